@@ -1,0 +1,2 @@
+//! What runs between clone3 and execve.
+#![no_std]

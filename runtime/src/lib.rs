@@ -1,0 +1,2 @@
+//! brig: a hardened OCI container runtime.
+#![forbid(unsafe_code)]

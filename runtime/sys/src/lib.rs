@@ -1,0 +1,1 @@
+//! Thin safe wrappers over the system calls that nix and rustix lack.

@@ -1,0 +1,2 @@
+//! Compiler from OCI `linux.seccomp` to classic BPF, and the profiles brig ships.
+#![forbid(unsafe_code)]
