@@ -1,1 +1,8 @@
-//! Thin safe wrappers over the system calls that nix and rustix lack.
+//! Thin safe wrappers over the system calls that nix and rustix lack, for the parent's side.
+//!
+//! Each module wraps one facility and says which kernel it needs. Nothing here decides anything,
+//! and nothing here may be called between clone3 and execve: that is brig-child's.
+
+pub mod launch;
+pub mod mount;
+pub mod process;

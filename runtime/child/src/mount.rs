@@ -1,0 +1,119 @@
+//! Operations on mounts: all by descriptor, nothing by a path that an image controls.
+
+use core::ffi::CStr;
+
+use crate::execute::{INSIDE, is_directory};
+use crate::interpret::{Child, invalid};
+use crate::op::{Enter, Op, Slot};
+use crate::syscall::{self, Answer, MountAttr};
+
+/// `OPEN_TREE_CLONE` and `OPEN_TREE_CLOEXEC` of linux/mount.h.
+const CLONE: u32 = 1 | libc::O_CLOEXEC as u32;
+const EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
+const RECURSIVE: u32 = libc::AT_RECURSIVE as u32;
+/// `MOVE_MOUNT_F_EMPTY_PATH`.
+const FROM_FD: u32 = 0x4;
+/// `MOVE_MOUNT_T_EMPTY_PATH`.
+const TO_FD: u32 = 0x40;
+/// `MOUNT_ATTR_RDONLY`.
+const RDONLY: u64 = 1;
+/// `MOUNT_ATTR_IDMAP`, Linux 5.12.
+const IDMAP: u64 = 0x0010_0000;
+/// The regular file in a mount of masks; `plan` makes it under this name.
+const MASK_FILE: &CStr = c"file";
+
+impl<'a> Child<'a, '_> {
+    pub(crate) fn execute_mount(&mut self, op: &Op<'a>) -> Answer<()> {
+        match *op {
+            Op::OpenTree { dir, path, flags, into } => {
+                let fd = syscall::open_tree(self.fd(dir)?, path, flags)?;
+                self.put(into, fd)
+            }
+            Op::Fsmount { kind, options, attrs, into } => {
+                let fd = fsmount(kind, options, attrs)?;
+                self.put(into, fd)
+            }
+            Op::MountSetattr { fd, recursive, ref attr } => {
+                set_attributes(self.fd(fd)?, recursive, attr)
+            }
+            Op::MountIdmap { fd, recursive, userns } => {
+                let userns_fd = self.fd(userns)? as u64;
+                let attr = MountAttr { set: IDMAP, userns_fd, ..MountAttr::default() };
+                set_attributes(self.fd(fd)?, recursive, &attr)
+            }
+            Op::MoveMount { from, to } => attach(self.fd(from)?, self.fd(to)?),
+            Op::MoveMountTo { from, path } => {
+                syscall::move_mount(self.fd(from)?, libc::AT_FDCWD, path, FROM_FD).map(drop)
+            }
+            Op::Mask { root, path, masks } => self.mask(root, path, masks),
+            Op::Readonly { root, path } => self.make_readonly(root, path),
+            Op::CopyUp { root, path, to } => self.copy_up(root, path, to),
+            Op::EnterRoot { root, how } => enter_root(self.fd(root)?, how),
+            _ => Err(invalid(libc::SYS_move_mount)),
+        }
+    }
+
+    /// Opens `path` below `root`; `None` where there is nothing to protect.
+    fn open_inside(&self, root: Slot, path: &CStr) -> Answer<Option<i32>> {
+        match syscall::openat2(self.fd(root)?, path, libc::O_PATH, 0, INSIDE) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(fault) if matches!(fault.errno, libc::ENOENT | libc::ENOTDIR) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn mask(&self, root: Slot, path: &CStr, masks: Slot) -> Answer<()> {
+        let Some(target) = self.open_inside(root, path)? else { return Ok(()) };
+        let masks = self.fd(masks)?;
+        let mask = if is_directory(target)? {
+            syscall::open_tree(masks, c"", CLONE | EMPTY_PATH)?
+        } else {
+            syscall::open_tree(masks, MASK_FILE, CLONE)?
+        };
+        attach(mask, target)?;
+        syscall::close(mask)?;
+        syscall::close(target).map(drop)
+    }
+
+    fn make_readonly(&self, root: Slot, path: &CStr) -> Answer<()> {
+        let Some(target) = self.open_inside(root, path)? else { return Ok(()) };
+        let tree = syscall::open_tree(target, c"", CLONE | EMPTY_PATH | RECURSIVE)?;
+        set_attributes(tree, true, &MountAttr { set: RDONLY, ..MountAttr::default() })?;
+        attach(tree, target)?;
+        syscall::close(tree)?;
+        syscall::close(target).map(drop)
+    }
+}
+
+fn set_attributes(fd: i32, recursive: bool, attr: &MountAttr) -> Answer<()> {
+    let flags = EMPTY_PATH | if recursive { RECURSIVE } else { 0 };
+    syscall::mount_setattr(fd, c"", flags, attr).map(drop)
+}
+
+fn attach(mount: i32, target: i32) -> Answer<()> {
+    syscall::move_mount(mount, target, c"", FROM_FD | TO_FD).map(drop)
+}
+
+fn fsmount(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attrs: u32) -> Answer<i32> {
+    const CLOEXEC: u32 = 1;
+    let fs = syscall::fsopen(kind)?;
+    for (index, (key, value)) in options.iter().enumerate() {
+        syscall::fsconfig(fs, Some(key), *value).map_err(|fault| fault.at(index + 1))?;
+    }
+    syscall::fsconfig(fs, None, None)?;
+    let mount = syscall::fsmount(fs, CLOEXEC, attrs)? as i32;
+    syscall::close(fs)?;
+    Ok(mount)
+}
+
+fn enter_root(root: i32, how: Enter) -> Answer<()> {
+    syscall::fchdir(root)?;
+    match how {
+        Enter::Chroot => syscall::chroot(c".").map(drop),
+        Enter::Pivot => {
+            syscall::pivot_root(c".", c".")?;
+            syscall::umount2(c".", libc::MNT_DETACH)?;
+            syscall::chdir(c"/").map(drop)
+        }
+    }
+}
