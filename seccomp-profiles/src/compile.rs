@@ -1,0 +1,277 @@
+//! From a profile to a program; what a program decides is in the crate's documentation.
+
+use std::collections::BTreeMap;
+
+use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator};
+
+use crate::action::{self, ENOSYS, ERRNO, KILL_PROCESS, USER_NOTIF};
+use crate::arch::{Arch, ArchTable, TABLE};
+use crate::checks::{self, Condition, Conditions};
+use crate::error::CompileError;
+use crate::graph::{Comparison, Graph, NodeId};
+use crate::instruction::{MAX_INSTRUCTIONS, Program, RET_K};
+use crate::layout::lay_out;
+use crate::ranges::{Segment, search};
+use crate::rules::{self, Rule};
+
+/// Offsets in `struct seccomp_data`, `linux/seccomp.h`.
+const NR_OFFSET: u32 = 0;
+const ARCH_OFFSET: u32 = 4;
+
+/// Compiles a profile for a kernel whose native architecture is `native`.
+///
+/// The same profile always gives the same program. What the program decides is in the crate's
+/// documentation. `listenerPath` and `listenerMetadata` are not the compiler's business.
+///
+/// Flags are those the profile lists, with three exceptions: `NEW_LISTENER` is added where some
+/// call can end in a notification; `TSYNC_ESRCH` (Linux 5.7) where there is both a listener and
+/// `TSYNC`, which the kernel demands; `WAIT_KILLABLE_RECV` (Linux 5.19) is left out where there
+/// is no listener, because it is about the listener and the kernel would refuse it.
+///
+/// # Errors
+/// A [`CompileError`] where the profile says something that the program could not do.
+pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<Program, CompileError> {
+    let default = rules::default_action(seccomp)?;
+    let rules = rules::read(seccomp, default)?;
+    let listed = listed(seccomp, native);
+    let mut graph = Graph::default();
+    let mut root = graph.verdict(KILL_PROCESS);
+    // The native architecture's test comes first in the program, so it is made last.
+    let mut audits: Vec<u32> = listed.iter().map(|table| table.audit).collect();
+    audits.sort_unstable_by_key(|&audit| (audit == native.audit(), audit));
+    audits.dedup();
+    for audit in audits {
+        let mut calls = Calls {
+            graph: &mut graph,
+            rules: &rules,
+            default,
+        };
+        let numbers = calls.numbers(listed.iter().copied().filter(|table| table.audit == audit))?;
+        root = graph.test(Comparison::Equal, audit, numbers, root);
+    }
+    let root = graph.load(ARCH_OFFSET, root);
+    let instructions = lay_out(&graph, root);
+    if instructions.len() > MAX_INSTRUCTIONS {
+        return Err(CompileError::TooLong {
+            instructions: instructions.len(),
+        });
+    }
+    let notify = instructions
+        .iter()
+        .any(|instruction| instruction.code == RET_K && action::base(instruction.k) == USER_NOTIF);
+    Ok(Program {
+        flags: flags(seccomp, notify),
+        notify,
+        instructions,
+    })
+}
+
+/// The architectures to compile for, in the table's order: the native one, and those of its
+/// family that the profile lists.
+fn listed(seccomp: &LinuxSeccomp, native: Arch) -> Vec<&'static ArchTable> {
+    let names = seccomp.architectures().as_deref().unwrap_or_default();
+    TABLE
+        .iter()
+        .filter(|table| table.family == native.table().family)
+        .filter(|table| table.arch == native || names.contains(&table.oci))
+        .collect()
+}
+
+/// `SECCOMP_FILTER_FLAG_*`, `linux/seccomp.h`.
+fn flags(seccomp: &LinuxSeccomp, notify: bool) -> u64 {
+    const TSYNC: u64 = 1 << 0;
+    const LOG: u64 = 1 << 1;
+    const SPEC_ALLOW: u64 = 1 << 2;
+    const NEW_LISTENER: u64 = 1 << 3;
+    const TSYNC_ESRCH: u64 = 1 << 4;
+    const WAIT_KILLABLE_RECV: u64 = 1 << 5;
+    let listed = seccomp.flags().as_deref().unwrap_or_default();
+    let mut flags = listed.iter().fold(0, |flags, flag| {
+        flags
+            | match flag {
+                Flag::SeccompFilterFlagTsync => TSYNC,
+                Flag::SeccompFilterFlagLog => LOG,
+                Flag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
+                Flag::SeccompFilterFlagWaitKillableRecv => WAIT_KILLABLE_RECV,
+            }
+    });
+    if notify {
+        flags |= NEW_LISTENER;
+        if flags & TSYNC != 0 {
+            flags |= TSYNC_ESRCH;
+        }
+    } else {
+        flags &= !WAIT_KILLABLE_RECV;
+    }
+    flags
+}
+
+/// What the rules say about one call: an action, and under which conditions.
+type Clause = (u32, Conditions);
+
+struct Calls<'a> {
+    graph: &'a mut Graph,
+    rules: &'a [Rule<'a>],
+    default: u32,
+}
+
+impl Calls<'_> {
+    /// The decision over the numbers of the architectures which share one `AUDIT_ARCH`.
+    fn numbers(
+        &mut self,
+        tables: impl Iterator<Item = &'static ArchTable>,
+    ) -> Result<NodeId, CompileError> {
+        let absent = self.graph.verdict(ERRNO | ENOSYS);
+        let mut segments = Vec::new();
+        let mut covered = 0u64;
+        for table in tables {
+            if u64::from(table.numbers.0) > covered {
+                segments.push(Segment {
+                    first: covered as u32,
+                    node: absent,
+                });
+            }
+            self.segments(table, &mut segments)?;
+            covered = u64::from(table.numbers.1) + 1;
+        }
+        if let Ok(first) = u32::try_from(covered) {
+            segments.push(Segment {
+                first,
+                node: absent,
+            });
+        }
+        let search = search(self.graph, &segments);
+        Ok(self.graph.load(NR_OFFSET, search))
+    }
+
+    fn segments(
+        &mut self,
+        table: &ArchTable,
+        segments: &mut Vec<Segment>,
+    ) -> Result<(), CompileError> {
+        let (first, last) = table.numbers;
+        let default = self.graph.verdict(self.default);
+        segments.push(Segment {
+            first,
+            node: default,
+        });
+        let mut points = Vec::new();
+        for (number, clauses) in self.clauses(table) {
+            points.push((first + number, self.decision(clauses, default, table.wide)?));
+        }
+        let Some(newest) = self.newest(table) else {
+            fill(segments, &points, default, last);
+            return Ok(());
+        };
+        let private = points.split_off(points.partition_point(|(at, _)| *at <= first + newest));
+        fill(segments, &points, default, last);
+        segments.retain(|segment| segment.first != first + newest + 1);
+        let newer = self.graph.verdict(ERRNO | ENOSYS);
+        segments.push(Segment {
+            first: first + newest + 1,
+            node: newer,
+        });
+        if let Some(unordered) = table.unordered_from {
+            segments.push(Segment {
+                first: first + unordered,
+                node: default,
+            });
+            fill(segments, &private, default, last);
+        }
+        Ok(())
+    }
+
+    /// The highest number the profile names, where higher ones are to fail with ENOSYS.
+    fn newest(&self, table: &ArchTable) -> Option<u32> {
+        let denies = !action::is_permissive(self.default)
+            && !matches!(self.default, USER_NOTIF)
+            && self.default != ERRNO | ENOSYS;
+        let named = || self.rules.iter().flat_map(|rule| rule.names);
+        let numbers = named().filter_map(|name| table.calls.number(name));
+        let ordered = |number: &u32| table.unordered_from.is_none_or(|from| *number < from);
+        numbers.filter(ordered).max().filter(|_| denies)
+    }
+
+    /// What the rules say, by number.
+    fn clauses(&self, table: &ArchTable) -> BTreeMap<u32, Vec<Clause>> {
+        let mut calls: BTreeMap<u32, Vec<Clause>> = BTreeMap::new();
+        for rule in self.rules.iter().filter(|rule| rule.action != self.default) {
+            for name in rule.names {
+                if let Some(number) = table.calls.number(name) {
+                    let clauses = calls.entry(number).or_default();
+                    clauses.extend(
+                        rule.alternatives
+                            .iter()
+                            .map(|all| (rule.action, all.clone())),
+                    );
+                }
+                for call in table.multiplexed.iter().filter(|call| call.name == name) {
+                    let restricts =
+                        action::strictness(rule.action) < action::strictness(self.default);
+                    if rule.is_unconditional() || restricts {
+                        let mask = if restricts { call.mask } else { u32::MAX };
+                        let (value, mask) = (u64::from(call.call), u64::from(mask));
+                        let op = LinuxSeccompOperator::ScmpCmpMaskedEq;
+                        let condition = Condition {
+                            index: 0,
+                            op,
+                            value,
+                            mask,
+                        };
+                        calls
+                            .entry(call.through)
+                            .or_default()
+                            .push((rule.action, vec![condition]));
+                    }
+                }
+            }
+        }
+        calls
+    }
+
+    /// The decision over one call's clauses.
+    fn decision(
+        &mut self,
+        mut clauses: Vec<Clause>,
+        default: NodeId,
+        wide: bool,
+    ) -> Result<NodeId, CompileError> {
+        if let Some((action, _)) = clauses.iter().find(|(_, conditions)| conditions.is_empty()) {
+            return Ok(self.graph.verdict(*action));
+        }
+        if clauses.len() > MAX_INSTRUCTIONS {
+            return Err(CompileError::TooLong {
+                instructions: clauses.len(),
+            });
+        }
+        clauses.sort_by_key(|(action, _)| action::strictness(*action));
+        let rules: Vec<(Conditions, NodeId)> = clauses
+            .into_iter()
+            .map(|(action, conditions)| (conditions, self.graph.verdict(action)))
+            .collect();
+        Ok(checks::decide(self.graph, &rules, default, wide))
+    }
+}
+
+/// Adds segments for single numbers, in order, with `default` between them.
+fn fill(segments: &mut Vec<Segment>, points: &[(u32, NodeId)], default: NodeId, last: u32) {
+    for &(number, node) in points {
+        if segments
+            .last()
+            .is_some_and(|segment| segment.first == number)
+        {
+            segments.pop();
+        }
+        segments.push(Segment {
+            first: number,
+            node,
+        });
+        if number < last {
+            segments.push(Segment {
+                first: number + 1,
+                node: default,
+            });
+        }
+    }
+}

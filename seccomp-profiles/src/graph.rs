@@ -1,0 +1,99 @@
+//! The filter as a decision graph: equal decisions are one node, whoever needs them.
+//!
+//! Promises that nodes only lead to nodes made before them, so the graph has no cycles and its
+//! order of making is an order of laying out. Says nothing about instructions.
+
+use std::collections::HashMap;
+
+/// A node of a [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NodeId(pub(crate) usize);
+
+/// How the accumulator is compared with a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Comparison {
+    Equal,
+    AtLeast,
+    AnyBit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Node {
+    /// End with a verdict.
+    Return(u32),
+    /// Load the word at a byte offset of `seccomp_data`, go on at `next`.
+    Load { offset: u32, next: NodeId },
+    /// And the accumulator with `mask`, go on at `next`.
+    And { mask: u32, next: NodeId },
+    /// Go on at one of two nodes.
+    Test {
+        comparison: Comparison,
+        k: u32,
+        yes: NodeId,
+        no: NodeId,
+    },
+}
+
+/// A decision graph under construction.
+#[derive(Default)]
+pub(crate) struct Graph {
+    nodes: Vec<Node>,
+    index: HashMap<Node, NodeId>,
+}
+
+impl Graph {
+    pub(crate) fn node(&self, id: NodeId) -> Node {
+        self.nodes[id.0]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn verdict(&mut self, value: u32) -> NodeId {
+        self.add(Node::Return(value))
+    }
+
+    /// A load; none where what follows is decided already.
+    pub(crate) fn load(&mut self, offset: u32, next: NodeId) -> NodeId {
+        match self.node(next) {
+            Node::Return(_) | Node::Load { .. } => next,
+            _ => self.add(Node::Load { offset, next }),
+        }
+    }
+
+    pub(crate) fn and(&mut self, mask: u32, next: NodeId) -> NodeId {
+        match self.node(next) {
+            Node::Return(_) | Node::Load { .. } => next,
+            _ => self.add(Node::And { mask, next }),
+        }
+    }
+
+    /// A test; none where both ways lead to the same node.
+    pub(crate) fn test(
+        &mut self,
+        comparison: Comparison,
+        k: u32,
+        yes: NodeId,
+        no: NodeId,
+    ) -> NodeId {
+        if yes == no {
+            return yes;
+        }
+        self.add(Node::Test {
+            comparison,
+            k,
+            yes,
+            no,
+        })
+    }
+
+    fn add(&mut self, node: Node) -> NodeId {
+        let nodes = &mut self.nodes;
+        *self.index.entry(node).or_insert_with(|| {
+            nodes.push(node);
+            NodeId(nodes.len() - 1)
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! What the kernel would do: a BPF interpreter over `seccomp_data`.
+//!
+//! For tests and tools. Runs exactly the opcodes this crate emits plus what libseccomp emits,
+//! and answers a typed fault for anything else: it never guesses and never panics.
+
+use std::fmt;
+
+use crate::instruction::{
+    ALU_AND_K, Instruction, JMP_JA, JMP_JEQ_K, JMP_JGE_K, JMP_JGT_K, JMP_JSET_K, LD_W_ABS, RET_K,
+};
+
+/// `struct seccomp_data` of `linux/seccomp.h`: what a filter can see of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeccompData {
+    /// System call number.
+    pub nr: u32,
+    /// `AUDIT_ARCH_*` of the calling convention.
+    pub arch: u32,
+    /// Address of the instruction after the call.
+    pub instruction_pointer: u64,
+    /// Arguments.
+    pub args: [u64; 6],
+}
+
+impl SeccompData {
+    /// The 32-bit word at a byte offset (little endian), or none outside of the structure.
+    fn word(&self, offset: u32) -> Option<u32> {
+        if !offset.is_multiple_of(4) {
+            return None;
+        }
+        let half = |value: u64, high: bool| (if high { value >> 32 } else { value }) as u32;
+        match offset {
+            0 => Some(self.nr),
+            4 => Some(self.arch),
+            8 | 12 => Some(half(self.instruction_pointer, offset == 12)),
+            16..64 => {
+                let index = (offset - 16) / 8;
+                Some(half(self.args[index as usize], offset % 8 == 4))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why a program is not one the kernel would accept or finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// An opcode this crate does not emit.
+    Opcode {
+        /// Where.
+        at: usize,
+        /// Which.
+        code: u16,
+    },
+    /// A load outside of `seccomp_data`, or not aligned.
+    Load {
+        /// Where.
+        at: usize,
+        /// From which byte offset.
+        offset: u32,
+    },
+    /// A jump or the last instruction leads out of the program.
+    End {
+        /// The first instruction which is not there.
+        at: usize,
+    },
+}
+
+impl Fault {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some("the program is damaged or was not made by this compiler; compile the profile again")
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opcode { at, code } => write!(f, "instruction {at}: opcode {code:#06x}"),
+            Self::Load { at, offset } => write!(f, "instruction {at}: load at offset {offset}"),
+            Self::End { at } => write!(f, "instruction {at}: beyond the end of the program"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The `SECCOMP_RET_*` value with its data.
+    pub verdict: u32,
+    /// How many instructions ran.
+    pub steps: usize,
+}
+
+/// Runs a program over one call and returns its `SECCOMP_RET_*` value.
+///
+/// # Errors
+/// A [`Fault`] where the kernel would have refused the program.
+pub fn run(program: &[Instruction], data: &SeccompData) -> Result<u32, Fault> {
+    trace(program, data).map(|outcome| outcome.verdict)
+}
+
+/// Like [`run`], counting the instructions that ran.
+///
+/// # Errors
+/// A [`Fault`] where the kernel would have refused the program.
+pub fn trace(program: &[Instruction], data: &SeccompData) -> Result<Outcome, Fault> {
+    let mut accumulator = 0u32;
+    let mut at = 0usize;
+    let mut steps = 0usize;
+    loop {
+        let instruction = program.get(at).ok_or(Fault::End { at })?;
+        let k = instruction.k;
+        steps += 1;
+        let branch = |holds: bool| {
+            usize::from(if holds {
+                instruction.jt
+            } else {
+                instruction.jf
+            })
+        };
+        let skip = match instruction.code {
+            LD_W_ABS => {
+                accumulator = data.word(k).ok_or(Fault::Load { at, offset: k })?;
+                0
+            }
+            ALU_AND_K => {
+                accumulator &= k;
+                0
+            }
+            JMP_JA => k as usize,
+            JMP_JEQ_K => branch(accumulator == k),
+            JMP_JGT_K => branch(accumulator > k),
+            JMP_JGE_K => branch(accumulator >= k),
+            JMP_JSET_K => branch(accumulator & k != 0),
+            RET_K => return Ok(Outcome { verdict: k, steps }),
+            code => return Err(Fault::Opcode { at, code }),
+        };
+        at += 1 + skip;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, SeccompData, run, trace};
+    use crate::instruction::{Instruction, JMP_JEQ_K, LD_W_ABS, RET_K};
+
+    fn program() -> Vec<Instruction> {
+        vec![
+            Instruction::statement(LD_W_ABS, 20),
+            Instruction {
+                code: JMP_JEQ_K,
+                jt: 0,
+                jf: 1,
+                k: 7,
+            },
+            Instruction::statement(RET_K, 1),
+            Instruction::statement(RET_K, 2),
+        ]
+    }
+
+    #[test]
+    fn high_word_of_the_first_argument_is_at_offset_20() {
+        let mut data = SeccompData::default();
+        assert_eq!(run(&program(), &data), Ok(2));
+        data.args[0] = 7 << 32;
+        assert_eq!(run(&program(), &data), Ok(1));
+        assert_eq!(trace(&program(), &data).map(|outcome| outcome.steps), Ok(3));
+    }
+
+    #[test]
+    fn damaged_programs_are_faults() {
+        let data = SeccompData::default();
+        assert_eq!(run(&program()[..2], &data), Err(Fault::End { at: 3 }));
+        let load = |offset| [Instruction::statement(LD_W_ABS, offset)];
+        assert_eq!(
+            run(&load(64), &data),
+            Err(Fault::Load { at: 0, offset: 64 })
+        );
+        assert_eq!(run(&load(2), &data), Err(Fault::Load { at: 0, offset: 2 }));
+        let strange = [Instruction::statement(0x87, 0)];
+        assert_eq!(
+            run(&strange, &data),
+            Err(Fault::Opcode { at: 0, code: 0x87 })
+        );
+    }
+}
