@@ -1,0 +1,139 @@
+//! Reading a bundle from disk.
+//!
+//! A bundle is a directory with `config.json` (OCI runtime specification, bundle.md). The file is opened
+//! once, must be a regular file and small, and is read to its end: nothing here follows what it says.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::{error, fmt};
+
+use oci_spec::runtime::Spec;
+
+use crate::spec;
+
+/// The name of the configuration within a bundle (bundle.md).
+pub const CONFIG_FILE: &str = "config.json";
+
+/// Why a bundle could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened or read.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It is a directory, a device, a FIFO …
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is larger than any honest configuration.
+    TooBig {
+        /// The file.
+        path: PathBuf,
+        /// The most that is accepted.
+        limit_bytes: usize,
+    },
+    /// It was read, and what it says is not acceptable.
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// The field at fault.
+        source: spec::Error,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("is --bundle right? `brig spec` writes a config.json to start from")
+            }
+            Self::Read { .. } => Some("check the permissions of the bundle"),
+            Self::NotRegular { .. } => Some("config.json must be a regular file"),
+            Self::TooBig { .. } => {
+                Some("look at what wrote it: config.json is usually below 40 KiB")
+            }
+            Self::Spec { source, .. } => source.hint(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            Self::NotRegular { path } => write!(f, "{} is not a regular file", path.display()),
+            Self::TooBig { path, limit_bytes } => {
+                write!(f, "{} is larger than {limit_bytes} bytes", path.display())
+            }
+            Self::Spec { path, .. } => write!(f, "{} is not acceptable", path.display()),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Spec { source, .. } => Some(source),
+            Self::NotRegular { .. } | Self::TooBig { .. } => None,
+        }
+    }
+}
+
+/// Reads, parses and checks the configuration of a bundle.
+///
+/// # Errors
+/// The file cannot be read or is refused before it is (see [`Error`]), or [`spec::parse`] or
+/// [`spec::check`] refuses it.
+pub fn load_spec(bundle: &Path) -> Result<Spec, Error> {
+    let path = bundle.join(CONFIG_FILE);
+    let bytes = read_small(&path, spec::SIZE_LIMIT_BYTES)?;
+    let spec = spec::parse(&bytes).and_then(|spec| spec::check(&spec).map(|()| spec));
+    spec.map_err(|source| Error::Spec { path, source })
+}
+
+/// The bytes of a regular file of at most `limit_bytes`; also for `exec --process` and `update --resources`.
+///
+/// # Errors
+/// The file cannot be opened or read, is not regular, or is larger.
+pub fn read_small(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    // Without O_NONBLOCK the open of a FIFO would wait for a writer for ever.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(Error::NotRegular {
+            path: path.to_owned(),
+        });
+    }
+    read_open(&file, limit_bytes)
+        .map_err(failed)?
+        .ok_or_else(|| Error::TooBig {
+            path: path.to_owned(),
+            limit_bytes,
+        })
+}
+
+/// `None` if there is more than the limit. The length is not believed: the file may grow meanwhile.
+fn read_open(file: &File, limit_bytes: usize) -> io::Result<Option<Vec<u8>>> {
+    let expected = file.metadata()?.len().min(limit_bytes as u64);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit_bytes).then_some(bytes))
+}

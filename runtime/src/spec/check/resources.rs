@@ -1,0 +1,218 @@
+//! `linux.resources`: numbers and names that no cgroup controller takes.
+//!
+//! Ranges that depend on the host (how many CPUs, which page sizes) are for whoever knows the host.
+
+use oci_spec::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
+};
+
+use super::super::error::Error;
+use super::linux::{MAJOR_LIMIT, MINOR_LIMIT, interface_name};
+use super::{id_list, no_nul};
+
+pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
+    for (index, rule) in resources.devices().iter().flatten().enumerate() {
+        device(rule, &format!("linux.resources.devices[{index}]"))?;
+    }
+    resources.memory().as_ref().map_or(Ok(()), memory)?;
+    resources.cpu().as_ref().map_or(Ok(()), cpu)?;
+    resources.block_io().as_ref().map_or(Ok(()), block_io)?;
+    if let Some(pids) = resources.pids() {
+        at_least_minus_one("linux.resources.pids.limit", Some(pids.limit()))?;
+    }
+    for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
+        let field = format!("linux.resources.hugepageLimits[{index}]");
+        page_size(limit.page_size(), &format!("{field}.pageSize"))?;
+        at_least_minus_one(&format!("{field}.limit"), Some(limit.limit()))?;
+    }
+    if let Some(network) = resources.network() {
+        for (index, priority) in network.priorities().iter().flatten().enumerate() {
+            interface_name(priority.name(), || {
+                format!("linux.resources.network.priorities[{index}].name")
+            })?;
+        }
+    }
+    for (device, limits) in resources.rdma().iter().flatten() {
+        let field = || format!("linux.resources.rdma[{device:?}]");
+        if device.is_empty() || device.contains(char::is_whitespace) || device.contains('\0') {
+            return Err(Error::conflict(
+                field(),
+                "is not the name of an RDMA device",
+            ));
+        }
+        if limits.hca_handles().is_none() && limits.hca_objects().is_none() {
+            return Err(Error::missing(field()).with_hint("give hcaHandles, hcaObjects or both"));
+        }
+    }
+    unified(resources)
+}
+
+fn device(rule: &LinuxDeviceCgroup, field: &str) -> Result<(), Error> {
+    if rule
+        .typ()
+        .is_some_and(|typ| matches!(typ, LinuxDeviceType::U | LinuxDeviceType::P))
+    {
+        return Err(Error::conflict(
+            format!("{field}.type"),
+            "must be a, b or c",
+        ));
+    }
+    for (name, number, limit) in [
+        ("major", rule.major(), MAJOR_LIMIT),
+        ("minor", rule.minor(), MINOR_LIMIT),
+    ] {
+        // -1 is how runc's own types, and some callers, say "all".
+        if let Some(number) = number
+            && !(-1..=limit).contains(&number)
+        {
+            return Err(Error::range(
+                format!("{field}.{name}"),
+                number,
+                &format!("0 to {limit}"),
+            ));
+        }
+    }
+    match rule.access() {
+        Some(access) if !access.chars().all(|c| "rwm".contains(c)) => Err(Error::invalid(
+            format!("{field}.access"),
+            access,
+            "has more than r, w and m in it",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn memory(memory: &LinuxMemory) -> Result<(), Error> {
+    let sizes = [
+        ("limit", memory.limit()),
+        ("reservation", memory.reservation()),
+        ("swap", memory.swap()),
+        ("kernelTCP", memory.kernel_tcp()),
+    ];
+    for (name, bytes) in sizes {
+        at_least_minus_one(&format!("linux.resources.memory.{name}"), bytes)?;
+    }
+    if let Some(swappiness) = memory.swappiness()
+        && swappiness > 100
+    {
+        return Err(Error::range(
+            "linux.resources.memory.swappiness",
+            swappiness,
+            "0 to 100",
+        ));
+    }
+    // "swap" is memory and swap together (config-linux.md "Memory"); 0 and -1 are not amounts.
+    if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit(), memory.swap())
+        && swap < limit
+    {
+        let what = format!("{swap} is less than the memory limit of {limit}, which it includes");
+        return Err(Error::conflict("linux.resources.memory.swap", what));
+    }
+    Ok(())
+}
+
+fn cpu(cpu: &LinuxCpu) -> Result<(), Error> {
+    for (name, list) in [("cpus", cpu.cpus()), ("mems", cpu.mems())] {
+        if let Some(list) = list.as_deref().filter(|list| !list.is_empty()) {
+            id_list(list, || format!("linux.resources.cpu.{name}"))?;
+        }
+    }
+    at_least_minus_one("linux.resources.cpu.quota", cpu.quota())?;
+    at_least_minus_one(
+        "linux.resources.cpu.realtimeRuntime",
+        cpu.realtime_runtime(),
+    )?;
+    if let Some(idle) = cpu.idle()
+        && !(0..=1).contains(&idle)
+    {
+        return Err(Error::range("linux.resources.cpu.idle", idle, "0 or 1"));
+    }
+    Ok(())
+}
+
+/// Weights as blkio has them, 10 to 1000; 0 is how callers say "not set".
+fn block_io(io: &LinuxBlockIo) -> Result<(), Error> {
+    let weight = |weight: Option<u16>, field: String| match weight {
+        None | Some(0 | 10..=1000) => Ok(()),
+        Some(other) => Err(Error::range(field, other, "10 to 1000")),
+    };
+    let field = |name: &str| format!("linux.resources.blockIO.{name}");
+    weight(io.weight(), field("weight"))?;
+    weight(io.leaf_weight(), field("leafWeight"))?;
+    for (index, device) in io.weight_device().iter().flatten().enumerate() {
+        let field = |name: &str| format!("linux.resources.blockIO.weightDevice[{index}].{name}");
+        weight(device.weight(), field("weight"))?;
+        weight(device.leaf_weight(), field("leafWeight"))?;
+        numbers(device.major(), device.minor(), field)?;
+    }
+    let throttles = [
+        ("throttleReadBpsDevice", io.throttle_read_bps_device()),
+        ("throttleWriteBpsDevice", io.throttle_write_bps_device()),
+        ("throttleReadIOPSDevice", io.throttle_read_iops_device()),
+        ("throttleWriteIOPSDevice", io.throttle_write_iops_device()),
+    ];
+    for (list, devices) in throttles {
+        for (index, device) in devices.iter().flatten().enumerate() {
+            let field = |name: &str| format!("linux.resources.blockIO.{list}[{index}].{name}");
+            numbers(device.major(), device.minor(), field)?;
+        }
+    }
+    Ok(())
+}
+
+fn numbers(major: i64, minor: i64, field: impl Fn(&str) -> String) -> Result<(), Error> {
+    for (name, number, limit) in [("major", major, MAJOR_LIMIT), ("minor", minor, MINOR_LIMIT)] {
+        if !(0..=limit).contains(&number) {
+            return Err(Error::range(field(name), number, &format!("0 to {limit}")));
+        }
+    }
+    Ok(())
+}
+
+/// `64KB`, `2MB`, `1GB`: a part of a file name (config-linux.md "Huge page limits").
+fn page_size(size: &str, field: &str) -> Result<(), Error> {
+    let number = ["KB", "MB", "GB"]
+        .iter()
+        .find_map(|unit| size.strip_suffix(unit));
+    let is_number =
+        |n: &str| !n.is_empty() && !n.starts_with('0') && n.bytes().all(|b| b.is_ascii_digit());
+    match number.is_some_and(is_number) {
+        true => Ok(()),
+        false => {
+            Err(Error::invalid(field, size, "is not a page size")
+                .with_hint("write it like 2MB or 1GB"))
+        }
+    }
+}
+
+/// Each key is the name of a file in the container's cgroup directory, so it must stay in there.
+fn unified(resources: &LinuxResources) -> Result<(), Error> {
+    for (file, value) in resources.unified().iter().flatten() {
+        let field = || format!("linux.resources.unified[{file:?}]");
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if file.is_empty() || file == "." || file == ".." || !file.chars().all(is_name) {
+            return Err(Error::conflict(field(), "is not the name of a cgroup file")
+                .with_hint("write it like memory.high, without a directory"));
+        }
+        // These put processes, not limits, into the cgroup.
+        if [
+            "cgroup.procs",
+            "cgroup.threads",
+            "cgroup.type",
+            "cgroup.kill",
+        ]
+        .contains(&file.as_str())
+        {
+            return Err(Error::conflict(field(), "is not a resource"));
+        }
+        no_nul(value, field)?;
+    }
+    Ok(())
+}
+
+fn at_least_minus_one(field: &str, value: Option<i64>) -> Result<(), Error> {
+    match value {
+        Some(value) if value < -1 => Err(Error::range(field, value, "-1 (no limit) or more")),
+        _ => Ok(()),
+    }
+}
