@@ -1,2 +1,8 @@
 //! The `brig` command.
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    brig::cli::main()
+}

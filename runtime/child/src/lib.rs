@@ -17,6 +17,7 @@
 mod console;
 mod copy_up;
 mod execute;
+pub mod flags;
 mod hook;
 mod interpret;
 mod mount;

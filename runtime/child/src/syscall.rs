@@ -537,3 +537,37 @@ pub(crate) fn chmod_fd(fd: i32, mode: u32) -> Answer<usize> {
 pub(crate) fn sendfile(to: i32, from: i32, count: usize) -> Answer<usize> {
     call(libc::SYS_sendfile, [fd_arg(to), fd_arg(from), 0, count, 0, 0])
 }
+
+/// The name of a call that this crate makes; the parent renders failures with it.
+#[must_use]
+pub fn name(number: u32) -> &'static str {
+    macro_rules! names {
+        ($($call:ident $name:literal)*) => {
+            match libc::c_long::from(number) {
+                $(libc::$call => $name,)*
+                _ => "system call",
+            }
+        };
+    }
+    names! {
+        SYS_accept4 "accept4" SYS_capset "capset" SYS_chdir "chdir" SYS_chroot "chroot"
+        SYS_clone3 "clone3" SYS_close "close" SYS_close_range "close_range" SYS_dup3 "dup3"
+        SYS_execve "execve" SYS_faccessat2 "faccessat2" SYS_fchdir "fchdir" SYS_fchmod "fchmod"
+        SYS_fchown "fchown" SYS_fchownat "fchownat" SYS_fcntl "descriptor" SYS_fsconfig "fsconfig"
+        SYS_fsmount "fsmount" SYS_fsopen "fsopen" SYS_fstatfs "fstatfs" SYS_getcwd "getcwd"
+        SYS_getdents64 "getdents64" SYS_ioctl "ioctl" SYS_ioprio_set "ioprio_set"
+        SYS_keyctl "keyctl" SYS_landlock_restrict_self "landlock_restrict_self" SYS_lseek "lseek"
+        SYS_mkdirat "mkdirat" SYS_mknodat "mknodat" SYS_mount_setattr "mount_setattr"
+        SYS_move_mount "move_mount" SYS_open_tree "open_tree" SYS_openat2 "openat2"
+        SYS_personality "personality" SYS_pidfd_send_signal "pidfd_send_signal"
+        SYS_pivot_root "pivot_root" SYS_ppoll "ppoll" SYS_prctl "prctl" SYS_prlimit64 "prlimit"
+        SYS_read "read" SYS_readlinkat "readlinkat" SYS_rt_sigaction "rt_sigaction"
+        SYS_rt_sigprocmask "rt_sigprocmask" SYS_sched_setaffinity "sched_setaffinity"
+        SYS_sched_setattr "sched_setattr" SYS_seccomp "seccomp" SYS_sendfile "sendfile"
+        SYS_sendmsg "sendmsg" SYS_set_mempolicy "set_mempolicy"
+        SYS_setdomainname "setdomainname" SYS_setgroups "setgroups" SYS_sethostname "sethostname"
+        SYS_setns "setns" SYS_setresgid "setresgid" SYS_setresuid "setresuid" SYS_setsid "setsid"
+        SYS_socket "socket" SYS_statx "statx" SYS_symlinkat "symlinkat" SYS_umask "umask"
+        SYS_umount2 "umount2" SYS_unshare "unshare" SYS_waitid "waitid" SYS_write "write"
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// Replaces the program by the one that `fd` holds; returns only if that fails.
 pub fn fexecve<S: AsRef<CStr>>(fd: impl AsFd, argv: &[S], envp: &[S]) -> io::Error {
@@ -34,4 +34,43 @@ pub fn set_undumpable() -> io::Result<()> {
     // SAFETY: an option with integer arguments only.
     let answer = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The type of the namespace that `fd` holds, as a `CLONE_NEW*` flag (ioctl_nsfs(2), Linux 4.11).
+///
+/// # Errors
+/// `ENOTTY` where it is no namespace.
+pub fn namespace_kind(fd: impl AsFd) -> io::Result<u32> {
+    /// `NS_GET_NSTYPE` of linux/nsfs.h.
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: the request takes no argument.
+    let kind = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE as _) };
+    u32::try_from(kind).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends any signal, real-time ones and 0 included (pidfd_send_signal(2), Linux 5.1).
+///
+/// # Errors
+/// `ESRCH` where the process has ended, `EINVAL` for a number that is no signal.
+pub fn send_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: the information is absent (null), which the call allows.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0)
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes possession of a descriptor that the kernel has just put into this process's table, as
+/// recvmsg(2) does with `SCM_RIGHTS`.
+///
+/// # Errors
+/// `EBADF` where the number is no open descriptor.
+pub fn adopt(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the request takes no argument.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open, and the caller says that it is new: nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,0 +1,551 @@
+//! On the real kernel: skipped with a reason where it cannot be, which is a failure
+//! when `BRIG_FORBID_SKIPS` is set.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use oci_spec::runtime::LinuxResources;
+
+use super::super::facts::Layout;
+use super::super::plan::{Request, plan};
+use super::super::{CgroupFacts, Join, devices};
+use super::*;
+
+/// Prints why a test does not run here; fails where skipping is forbidden.
+fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("BRIG_FORBID_SKIPS").is_none(),
+        "skipped: {reason}"
+    );
+    println!("skipped: {reason}");
+}
+
+/// The layout, when this process may make cgroups in it.
+fn host() -> Option<CgroupFacts> {
+    if !rustix::process::geteuid().is_root() {
+        skip("not root");
+        return None;
+    }
+    Some(CgroupFacts::read().unwrap())
+}
+
+/// As `host`, for a test of one layout; the other one's machine runs the other tests.
+fn layout(unified: bool) -> Option<CgroupFacts> {
+    let facts = host()?;
+    if matches!(facts.layout, Layout::Unified(_)) != unified {
+        println!("not for this layout: {}", facts.name());
+        return None;
+    }
+    Some(facts)
+}
+
+/// A cgroup that is removed when the test ends, however it ends.
+struct Made {
+    cgroup: Cgroup,
+    parent: String,
+    children: Vec<Child>,
+}
+
+impl Made {
+    fn new(facts: &CgroupFacts, name: &str, resources: &str) -> Result<Made, Error> {
+        let parent = format!("brig-test-{}-{name}", std::process::id());
+        let path = format!("/{parent}/{name}");
+        let resources: LinuxResources = serde_json::from_str(resources).unwrap();
+        let defaults = devices::default_rules();
+        let request = Request {
+            id: name,
+            cgroups_path: Some(&path),
+            resources: Some(&resources),
+            driver: Driver::Fs,
+            devices: &defaults,
+            rootless: false,
+            owner: None,
+        };
+        let cgroup = create(&plan(facts, &request)?)?;
+        Ok(Made {
+            cgroup,
+            parent,
+            children: Vec::new(),
+        })
+    }
+
+    fn read(&self, file: &str) -> String {
+        let controller = file.split('.').next().unwrap();
+        let node = self
+            .cgroup
+            .nodes
+            .iter()
+            .find(|n| n.has(controller) || n.directory.unified);
+        node.unwrap().read(file).unwrap().trim().to_owned()
+    }
+
+    /// Runs a shell command in the cgroup. The shell joins as the launcher's child does,
+    /// by writing 0; only cloning straight into the cgroup is left to the launcher's tests.
+    fn run(&mut self, command: &str) -> &mut Child {
+        let files: Vec<String> = self
+            .cgroup
+            .nodes
+            .iter()
+            .map(|node| match node.directory.unified {
+                true => format!("echo 0 > {}/cgroup.procs", node.path.display()),
+                false => format!("echo 0 > {}/tasks", node.path.display()),
+            })
+            .collect();
+        let script = format!("{} && {{ {command}; }}", files.join(" && "));
+        let child = Command::new("/bin/sh")
+            .args(["-c", &script])
+            .arg0("brig-test")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.children.push(child);
+        self.children.last_mut().unwrap()
+    }
+
+    fn wait_for_pids(&self, count: usize) -> Vec<i32> {
+        for _ in 0..1000 {
+            let pids = self.cgroup.pids().unwrap();
+            if pids.len() == count {
+                return pids;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("{count} processes expected, found {:?}", self.cgroup.pids());
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = self.cgroup.kill();
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let result = self.cgroup.delete();
+        for node in &self.cgroup.nodes {
+            let _ = std::fs::remove_dir(node.directory.mount.join(&self.parent));
+        }
+        if !std::thread::panicking() {
+            result.unwrap();
+            for node in &self.cgroup.nodes {
+                assert!(!node.path.exists(), "{} is left", node.path.display());
+            }
+        }
+    }
+}
+
+const LIMITS: &str = r#"{
+    "cpu": {"shares": 512, "quota": 50000, "period": 20000, "burst": 1000, "cpus": "0", "mems": "0"},
+    "memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432},
+    "pids": {"limit": 17}
+}"#;
+
+#[test]
+fn v1_limits_are_what_the_kernel_shows() {
+    let Some(facts) = layout(false) else { return };
+    let made = Made::new(&facts, "limits", LIMITS).unwrap();
+    let expected = [
+        ("cpu.shares", "512"),
+        ("cpu.cfs_quota_us", "50000"),
+        ("cpu.cfs_period_us", "20000"),
+        ("cpu.cfs_burst_us", "1000"),
+        ("cpuset.cpus", "0"),
+        ("cpuset.mems", "0"),
+        ("memory.limit_in_bytes", "67108864"),
+        ("memory.memsw.limit_in_bytes", "134217728"),
+        ("memory.soft_limit_in_bytes", "33554432"),
+        ("pids.max", "17"),
+    ];
+    for (file, value) in expected {
+        assert_eq!(made.read(file), value, "{file}");
+    }
+    let devices = made.read("devices.list");
+    assert!(
+        devices.contains("c 1:3 rwm") && !devices.contains('a'),
+        "{devices}"
+    );
+    assert_eq!(devices.lines().count(), devices::default_rules().len());
+}
+
+#[test]
+fn v1_join_reaches_every_hierarchy() {
+    let Some(facts) = layout(false) else { return };
+    let mut made = Made::new(&facts, "join", "{}").unwrap();
+    let Join::Tasks(tasks) = made.cgroup.join().unwrap() else {
+        panic!("tasks expected")
+    };
+    assert_eq!(tasks.len(), made.cgroup.nodes.len());
+    drop(tasks);
+    let pid = made.run("exec sleep 60").id();
+    made.wait_for_pids(1);
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    for line in text.lines().filter(|line| !line.starts_with("0::")) {
+        assert!(line.ends_with("/join"), "{line}");
+    }
+}
+
+const V2_LIMITS: &str = r#"{
+    "cpu": {"shares": 512, "quota": 50000, "period": 20000, "burst": 1000, "cpus": "0", "mems": "0"},
+    "memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432},
+    "pids": {"limit": 17},
+    "unified": {"memory.high": "50331648", "cgroup.max.depth": "2"}
+}"#;
+
+#[test]
+fn v2_limits_are_what_the_kernel_shows() {
+    let Some(facts) = layout(true) else { return };
+    let made = Made::new(&facts, "limits", V2_LIMITS).unwrap();
+    let expected = [
+        ("cpu.weight", "60"),
+        ("cpu.max", "50000 20000"),
+        ("cpu.max.burst", "1000"),
+        ("cpuset.cpus", "0"),
+        ("cpuset.mems", "0"),
+        ("memory.max", "67108864"),
+        ("memory.swap.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("memory.high", "50331648"),
+        ("pids.max", "17"),
+        ("cgroup.max.depth", "2"),
+    ];
+    for (file, value) in expected {
+        assert_eq!(made.read(file), value, "{file}");
+    }
+    let programs = brig_sys::bpf::device_programs(made.cgroup.nodes[0].descriptor().unwrap());
+    assert_eq!(programs.unwrap().len(), 1);
+}
+
+#[test]
+fn devices_outside_the_rules_cannot_be_opened() {
+    let Some(facts) = host() else { return };
+    let mut made = Made::new(&facts, "devices", "{}").unwrap();
+    // /dev/kmsg is 1:11, which no default rule lists.
+    let script = ": < /dev/null && : < /dev/urandom && ! ( : < /dev/kmsg ) 2> /dev/null";
+    std::fs::File::open("/dev/kmsg").unwrap();
+    let status = made.run(script).wait().unwrap();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn an_update_raises_and_lowers() {
+    let Some(facts) = host() else { return };
+    let memory = |limit: i64, swap: i64| {
+        format!(
+            r#"{{"memory": {{"limit": {limit}, "swap": {swap}}}, "pids": {{"limit": -1}},
+                 "cpu": {{"quota": {q}, "period": 10000, "burst": {q}}}}}"#,
+            q = limit / 10000
+        )
+    };
+    let made = Made::new(&facts, "update", &memory(100_000_000, 200_000_000)).unwrap();
+    for (limit, swap) in [(400_003_072, 800_006_144), (20_000_768, 40_001_536)] {
+        let resources: LinuxResources = serde_json::from_str(&memory(limit, swap)).unwrap();
+        made.cgroup.update(&resources).unwrap();
+        // The kernel counts in pages.
+        let read = |file: &str| made.read(file).parse::<i64>().unwrap();
+        if made.cgroup.nodes[0].directory.unified {
+            assert_eq!(read("memory.max"), limit & !4095);
+            assert_eq!(read("memory.swap.max"), (swap - limit) & !4095);
+            assert_eq!(made.read("cpu.max"), format!("{} 10000", limit / 10000));
+        } else {
+            assert_eq!(read("memory.limit_in_bytes"), limit & !4095);
+            assert_eq!(read("memory.memsw.limit_in_bytes"), swap & !4095);
+            assert_eq!(read("cpu.cfs_quota_us"), limit / 10000);
+            assert_eq!(read("cpu.cfs_burst_us"), limit / 10000);
+        }
+        assert_eq!(made.read("pids.max"), "max");
+    }
+    let period: LinuxResources = serde_json::from_str(r#"{"cpu": {"period": 20000}}"#).unwrap();
+    made.cgroup.update(&period).unwrap();
+    match made.cgroup.nodes[0].directory.unified {
+        true => assert_eq!(made.read("cpu.max"), "2000 20000"),
+        false => assert_eq!(made.read("cpu.cfs_quota_us"), "2000"),
+    }
+}
+
+#[test]
+fn an_update_below_the_usage_is_refused_when_asked() {
+    let Some(facts) = layout(true) else { return };
+    let mut made = Made::new(&facts, "check", "{}").unwrap();
+    made.run("exec sleep 60");
+    made.wait_for_pids(1);
+    let json = r#"{"memory": {"limit": 4096, "checkBeforeUpdate": true}}"#;
+    let error = made
+        .cgroup
+        .update(&serde_json::from_str(json).unwrap())
+        .unwrap_err();
+    assert!(matches!(error, Error::BelowUsage { .. }), "{error}");
+    assert_eq!(made.read("memory.max"), "max");
+}
+
+#[test]
+fn a_refused_limit_names_its_field_and_leaves_nothing() {
+    let Some(facts) = host() else { return };
+    let parent = format!("brig-test-{}-refused", std::process::id());
+    let error = match Made::new(&facts, "refused", r#"{"cpu": {"cpus": "4095"}}"#) {
+        Err(error) => error,
+        Ok(_) => panic!("accepted"),
+    };
+    assert!(
+        error
+            .to_string()
+            .starts_with("linux.resources.cpu.cpus: writing"),
+        "{error}"
+    );
+    let Layout::Legacy { hierarchies, .. } = &facts.layout else {
+        assert!(!Path::new("/sys/fs/cgroup").join(parent).exists());
+        return;
+    };
+    for hierarchy in hierarchies {
+        assert!(
+            !hierarchy.mount.join(&parent).exists(),
+            "{:?}",
+            hierarchy.mount
+        );
+    }
+}
+
+#[test]
+fn a_cgroup_in_use_is_not_taken() {
+    let Some(facts) = host() else { return };
+    let mut made = Made::new(&facts, "taken", "{}").unwrap();
+    made.run("exec sleep 60");
+    made.wait_for_pids(1);
+    match Made::new(&facts, "taken", "{}") {
+        Err(Error::Occupied { processes: 1, .. }) => {}
+        other => panic!("occupied expected, got {:?}", other.map(|_| ())),
+    }
+    // And the attempt has not removed it.
+    made.wait_for_pids(1);
+}
+
+#[test]
+fn an_empty_cgroup_that_was_there_gets_the_defaults_too() {
+    let Some(facts) = host() else { return };
+    let first = Made::new(&facts, "reused", r#"{"pids": {"limit": 3}}"#).unwrap();
+    assert_eq!(first.read("pids.max"), "3");
+    let second = Made::new(&facts, "reused", r#"{"pids": {"limit": -1}}"#).unwrap();
+    assert_eq!(second.read("pids.max"), "max");
+}
+
+#[test]
+fn frozen_processes_stand_still() {
+    let Some(facts) = host() else { return };
+    let mut made = Made::new(&facts, "frozen", "{}").unwrap();
+    made.run("while :; do :; done");
+    made.wait_for_pids(1);
+    assert!(!made.cgroup.is_frozen().unwrap());
+    made.cgroup.freeze().unwrap();
+    assert!(made.cgroup.is_frozen().unwrap());
+    let total = || made.cgroup.stats().unwrap().cpu.usage.total;
+    let before = total();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(total(), before);
+    made.cgroup.thaw().unwrap();
+    assert!(!made.cgroup.is_frozen().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(total() > before);
+}
+
+#[test]
+fn kill_ends_forkers_stoppers_and_the_frozen() {
+    let Some(facts) = host() else { return };
+    let mut made = Made::new(&facts, "kill", "{}").unwrap();
+    made.run("trap '' TERM INT HUP; while :; do sleep 60 & sleep 0.001; done");
+    made.run("trap '' TERM; sleep 60 & kill -STOP $$");
+    while made.cgroup.pids().unwrap().len() < 8 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    made.cgroup.freeze().unwrap();
+    made.cgroup.kill().unwrap();
+    assert_eq!(made.cgroup.pids().unwrap(), Vec::<i32>::new());
+}
+
+#[test]
+fn signals_reach_all_processes() {
+    let Some(facts) = host() else { return };
+    let mut made = Made::new(&facts, "signal", "{}").unwrap();
+    made.run("sleep 60 & exec sleep 60");
+    made.wait_for_pids(2);
+    made.cgroup.signal_all(libc::SIGTERM).unwrap();
+    made.wait_for_pids(0);
+    assert!(made.cgroup.signal_all(9999).is_err());
+}
+
+#[test]
+fn delete_removes_what_the_container_made_and_names_what_lives() {
+    let Some(facts) = host() else { return };
+    let mut made = Made::new(&facts, "delete", "{}").unwrap();
+    for node in &made.cgroup.nodes {
+        std::fs::create_dir_all(node.path.join("a/b")).unwrap();
+    }
+    let record = serde_json::to_string(&made.cgroup.record()).unwrap();
+    let opened = Cgroup::open(&serde_json::from_str(&record).unwrap()).unwrap();
+    let pid = made.run("exec sleep 60").id() as i32;
+    made.wait_for_pids(1);
+    let Err(Error::Left { left }) = opened.delete() else {
+        panic!("left expected")
+    };
+    assert_eq!(left.len(), made.cgroup.nodes.len());
+    assert!(left.iter().all(|entry| entry.pids == [pid]), "{left:?}");
+    opened.kill().unwrap();
+    opened.delete().unwrap();
+    assert!(made.cgroup.nodes.iter().all(|node| !node.path.exists()));
+    opened.delete().unwrap();
+}
+
+#[test]
+fn running_out_of_memory_is_told() {
+    let Some(facts) = host() else { return };
+    let limits = r#"{"memory": {"limit": 8388608, "swap": 8388608}}"#;
+    let mut made = Made::new(&facts, "oom", limits).unwrap();
+    let mut watch = made.cgroup.watch_oom().unwrap();
+    assert_eq!(watch.drain(&made.cgroup).unwrap(), Some(0));
+    made.run("exec dd if=/dev/zero of=/dev/null bs=64M count=1");
+    let mut told = 0;
+    while told == 0 {
+        let mut descriptors = [rustix::event::PollFd::new(
+            &watch,
+            rustix::event::PollFlags::IN,
+        )];
+        let timeout = rustix::event::Timespec {
+            tv_sec: 20,
+            tv_nsec: 0,
+        };
+        let ready = rustix::event::poll(&mut descriptors, Some(&timeout)).unwrap();
+        assert_eq!(ready, 1, "no event");
+        told = watch.drain(&made.cgroup).unwrap().unwrap();
+    }
+    assert_eq!(told, 1);
+    made.children[0].wait().unwrap();
+    assert_eq!(made.cgroup.oom_kills().unwrap(), 1);
+    made.cgroup.delete().unwrap();
+    assert_eq!(watch.drain(&made.cgroup).unwrap(), None);
+}
+
+#[test]
+fn statistics_show_the_limits_and_the_work() {
+    let Some(facts) = host() else { return };
+    let limits = r#"{"memory": {"limit": 33554432}, "pids": {"limit": 9}}"#;
+    let mut made = Made::new(&facts, "stats", limits).unwrap();
+    made.run("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 60 & exec sleep 60");
+    made.wait_for_pids(2);
+    let stats = made.cgroup.stats().unwrap();
+    assert_eq!(stats.memory.usage.limit, 33_554_432);
+    assert!(stats.memory.usage.usage > 0 && stats.memory.usage.max >= stats.memory.usage.usage);
+    assert!(!stats.memory.raw.is_empty());
+    assert_eq!((stats.pids.current, stats.pids.limit), (2, 9));
+    assert!(stats.cpu.usage.total > 1_000_000, "{:?}", stats.cpu);
+    assert!(
+        stats.cpu.usage.user + stats.cpu.usage.kernel > 0,
+        "{:?}",
+        stats.cpu
+    );
+}
+
+#[test]
+fn a_process_joins_beside_another() {
+    let Some(facts) = host() else { return };
+    let mut made = Made::new(&facts, "beside", "{}").unwrap();
+    for node in &made.cgroup.nodes {
+        std::fs::create_dir(node.path.join("sub")).unwrap();
+        for file in ["cpuset.cpus", "cpuset.mems"]
+            .iter()
+            .filter(|_| node.has("cpuset"))
+        {
+            let _ = std::fs::write(node.path.join("sub").join(file), "0");
+        }
+    }
+    assert!(made.cgroup.join_sub("../x").is_err());
+    assert!(made.cgroup.join_sub("absent").is_err());
+    made.cgroup.join_sub("sub").unwrap();
+    let stranger = made.cgroup.join_beside(1);
+    assert!(
+        matches!(stranger, Err(Error::Content { .. })),
+        "{stranger:?}"
+    );
+    let pid = made.run("exec sleep 60").id() as i32;
+    made.wait_for_pids(1);
+    made.cgroup.join_beside(pid).unwrap();
+}
+
+#[test]
+fn a_threaded_parent_is_refused() {
+    let Some(facts) = layout(true) else { return };
+    let parent = format!("brig-test-{}-threaded", std::process::id());
+    let Layout::Unified(unified) = &facts.layout else {
+        return;
+    };
+    let path = unified.mount.join(&parent);
+    std::fs::create_dir(&path).unwrap();
+    std::fs::create_dir(path.join("other")).unwrap();
+    std::fs::write(path.join("other/cgroup.type"), "threaded").unwrap();
+    let result = Made::new(&facts, "threaded", "{}").map(|_| ());
+    std::fs::remove_dir(path.join("other")).unwrap();
+    std::fs::remove_dir(&path).unwrap();
+    assert!(matches!(result, Err(Error::Threaded { .. })), "{result:?}");
+}
+
+#[test]
+fn a_parent_with_processes_cannot_give_controllers() {
+    let Some(facts) = layout(true) else { return };
+    let parent = format!("brig-test-{}-inner", std::process::id());
+    let Layout::Unified(unified) = &facts.layout else {
+        return;
+    };
+    let path = unified.mount.join(&parent);
+    std::fs::create_dir(&path).unwrap();
+    let script = format!("echo 0 > {}/cgroup.procs; exec sleep 60", path.display());
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", &script])
+        .spawn()
+        .unwrap();
+    while std::fs::read_to_string(path.join("cgroup.procs"))
+        .unwrap()
+        .is_empty()
+    {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let limited = Made::new(&facts, "inner", r#"{"memory": {"limit": 9999999}}"#).map(|_| ());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let _ = std::fs::remove_dir(&path);
+    let Err(Error::Controllers {
+        missing, source, ..
+    }) = limited
+    else {
+        panic!("refusal expected, got {limited:?}");
+    };
+    assert_eq!(missing, ["memory"]);
+    assert_eq!(source.unwrap().raw_os_error(), Some(libc::EBUSY));
+}
+
+#[test]
+fn a_delegated_cgroup_belongs_to_its_user() {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(facts) = layout(true) else { return };
+    let path = format!("/brig-test-{}-owner", std::process::id());
+    let request = Request {
+        id: "owner",
+        cgroups_path: Some(&path),
+        resources: None,
+        driver: Driver::Fs,
+        devices: &[],
+        rootless: false,
+        owner: Some((12345, 54321)),
+    };
+    let cgroup = create(&plan(&facts, &request).unwrap()).unwrap();
+    let owner = |file: &str| {
+        let data = std::fs::metadata(cgroup.nodes[0].path.join(file)).unwrap();
+        (data.uid(), data.gid())
+    };
+    let owners = [
+        owner("."),
+        owner("cgroup.procs"),
+        owner("cgroup.subtree_control"),
+    ];
+    let limit = owner("memory.max");
+    cgroup.delete().unwrap();
+    assert_eq!(owners, [(12345, 54321); 3]);
+    assert_eq!(limit, (0, 0));
+}

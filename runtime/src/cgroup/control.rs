@@ -1,0 +1,352 @@
+//! The processes of a cgroup: list, freeze, signal, kill.
+//!
+//! Promises: every wait is bounded. Must never: signal a process that is not in the
+//! cgroup; a pid that may have been reused is checked again through its pidfd.
+//! Reference: cgroup-v2.rst "cgroup.freeze", "cgroup.kill"; freezer-subsystem.rst.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::Error;
+use super::apply::{Cgroup, Node};
+
+/// A freeze waits for system calls to come to an end.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Killed processes may have much memory to give back.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A pause that doubles, up to a deadline.
+pub(crate) struct Patience {
+    start: Instant,
+    limit: Duration,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Patience {
+        Patience {
+            start: Instant::now(),
+            limit,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Sleeps; false when the time is up.
+    pub(crate) fn wait(&mut self) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        sleep(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.start.elapsed() >= self.limit
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.start.elapsed())
+    }
+
+    fn error(&self, node: &Node, state: &'static str) -> Error {
+        let waited_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
+        Error::Timeout {
+            path: node.path.clone(),
+            state,
+            waited_ms,
+        }
+    }
+}
+
+impl Cgroup {
+    /// The hierarchy that says which processes there are: the one that can freeze them.
+    fn census(&self) -> Option<&Node> {
+        let unified = || self.nodes.iter().find(|node| node.directory.unified);
+        let freezer = self.nodes.iter().find(|node| node.has("freezer"));
+        freezer
+            .or_else(|| self.nodes.iter().find(|node| !node.directory.unified))
+            .or_else(unified)
+    }
+
+    /// The pids of all processes in the cgroup and below, as seen from brig's pid
+    /// namespace, sorted. Empty when the cgroup is gone.
+    ///
+    /// # Errors
+    /// [`Error::Call`] when a list cannot be read.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        let mut pids = Vec::new();
+        if let Some(node) = self.census() {
+            collect_pids(&node.path, &mut pids)?;
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Freezes every process in the cgroup and waits until they are.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] on v1 without the freezer; [`Error::Timeout`], after the
+    /// cgroup has been thawed again.
+    pub fn freeze(&self) -> Result<(), Error> {
+        let node = self.freezer()?;
+        let result = if node.directory.unified {
+            freeze_v2(node)
+        } else {
+            freeze_v1(node)
+        };
+        if result.is_err() {
+            // Half frozen is worse than not at all; the first error is the one to tell.
+            let _ = self.thaw();
+        }
+        result
+    }
+
+    /// Lets the processes of a frozen cgroup run again.
+    ///
+    /// # Errors
+    /// As `freeze`.
+    pub fn thaw(&self) -> Result<(), Error> {
+        let node = self.freezer()?;
+        if node.directory.unified {
+            node.write("cgroup.freeze", "0")
+        } else {
+            node.write("freezer.state", "THAWED")
+        }
+    }
+
+    /// Whether the cgroup itself is frozen or about to be.
+    ///
+    /// # Errors
+    /// As `freeze`.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        let node = self.freezer()?;
+        if node.directory.unified {
+            Ok(node.read("cgroup.freeze")?.trim() == "1")
+        } else {
+            Ok(node.read("freezer.self_freezing")?.trim() == "1")
+        }
+    }
+
+    fn freezer(&self) -> Result<&Node, Error> {
+        let can = |node: &&Node| node.has("freezer") || node.directory.unified;
+        self.nodes.iter().find(can).ok_or(Error::Unsupported {
+            control: "freezing",
+            missing: "freezer hierarchy",
+        })
+    }
+
+    /// Sends `signal` to every process in the cgroup, which is frozen meanwhile where it
+    /// can be, so that none escapes by forking.
+    ///
+    /// # Errors
+    /// [`Error::Call`] when a process cannot be signalled (one that has ended is none).
+    pub fn signal_all(&self, signal: i32) -> Result<(), Error> {
+        let Some(node) = self.census() else {
+            return Ok(());
+        };
+        let Some(signal) = Signal::from_named_raw(signal) else {
+            let source = io::Error::from_raw_os_error(libc::EINVAL);
+            return Err(Error::Call {
+                call: "pidfd_send_signal",
+                path: node.path.clone(),
+                source,
+            });
+        };
+        let was_frozen = self.is_frozen().unwrap_or(false);
+        let froze = !was_frozen && self.freeze().is_ok();
+        let result = self.signal_once(node, signal);
+        if froze || (was_frozen && signal == Signal::KILL) {
+            self.thaw().or_else(gone_is_fine)?;
+        }
+        result
+    }
+
+    fn signal_once(&self, node: &Node, signal: Signal) -> Result<(), Error> {
+        let mut targets: Vec<(i32, OwnedFd)> = Vec::new();
+        for raw in self.pids()? {
+            // 0 is a process of a pid namespace that brig cannot see into.
+            let Some(pid) = Pid::from_raw(raw) else {
+                continue;
+            };
+            match pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(descriptor) => targets.push((raw, descriptor)),
+                Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(Error::call("pidfd_open", &node.path, error)),
+            }
+        }
+        // Who is still listed after its pidfd was opened is who it was opened for.
+        let present = self.pids()?;
+        for (raw, descriptor) in targets {
+            if present.binary_search(&raw).is_err() {
+                continue;
+            }
+            match pidfd_send_signal(&descriptor, signal) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(Error::call("pidfd_send_signal", &node.path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills every process in the cgroup and waits until it is empty. The parents of
+    /// the processes still have to reap them.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when a process does not go away in ten seconds.
+    pub fn kill(&self) -> Result<(), Error> {
+        let Some(node) = self.census() else {
+            return Ok(());
+        };
+        if node.directory.unified {
+            match node.write("cgroup.kill", "1") {
+                Ok(()) => return wait_empty(node),
+                // Before Linux 5.14, or gone altogether: the list below tells.
+                Err(error) if error.errno() == Some(libc::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut patience = Patience::new(KILL_TIMEOUT);
+        loop {
+            if self.pids()?.is_empty() {
+                return Ok(());
+            }
+            self.signal_all(libc::SIGKILL)?;
+            if !patience.wait() {
+                return Err(patience.error(node, "empty"));
+            }
+        }
+    }
+}
+
+fn gone_is_fine(error: Error) -> Result<(), Error> {
+    match error.errno() {
+        Some(libc::ENOENT | libc::ENODEV) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+fn freeze_v1(node: &Node) -> Result<(), Error> {
+    let mut patience = Patience::new(FREEZE_TIMEOUT);
+    loop {
+        // Written again each time: a process that was forked meanwhile keeps the
+        // state at FREEZING until then (freezer-subsystem.rst).
+        node.write("freezer.state", "FROZEN")?;
+        let state = node.read("freezer.state")?;
+        match state.trim() {
+            "FROZEN" => return Ok(()),
+            "FREEZING" if patience.wait() => {}
+            "FREEZING" => return Err(patience.error(node, "frozen")),
+            other => {
+                let path = node.path.join("freezer.state");
+                return Err(Error::Content {
+                    path,
+                    found: other.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+fn freeze_v2(node: &Node) -> Result<(), Error> {
+    let events = node.open("cgroup.events", OFlags::RDONLY)?;
+    node.write("cgroup.freeze", "1")?;
+    await_event(node, &events, "frozen 1", FREEZE_TIMEOUT, "frozen")
+}
+
+fn wait_empty(node: &Node) -> Result<(), Error> {
+    let events = match node.open("cgroup.events", OFlags::RDONLY) {
+        Ok(events) => events,
+        Err(error) => return gone_is_fine(error),
+    };
+    await_event(node, &events, "populated 0", KILL_TIMEOUT, "empty").or_else(gone_is_fine)
+}
+
+/// Waits for a line of `cgroup.events`, whose changes the kernel announces as POLLPRI.
+fn await_event(
+    node: &Node,
+    events: &OwnedFd,
+    line: &str,
+    limit: Duration,
+    state: &'static str,
+) -> Result<(), Error> {
+    let patience = Patience::new(limit);
+    let fail =
+        |call, error: rustix::io::Errno| Error::call(call, node.path.join("cgroup.events"), error);
+    let mut buffer = [0_u8; 256];
+    loop {
+        let count = rustix::io::pread(events, &mut buffer, 0).map_err(|e| fail("read", e))?;
+        let text = String::from_utf8_lossy(&buffer[..count]);
+        if text.lines().any(|found| found == line) {
+            return Ok(());
+        }
+        if patience.is_over() {
+            return Err(patience.error(node, state));
+        }
+        let timeout = Timespec::try_from(patience.left()).ok();
+        let mut descriptors = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(fail("poll", error)),
+        }
+    }
+}
+
+/// Adds the processes of the directory at `path` and of those below.
+fn collect_pids(path: &Path, pids: &mut Vec<i32>) -> Result<(), Error> {
+    read_pids(path, pids)?;
+    for child in children(path)? {
+        collect_pids(&child, pids)?;
+    }
+    Ok(())
+}
+
+/// Adds the processes of one directory.
+pub(crate) fn read_pids(path: &Path, pids: &mut Vec<i32>) -> Result<(), Error> {
+    let file = path.join("cgroup.procs");
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) => {
+            return match error.raw_os_error() {
+                // Gone; or threaded, and the threads' processes are in the list above.
+                Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP) => Ok(()),
+                _ => Err(Error::call("read", file, error)),
+            };
+        }
+    };
+    for line in text.lines() {
+        let pid = line.parse().map_err(|_| Error::Content {
+            path: file.clone(),
+            found: line.into(),
+        })?;
+        pids.push(pid);
+    }
+    Ok(())
+}
+
+/// The directories in `path`; none when it is gone.
+pub(crate) fn children(path: &Path) -> Result<Vec<std::path::PathBuf>, Error> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::call("open", path, error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::call("getdents64", path, e))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}

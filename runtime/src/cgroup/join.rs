@@ -1,0 +1,176 @@
+//! How a process gets into the cgroup.
+//!
+//! Promises: the descriptors are ready before the process exists, so that it needs
+//! one flag of clone3, or one write for each hierarchy, and no path.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use super::apply::{self, Cgroup, Node};
+use super::facts::Membership;
+use super::plan::{CgroupPlan, clean};
+use super::{Error, systemd};
+
+/// How a new process joins.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Join {
+    /// There is no cgroup to join (rootless without one).
+    None,
+    /// v2: the directory, for `CLONE_INTO_CGROUP` (Linux 5.7).
+    Into(OwnedFd),
+    /// v1: each hierarchy's `tasks`. The single-threaded child writes `0` to each:
+    /// a thread that moves itself does not wait for an RCU grace period.
+    Tasks(Vec<OwnedFd>),
+    /// Hybrid with a limit on the v2 side: clone into `into`, then write `0` to each of `tasks`.
+    Both {
+        /// The v2 directory, for `CLONE_INTO_CGROUP`.
+        into: OwnedFd,
+        /// The v1 hierarchies' `tasks`.
+        tasks: Vec<OwnedFd>,
+    },
+    /// systemd: the launcher calls [`AfterClone::attach`] while the child waits.
+    AfterClone(AfterClone),
+}
+
+/// Makes the systemd scope around a process that waits.
+#[derive(Debug)]
+pub struct AfterClone {
+    plan: Box<CgroupPlan>,
+}
+
+impl AfterClone {
+    /// Makes the scope with process `pid` in it, then applies the limits. The process
+    /// must be held on a barrier until this returns.
+    ///
+    /// # Errors
+    /// [`Error::Systemd`], or the first limit that could not be applied; the process is
+    /// then in the scope, which goes away with it, and the directories that brig made
+    /// itself are removed once it has ended, by [`Cgroup::delete`].
+    pub fn attach(&self, pid: i32) -> Result<(), Error> {
+        let Some(scope) = &self.plan.scope else {
+            return Ok(());
+        };
+        systemd::start(scope, pid).map_err(Error::Systemd)?;
+        let mut nodes: Vec<Node> = self
+            .plan
+            .directories
+            .iter()
+            .cloned()
+            .map(Node::new)
+            .collect();
+        systemd::apply(&self.plan, &mut nodes, pid)
+    }
+}
+
+impl Cgroup {
+    /// How a new process joins. May be called often (exec).
+    ///
+    /// # Errors
+    /// [`Error::Call`] when a file cannot be opened, with ENOENT once the cgroup is gone.
+    pub fn join(&self) -> Result<Join, Error> {
+        if let Some(plan) = &self.pending {
+            return Ok(Join::AfterClone(AfterClone { plan: plan.clone() }));
+        }
+        self.join_below("")
+    }
+
+    /// As `join`, for a cgroup below the container's (`exec --cgroup`), a relative path.
+    ///
+    /// # Errors
+    /// [`Error::Field`] for a path that leads out; [`Error::Call`] as `join`.
+    pub fn join_sub(&self, sub: &str) -> Result<Join, Error> {
+        self.join_below(&clean(sub, "exec cgroup")?)
+    }
+
+    /// As `join`, into the cgroups that process `pid` of the container is in. For exec on
+    /// v2 where the container has made sub-cgroups with controllers: its own cgroup then
+    /// takes no process (EBUSY).
+    ///
+    /// # Errors
+    /// [`Error::Content`] when the process is outside the container's cgroup.
+    pub fn join_beside(&self, pid: i32) -> Result<Join, Error> {
+        let source = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        let text = std::fs::read_to_string(&source).map_err(|e| Error::call("read", &source, e))?;
+        let membership = Membership::parse(&text)?;
+        let mut opened = Opened::default();
+        for node in &self.nodes {
+            let path = if node.directory.unified {
+                membership.unified.as_deref()
+            } else {
+                let same = |names: &[String]| names.iter().all(|name| node.has(name));
+                membership
+                    .legacy
+                    .iter()
+                    .find(|e| same(&e.controllers))
+                    .map(|e| e.path.as_str())
+            };
+            // The file shows paths from the namespace's root; the container's own path is
+            // the part that the two have in common, whatever the mount's root.
+            let sub = path.and_then(|path| {
+                let at = path.find(&node.directory.path)? + node.directory.path.len();
+                let rest = &path[at..];
+                (rest.is_empty() || rest.starts_with('/')).then_some(rest.trim_matches('/'))
+            });
+            let Some(sub) = sub.filter(|sub| !sub.split('/').any(|part| part == "..")) else {
+                return Err(Error::Content {
+                    path: source,
+                    found: path.unwrap_or("").to_owned(),
+                });
+            };
+            opened.add(node, sub)?;
+        }
+        Ok(opened.join())
+    }
+
+    fn join_below(&self, sub: &str) -> Result<Join, Error> {
+        let mut opened = Opened::default();
+        for node in &self.nodes {
+            opened.add(node, sub)?;
+        }
+        Ok(opened.join())
+    }
+}
+
+#[derive(Default)]
+struct Opened {
+    into: Option<OwnedFd>,
+    tasks: Vec<OwnedFd>,
+}
+
+impl Opened {
+    fn add(&mut self, node: &Node, sub: &str) -> Result<(), Error> {
+        let (path, flags) = match node.directory.unified {
+            true => (node.path.join(sub), OFlags::PATH | OFlags::DIRECTORY),
+            false => (node.path.join(sub).join("tasks"), OFlags::WRONLY),
+        };
+        let descriptor = openat(CWD, &path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| Error::call("open", path, e))?;
+        if node.directory.unified {
+            self.into = Some(descriptor);
+        } else {
+            self.tasks.push(descriptor);
+        }
+        Ok(())
+    }
+
+    fn join(self) -> Join {
+        match (self.into, self.tasks.is_empty()) {
+            (None, true) => Join::None,
+            (None, false) => Join::Tasks(self.tasks),
+            (Some(into), true) => Join::Into(into),
+            (Some(into), false) => Join::Both {
+                into,
+                tasks: self.tasks,
+            },
+        }
+    }
+}
+
+/// Does the steps of a plan whose scope exists.
+pub(crate) fn apply_in_scope(plan: &CgroupPlan, nodes: &mut [Node]) -> Result<(), Error> {
+    let mut made = Vec::new();
+    apply::run(plan, nodes, &mut made).map_err(|cause| apply::undo(made, cause))
+}

@@ -1,0 +1,43 @@
+//! A container's cgroup: planned as data, made, joined, changed, watched, removed.
+//!
+//! Promises: limits are in place before a process joins; a limit that cannot be
+//! applied is an error that names its field; `create` leaves nothing behind when
+//! it fails; `delete` removes directories only and says what it could not remove.
+//! Must never: write another process's pid to `cgroup.procs` where the kernel
+//! offers another way (the write waits milliseconds for an RCU grace period), move
+//! a live process out of its cgroup, or follow `..` out of a hierarchy.
+//! Reference: OCI runtime-spec config-linux.md "Control groups", cgroups(7), the
+//! kernel's admin-guide/cgroup-v1 and cgroup-v2.rst. Where the specification leaves
+//! room the meaning is that of opencontainers/cgroups, so that files end up alike.
+//!
+//! `linux.resources.memory.kernel` is accepted and ignored, as kernel memory
+//! limits were removed from Linux 5.16 and deprecated by the specification.
+
+mod apply;
+mod control;
+mod convert;
+mod delete;
+pub mod devices;
+mod error;
+mod facts;
+mod join;
+mod oom;
+mod plan;
+mod record;
+mod stats;
+pub mod systemd;
+mod update;
+mod v1;
+mod v2;
+
+pub use apply::{Cgroup, create};
+pub use error::{Error, Leftover};
+pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
+pub use join::{AfterClone, Join};
+pub use oom::OomWatch;
+pub use plan::{Absent, CgroupPlan, Directory, Driver, Request, Step, Write, plan};
+pub use record::CgroupRecord;
+pub use stats::{
+    Blkio, BlkioEntry, Cpu, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Pids,
+    Psi, PsiLine, Stats, Throttling,
+};

@@ -1,0 +1,86 @@
+//! Changes the limits of a running container.
+
+use oci_spec::runtime::LinuxResources;
+
+use super::Error;
+use super::apply::{Cgroup, Writer};
+use super::plan::{Step, Targets, enable_controllers, limits};
+
+impl Cgroup {
+    /// Applies the limits that `resources` names and leaves the others. Lowering and
+    /// raising work in either direction: values that bound each other are written in
+    /// the order that the kernel takes.
+    ///
+    /// # Errors
+    /// [`Error::Field`] before anything is written; then the first write that failed,
+    /// with the ones before it in effect. With `memory.checkBeforeUpdate`
+    /// [`Error::BelowUsage`] for a limit below what is used.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
+        let directories: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| node.directory.clone())
+            .collect();
+        let steps = limits(&Targets(&directories), Some(resources))?;
+        self.check_usage(resources)?;
+        let mut writer = Writer::default();
+        let enable = enable_controllers(&directories, &steps);
+        for step in enable.iter().chain(&steps) {
+            writer.step(&self.nodes, &self.completed(step)?)?;
+        }
+        Ok(())
+    }
+
+    /// v1's kernel refuses a limit below the usage itself; v2's would kill.
+    fn check_usage(&self, resources: &LinuxResources) -> Result<(), Error> {
+        let Some(memory) = resources.memory() else {
+            return Ok(());
+        };
+        if memory.check_before_update() != Some(true) {
+            return Ok(());
+        }
+        let node = self
+            .nodes
+            .iter()
+            .find(|node| node.directory.unified && node.has("memory"));
+        let (Some(node), Some(limit)) = (node, memory.limit()) else {
+            return Ok(());
+        };
+        let Ok(limit_bytes) = u64::try_from(limit) else {
+            return Ok(());
+        };
+        let text = node.read("memory.current")?;
+        let usage_bytes = text.trim().parse().map_err(|_| Error::Content {
+            path: node.path.join("memory.current"),
+            found: text.clone(),
+        })?;
+        if limit_bytes != 0 && limit_bytes < usage_bytes {
+            let field = "linux.resources.memory.limit".to_owned();
+            return Err(Error::BelowUsage {
+                field,
+                limit_bytes,
+                usage_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// v2's `cpu.max` is two values: a new period alone keeps the present quota.
+    fn completed(&self, step: &Step) -> Result<Step, Error> {
+        let mut step = step.clone();
+        let writes = match &mut step {
+            Step::Write(write) => std::slice::from_mut(write),
+            Step::WriteGroup(group) => group.as_mut_slice(),
+            _ => return Ok(step),
+        };
+        for write in writes {
+            if write.file == "cpu.max" && write.field == "linux.resources.cpu.period" {
+                let now = self.nodes[write.directory].read("cpu.max")?;
+                let quota = now.split_whitespace().next().unwrap_or("max");
+                let period = write.value.rsplit(' ').next().unwrap_or_default();
+                write.value = format!("{quota} {period}");
+            }
+        }
+        Ok(step)
+    }
+}

@@ -1,0 +1,71 @@
+//! `brig create`, and the flags that it shares with `run`.
+
+use std::path::PathBuf;
+
+use super::{Arguments, Global, Outcome, Usage, Verb, container_id};
+use crate::execute::self_protection;
+use crate::spec::ContainerId;
+use crate::supervise::{self, Options};
+
+pub(super) const CREATE: Verb = Verb {
+    name: "create",
+    summary: "make a container that waits to be started",
+    help: "\
+usage: brig create [OPTION...] CONTAINER-ID
+
+Makes the container of a bundle: everything but its program, which `brig start` runs.
+
+options:
+  -b, --bundle DIR        the bundle (default: the current directory)
+      --console-socket S  a unix socket that gets the terminal, if process.terminal is true
+      --pid-file FILE     write the pid of the container's first process to FILE
+      --preserve-fds N    let the program inherit N descriptors after standard error
+      --no-pivot          accepted for compatibility; brig never leaves an old root behind
+      --no-new-keyring    stay in the caller's session keyring
+",
+    run: create,
+};
+
+fn create(global: &Global, mut arguments: Arguments) -> Outcome {
+    let (id, options) = options(global, &mut arguments, |_, arguments| Err(arguments.unknown()))?;
+    arguments.end()?;
+    self_protection::ensure()?;
+    supervise::create(&id, &options)?;
+    Ok(0)
+}
+
+/// Reads the flags of `create`; `other` gets those that it does not know.
+pub(super) fn options(
+    global: &Global,
+    arguments: &mut Arguments,
+    mut other: impl FnMut(&str, &mut Arguments) -> Result<(), Usage>,
+) -> anyhow::Result<(ContainerId, Options)> {
+    let mut options = Options {
+        root: global.root.clone(),
+        bundle: PathBuf::from("."),
+        systemd_cgroup: global.systemd_cgroup,
+        console_socket: None,
+        pid_file: None,
+        preserve_fds: listen_fds(),
+        new_keyring: true,
+    };
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "-b" | "--bundle" => options.bundle = PathBuf::from(arguments.value()?),
+            "--console-socket" => options.console_socket = Some(PathBuf::from(arguments.value()?)),
+            "--pid-file" => options.pid_file = Some(PathBuf::from(arguments.value()?)),
+            "--preserve-fds" => options.preserve_fds += arguments.number::<u32>()?,
+            "--no-pivot" => drop(arguments.switch()?),
+            "--no-new-keyring" => options.new_keyring = !arguments.switch()?,
+            flag => other(flag, arguments)?,
+        }
+    }
+    let id = container_id(arguments)?;
+    global.log.debug(&format!("bundle {} for container {id:?}", options.bundle.display()));
+    Ok((id, options))
+}
+
+/// Descriptors of socket activation (sd_listen_fds(3)).
+pub(super) fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,36 @@
+//! `brig delete`.
+
+use super::{Arguments, Global, Outcome, Verb, container_id};
+use crate::supervise::{Container, Force};
+
+pub(super) const VERB: Verb = Verb {
+    name: "delete",
+    summary: "remove a container",
+    help: "\
+usage: brig delete [OPTION...] CONTAINER-ID
+
+Removes a stopped container: its cgroup and its state.
+
+options:
+  -f, --force             kill the container first if it runs; no error if there is none
+",
+    run,
+};
+
+fn run(global: &Global, mut arguments: Arguments) -> Outcome {
+    let mut force = Force::No;
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "-f" | "--force" => force = if arguments.switch()? { Force::Yes } else { Force::No },
+            _ => return Err(arguments.unknown().into()),
+        }
+    }
+    let id = container_id(&mut arguments)?;
+    arguments.end()?;
+    match Container::open(&global.root, &id) {
+        Ok(container) => container.delete(force)?,
+        Err(_) if force == Force::Yes && !global.root.join(id.as_str()).exists() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(0)
+}

@@ -1,0 +1,194 @@
+//! `brig exec`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use oci_spec::runtime::{Process, User};
+
+use super::{Arguments, Global, Outcome, Usage, Verb, container, open};
+use crate::execute::self_protection;
+use crate::spec::{self, capability};
+use crate::supervise::{self, ExecOptions, Foreground};
+
+pub(super) const VERB: Verb = Verb {
+    name: "exec",
+    summary: "run another process in a container",
+    help: "\
+usage: brig exec [OPTION...] CONTAINER-ID COMMAND [ARGUMENT...]
+       brig exec [OPTION...] --process FILE CONTAINER-ID
+
+Runs a process in a running container, with the container's capabilities, seccomp filter, labels
+and limits unless told otherwise, and exits with its exit code.
+
+options:
+  -p, --process FILE      the process as JSON (the `process` of config.json)
+  -d, --detach            do not wait
+  -t, --tty               give it a terminal
+      --console-socket S  a unix socket that gets the terminal
+      --pid-file FILE     write its pid to FILE
+      --cwd DIR           its working directory
+  -e, --env NAME=VALUE    add to its environment (may be repeated)
+  -u, --user UID[:GID]    its user
+  -g, --additional-gids G more groups (may be repeated)
+  -c, --cap CAPABILITY    add a capability (may be repeated)
+      --no-new-privs      set no_new_privs
+      --apparmor PROFILE  its AppArmor profile
+      --process-label L   its SELinux label
+      --preserve-fds N    let it inherit N descriptors after standard error
+      --cgroup PATH       run it in a cgroup below the container's
+      --ignore-paused     also in a paused container
+",
+    run,
+};
+
+/// The flags as typed.
+#[derive(Default)]
+struct Flags {
+    process: Option<PathBuf>,
+    detach: bool,
+    tty: bool,
+    console_socket: Option<PathBuf>,
+    pid_file: Option<PathBuf>,
+    cwd: Option<PathBuf>,
+    env: Vec<String>,
+    user: Option<(u32, Option<u32>)>,
+    gids: Vec<u32>,
+    capabilities: Vec<String>,
+    no_new_privs: bool,
+    apparmor: Option<String>,
+    label: Option<String>,
+    preserve_fds: u32,
+    cgroup: Option<String>,
+    ignore_paused: bool,
+}
+
+fn run(global: &Global, mut arguments: Arguments) -> Outcome {
+    let flags = Flags::parse(&mut arguments)?;
+    let container = open(global, &mut arguments)?;
+    let command = arguments.rest()?;
+    self_protection::ensure()?;
+    let process = match &flags.process {
+        Some(path) => {
+            let bytes = crate::bundle::read_small(path, spec::SIZE_LIMIT_BYTES)?;
+            let process = spec::process(&bytes)?;
+            spec::check_process(&process)?;
+            process
+        }
+        None => flags.change(container.spec()?.process().clone().unwrap_or_default(), command)?,
+    };
+    let options = ExecOptions {
+        process,
+        console_socket: flags.console_socket,
+        pid_file: flags.pid_file,
+        preserve_fds: flags.preserve_fds,
+        cgroup: flags.cgroup,
+        ignore_paused: flags.ignore_paused,
+    };
+    let foreground = if flags.detach { Foreground::Detach } else { Foreground::Wait };
+    Ok(supervise::exec(&container, &options, foreground)?)
+}
+
+impl Flags {
+    fn parse(arguments: &mut Arguments) -> Result<Self, Usage> {
+        let mut flags = Self { preserve_fds: container::listen_fds(), ..Self::default() };
+        while let Some(flag) = arguments.next_flag()? {
+            match flag.as_str() {
+                "-p" | "--process" => flags.process = Some(PathBuf::from(arguments.value()?)),
+                "-d" | "--detach" => flags.detach = arguments.switch()?,
+                "-t" | "--tty" => flags.tty = arguments.switch()?,
+                "--console-socket" => {
+                    flags.console_socket = Some(PathBuf::from(arguments.value()?));
+                }
+                "--pid-file" => flags.pid_file = Some(PathBuf::from(arguments.value()?)),
+                "--cwd" => flags.cwd = Some(PathBuf::from(arguments.value()?)),
+                "-e" | "--env" => flags.env.push(arguments.text()?),
+                "-u" | "--user" => flags.user = Some(user(&arguments.text()?)?),
+                "-g" | "--additional-gids" => flags.gids.push(arguments.number()?),
+                "-c" | "--cap" => flags.capabilities.push(arguments.text()?),
+                "--no-new-privs" => flags.no_new_privs = arguments.switch()?,
+                "--apparmor" => flags.apparmor = Some(arguments.text()?),
+                "--process-label" => flags.label = Some(arguments.text()?),
+                "--preserve-fds" => flags.preserve_fds += arguments.number::<u32>()?,
+                "--cgroup" => flags.cgroup = Some(arguments.text()?),
+                "--ignore-paused" => flags.ignore_paused = arguments.switch()?,
+                "--no-subreaper" => drop(arguments.switch()?),
+                _ => return Err(arguments.unknown()),
+            }
+        }
+        Ok(flags)
+    }
+
+    /// The container's own process, changed as the flags say.
+    fn change(&self, mut process: Process, command: Vec<String>) -> anyhow::Result<Process> {
+        if command.is_empty() {
+            return Err(Usage::new("COMMAND is missing").into());
+        }
+        process.set_args(Some(command)).set_terminal(Some(self.tty));
+        process.set_console_size(None);
+        if let Some(cwd) = &self.cwd {
+            process.set_cwd(cwd.clone());
+        }
+        if !self.env.is_empty() {
+            let mut env = process.env().clone().unwrap_or_default();
+            for entry in &self.env {
+                let name = entry.split_inclusive('=').next().unwrap_or_default();
+                env.retain(|old| !(name.ends_with('=') && old.starts_with(name)));
+                env.push(entry.clone());
+            }
+            process.set_env(Some(env));
+        }
+        process.set_user(self.changed_user(process.user()));
+        if !self.capabilities.is_empty() {
+            add_capabilities(&mut process, &self.capabilities)?;
+        }
+        if self.no_new_privs {
+            process.set_no_new_privileges(Some(true));
+        }
+        if self.apparmor.is_some() {
+            process.set_apparmor_profile(self.apparmor.clone());
+        }
+        if self.label.is_some() {
+            process.set_selinux_label(self.label.clone());
+        }
+        spec::check_process(&process).context("the process to execute is not acceptable")?;
+        Ok(process)
+    }
+
+    fn changed_user(&self, old: &User) -> User {
+        let mut new = old.clone();
+        if let Some((uid, gid)) = self.user {
+            new.set_uid(uid);
+            if let Some(gid) = gid {
+                new.set_gid(gid);
+            }
+        }
+        if !self.gids.is_empty() {
+            let mut gids = old.additional_gids().clone().unwrap_or_default();
+            gids.extend(&self.gids);
+            new.set_additional_gids(Some(gids));
+        }
+        new
+    }
+}
+
+/// `--cap` adds to the bounding, effective and permitted sets, as runc does.
+fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<()> {
+    let added = capability::from_names("--cap", names)?;
+    let mut all = process.capabilities().clone().unwrap_or_default();
+    let sets = capability::Sets::of(process.capabilities().as_ref());
+    all.set_bounding(Some(capability::set(sets.bounding | added)));
+    all.set_effective(Some(capability::set(sets.effective | added)));
+    all.set_permitted(Some(capability::set(sets.permitted | added)));
+    process.set_capabilities(Some(all));
+    Ok(())
+}
+
+fn user(text: &str) -> Result<(u32, Option<u32>), Usage> {
+    let number = |text: &str| {
+        text.parse::<u32>().map_err(|_| Usage::new(format!("--user: {text:?} is not a number")))
+    };
+    match text.split_once(':') {
+        None => Ok((number(text)?, None)),
+        Some((uid, gid)) => Ok((number(uid)?, Some(number(gid)?))),
+    }
+}

@@ -1,0 +1,98 @@
+//! `brig kill`.
+
+use super::{Arguments, Global, Outcome, Usage, Verb, open};
+
+pub(super) const VERB: Verb = Verb {
+    name: "kill",
+    summary: "send a signal to a container",
+    help: "\
+usage: brig kill [OPTION...] CONTAINER-ID [SIGNAL]
+
+Sends SIGNAL (default SIGTERM) to the container's first process. SIGNAL is a name with or without
+SIG, a number, or RTMIN+N, RTMAX-N.
+
+options:
+  -a, --all               to every process of the container's cgroup
+",
+    run,
+};
+
+fn run(global: &Global, mut arguments: Arguments) -> Outcome {
+    let mut all = false;
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "-a" | "--all" => all = arguments.switch()?,
+            _ => return Err(arguments.unknown().into()),
+        }
+    }
+    let container = open(global, &mut arguments)?;
+    let signal = match arguments.optional()? {
+        None => libc::SIGTERM,
+        Some(text) => signal_number(&text)?,
+    };
+    arguments.end()?;
+    container.kill(signal, all)?;
+    Ok(0)
+}
+
+/// Real-time signals as signal(7) counts them on Linux with glibc and musl: 34 to 64.
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
+
+/// The number of a signal.
+pub(super) fn signal_number(text: &str) -> Result<i32, Usage> {
+    let unknown = || Usage::new(format!("unknown signal {text:?}"));
+    if let Ok(number) = text.parse::<i32>() {
+        return if (1..=RTMAX).contains(&number) { Ok(number) } else { Err(unknown()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |text: &str| text.get(1..).and_then(|text| text.parse::<i32>().ok());
+    let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(""), _) => Some(RTMIN),
+        (_, Some("")) => Some(RTMAX),
+        (Some(rest), _) if rest.starts_with('+') => offset(rest).map(|offset| RTMIN + offset),
+        (_, Some(rest)) if rest.starts_with('-') => offset(rest).map(|offset| RTMAX - offset),
+        _ => None,
+    };
+    if let Some(number) = real_time {
+        return if (RTMIN..=RTMAX).contains(&number) { Ok(number) } else { Err(unknown()) };
+    }
+    let name = match name {
+        "CLD" => "CHLD",
+        "POLL" => "IO",
+        "IOT" => "ABRT",
+        name => name,
+    };
+    let signal = format!("SIG{name}").parse::<nix::sys::signal::Signal>();
+    signal.map(|signal| signal as i32).map_err(|_| unknown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signal_number;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, number) in [
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("9", 9),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("64", 64),
+            ("WINCH", 28),
+        ] {
+            assert_eq!(signal_number(text).ok(), Some(number), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_signal_is_refused() {
+        for text in ["", "SIG", "KIL", "0", "65", "-1", "RTMIN+40", "RTMAX-", "RTMIN-1"] {
+            assert!(signal_number(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `brig list`.
+
+use super::{Arguments, Global, Outcome, Usage, Verb, print};
+use crate::supervise::{self, Container, Shown};
+
+pub(super) const VERB: Verb = Verb {
+    name: "list",
+    summary: "list the containers",
+    help: "\
+usage: brig list [OPTION...]
+
+Lists the containers below --root.
+
+options:
+  -f, --format FORMAT     table (default) or json
+  -q, --quiet             ids only
+",
+    run,
+};
+
+fn run(global: &Global, mut arguments: Arguments) -> Outcome {
+    let (mut json, mut quiet) = (false, false);
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "-f" | "--format" => {
+                json = match arguments.text()?.as_str() {
+                    "json" => true,
+                    "table" => false,
+                    other => {
+                        return Err(Usage::new(format!("unknown format {other:?}")).into());
+                    }
+                }
+            }
+            "-q" | "--quiet" => quiet = arguments.switch()?,
+            _ => return Err(arguments.unknown().into()),
+        }
+    }
+    arguments.end()?;
+    let ids = supervise::list(&global.root)?;
+    if quiet {
+        let lines: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
+        print(&lines);
+        return Ok(0);
+    }
+    let mut shown = Vec::new();
+    for id in ids {
+        // It may be deleted meanwhile, or not be complete yet: then it is not shown.
+        if let Ok(container) = Container::open(&global.root, &id).and_then(|one| one.show()) {
+            shown.push(container);
+        }
+    }
+    let text = if json { serde_json::to_string(&shown)? + "\n" } else { table(&shown) };
+    print(&text);
+    Ok(0)
+}
+
+fn table(containers: &[Shown]) -> String {
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
+    rows.extend(containers.iter().map(|one| {
+        [
+            one.id.clone(),
+            one.pid.to_string(),
+            one.status.to_owned(),
+            one.bundle.display().to_string(),
+            one.created.clone(),
+            one.owner.clone(),
+        ]
+    }));
+    columns(&rows)
+}
+
+/// Aligns columns, as wide as their widest cell.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(&format!("{cell:<width$}   "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,187 @@
+//! The command line: runc's verbs and flags, and brig's own.
+//!
+//! A file for each verb: its help, its flags, what it does. Exit codes: the container's for `run`
+//! and `exec`, 1 for errors (255 for `exec`, as runc), 2 for usage.
+
+mod arguments;
+mod container;
+mod delete;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod log;
+mod plan;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use arguments::{Arguments, Usage};
+pub(crate) use log::{Log, LogFormat};
+
+/// How a verb ends when it does not fail: with an exit code.
+type Outcome = anyhow::Result<u8>;
+
+/// A verb: name, one line of help, the whole help, what it does.
+struct Verb {
+    name: &'static str,
+    summary: &'static str,
+    help: &'static str,
+    run: fn(&Global, Arguments) -> Outcome,
+}
+
+/// All verbs, in the order in which help shows them.
+const VERBS: &[Verb] = &[
+    container::CREATE,
+    start::VERB,
+    run::VERB,
+    state::VERB,
+    kill::VERB,
+    delete::VERB,
+    exec::VERB,
+    list::VERB,
+    spec::VERB,
+    features::VERB,
+    plan::VERB,
+];
+
+/// Flags before the verb.
+#[derive(Clone, Debug)]
+struct Global {
+    root: PathBuf,
+    systemd_cgroup: bool,
+    log: Log,
+}
+
+const HELP_HEAD: &str = "\
+brig: a hardened OCI container runtime
+
+usage: brig [OPTION...] VERB [OPTION...] [ARGUMENT...]
+
+";
+
+const HELP_OPTIONS: &str = "
+options:
+  --root DIR          where containers' state is kept (default /run/brig/containers,
+                      or $XDG_RUNTIME_DIR/brig for an ordinary user)
+  --log FILE          write errors to FILE too
+  --log-format FORMAT text (default) or json, as runc writes it
+  --debug             log what is done
+  --systemd-cgroup    let systemd make the cgroups; cgroupsPath is then slice:prefix:name
+  --rootless MODE     true, false or auto; accepted for compatibility: brig looks for itself
+  -v, --version       print the version
+  -h, --help          print this, or with a verb its own help
+
+exit status: the container's for run and exec, 1 for errors (exec: 255), 2 for usage
+";
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let mut arguments = Arguments::new(std::env::args_os().skip(1));
+    let global = match Global::parse(&mut arguments) {
+        Ok(Some(global)) => global,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(usage) => return usage_failed(&usage),
+    };
+    let Some(name) = arguments.verb() else {
+        return usage_failed(&Usage::new("no verb is given"));
+    };
+    let Some(verb) = VERBS.iter().find(|verb| name == verb.name) else {
+        return usage_failed(&Usage::new(format!("unknown verb {name:?}")));
+    };
+    if arguments.wants_help() {
+        return print(verb.help);
+    }
+    match (verb.run)(&global, arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => match error.downcast_ref::<Usage>() {
+            Some(usage) => usage_failed(usage),
+            None => {
+                global.log.error(verb.name, &error);
+                ExitCode::from(if verb.name == "exec" { 255 } else { 1 })
+            }
+        },
+    }
+}
+
+fn usage_failed(usage: &Usage) -> ExitCode {
+    eprintln!("error: {usage}\nhint: see `brig --help`");
+    ExitCode::from(2)
+}
+
+/// Prints, unless nobody reads any more.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn help() -> String {
+    let mut text = String::from(HELP_HEAD);
+    text.push_str("verbs:\n");
+    for verb in VERBS {
+        text.push_str(&format!("  {:<19} {}\n", verb.name, verb.summary));
+    }
+    text + HELP_OPTIONS
+}
+
+impl Global {
+    /// `None` where help or the version was printed.
+    fn parse(arguments: &mut Arguments) -> Result<Option<Self>, Usage> {
+        let mut root = None;
+        let mut systemd_cgroup = false;
+        let mut log = Log::default();
+        while let Some(flag) = arguments.next_flag()? {
+            match flag.as_str() {
+                "--root" => root = Some(PathBuf::from(arguments.value()?)),
+                "--log" => log.file = Some(PathBuf::from(arguments.value()?)),
+                "--log-format" => log.format = LogFormat::parse(&arguments.text()?)?,
+                "--debug" => log.debug = arguments.switch()?,
+                "--systemd-cgroup" => systemd_cgroup = arguments.switch()?,
+                "--rootless" => drop(arguments.text()?),
+                "-v" | "--version" => {
+                    print(&format!(
+                        "brig version {}\nspec: {}\n",
+                        env!("CARGO_PKG_VERSION"),
+                        crate::spec::VERSION
+                    ));
+                    return Ok(None);
+                }
+                "-h" | "--help" => {
+                    print(&help());
+                    return Ok(None);
+                }
+                _ => return Err(arguments.unknown()),
+            }
+        }
+        let root = root.unwrap_or_else(default_root);
+        Ok(Some(Self { root, systemd_cgroup, log }))
+    }
+}
+
+fn default_root() -> PathBuf {
+    let runtime_dir = || std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    match nix::unistd::geteuid().is_root() {
+        true => PathBuf::from("/run/brig/containers"),
+        false => PathBuf::from(runtime_dir().unwrap_or_else(|| OsString::from("/tmp"))).join("brig"),
+    }
+}
+
+/// Reads the id that a verb operates on.
+fn container_id(arguments: &mut Arguments) -> anyhow::Result<crate::spec::ContainerId> {
+    let id = arguments.positional("CONTAINER-ID")?;
+    Ok(crate::spec::ContainerId::parse(&id)?)
+}
+
+/// The container that a verb operates on.
+fn open(global: &Global, arguments: &mut Arguments) -> anyhow::Result<crate::supervise::Container> {
+    let id = container_id(arguments)?;
+    Ok(crate::supervise::Container::open(&global.root, &id)?)
+}

@@ -1,0 +1,184 @@
+//! Failures of launching, in words.
+
+use std::{fmt, io};
+
+use brig_child::{Op, Report};
+
+use crate::plan::{SlotUse, call_name, render_op};
+
+/// What was being done, what the kernel said, what to do.
+#[derive(Debug)]
+pub struct Error {
+    doing: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// A failure of the system while `doing` something.
+    pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self { doing: doing.into(), source: Some(Box::new(source.into())), hint: None }
+    }
+
+    /// A failure that another part explains.
+    pub fn because(
+        doing: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self { doing: doing.into(), source: Some(Box::new(source)), hint: None }
+    }
+
+    /// A failure that needs no further cause.
+    pub fn plain(what: impl Into<String>) -> Self {
+        Self { doing: what.into(), source: None, hint: None }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// What a child's failure record says.
+    #[must_use]
+    pub fn of_child(report: &Report, ops: &[Op<'_>], slots: &[SlotUse<'_>]) -> Self {
+        let Some(op) = ops.get(report.op as usize) else {
+            return Self::plain("the container's process reported a failure of no operation");
+        };
+        of_op(report, op, &render_op(op, slots))
+    }
+}
+
+fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
+    let errno = report.value;
+    match op {
+        Op::Hook(hook) => return hook_failed(report, &hook.path.to_string_lossy()),
+        Op::FindProgram { candidates } => {
+            let name = candidates.first().map(|path| path.to_string_lossy()).unwrap_or_default();
+            let name = match candidates.len() {
+                0 | 1 => name.into_owned(),
+                _ => name.rsplit('/').next().unwrap_or_default().to_owned(),
+            };
+            return program_not_found(&name, errno, candidates.len() > 1);
+        }
+        _ => {}
+    }
+    let call = call_name(report.call);
+    let what = if what.starts_with(call) { what.to_owned() } else { format!("{what}: {call}") };
+    let what = part(op, report.detail).map_or(what.clone(), |part| format!("{what} ({part})"));
+    let error = Error::system(what, io::Error::from_raw_os_error(errno));
+    match hint(op, errno) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// The part of an operation that failed.
+fn part(op: &Op<'_>, detail: u32) -> Option<String> {
+    match op {
+        Op::Fsmount { options, .. } => {
+            let (key, _) = options.get((detail as usize).checked_sub(1)?)?;
+            Some(format!("option {}", key.to_string_lossy()))
+        }
+        _ => None,
+    }
+}
+
+fn program_not_found(name: &str, errno: i32, searched: bool) -> Error {
+    let what = match errno {
+        libc::ENOENT if searched => format!("exec: {name:?}: executable file not found in $PATH"),
+        _ => format!("exec: {name:?}"),
+    };
+    let hint = match errno {
+        libc::ENOENT => "process.args[0] must name a program of the root file system",
+        libc::EACCES => "the program is a directory, or the user of process.user may not execute it",
+        _ => "look at process.args[0]",
+    };
+    Error::system(what, io::Error::from_raw_os_error(errno)).with_hint(hint)
+}
+
+/// A hook's end that is not success, from a child's record.
+fn hook_failed(report: &Report, path: &str) -> Error {
+    match report.value {
+        libc::ECHILD if report.detail >= 256 => {
+            Error::plain(format!("hook {path} was killed by signal {}", report.detail - 256))
+        }
+        libc::ECHILD if report.detail == 127 => Error::plain(format!("hook {path} cannot be run"))
+            .with_hint("it must exist and be executable where its kind of hook is looked up"),
+        libc::ECHILD => Error::plain(format!("hook {path} ended with exit code {}", report.detail)),
+        libc::ETIME => Error::plain(format!("hook {path} did not end within its timeout")),
+        errno => {
+            Error::system(format!("running hook {path}"), io::Error::from_raw_os_error(errno))
+        }
+    }
+}
+
+fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
+    Some(match (op, errno) {
+        (Op::OpenTree { .. }, libc::ENOENT) => {
+            "what is to be mounted does not exist on the host; look at the mount's source"
+        }
+        (Op::OpenTree { .. } | Op::MoveMount { .. }, libc::EPERM | libc::EINVAL) => {
+            "the host locked a mount below it; bind it recursively (rbind)"
+        }
+        (Op::Fsmount { .. }, libc::EINVAL) => {
+            "the file system does not take this option; see `dmesg` for its own words"
+        }
+        (Op::Fsmount { .. }, libc::ENODEV) => "this kernel lacks the file system",
+        (Op::MountIdmap { .. }, _) => {
+            "the file system or this kernel cannot map ids; see docs/kernel-support.md"
+        }
+        (Op::OpenTarget { .. }, libc::EROFS) => {
+            "the mount point is missing in a read-only root; make it in the image"
+        }
+        (Op::OpenTarget { .. }, libc::ELOOP | libc::EXDEV) => {
+            "the image has a link at the mount point that leads nowhere inside"
+        }
+        (Op::Prlimit { .. } | Op::RaiseLimit { .. }, libc::EPERM) => {
+            "brig itself may not raise this limit: it needs CAP_SYS_RESOURCE"
+        }
+        (Op::WriteFile { path, .. }, libc::EACCES | libc::EPERM)
+            if path.to_bytes().ends_with(b"oom_score_adj") =>
+        {
+            "brig itself may not lower process.oomScoreAdj: it needs CAP_SYS_RESOURCE"
+        }
+        (Op::WriteFile { path, .. }, libc::ENOENT) if path.to_bytes().starts_with(b"sys/") => {
+            "this kernel has no such parameter"
+        }
+        (Op::Mknod { .. }, libc::EPERM) => {
+            "device nodes cannot be made here; is brig in a user namespace?"
+        }
+        (Op::Setuid { .. } | Op::Setgid { .. } | Op::Setgroups { .. }, libc::EINVAL) => {
+            "the id is not mapped in the container's user namespace"
+        }
+        (Op::Chdir { .. }, libc::EACCES) => "process.cwd is not accessible to the user",
+        (Op::Clone { .. }, libc::ENOSPC | libc::EUSERS) => {
+            "too many namespaces: see /proc/sys/user/max_*_namespaces"
+        }
+        (Op::Setns { .. }, libc::EPERM) => "brig may not join this namespace",
+        (Op::Execve { .. }, libc::ENOENT) => {
+            "the program's interpreter (its #! line or dynamic loader) is missing in the image"
+        }
+        (Op::Execve { .. }, libc::ENOEXEC) => "the program is for another architecture, or a script without #!",
+        _ => return None,
+    })
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.doing)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

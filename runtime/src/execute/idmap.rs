@@ -1,0 +1,127 @@
+//! Id maps of user namespaces (user_namespaces(7)).
+//!
+//! With privilege they are written directly. An ordinary user may map only its own ids; for more,
+//! newuidmap(1) and newgidmap(1) check /etc/subuid and /etc/subgid.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use brig_child::flags::namespace;
+use brig_child::{Op, Slot};
+use brig_sys::launch::{Memory, launch};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::{getegid, geteuid};
+
+use super::Error;
+use crate::plan::IdMapping;
+
+/// Maps of users and groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdMaps {
+    /// Users.
+    pub uids: Vec<IdMapping>,
+    /// Groups.
+    pub gids: Vec<IdMapping>,
+}
+
+impl std::hash::Hash for IdMapping {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.inside, self.outside, self.count).hash(state);
+    }
+}
+
+impl IdMaps {
+    /// A user namespace with these maps, which nobody is in.
+    pub(super) fn hold(&self) -> Result<OwnedFd, Error> {
+        let doing = "making a user namespace for an idmapped mount";
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .map_err(|errno| Error::system(doing, errno))?;
+        let table = vec![-1, std::os::fd::AsRawFd::as_raw_fd(&theirs)].leak();
+        const WAIT: &[Op<'static>] = &[Op::DieWithParent { enabled: true }, Op::Await];
+        debug_assert_eq!(Slot::SUPERVISOR.0, 1);
+        let flags = u64::from(namespace::USER);
+        let process = launch(flags, None, Memory::Shared, WAIT, table)
+            .map_err(|error| Error::system(doing, error))?;
+        drop(theirs);
+        let held = write_id_maps(process.pid, self).and_then(|()| {
+            let file = fs::File::open(format!("/proc/{}/ns/user", process.pid));
+            file.map_err(|error| Error::system(doing, error))
+        });
+        drop(ours);
+        let _ = super::launch::reap(&process.pidfd);
+        held.map(OwnedFd::from)
+    }
+}
+
+/// Writes the id maps of the user namespace that process `pid` has just been made with.
+///
+/// # Errors
+/// What the kernel, newuidmap or newgidmap says.
+pub fn write_id_maps(pid: i32, maps: &IdMaps) -> Result<(), Error> {
+    if geteuid().is_root() {
+        write_map(pid, "uid_map", &maps.uids)?;
+        return write_map(pid, "gid_map", &maps.gids);
+    }
+    match maps.uids.as_slice() {
+        [only] if only.count == 1 && only.outside == geteuid().as_raw() => {
+            write_map(pid, "uid_map", &maps.uids)?;
+        }
+        _ => run_newidmap("newuidmap", "linux.uidMappings", "/etc/subuid", pid, &maps.uids)?,
+    }
+    match maps.gids.as_slice() {
+        [only] if only.count == 1 && only.outside == getegid().as_raw() => {
+            write_file(pid, "setgroups", "deny")?;
+            write_map(pid, "gid_map", &maps.gids)
+        }
+        _ => run_newidmap("newgidmap", "linux.gidMappings", "/etc/subgid", pid, &maps.gids),
+    }
+}
+
+fn write_map(pid: i32, file: &str, map: &[IdMapping]) -> Result<(), Error> {
+    let mut text = String::new();
+    for IdMapping { inside, outside, count } in map {
+        let _ = writeln!(text, "{inside} {outside} {count}");
+    }
+    write_file(pid, file, &text)
+}
+
+fn write_file(pid: i32, file: &str, text: &str) -> Result<(), Error> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::write(&path, text).map_err(|error| {
+        Error::system(format!("writing {:?} to {path}", text.trim_end()), error)
+            .with_hint("linux.uidMappings and linux.gidMappings may name only ids that brig itself has")
+    })
+}
+
+fn run_newidmap(
+    program: &str,
+    field: &str,
+    file: &str,
+    pid: i32,
+    map: &[IdMapping],
+) -> Result<(), Error> {
+    let mut command = Command::new(program);
+    command.arg(pid.to_string());
+    for IdMapping { inside, outside, count } in map {
+        command.args([inside, outside, count].map(u32::to_string));
+    }
+    let output = command.output().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::system(format!("running {program}"), error)
+            .with_hint("install the package uidmap, or map a single id"),
+        _ => Error::system(format!("running {program}"), error),
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::plain(format!("{field}: {program} refused it: {said}"))
+        .with_hint(format!("give the user the range in {file}")))
+}

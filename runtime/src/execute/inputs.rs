@@ -1,0 +1,120 @@
+//! The descriptors that a plan's slots name.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::{Error, IdMaps};
+use crate::cgroup;
+use crate::plan::{Join, Plan, SlotUse};
+
+/// What the supervisor hands to the child.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// [`SlotUse::Gate`].
+    pub gate: Option<OwnedFd>,
+    /// [`SlotUse::ConsoleSocket`].
+    pub console_socket: Option<OwnedFd>,
+    /// [`SlotUse::State`].
+    pub state: Option<OwnedFd>,
+    /// [`SlotUse::SeccompListener`].
+    pub seccomp_listener: Option<OwnedFd>,
+    /// [`SlotUse::SeccompState`].
+    pub seccomp_state: Option<OwnedFd>,
+    /// [`SlotUse::EmptyNamespace`].
+    pub empty_namespace: Option<OwnedFd>,
+    /// [`SlotUse::Init`].
+    pub init: Option<OwnedFd>,
+    /// [`SlotUse::Landlock`].
+    pub landlock: Option<OwnedFd>,
+    /// [`SlotUse::CgroupDirectory`].
+    pub cgroup_directory: Option<OwnedFd>,
+    /// [`SlotUse::CgroupTasks`].
+    pub cgroup_tasks: Vec<OwnedFd>,
+}
+
+impl Inputs {
+    /// Takes the descriptors of a cgroup, and says how it is joined.
+    pub fn join(&mut self, join: cgroup::Join) -> Join {
+        let mut how = Join::default();
+        let (into, tasks) = match join {
+            cgroup::Join::Into(into) => (Some(into), Vec::new()),
+            cgroup::Join::Tasks(tasks) => (None, tasks),
+            cgroup::Join::Both { into, tasks } => (Some(into), tasks),
+            _ => (None, Vec::new()),
+        };
+        how.into = into.is_some();
+        how.tasks = u16::try_from(tasks.len()).unwrap_or(u16::MAX);
+        self.cgroup_directory = into;
+        self.cgroup_tasks = tasks;
+        how
+    }
+
+    /// The child's table of descriptors; those opened here are in the second part.
+    pub(super) fn table(
+        &self,
+        plan: &Plan<'_>,
+        supervisor: RawFd,
+    ) -> Result<(Vec<RawFd>, Vec<OwnedFd>), Error> {
+        let mut opened = Vec::new();
+        let mut maps = HashMap::new();
+        let mut table = Vec::with_capacity(plan.slots.len());
+        for slot in &plan.slots {
+            let fd = |held: &Option<OwnedFd>| held.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            table.push(match slot {
+                SlotUse::Cwd => AT_FDCWD.as_raw_fd(),
+                SlotUse::Supervisor => supervisor,
+                SlotUse::Gate => fd(&self.gate),
+                SlotUse::ConsoleSocket => fd(&self.console_socket),
+                SlotUse::State => fd(&self.state),
+                SlotUse::SeccompListener => fd(&self.seccomp_listener),
+                SlotUse::SeccompState => fd(&self.seccomp_state),
+                SlotUse::CgroupDirectory => fd(&self.cgroup_directory),
+                SlotUse::EmptyNamespace => fd(&self.empty_namespace),
+                SlotUse::Init => fd(&self.init),
+                SlotUse::Landlock => fd(&self.landlock),
+                SlotUse::CgroupTasks(index) => {
+                    self.cgroup_tasks.get(usize::from(*index)).map_or(-1, AsRawFd::as_raw_fd)
+                }
+                SlotUse::Namespace { path, kind, field } => {
+                    opened.push(open_namespace(path, *kind, field)?);
+                    opened.last().map_or(-1, AsRawFd::as_raw_fd)
+                }
+                SlotUse::IdMap { uids, gids } => {
+                    let key = (uids.clone(), gids.clone());
+                    match maps.get(&key) {
+                        Some(fd) => *fd,
+                        None => {
+                            let held = IdMaps { uids: uids.clone(), gids: gids.clone() }.hold()?;
+                            let fd = held.as_raw_fd();
+                            opened.push(held);
+                            maps.insert(key, fd);
+                            fd
+                        }
+                    }
+                }
+                SlotUse::Made(_) => -1,
+            });
+        }
+        Ok((table, opened))
+    }
+}
+
+fn open_namespace(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error> {
+    let doing = || format!("{field}: opening {}", path.to_string_lossy());
+    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
+        .map_err(|errno| Error::system(doing(), errno))?;
+    match brig_sys::process::namespace_kind(&fd) {
+        Ok(found) if found == kind => Ok(fd),
+        Ok(_) => Err(Error::plain(format!(
+            "{field}: {} is a namespace of another type",
+            path.to_string_lossy()
+        ))
+        .with_hint("the path must be a namespace of the type that the entry names")),
+        Err(_) => Err(Error::plain(format!("{field}: {} is not a namespace", path.to_string_lossy()))
+            .with_hint("give a path like /proc/PID/ns/net, or a file that one is bound to")),
+    }
+}

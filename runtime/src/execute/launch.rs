@@ -1,0 +1,222 @@
+//! Starting the child and answering it until it is ready, or has become the program.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use brig_child::{Report, ReportKind};
+use brig_sys::launch::{Memory, Process};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair,
+};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use super::{Error, Inputs};
+use crate::plan::{Plan, Start};
+
+/// What the child waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Id maps, a systemd scope, network devices.
+    Setup,
+    /// The state, and the hooks of the runtime namespace.
+    Hooks,
+}
+
+/// The container's process.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its pid in brig's namespace.
+    pub pid: i32,
+    /// A descriptor of it.
+    pub pidfd: OwnedFd,
+}
+
+/// Starts the child of `plan` and serves it until it waits at the gate, or is the program.
+///
+/// `serve` does what the child asks for; it gets the pid of the container's process. `born` is
+/// called as soon as that pid is known.
+///
+/// # Errors
+/// The first failure; then no process is left.
+pub fn launch(
+    plan: &Plan<'static>,
+    inputs: Inputs,
+    start: Start,
+    serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
+    born: &mut dyn FnMut(i32) -> Result<(), Error>,
+) -> Result<Launched, Error> {
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|errno| Error::system("making a socket pair", errno))?;
+    let (table, opened) = inputs.table(plan, theirs.as_raw_fd())?;
+    let memory = if plan.share_memory { Memory::Shared } else { Memory::Copied };
+    let into = inputs.cgroup_directory.as_ref().filter(|_| plan.clone_into_cgroup);
+    let into = into.map(AsFd::as_fd);
+    let process = brig_sys::launch::launch(plan.clone_flags, into, memory, plan.ops, table.leak())
+        .map_err(clone_failed)?;
+    drop((theirs, opened, inputs));
+    let mut conversation = Conversation { plan, socket: ours, first: process, second: None };
+    let ended = conversation.serve(start, serve, born);
+    match ended {
+        Ok(()) => conversation.finish(),
+        Err(error) => {
+            conversation.abort();
+            Err(error)
+        }
+    }
+}
+
+fn clone_failed(error: std::io::Error) -> Error {
+    let hint = match error.raw_os_error() {
+        Some(libc::EPERM) => "brig needs root, or a user namespace (spec --rootless)",
+        Some(libc::ENOSPC) => "too many namespaces: see /proc/sys/user/max_*_namespaces",
+        Some(libc::EINVAL) => "this kernel lacks one of the namespaces in linux.namespaces",
+        _ => "see clone3(2)",
+    };
+    Error::system("clone3", error).with_hint(hint)
+}
+
+struct Conversation<'p> {
+    plan: &'p Plan<'static>,
+    socket: OwnedFd,
+    /// The process that was cloned: the container's, or the intermediate.
+    first: Process,
+    /// The container's process, where an intermediate made it.
+    second: Option<Process>,
+}
+
+impl Conversation<'_> {
+    fn pid(&self) -> i32 {
+        self.second.as_ref().unwrap_or(&self.first).pid
+    }
+
+    fn serve(
+        &mut self,
+        start: Start,
+        serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
+        born: &mut dyn FnMut(i32) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if !self.plan.intermediate {
+            born(self.pid())?;
+        }
+        let mut ready = false;
+        loop {
+            let Some(report) = read_report(&self.socket)? else {
+                return if ready { Ok(()) } else { Err(self.died()) };
+            };
+            match report.kind {
+                kind if kind == ReportKind::Cloned as u32 => {
+                    self.adopt(report.value)?;
+                    born(self.pid())?;
+                }
+                kind if kind == ReportKind::WantsSetup as u32 => {
+                    serve(Wants::Setup, self.pid())?;
+                    self.go_on()?;
+                }
+                kind if kind == ReportKind::WantsHooks as u32 => {
+                    serve(Wants::Hooks, self.pid())?;
+                    self.go_on()?;
+                }
+                kind if kind == ReportKind::Ready as u32 => {
+                    ready = true;
+                    if start == Start::AtGate {
+                        return Ok(());
+                    }
+                }
+                _ => return Err(Error::of_child(&report, self.plan.ops, &self.plan.slots)),
+            }
+        }
+    }
+
+    /// The intermediate has made the container's process, which is brig's child: nobody else can
+    /// reap it, so its pid is its own.
+    fn adopt(&mut self, pid: i32) -> Result<(), Error> {
+        let doing = "opening the container's process";
+        let known = Pid::from_raw(pid).ok_or_else(|| Error::plain(doing))?;
+        let pidfd = pidfd_open(known, PidfdFlags::empty())
+            .map_err(|errno| Error::system(doing, errno))?;
+        self.second = Some(Process { pid, pidfd });
+        Ok(())
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        match send(self.socket.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL) {
+            Ok(_) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.died()),
+            Err(errno) => Err(Error::system("answering the container's process", errno)),
+        }
+    }
+
+    fn died(&self) -> Error {
+        let process = self.second.as_ref().unwrap_or(&self.first);
+        let how = match reap(&process.pidfd) {
+            Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => {
+                return Error::plain("the container's process was killed while it was set up")
+                    .with_hint("its memory limit may be too low for its own set-up; see `dmesg`");
+            }
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+            Ok(WaitStatus::Exited(_, code)) => format!("ended with code {code}"),
+            _ => "ended".to_owned(),
+        };
+        Error::plain(format!("the container's process {how} while it was set up"))
+            .with_hint("a seccomp profile without noNewPrivileges also confines the set-up itself")
+    }
+
+    fn finish(self) -> Result<Launched, Error> {
+        let Some(Process { pid, pidfd }) = self.second else {
+            return Ok(Launched { pid: self.first.pid, pidfd: self.first.pidfd });
+        };
+        let _ = reap(&self.first.pidfd);
+        Ok(Launched { pid, pidfd })
+    }
+
+    fn abort(self) {
+        for process in [Some(self.first), self.second].into_iter().flatten() {
+            let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
+            let _ = reap(&process.pidfd);
+        }
+    }
+}
+
+/// Waits for the end of a child.
+pub(super) fn reap(pidfd: &OwnedFd) -> nix::Result<WaitStatus> {
+    loop {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
+        match waitid(Id::PIDFd(pidfd.as_fd()), flags) {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// The next record on a socket; `None` at its end.
+///
+/// # Errors
+/// What recv(2) says, or that there was something else than a record.
+pub fn read_report(socket: &impl AsRawFd) -> Result<Option<Report>, Error> {
+    let mut bytes = [0; Report::SIZE];
+    loop {
+        return match recv(socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_WAITALL) {
+            Err(Errno::EINTR) => continue,
+            Ok(0) | Err(Errno::ECONNRESET) => Ok(None),
+            Ok(length) => match Report::from_bytes(&bytes[..length]) {
+                Some(report) => Ok(Some(report)),
+                None => Err(Error::plain("the container's process sent a broken record")),
+            },
+            Err(errno) => Err(Error::system("reading from the container's process", errno)),
+        };
+    }
+}
+
+/// Words for each operation past the gate, for those who open it later and have no plan.
+#[must_use]
+pub fn describe_failure(report: &Report, after_gate: usize, words: &[String]) -> Error {
+    let index = (report.op as usize).checked_sub(after_gate);
+    let what = index.and_then(|index| words.get(index)).map_or("starting", String::as_str);
+    if report.value == libc::ECHILD {
+        return Error::plain(format!("{what} failed with status {}", report.detail));
+    }
+    Error::system(what, std::io::Error::from_raw_os_error(report.value))
+}

@@ -1,0 +1,17 @@
+//! From a plan to a running process: opens what the child is handed, starts it, answers it, and
+//! says in words what failed.
+//!
+//! Must never change what the plan says, and must leave no process behind when it fails.
+
+mod error;
+mod hooks;
+mod idmap;
+mod inputs;
+mod launch;
+pub mod self_protection;
+
+pub use error::Error;
+pub use hooks::{HookStage, run_hooks};
+pub use idmap::{IdMaps, write_id_maps};
+pub use inputs::Inputs;
+pub use launch::{Launched, Wants, describe_failure, launch, read_report};

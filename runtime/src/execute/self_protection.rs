@@ -1,0 +1,87 @@
+//! brig's own program must not be writable from a container (CVE-2019-5736).
+//!
+//! A container's process is a copy of brig until it executes the container's program, and a
+//! container can make that program be `/proc/self/exe`. So brig runs from a read-only, detached
+//! clone of the mount that its file is on: whoever opens it through /proc opens it there.
+//! Linux 5.12. Where the kernel refuses the clone (no privilege) and the file could be written by
+//! the user, brig runs from a sealed copy in memory (memfd_create(2)).
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use brig_sys::mount::{MountAttr, mount_setattr};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{AccessFlags, access};
+use rustix::fs::CWD;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::Error;
+
+const SELF: &str = "/proc/self/exe";
+/// `MOUNT_ATTR_RDONLY`.
+const RDONLY: u64 = 1;
+
+/// Continues only when brig's program cannot be written through this process; executes it anew
+/// where that is needed.
+///
+/// # Errors
+/// No way to protect the program worked.
+pub fn ensure() -> Result<(), Error> {
+    if is_protected() {
+        return Ok(());
+    }
+    let failed = |error: io::Error| {
+        Error::system("protecting brig's own program from the container", error)
+            .with_hint("mount /proc, or install brig where the caller cannot write")
+    };
+    let protected = match read_only_clone() {
+        Ok(fd) => fd,
+        Err(_) if access(SELF, AccessFlags::W_OK).is_err() => return Ok(()),
+        Err(_) => sealed_copy().map_err(failed)?,
+    };
+    let c_string = |text: std::ffi::OsString| CString::new(text.into_vec()).unwrap_or_default();
+    let args: Vec<_> = std::env::args_os().map(c_string).collect();
+    let env: Vec<_> = std::env::vars_os()
+        .map(|(key, value)| [key, value].join("=".as_ref()))
+        .map(c_string)
+        .collect();
+    Err(failed(brig_sys::process::fexecve(protected, &args, &env)))
+}
+
+fn is_protected() -> bool {
+    let on_read_only_mount =
+        statvfs(SELF).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY));
+    on_read_only_mount || is_sealed()
+}
+
+fn is_sealed() -> bool {
+    File::open(SELF)
+        .and_then(|file| Ok(fcntl(file, FcntlArg::F_GET_SEALS)?))
+        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))
+}
+
+fn read_only_clone() -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let fd = open_tree(CWD, SELF, flags)?;
+    mount_setattr(&fd, false, &MountAttr { set: RDONLY, ..MountAttr::default() })?;
+    Ok(fd)
+}
+
+fn sealed_copy() -> io::Result<OwnedFd> {
+    let mut from = File::open(SELF)?;
+    let mut to =
+        File::from(memfd_create(c"brig", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    io::copy(&mut from, &mut to)?;
+    to.rewind()?;
+    let seals = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SEAL;
+    fcntl(to.as_fd(), FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(to.into())
+}

@@ -1,0 +1,122 @@
+//! A mount namespace that holds one empty, read-only directory, kept by a bind mount.
+//!
+//! A new mount namespace copies its parent's mount table and drops the copy at its end: 1.1 µs for
+//! each host mount, twice. Containers start from this one instead, so that their start does not
+//! grow with the number of host mounts; and as there is nothing under the container's root but an
+//! empty directory, no old root needs to be unmounted.
+//!
+//! Kept at `/run/brig/ns/mnt` (mode 0700, a private mount: namespaces(7) and mount_namespaces(7)
+//! allow the bind mount of a mount namespace only there). Removing it is harmless; the next start
+//! makes it again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::mpsc;
+
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::statfs::fstatfs;
+use nix::unistd::{chdir, gettid, pivot_root};
+
+/// The directory, a private mount.
+const DIRECTORY: &str = "/run/brig/ns";
+/// The namespace itself, in it.
+const NAMESPACE: &str = "/run/brig/ns/mnt";
+/// `NSFS_MAGIC` of linux/magic.h.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+const NO_SOURCE: Option<&str> = None;
+
+/// The kept mount namespace.
+#[derive(Debug)]
+pub struct EmptyNamespace;
+
+impl EmptyNamespace {
+    /// A descriptor of the namespace, which is made if need be.
+    ///
+    /// # Errors
+    /// What the kernel says to one of the steps; containers then start from a copy of the host's
+    /// mount namespace, which is slower and no less safe.
+    pub fn open() -> io::Result<OwnedFd> {
+        match open_kept() {
+            Some(fd) => Ok(fd),
+            None => make(),
+        }
+    }
+}
+
+fn open_kept() -> Option<OwnedFd> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlag::O_CLOEXEC.bits()).open(NAMESPACE).ok()?;
+    is_namespace(&file).then(|| file.into())
+}
+
+fn is_namespace(file: impl AsFd) -> bool {
+    fstatfs(file).is_ok_and(|stat| i64::from(stat.filesystem_type().0) == NSFS_MAGIC)
+}
+
+fn make() -> io::Result<OwnedFd> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY)?;
+    let lock = File::open("/run/brig")?;
+    let _lock =
+        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+    if let Some(fd) = open_kept() {
+        return Ok(fd);
+    }
+    if !is_mount_point(DIRECTORY) {
+        mount(Some(DIRECTORY), DIRECTORY, NO_SOURCE, MsFlags::MS_BIND, NO_SOURCE)?;
+    }
+    mount(NO_SOURCE, DIRECTORY, NO_SOURCE, MsFlags::MS_PRIVATE, NO_SOURCE)?;
+    File::create(NAMESPACE)?;
+    keep_namespace_of_thread()?;
+    open_kept().ok_or_else(|| io::Error::other("the kept mount namespace is not one"))
+}
+
+fn is_mount_point(path: &str) -> bool {
+    let root = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    root.lines().any(|line| line.split(' ').nth(4) == Some(path))
+}
+
+/// A thread makes the namespace, and waits while it is bound to the file.
+fn keep_namespace_of_thread() -> io::Result<()> {
+    let (made, is_made) = mpsc::channel();
+    let (bound, is_bound) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let made_it = empty_this_thread().map(|()| gettid());
+        let _ = made.send(made_it);
+        // Ends when the other side has bound the namespace, or has given up.
+        let _ = is_bound.recv();
+    });
+    let answer = is_made.recv().map_err(io::Error::other)?.and_then(|tid| {
+        let source = format!("/proc/self/task/{tid}/ns/mnt");
+        mount(Some(source.as_str()), NAMESPACE, NO_SOURCE, MsFlags::MS_BIND, NO_SOURCE)?;
+        Ok(())
+    });
+    drop(bound);
+    let _ = thread.join();
+    answer
+}
+
+fn empty_this_thread() -> io::Result<()> {
+    let root = Path::new("/");
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(NO_SOURCE, root, NO_SOURCE, private, NO_SOURCE)?;
+    let options = Some("size=4k,nr_inodes=2,mode=0555");
+    mount(Some("none"), DIRECTORY, Some("tmpfs"), MsFlags::empty(), options)?;
+    chdir(DIRECTORY)?;
+    pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    let hardened = MsFlags::MS_REMOUNT
+        | MsFlags::MS_BIND
+        | MsFlags::MS_RDONLY
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV
+        | MsFlags::MS_NOEXEC;
+    mount(NO_SOURCE, root, NO_SOURCE, hardened, NO_SOURCE)?;
+    Ok(())
+}

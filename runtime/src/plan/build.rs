@@ -1,0 +1,183 @@
+//! The plan under construction: operations, slots, and the arena that their strings live in.
+
+use std::ffi::CStr;
+
+use brig_child::op::{Arg, Vector};
+use brig_child::{Op, ReportKind, Slot};
+use bumpalo::Bump;
+use oci_spec::runtime::LinuxIdMapping;
+
+use super::mounts::Sources;
+use super::namespaces::Stages;
+use super::{Plan, Refusal};
+
+/// One line of an id map, as user_namespaces(7) writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdMapping {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl From<&LinuxIdMapping> for IdMapping {
+    fn from(mapping: &LinuxIdMapping) -> Self {
+        Self { inside: mapping.container_id(), outside: mapping.host_id(), count: mapping.size() }
+    }
+}
+
+/// What a slot of the child's table of descriptors holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotUse<'a> {
+    /// `AT_FDCWD`.
+    Cwd,
+    /// The socket to the supervisor.
+    Supervisor,
+    /// The socket on which the start gate listens.
+    Gate,
+    /// The socket that takes the terminal's master.
+    ConsoleSocket,
+    /// A file with the container's state.
+    State,
+    /// The socket of `linux.seccomp.listenerPath`.
+    SeccompListener,
+    /// A file with the state for that socket.
+    SeccompState,
+    /// The n-th `tasks` file of the container's cgroup.
+    CgroupTasks(u16),
+    /// The directory of the container's cgroup, v2.
+    CgroupDirectory,
+    /// The kept mount namespace with nothing in it.
+    EmptyNamespace,
+    /// A namespace by path.
+    Namespace {
+        /// Where it is.
+        path: &'a CStr,
+        /// The flag of the type that it must have.
+        kind: u32,
+        /// The field that names it.
+        field: String,
+    },
+    /// A user namespace with these maps, for idmapped mounts.
+    IdMap {
+        /// Users.
+        uids: Vec<IdMapping>,
+        /// Groups.
+        gids: Vec<IdMapping>,
+    },
+    /// The process whose namespaces are joined.
+    Init,
+    /// A Landlock ruleset.
+    Landlock,
+    /// Filled by the child itself.
+    Made(String),
+}
+
+/// A plan under construction.
+#[derive(Debug)]
+pub(super) struct Builder<'a> {
+    arena: &'a Bump,
+    ops: Vec<Op<'a>>,
+    slots: Vec<SlotUse<'a>>,
+    after_gate: usize,
+    /// What was opened on the host's side and waits to be attached.
+    pub(super) sources: Option<Sources>,
+    /// The mount on /dev/pts.
+    pub(super) pts: Option<Slot>,
+    /// The target of the console.
+    pub(super) console: Option<Slot>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(arena: &'a Bump) -> Self {
+        Self {
+            arena,
+            ops: Vec::with_capacity(96),
+            slots: vec![SlotUse::Cwd, SlotUse::Supervisor],
+            after_gate: usize::MAX,
+            sources: None,
+            pts: None,
+            console: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, op: Op<'a>) {
+        self.ops.push(op);
+    }
+
+    pub(super) fn tell(&mut self, kind: ReportKind) {
+        self.push(Op::Tell { kind: kind as u32 });
+    }
+
+    /// Asks the supervisor for something and waits until it is done.
+    pub(super) fn ask(&mut self, kind: ReportKind) {
+        self.tell(kind);
+        self.push(Op::Await);
+    }
+
+    /// A slot that the supervisor fills.
+    pub(super) fn input(&mut self, slot: SlotUse<'a>) -> Slot {
+        if let Some(index) = self.slots.iter().position(|known| *known == slot) {
+            return Slot(index as u16);
+        }
+        self.slots.push(slot);
+        Slot((self.slots.len() - 1) as u16)
+    }
+
+    /// A slot that the child fills.
+    pub(super) fn made(&mut self, name: impl Into<String>) -> Slot {
+        self.slots.push(SlotUse::Made(name.into()));
+        Slot((self.slots.len() - 1) as u16)
+    }
+
+    /// A string for the kernel.
+    pub(super) fn text(&self, text: impl AsRef<[u8]>) -> Result<&'a CStr, Refusal> {
+        let text = text.as_ref();
+        let bytes = self.arena.alloc_slice_fill_copy(text.len() + 1, 0u8);
+        bytes[..text.len()].copy_from_slice(text);
+        CStr::from_bytes_with_nul(bytes).map_err(|_| {
+            Refusal::new(String::from_utf8_lossy(text), "has a NUL byte", "remove the NUL byte")
+        })
+    }
+
+    pub(super) fn bytes(&self, bytes: impl AsRef<[u8]>) -> &'a [u8] {
+        self.arena.alloc_slice_copy(bytes.as_ref())
+    }
+
+    pub(super) fn slice<T: Copy>(&self, items: &[T]) -> &'a [T] {
+        self.arena.alloc_slice_copy(items)
+    }
+
+    /// A null-terminated vector of strings.
+    pub(super) fn vector<S: AsRef<str>>(
+        &self,
+        strings: impl IntoIterator<Item = S>,
+    ) -> Result<Vector<'a>, Refusal> {
+        let mut args = Vec::new();
+        for text in strings {
+            args.push(Arg::new(self.text(text.as_ref())?));
+        }
+        args.push(Arg::END);
+        let vector = Vector::new(self.slice(&args));
+        vector.ok_or_else(|| Refusal::new("process.args", "is not a list of strings", ""))
+    }
+
+    pub(super) fn gate_is_here(&mut self) {
+        self.after_gate = self.ops.len();
+    }
+
+    pub(super) fn finish(self, stages: &Stages) -> Plan<'a> {
+        let ops = self.arena.alloc_slice_copy(&self.ops);
+        Plan {
+            clone_flags: stages.first,
+            clone_into_cgroup: stages.first_into_cgroup,
+            share_memory: stages.share_memory,
+            intermediate: stages.second.is_some(),
+            ops,
+            slots: self.slots,
+            after_gate: self.after_gate.min(ops.len()),
+        }
+    }
+}

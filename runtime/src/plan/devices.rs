@@ -1,0 +1,150 @@
+//! /dev: brig's own tmpfs, filled by descriptor.
+//!
+//! Device nodes are made; in a user namespace, where that is forbidden, the host's are bound.
+//! runtime-spec config-linux.md, "Default Devices".
+
+use brig_child::flags::{file, namespace, tree};
+use brig_child::op::Target;
+use brig_child::{Op, Slot};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+
+use super::build::Builder;
+use super::namespaces::Namespaces;
+use super::rootfs::target;
+use super::{Refusal, Request};
+
+/// A device of the container.
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    path: String,
+    mode: u32,
+    number: u64,
+    uid: u32,
+    gid: u32,
+    /// The host's node, where none can be made.
+    bound: Option<Slot>,
+}
+
+/// Devices that every container has (config-linux.md): path, major, minor.
+const DEFAULT: [(&str, u64, u64); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Links that every container has: name in /dev, what it points to.
+const LINKS: [(&str, &str); 6] = [
+    ("core", "/proc/kcore"),
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// The kernel's encoding for mknod(2) (linux/kdev_t.h `new_encode_dev`).
+fn device_number(major: u64, minor: u64) -> u64 {
+    (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12)
+}
+
+fn requested(device: &LinuxDevice, index: usize) -> Result<Device, Refusal> {
+    let field = format!("linux.devices[{index}]");
+    let path = device.path().to_str();
+    let path = path.ok_or_else(|| Refusal::new(format!("{field}.path"), "is not UTF-8", ""))?;
+    let kind = match device.typ() {
+        LinuxDeviceType::C | LinuxDeviceType::U => file::CHARACTER,
+        LinuxDeviceType::B => file::BLOCK,
+        LinuxDeviceType::P => file::FIFO,
+        LinuxDeviceType::A => {
+            let reason = "\"a\" is no type of a device node";
+            return Err(Refusal::new(format!("{field}.type"), reason, "use c, b, u or p"));
+        }
+    };
+    let number = |value: i64| u64::try_from(value).unwrap_or_default();
+    Ok(Device {
+        path: path.to_owned(),
+        mode: kind | device.file_mode().unwrap_or(0o666) & 0o7777,
+        number: device_number(number(device.major()), number(device.minor())),
+        uid: device.uid().unwrap_or(0),
+        gid: device.gid().unwrap_or(0),
+        bound: None,
+    })
+}
+
+/// The container's devices; where nodes cannot be made, opens the host's.
+pub(super) fn open(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+) -> Result<Vec<Device>, Refusal> {
+    let listed = request.spec.linux().as_ref().and_then(|linux| linux.devices().as_deref());
+    let mut devices = Vec::new();
+    for (index, device) in listed.unwrap_or_default().iter().enumerate() {
+        devices.push(requested(device, index)?);
+    }
+    for (path, major, minor) in DEFAULT {
+        if !devices.iter().any(|device| device.path == path) {
+            let mode = file::CHARACTER | 0o666;
+            let number = device_number(major, minor);
+            let path = path.to_owned();
+            devices.push(Device { path, mode, number, uid: 0, gid: 0, bound: None });
+        }
+    }
+    if all.has(namespace::USER) || !request.host.initial_user_namespace {
+        for device in &mut devices {
+            let into = builder.made(format!("host's {}", device.path));
+            let path = builder.text(&device.path)?;
+            let flags = tree::CLONE | tree::NOFOLLOW;
+            builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
+            device.bound = Some(into);
+        }
+    }
+    Ok(devices)
+}
+
+/// Fills /dev, whose mount is `dev`.
+pub(super) fn populate(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    root: Slot,
+    dev: Slot,
+    devices: &[Device],
+) -> Result<(), Refusal> {
+    for device in devices {
+        node(builder, root, dev, device)?;
+    }
+    for (name, points_to) in LINKS {
+        let (name, points_to) = (builder.text(name)?, builder.text(points_to)?);
+        builder.push(Op::Symlink { dir: dev, name, target: points_to, exist_ok: true });
+    }
+    if request.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false) {
+        builder.console = Some(target(builder, root, "/dev/console", Target::File)?);
+    }
+    Ok(())
+}
+
+fn node(
+    builder: &mut Builder<'_>,
+    root: Slot,
+    dev: Slot,
+    device: &Device,
+) -> Result<(), Refusal> {
+    if let Some(bound) = device.bound {
+        let at = target(builder, root, &device.path, Target::File)?;
+        builder.push(Op::MoveMount { from: bound, to: at });
+        return Ok(());
+    }
+    let (above, name) = device.path.rsplit_once('/').unwrap_or(("", &device.path));
+    let dir = match above {
+        "/dev" => dev,
+        "" => root,
+        above => target(builder, root, above, Target::Directory)?,
+    };
+    let path = builder.text(name)?;
+    let Device { mode, number, uid, gid, .. } = *device;
+    builder.push(Op::Mknod { dir, path, mode, device: number, uid, gid });
+    Ok(())
+}

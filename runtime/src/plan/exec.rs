@@ -1,0 +1,112 @@
+//! `exec`: another process in a running container.
+//!
+//! An intermediate joins all of the container's namespaces by a descriptor of its process (no pid
+//! can be reused under us), then makes the process with `CLONE_PARENT`. The process gets the
+//! container's capabilities, seccomp filter, labels and limits unless told otherwise.
+
+use brig_child::flags::namespace;
+use brig_child::{Op, ReportKind, Slot};
+use bumpalo::Bump;
+use oci_spec::runtime::{Process, Spec};
+
+use super::build::{Builder, SlotUse};
+use super::namespaces::{Namespaces, Stages, join_cgroup};
+use super::process::{Tail, personality};
+use super::rootfs::RootMode;
+use super::{HostFacts, Join, Plan, Refusal};
+use crate::spec::ContainerId;
+
+/// What is to be planned.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecRequest<'s> {
+    /// The container.
+    pub id: &'s ContainerId,
+    /// Its specification: says which namespaces it has.
+    pub spec: &'s Spec,
+    /// The new process.
+    pub process: &'s Process,
+    /// The machine.
+    pub host: &'s HostFacts,
+    /// How the container's cgroup is joined.
+    pub join: Join,
+    /// See [`super::Request`].
+    pub preserve_fds: u32,
+    /// See [`super::Request`].
+    pub new_keyring: bool,
+    /// See [`super::Request`].
+    pub home: Option<&'s str>,
+    /// See [`super::Request`].
+    pub seccomp: Option<&'s brig_seccomp::Program>,
+}
+
+/// Plans an exec.
+///
+/// # Errors
+/// A [`Refusal`] that names the field which cannot be honoured.
+pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<'a>, Refusal> {
+    let mut builder = Builder::new(arena);
+    let all = Namespaces::of(request.spec)?;
+    let flags = all.joined.iter().fold(all.new, |flags, (flag, ..)| flags | flag);
+    builder.push(Op::DieWithParent { enabled: true });
+    let init = builder.input(SlotUse::Init);
+    // With the host's privileges the others first: once in the container's user namespace,
+    // namespaces that the host owns (a pod's network) can no longer be joined.
+    let user = flags & namespace::USER;
+    if request.host.privileged && user != 0 {
+        builder.push(Op::Setns { fd: init, flags: flags & !user });
+        builder.push(Op::Setns { fd: init, flags: user });
+    } else {
+        builder.push(Op::Setns { fd: init, flags });
+    }
+    let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
+    builder.push(Op::Clone { flags: 0, cgroup });
+    builder.push(Op::DieWithParent { enabled: true });
+    join_cgroup(&mut builder, request.join);
+    if user != 0 {
+        builder.push(Op::Setgid { gid: 0 });
+        builder.push(Op::Setuid { uid: 0 });
+    }
+    process(&mut builder, request)?;
+    let stages = Stages {
+        first: 0,
+        first_into_cgroup: false,
+        share_memory: false,
+        second: Some(0),
+        unshared: 0,
+        root: RootMode::Joined,
+    };
+    Ok(builder.finish(&stages))
+}
+
+fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), Refusal> {
+    builder.push(Op::Setsid);
+    if request.new_keyring {
+        let name = builder.text(format!("_ses.{}", request.id.as_str()))?;
+        builder.push(Op::JoinSessionKeyring { name });
+    }
+    if request.process.terminal().unwrap_or(false) {
+        let into = builder.made("/dev/pts");
+        let path = builder.text("/dev/pts")?;
+        let flags = brig_child::flags::open::PATH | brig_child::flags::open::DIRECTORY;
+        let resolve = brig_child::flags::open::NO_MAGICLINKS;
+        builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
+        builder.pts = Some(into);
+    }
+    let maps = request.spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_deref());
+    let single = matches!(maps, Some([only]) if only.size() == 1);
+    let tail = Tail {
+        process: request.process,
+        home: request.home,
+        host: request.host,
+        preserve_fds: request.preserve_fds,
+        seccomp: request.seccomp,
+        landlock: false,
+        setgroups: request.host.privileged || !single,
+        personality: personality(request.spec),
+        proc: None,
+    };
+    tail.before_gate(builder)?;
+    builder.push(Op::DieWithParent { enabled: false });
+    builder.tell(ReportKind::Ready);
+    tail.after_gate(builder)
+}

@@ -1,0 +1,132 @@
+//! From a checked specification to a plan: the flat list of operations that the child runs, and
+//! what the supervisor must hand it.
+//!
+//! Planning is pure: it reads no file and asks the kernel nothing, so that a plan can be shown
+//! (`brig plan`), tested without root, and compared. All that it knows of the machine is in
+//! [`HostFacts`]. What it cannot plan it refuses, naming the field.
+//!
+//! The operations are brig-child's own type: what is printed is what runs.
+
+mod build;
+mod devices;
+mod error;
+mod exec;
+mod identity;
+mod mounts;
+mod namespaces;
+mod process;
+mod render;
+mod rootfs;
+
+use brig_child::Op;
+use bumpalo::Bump;
+use oci_spec::runtime::Spec;
+
+use crate::cgroup::CgroupPlan;
+use crate::spec::ContainerId;
+
+pub use build::{IdMapping, SlotUse};
+pub use error::Refusal;
+pub use exec::{ExecRequest, plan_exec};
+pub use namespaces::{Namespaces, namespace_flag};
+pub use render::{call_name, render, render_op};
+
+/// What the planner knows of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    /// brig may mount in its own mount namespace without a user namespace.
+    pub privileged: bool,
+    /// brig is in the initial user namespace, where device nodes can be made.
+    pub initial_user_namespace: bool,
+    /// The kept mount namespace that holds nothing but an empty directory is there.
+    pub empty_namespace: bool,
+    /// AppArmor is enabled.
+    pub apparmor: bool,
+    /// SELinux is enabled.
+    pub selinux: bool,
+}
+
+/// When the container's program starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// As soon as everything is set up: `run`.
+    AtOnce,
+    /// When somebody opens the gate: `create`, `start`.
+    AtGate,
+}
+
+/// How the container's process gets into its cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Join {
+    /// cgroup v2: it is cloned into it.
+    pub into: bool,
+    /// cgroup v1: it writes itself into so many `tasks` files.
+    pub tasks: u16,
+    /// The supervisor moves it while it waits (systemd).
+    pub by_supervisor: bool,
+}
+
+/// What is to be planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'s> {
+    /// The container's id: names its session keyring.
+    pub id: &'s ContainerId,
+    /// A specification that `spec::check` has accepted.
+    pub spec: &'s Spec,
+    /// The bundle's absolute path: relative mount sources start there.
+    pub bundle: &'s str,
+    /// The root file system's absolute path.
+    pub rootfs: &'s str,
+    /// When the program starts.
+    pub start: Start,
+    /// The machine.
+    pub host: &'s HostFacts,
+    /// The container's cgroup.
+    pub cgroup: Option<&'s CgroupPlan>,
+    /// How it is joined.
+    pub join: Join,
+    /// Number of descriptors after standard error that the program inherits.
+    pub preserve_fds: u32,
+    /// Whether the process gets a session keyring of its own.
+    pub new_keyring: bool,
+    /// The home directory of the user, for a program without `HOME`.
+    pub home: Option<&'s str>,
+    /// The compiled filter of `linux.seccomp`.
+    pub seccomp: Option<&'s brig_seccomp::Program>,
+    /// A Landlock ruleset is handed over by the supervisor.
+    pub landlock: bool,
+}
+
+/// A container, planned.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// Namespace flags of the first clone3.
+    pub clone_flags: u64,
+    /// The first clone3 is into the cgroup.
+    pub clone_into_cgroup: bool,
+    /// The first process may run in the supervisor's memory.
+    pub share_memory: bool,
+    /// The process that runs the program is a second one, which the first makes.
+    pub intermediate: bool,
+    /// The operations, in order.
+    pub ops: &'a [Op<'a>],
+    /// What each slot is.
+    pub slots: Vec<SlotUse<'a>>,
+    /// Index of the first operation after the start gate.
+    pub after_gate: usize,
+}
+
+/// Plans a container.
+///
+/// # Errors
+/// A [`Refusal`] that names the field which cannot be honoured here.
+pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refusal> {
+    let mut builder = build::Builder::new(arena);
+    let namespaces = Namespaces::of(request.spec)?;
+    let stages = namespaces::Stages::choose(&namespaces, request)?;
+    namespaces::enter(&mut builder, request, &namespaces, &stages)?;
+    process::surroundings(&mut builder, request, &namespaces)?;
+    rootfs::assemble(&mut builder, request, &namespaces, &stages)?;
+    process::finish(&mut builder, request, &namespaces)?;
+    Ok(builder.finish(&stages))
+}

@@ -1,0 +1,341 @@
+//! The mounts of the specification, in its order.
+
+use std::path::Path;
+
+use brig_child::flags::{namespace, tree};
+use brig_child::op::Target;
+use brig_child::syscall::MountAttr;
+use brig_child::{Op, Slot};
+use oci_spec::runtime::LinuxIdMapping;
+
+use super::build::{Builder, IdMapping};
+use super::devices;
+use super::namespaces::{DETACHED, Namespaces};
+use super::rootfs::{idmap_slot, target};
+use super::{Refusal, Request};
+use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest, Propagation, Scope};
+use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
+use crate::spec::mount::{MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME};
+
+/// What was opened on the host's side.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) rootfs: Slot,
+    pub(super) mounts: Vec<Source>,
+    pub(super) devices: Vec<devices::Device>,
+}
+
+/// One mount of the specification.
+#[derive(Debug)]
+pub(super) struct Source {
+    request: MountRequest,
+    opened: Opened,
+}
+
+#[derive(Debug)]
+enum Opened {
+    /// A detached mount.
+    Mount(Slot),
+    /// Made in the container's namespaces.
+    Later,
+    /// The container's cgroup directories: names below the mount point, and detached mounts.
+    Cgroups(Vec<(String, Slot)>),
+    /// The attributes of an earlier mount are changed.
+    Remount,
+}
+
+/// File systems whose instances belong to the namespaces of who mounts them. All others may name
+/// files of the host, and are made where these can be seen.
+const OF_NAMESPACES: [&str; 7] =
+    ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup2"];
+
+pub(super) fn open(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+) -> Result<Vec<Source>, Refusal> {
+    let mut sources = Vec::new();
+    for (index, mount) in request.spec.mounts().as_deref().unwrap_or_default().iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        let mount = MountRequest::parse(index, mount)
+            .map_err(|error| Refusal::new(field.clone(), error.to_string(), ""))?;
+        let opened = match &mount.kind {
+            Kind::Bind(scope) => bind(builder, request, &mount, *scope, &field)?,
+            Kind::Remount => Opened::Remount,
+            Kind::Filesystem(kind) if kind == "cgroup" || kind == "cgroup2" => {
+                cgroups(builder, request, all, &mount)?
+            }
+            Kind::Filesystem(kind) if OF_NAMESPACES.contains(&kind.as_str()) => Opened::Later,
+            Kind::Filesystem(kind) => {
+                let slot = filesystem(builder, kind, &mount, 0)?;
+                idmap(builder, request, &mount, slot, &field)?;
+                Opened::Mount(slot)
+            }
+        };
+        sources.push(Source { request: mount, opened });
+    }
+    Ok(sources)
+}
+
+fn bind(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    mount: &MountRequest,
+    scope: Scope,
+    field: &str,
+) -> Result<Opened, Refusal> {
+    let missing = || Refusal::new(format!("{field}.source"), "is missing", "name what to bind");
+    let source = mount.source.as_deref().and_then(Path::to_str).ok_or_else(missing)?;
+    let source = match source.starts_with('/') {
+        true => source.to_owned(),
+        false => format!("{}/{source}", request.bundle),
+    };
+    let into = builder.made(format!("{field} {source}"));
+    let recursive = if scope == Scope::Tree { tree::RECURSIVE } else { 0 };
+    let path = builder.text(&source)?;
+    builder.push(Op::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE | recursive, into });
+    attributes(builder, mount, into);
+    idmap(builder, request, mount, into, field)?;
+    Ok(Opened::Mount(into))
+}
+
+/// Attributes and propagation of a mount that is not attached yet.
+fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
+    let Attributes { set, clear } = mount.attributes;
+    let keep = mount.propagation.iter().any(|(propagation, _)| {
+        matches!(propagation, Propagation::Shared | Propagation::Slave)
+    });
+    if !keep {
+        let tree = mount.recursive;
+        let attr =
+            MountAttr { set: tree.set, clear: tree.clear, propagation: DETACHED, userns_fd: 0 };
+        builder.push(Op::MountSetattr { fd, recursive: true, attr });
+    } else if !mount.recursive.is_empty() {
+        let Attributes { set, clear } = mount.recursive;
+        let attr = MountAttr { set, clear, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd, recursive: true, attr });
+    }
+    if (set, clear) != (0, 0) {
+        let attr = MountAttr { set, clear, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd, recursive: false, attr });
+    }
+    for (propagation, scope) in &mount.propagation {
+        if keep || *propagation != Propagation::Private {
+            let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
+            builder.push(Op::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
+        }
+    }
+}
+
+/// The id mapping of a detached mount.
+fn idmap(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    mount: &MountRequest,
+    fd: Slot,
+    field: &str,
+) -> Result<(), Refusal> {
+    let Some(wanted) = &mount.idmap else { return Ok(()) };
+    let of = |list: &[LinuxIdMapping]| list.iter().map(IdMapping::from).collect::<Vec<_>>();
+    let (uids, gids) = match &wanted.mappings {
+        Some((uids, gids)) => (of(uids), of(gids)),
+        None => {
+            let linux = request.spec.linux().as_ref();
+            let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
+            let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
+            (of(uids.unwrap_or_default()), of(gids.unwrap_or_default()))
+        }
+    };
+    if uids.is_empty() || gids.is_empty() {
+        return Err(Refusal::new(
+            format!("{field}.options"),
+            "asks for an id mapping, but neither the mount nor linux.uidMappings has one",
+            "give the mount uidMappings and gidMappings",
+        ));
+    }
+    let userns = idmap_slot(builder, &uids, &gids);
+    builder.push(Op::MountIdmap { fd, recursive: wanted.scope == Scope::Tree, userns });
+    Ok(())
+}
+
+/// The container's own cgroup directories, cloned from the host's mounts. With a cgroup namespace
+/// they show as the hierarchies' roots, which is what they are inside.
+fn cgroups(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    mount: &MountRequest,
+) -> Result<Opened, Refusal> {
+    let Some(cgroup) = request.cgroup else { return Ok(Opened::Later) };
+    let unified_only = cgroup.directories.iter().all(|directory| directory.unified);
+    if unified_only && all.new & namespace::CGROUP != 0 {
+        return Ok(Opened::Later);
+    }
+    let mut opened = Vec::new();
+    for directory in &cgroup.directories {
+        let name = directory.mount.file_name().and_then(|name| name.to_str()).unwrap_or("cgroup");
+        let into = builder.made(format!("cgroup {name}"));
+        let path = builder.text(directory.absolute().to_string_lossy().as_bytes())?;
+        builder.push(Op::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE, into });
+        let attr = MountAttr {
+            set: mount.attributes.set,
+            clear: mount.attributes.clear,
+            propagation: DETACHED,
+            userns_fd: 0,
+        };
+        builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
+        opened.push((name.to_owned(), into));
+    }
+    match (unified_only, opened.as_slice()) {
+        (true, [(_, only)]) => Ok(Opened::Mount(*only)),
+        _ => Ok(Opened::Cgroups(opened)),
+    }
+}
+
+/// Attaches everything below the root. The answer is what becomes read-only at the very end.
+pub(super) fn attach(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    sources: &Sources,
+) -> Result<Vec<Slot>, Refusal> {
+    let root = sources.rootfs;
+    let mut readonly_later = Vec::new();
+    let own_dev = sources.mounts.iter().any(|source| is_dev(&source.request));
+    if !own_dev {
+        let dev = default_dev(builder, root)?;
+        devices::populate(builder, request, root, dev, &sources.devices)?;
+    }
+    for (index, source) in sources.mounts.iter().enumerate() {
+        let mount = &source.request;
+        let destination = mount.destination.to_string_lossy();
+        let dev = is_dev(mount);
+        let fd = match (&source.opened, &mount.kind) {
+            (Opened::Mount(fd), _) => *fd,
+            (Opened::Cgroups(directories), _) => {
+                attach_cgroups(builder, root, mount, directories)?;
+                continue;
+            }
+            (Opened::Remount, _) => {
+                let fd = target(builder, root, &destination, Target::Directory)?;
+                attributes(builder, mount, fd);
+                continue;
+            }
+            (Opened::Later, Kind::Filesystem(kind)) => {
+                let kind = if kind == "cgroup" { "cgroup2" } else { kind };
+                // A read-only /dev or copied-up tmpfs must be filled first.
+                let filled = dev || mount.copy_up == CopyUp::Yes;
+                let withheld = if filled { MOUNT_ATTR_RDONLY } else { 0 };
+                let fd = filesystem(builder, kind, mount, withheld)?;
+                if filled && mount.is_read_only() {
+                    readonly_later.push(fd);
+                }
+                idmap(builder, request, mount, fd, &format!("mounts[{index}]"))?;
+                fd
+            }
+            (Opened::Later, _) => continue,
+        };
+        let at = target(builder, root, &destination, Target::Like(fd))?;
+        if mount.copy_up == CopyUp::Yes {
+            let path = builder.text(destination.as_bytes())?;
+            builder.push(Op::CopyUp { root, path, to: fd });
+        }
+        builder.push(Op::MoveMount { from: fd, to: at });
+        match &mount.kind {
+            Kind::Filesystem(_) if dev => {
+                devices::populate(builder, request, root, fd, &sources.devices)?;
+            }
+            Kind::Filesystem(kind) if kind == "devpts" && destination == "/dev/pts" => {
+                builder.pts = Some(fd);
+            }
+            _ => {}
+        }
+    }
+    let _ = all;
+    Ok(readonly_later)
+}
+
+fn is_dev(mount: &MountRequest) -> bool {
+    mount.destination == Path::new("/dev") && !matches!(mount.kind, Kind::Remount)
+}
+
+/// Where the specification mounts nothing on /dev, the image's is hidden by brig's own.
+fn default_dev(builder: &mut Builder<'_>, root: Slot) -> Result<Slot, Refusal> {
+    let into = builder.made("/dev");
+    let options = [
+        (builder.text("mode")?, Some(builder.text("755")?)),
+        (builder.text("size")?, Some(builder.text("65536k")?)),
+    ];
+    let options = builder.slice(&options);
+    let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME) as u32;
+    builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
+    let at = target(builder, root, "/dev", Target::Directory)?;
+    builder.push(Op::MoveMount { from: into, to: at });
+    Ok(into)
+}
+
+/// A new instance of a file system.
+fn filesystem(
+    builder: &mut Builder<'_>,
+    kind: &str,
+    mount: &MountRequest,
+    withheld: u64,
+) -> Result<Slot, Refusal> {
+    let into = builder.made(format!("{kind} for {}", mount.destination.display()));
+    let mut options = Vec::new();
+    if let Some(source) = mount.source.as_deref().and_then(Path::to_str) {
+        options.push((builder.text("source")?, Some(builder.text(source)?)));
+    }
+    for parameter in mount.superblock.iter().chain(&mount.data) {
+        let value = parameter.value.as_ref().map(|value| builder.text(value)).transpose()?;
+        options.push((builder.text(&parameter.key)?, value));
+    }
+    let on_device = !OF_NAMESPACES.contains(&kind);
+    if on_device && mount.is_read_only() {
+        options.push((builder.text("ro")?, None));
+    }
+    let attrs = mount.attributes.set & !withheld;
+    let op = Op::Fsmount {
+        kind: builder.text(kind)?,
+        options: builder.slice(&options),
+        attrs: u32::try_from(attrs).unwrap_or_default(),
+        into,
+    };
+    builder.push(op);
+    for (propagation, scope) in &mount.propagation {
+        let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd: into, recursive: *scope == Scope::Tree, attr });
+    }
+    Ok(into)
+}
+
+/// cgroup v1: a tmpfs with one directory for each hierarchy, and links for joint controllers.
+fn attach_cgroups(
+    builder: &mut Builder<'_>,
+    root: Slot,
+    mount: &MountRequest,
+    directories: &[(String, Slot)],
+) -> Result<(), Refusal> {
+    let destination = mount.destination.to_string_lossy();
+    let into = builder.made(format!("tmpfs for {destination}"));
+    let options = builder.slice(&[(builder.text("mode")?, Some(builder.text("755")?))]);
+    let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC) as u32;
+    builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
+    let at = target(builder, root, &destination, Target::Directory)?;
+    builder.push(Op::MoveMount { from: into, to: at });
+    for (name, from) in directories {
+        let path = builder.text(name)?;
+        builder.push(Op::Mkdir { dir: into, name: path, mode: 0o755 });
+        let at = target(builder, into, name, Target::Directory)?;
+        builder.push(Op::MoveMount { from: *from, to: at });
+        for link in name.split(',').filter(|_| name.contains(',')) {
+            let link = builder.text(link)?;
+            builder.push(Op::Symlink { dir: into, name: link, target: path, exist_ok: true });
+        }
+    }
+    if mount.is_read_only() {
+        let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
+    }
+    Ok(())
+}

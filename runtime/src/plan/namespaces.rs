@@ -1,0 +1,292 @@
+//! Which process makes and joins which namespaces, and in which order.
+//!
+//! One clone3 with everything where that is possible. Where it is not, a short-lived intermediate
+//! joins first and makes the container's process with `CLONE_PARENT`: a joined pid namespace and a
+//! new time namespace hold for children only; after joining or making a user namespace the host's
+//! other namespaces, mounts and limits can no longer be touched (namespaces(7)).
+
+use brig_child::flags::{namespace, propagation};
+use brig_child::{Op, ReportKind, Slot};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+
+use super::build::{Builder, SlotUse};
+use super::rootfs::{RootMode, open_sources};
+use super::{Join, Refusal, Request};
+
+/// The flag of a namespace type.
+#[must_use]
+pub fn namespace_flag(kind: LinuxNamespaceType) -> u32 {
+    match kind {
+        LinuxNamespaceType::Mount => namespace::MOUNT,
+        LinuxNamespaceType::Cgroup => namespace::CGROUP,
+        LinuxNamespaceType::Uts => namespace::UTS,
+        LinuxNamespaceType::Ipc => namespace::IPC,
+        LinuxNamespaceType::User => namespace::USER,
+        LinuxNamespaceType::Pid => namespace::PID,
+        LinuxNamespaceType::Network => namespace::NETWORK,
+        LinuxNamespaceType::Time => namespace::TIME,
+    }
+}
+
+/// The namespaces of a specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Flags of those to make.
+    pub new: u32,
+    /// Those to join: flag, path, and the field that names it.
+    pub joined: Vec<(u32, String, String)>,
+}
+
+impl Namespaces {
+    /// The namespaces that `spec` lists.
+    ///
+    /// # Errors
+    /// A path that is not text.
+    pub fn of(spec: &Spec) -> Result<Self, Refusal> {
+        let mut all = Self::default();
+        let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+        for (index, entry) in listed.unwrap_or_default().iter().enumerate() {
+            let flag = namespace_flag(entry.typ());
+            let field = format!("linux.namespaces[{index}].path");
+            match entry.path() {
+                None => all.new |= flag,
+                Some(path) if path.as_os_str().is_empty() => all.new |= flag,
+                Some(path) => match path.to_str() {
+                    Some(path) => all.joined.push((flag, path.to_owned(), field)),
+                    None => return Err(Refusal::new(field, "is not UTF-8", "")),
+                },
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether the container has this namespace, new or joined, rather than the host's.
+    #[must_use]
+    pub fn has(&self, flag: u32) -> bool {
+        self.new & flag != 0 || self.joins(flag)
+    }
+
+    /// Whether it joins this namespace.
+    #[must_use]
+    pub fn joins(&self, flag: u32) -> bool {
+        self.joined.iter().any(|(joined, ..)| *joined == flag)
+    }
+}
+
+/// How the namespaces are distributed over processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stages {
+    pub(super) first: u64,
+    pub(super) first_into_cgroup: bool,
+    pub(super) share_memory: bool,
+    /// Flags of the intermediate's clone3.
+    pub(super) second: Option<u64>,
+    /// Flags that the process unshares itself.
+    pub(super) unshared: u32,
+    pub(super) root: RootMode,
+}
+
+impl Stages {
+    pub(super) fn choose(all: &Namespaces, request: &Request<'_>) -> Result<Self, Refusal> {
+        let root = RootMode::choose(all, request)?;
+        let privileged = request.host.privileged;
+        let user = all.new & namespace::USER;
+        let two = all.joins(namespace::PID)
+            || all.joins(namespace::USER)
+            || all.new & namespace::TIME != 0
+            || (user != 0 && privileged);
+        let mut unshared = all.new & namespace::CGROUP;
+        let mut cloned = all.new & !(namespace::CGROUP | namespace::TIME);
+        if root == RootMode::Empty && !two {
+            unshared |= namespace::MOUNT;
+            cloned &= !namespace::MOUNT;
+        }
+        let into = request.join.into;
+        if !two {
+            return Ok(Self {
+                first: u64::from(cloned),
+                first_into_cgroup: into,
+                share_memory: true,
+                second: None,
+                unshared,
+                root,
+            });
+        }
+        // Without privilege nothing can be mounted or joined before there is a user namespace.
+        let early = if privileged { 0 } else { user | (cloned & namespace::MOUNT) };
+        Ok(Self {
+            first: u64::from(early),
+            first_into_cgroup: false,
+            share_memory: all.new & namespace::TIME == 0,
+            second: Some(u64::from(cloned & !early)),
+            unshared,
+            root,
+        })
+    }
+}
+
+/// Emits everything up to the point where the container's own process is in all its namespaces
+/// and its cgroup, with the sources of its mounts opened on the way.
+pub(super) fn enter(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    stages: &Stages,
+) -> Result<(), Refusal> {
+    builder.push(Op::DieWithParent { enabled: true });
+    host_side_limits(builder, request, all)?;
+    let privileged = request.host.privileged;
+    let Some(second) = stages.second else {
+        join_cgroup(builder, request.join);
+        supervisor_setup(builder, request, all);
+        open_sources(builder, request, all, stages)?;
+        join(builder, all, |_| true)?;
+        enter_empty_namespace(builder, stages);
+        unshare(builder, stages.unshared);
+        return Ok(());
+    };
+    if privileged {
+        open_sources(builder, request, all, stages)?;
+        join(builder, all, |flag| flag != namespace::USER)?;
+        enter_empty_namespace(builder, stages);
+        time_namespace(builder, request, all)?;
+        join(builder, all, |flag| flag == namespace::USER)?;
+    } else {
+        supervisor_setup(builder, request, all);
+        join(builder, all, |flag| flag == namespace::USER)?;
+        if all.joins(namespace::USER) {
+            become_root(builder);
+        }
+        join(builder, all, |flag| flag != namespace::USER)?;
+        time_namespace(builder, request, all)?;
+    }
+    let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
+    builder.push(Op::Clone { flags: second, cgroup });
+    builder.push(Op::DieWithParent { enabled: true });
+    join_cgroup(builder, request.join);
+    if privileged {
+        supervisor_setup(builder, request, all);
+        if all.joins(namespace::USER) {
+            become_root(builder);
+        }
+    } else {
+        open_sources(builder, request, all, stages)?;
+    }
+    unshare(builder, stages.unshared);
+    Ok(())
+}
+
+/// What needs the host's privileges and is inherited: later, inside a user namespace, it could
+/// only be lowered.
+fn host_side_limits(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+) -> Result<(), Refusal> {
+    let Some(process) = request.spec.process() else { return Ok(()) };
+    if let Some(score) = process.oom_score_adj() {
+        let data = builder.bytes(score.to_string());
+        let path = builder.text("/proc/self/oom_score_adj")?;
+        builder.push(Op::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
+    }
+    if request.host.privileged && all.has(namespace::USER) {
+        for limit in process.rlimits().as_deref().unwrap_or_default() {
+            let resource = super::process::rlimit_number(limit.typ());
+            builder.push(Op::RaiseLimit { resource, hard: limit.hard() });
+        }
+    }
+    Ok(())
+}
+
+/// A thread that moves itself waits for nobody; moving another process costs milliseconds.
+pub(super) fn join_cgroup(builder: &mut Builder<'_>, join: Join) {
+    for index in 0..join.tasks {
+        let fd = builder.input(SlotUse::CgroupTasks(index));
+        builder.push(Op::Write { fd, data: b"0" });
+    }
+}
+
+/// Waits for what the supervisor does for the process: id maps, its cgroup, network devices.
+fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, all: &Namespaces) {
+    let linux = request.spec.linux().as_ref();
+    let devices = linux.and_then(Linux::net_devices_if_any).is_some();
+    let user = all.new & namespace::USER != 0;
+    let rdt = linux.is_some_and(|linux| linux.intel_rdt().is_some());
+    if user || devices || rdt || request.join.by_supervisor {
+        builder.ask(ReportKind::WantsSetup);
+    }
+    if user {
+        become_root(builder);
+    }
+}
+
+fn become_root(builder: &mut Builder<'_>) {
+    builder.push(Op::Setgid { gid: 0 });
+    builder.push(Op::Setuid { uid: 0 });
+}
+
+fn join(
+    builder: &mut Builder<'_>,
+    all: &Namespaces,
+    wanted: impl Fn(u32) -> bool,
+) -> Result<(), Refusal> {
+    for (flag, path, field) in all.joined.iter().filter(|(flag, ..)| wanted(*flag)) {
+        let path = builder.text(path)?;
+        let input = SlotUse::Namespace { path, kind: *flag, field: field.clone() };
+        let fd = builder.input(input);
+        builder.push(Op::Setns { fd, flags: *flag });
+    }
+    Ok(())
+}
+
+fn enter_empty_namespace(builder: &mut Builder<'_>, stages: &Stages) {
+    if stages.root == RootMode::Empty {
+        let fd = builder.input(SlotUse::EmptyNamespace);
+        builder.push(Op::Setns { fd, flags: namespace::MOUNT });
+    }
+}
+
+fn time_namespace(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+) -> Result<(), Refusal> {
+    if all.new & namespace::TIME == 0 {
+        return Ok(());
+    }
+    builder.push(Op::Unshare { flags: namespace::TIME });
+    let offsets = request.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+    let mut lines = String::new();
+    let mut sorted: Vec<_> = offsets.into_iter().flatten().collect();
+    sorted.sort_by_key(|(clock, _)| clock.as_str());
+    for (clock, offset) in sorted {
+        let (secs, nanosecs) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+        lines.push_str(&format!("{clock} {secs} {nanosecs}\n"));
+    }
+    if !lines.is_empty() {
+        let path = builder.text("/proc/self/timens_offsets")?;
+        let data = builder.bytes(lines);
+        builder.push(Op::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
+    }
+    Ok(())
+}
+
+fn unshare(builder: &mut Builder<'_>, flags: u32) {
+    if flags != 0 {
+        builder.push(Op::Unshare { flags });
+    }
+}
+
+/// The propagation with which the host's tree is left alone.
+pub(super) const DETACHED: u64 = propagation::PRIVATE;
+
+/// Whether a list is there and holds something.
+trait NetDevices {
+    fn net_devices_if_any(&self) -> Option<()>;
+}
+
+impl NetDevices for Linux {
+    fn net_devices_if_any(&self) -> Option<()> {
+        self.net_devices().as_ref().filter(|devices| !devices.is_empty()).map(drop)
+    }
+}

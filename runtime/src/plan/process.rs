@@ -1,0 +1,416 @@
+//! The process itself: its surroundings, limits, hooks, terminal, and the program in the end.
+
+use brig_child::flags::{namespace, open, prctl};
+use brig_child::op::Hook as PreparedHook;
+use brig_child::syscall::SchedAttr;
+use brig_child::{Op, ReportKind, Slot};
+use oci_spec::runtime::{
+    Hook, IOPriorityClass, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
+    LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Process,
+    Scheduler, Spec,
+};
+
+use super::build::{Builder, SlotUse};
+use super::identity;
+use super::namespaces::Namespaces;
+use super::{HostFacts, Refusal, Request, Start};
+use crate::spec::sysctl;
+
+/// The number of a limit for prlimit(2) (asm-generic/resource.h; the same on x86_64 and aarch64).
+pub(super) fn rlimit_number(kind: PosixRlimitType) -> u32 {
+    match kind {
+        PosixRlimitType::RlimitCpu => 0,
+        PosixRlimitType::RlimitFsize => 1,
+        PosixRlimitType::RlimitData => 2,
+        PosixRlimitType::RlimitStack => 3,
+        PosixRlimitType::RlimitCore => 4,
+        PosixRlimitType::RlimitRss => 5,
+        PosixRlimitType::RlimitNproc => 6,
+        PosixRlimitType::RlimitNofile => 7,
+        PosixRlimitType::RlimitMemlock => 8,
+        PosixRlimitType::RlimitAs => 9,
+        PosixRlimitType::RlimitLocks => 10,
+        PosixRlimitType::RlimitSigpending => 11,
+        PosixRlimitType::RlimitMsgqueue => 12,
+        PosixRlimitType::RlimitNice => 13,
+        PosixRlimitType::RlimitRtprio => 14,
+        PosixRlimitType::RlimitRttime => 15,
+    }
+}
+
+/// What the process's namespaces are given: names, an interface, a session.
+pub(super) fn surroundings(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+) -> Result<(), Refusal> {
+    builder.push(Op::Setsid);
+    if request.new_keyring {
+        let name = builder.text(format!("_ses.{}", request.id.as_str()))?;
+        builder.push(Op::JoinSessionKeyring { name });
+    }
+    if all.new & namespace::NETWORK != 0 {
+        builder.push(Op::LoopbackUp);
+    }
+    let some = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    if let Some(name) = some(request.spec.hostname()) {
+        let name = builder.bytes(name);
+        builder.push(Op::Sethostname { name });
+    }
+    if let Some(name) = some(request.spec.domainname()) {
+        let name = builder.bytes(name);
+        builder.push(Op::Setdomainname { name });
+    }
+    memory_policy(builder, request.spec)
+}
+
+/// Everything after the root is in place.
+pub(super) fn finish(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+) -> Result<(), Refusal> {
+    let needs_proc = sysctls(builder, request.spec)?;
+    let Some(process) = request.spec.process() else {
+        return Err(Refusal::new("process", "is missing", "add a process to config.json"));
+    };
+    let tail = Tail {
+        process,
+        home: request.home,
+        host: request.host,
+        preserve_fds: request.preserve_fds,
+        seccomp: request.seccomp,
+        landlock: request.landlock,
+        setgroups: setgroups_allowed(request, all),
+        personality: personality(request.spec),
+        proc: needs_proc,
+    };
+    tail.before_gate(builder)?;
+    builder.push(Op::DieWithParent { enabled: false });
+    match request.start {
+        Start::AtGate => {
+            builder.tell(ReportKind::Ready);
+            let listener = builder.input(SlotUse::Gate);
+            builder.push(Op::Gate { listener });
+            builder.gate_is_here();
+        }
+        Start::AtOnce => {}
+    }
+    let hooks = request.spec.hooks().as_ref();
+    let hooks = hooks.and_then(|hooks| hooks.start_container().as_deref());
+    push_hooks(builder, hooks.unwrap_or_default())?;
+    if request.start == Start::AtOnce {
+        // From here on an end without a failure record is the program's own.
+        builder.tell(ReportKind::Ready);
+    }
+    tail.after_gate(builder)
+}
+
+/// An unprivileged user's map of one group allows setgroups(2) to nobody (user_namespaces(7)).
+fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
+    let maps = request.spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_deref());
+    let single = matches!(maps, Some([only]) if only.size() == 1);
+    request.host.privileged || !(all.new & namespace::USER != 0 && single)
+}
+
+/// Kernel parameters are written through a procfs that nobody else can reach, so that a mount in
+/// the container cannot redirect the write (CVE-2019-19921 and its kin).
+fn sysctls(builder: &mut Builder<'_>, spec: &Spec) -> Result<Option<Slot>, Refusal> {
+    let listed = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    let mut listed: Vec<_> = listed.into_iter().flatten().collect();
+    if listed.is_empty() {
+        return Ok(None);
+    }
+    listed.sort();
+    let proc = private_proc(builder);
+    for (name, value) in listed {
+        let field = format!("linux.sysctl[{name}]");
+        let parameter = sysctl::parse(name)
+            .map_err(|_| Refusal::new(field, "is not a parameter of a namespace", ""))?;
+        let path = builder.text(format!("sys/{}", parameter.path))?;
+        let data = builder.bytes(value);
+        let resolve = open::BENEATH | open::NO_MAGICLINKS | open::NO_XDEV;
+        builder.push(Op::WriteFile { dir: proc, path, resolve, data });
+    }
+    Ok(Some(proc))
+}
+
+pub(super) fn private_proc(builder: &mut Builder<'_>) -> Slot {
+    let into = builder.made("private proc");
+    builder.push(Op::Fsmount { kind: c"proc", options: &[], attrs: 0, into });
+    into
+}
+
+pub(super) fn personality(spec: &Spec) -> Option<u64> {
+    /// `PER_LINUX32` of linux/personality.h.
+    const LINUX32: u64 = 0x0008;
+    let wanted = spec.linux().as_ref()?.personality().as_ref()?;
+    Some(match wanted.domain() {
+        LinuxPersonalityDomain::PerLinux => 0,
+        LinuxPersonalityDomain::PerLinux32 => LINUX32,
+    })
+}
+
+/// Hooks that the child runs.
+pub(super) fn push_hooks(builder: &mut Builder<'_>, hooks: &[Hook]) -> Result<(), Refusal> {
+    for hook in hooks {
+        let path = hook.path().to_string_lossy();
+        let args = match hook.args().as_deref() {
+            Some(args) if !args.is_empty() => builder.vector(args)?,
+            _ => builder.vector([&*path])?,
+        };
+        let envp = builder.vector(hook.env().as_deref().unwrap_or_default())?;
+        let stdin = builder.input(SlotUse::State);
+        let timeout_ms = hook.timeout().map_or(-1, |seconds| seconds.saturating_mul(1000));
+        let path = builder.text(&*path)?;
+        builder.push(Op::Hook(PreparedHook { path, argv: args, envp, stdin, timeout_ms }));
+    }
+    Ok(())
+}
+
+/// What `create` and `exec` have in common: from the terminal to the program.
+pub(super) struct Tail<'s> {
+    pub(super) process: &'s Process,
+    pub(super) home: Option<&'s str>,
+    pub(super) host: &'s HostFacts,
+    pub(super) preserve_fds: u32,
+    pub(super) seccomp: Option<&'s brig_seccomp::Program>,
+    pub(super) landlock: bool,
+    pub(super) setgroups: bool,
+    pub(super) personality: Option<u64>,
+    /// A private procfs that is there already.
+    pub(super) proc: Option<Slot>,
+}
+
+impl Tail<'_> {
+    pub(super) fn before_gate(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        self.terminal(builder)?;
+        self.limits(builder)?;
+        self.scheduling(builder)?;
+        identity::security_labels(builder, self)?;
+        let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
+        builder.push(Op::Chdir { path: cwd });
+        if !self.no_new_privileges() {
+            self.seccomp(builder)?;
+        }
+        identity::become_user(builder, self)?;
+        let mask = self.process.user().umask().unwrap_or(0o022);
+        builder.push(Op::Umask { mask });
+        self.find_program(builder)?;
+        builder.push(Op::ResetSignals);
+        builder.push(Op::CloseOnExec { first: 3 + self.preserve_fds });
+        Ok(())
+    }
+
+    pub(super) fn after_gate(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        if self.landlock {
+            let ruleset = builder.input(SlotUse::Landlock);
+            builder.push(Op::LandlockRestrictSelf { ruleset });
+        }
+        if self.no_new_privileges() {
+            self.seccomp(builder)?;
+        }
+        let args = self.process.args().as_deref().unwrap_or_default();
+        let mut env = self.process.env().clone().unwrap_or_default();
+        if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+            env.push(format!("HOME={}", self.home.unwrap_or("/")));
+        }
+        let argv = builder.vector(args)?;
+        let envp = builder.vector(env)?;
+        builder.push(Op::Execve { argv, envp });
+        Ok(())
+    }
+
+    pub(super) fn no_new_privileges(&self) -> bool {
+        self.process.no_new_privileges().unwrap_or(false)
+    }
+
+    fn seccomp(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        let Some(program) = self.seccomp else { return Ok(()) };
+        let filter = builder.bytes(program.to_bytes());
+        let socket = program.notify.then(|| {
+            (builder.input(SlotUse::SeccompListener), builder.input(SlotUse::SeccompState))
+        });
+        builder.push(Op::Seccomp { filter, flags: program.flags, socket });
+        Ok(())
+    }
+
+    fn terminal(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        if !self.process.terminal().unwrap_or(false) {
+            return Ok(());
+        }
+        let Some(pts) = builder.pts else {
+            return Err(Refusal::new(
+                "process.terminal",
+                "is true, but no devpts is mounted on /dev/pts",
+                "add a mount of type devpts on /dev/pts",
+            ));
+        };
+        let socket = builder.input(SlotUse::ConsoleSocket);
+        let side = |value: u64| u16::try_from(value).unwrap_or(u16::MAX);
+        let size = self.process.console_size();
+        let size = size.map(|size| (side(size.height()), side(size.width())));
+        let owner = self.process.user().uid();
+        let console = builder.console;
+        builder.push(Op::Console { pts, socket, size, owner, console });
+        Ok(())
+    }
+
+    fn limits(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        for limit in self.process.rlimits().as_deref().unwrap_or_default() {
+            let resource = rlimit_number(limit.typ());
+            builder.push(Op::Prlimit { resource, soft: limit.soft(), hard: limit.hard() });
+        }
+        Ok(())
+    }
+
+    fn scheduling(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        if let Some(scheduler) = self.process.scheduler() {
+            builder.push(Op::SchedSetattr { attr: sched_attr(scheduler) });
+        }
+        if let Some(priority) = self.process.io_priority() {
+            let class = match priority.class() {
+                IOPriorityClass::IoprioClassRt => 1,
+                IOPriorityClass::IoprioClassBe => 2,
+                IOPriorityClass::IoprioClassIdle => 3,
+            };
+            let level = i32::try_from(priority.priority()).unwrap_or_default();
+            builder.push(Op::IoprioSet { prio: class << 13 | level });
+        }
+        if let Some(domain) = self.personality {
+            builder.push(Op::Personality { domain });
+        }
+        if let Some(affinity) = self.process.exec_cpu_affinity() {
+            // The CPUs of `initial` are the exec process's before it enters the container's
+            // cgroup; those of `final` stay.
+            let list = affinity.cpu_affinity_final().as_ref();
+            if let Some(list) = list.or(affinity.initial().as_ref()) {
+                let mask = cpu_mask(list).ok_or_else(|| {
+                    Refusal::new("process.execCPUAffinity", "is not a list of CPUs", "")
+                })?;
+                let mask = builder.slice(&mask);
+                builder.push(Op::SchedSetaffinity { mask });
+            }
+        }
+        Ok(())
+    }
+
+    fn find_program(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        let Some(name) = self.process.args().as_ref().and_then(|args| args.first()) else {
+            return Err(Refusal::new("process.args", "is empty", "name a program to run"));
+        };
+        let mut candidates = Vec::new();
+        if name.contains('/') {
+            candidates.push(builder.text(name)?);
+        } else {
+            let env = self.process.env().as_deref().unwrap_or_default();
+            let path = env.iter().find_map(|entry| entry.strip_prefix("PATH="));
+            let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+            for directory in path.split(':') {
+                let directory = if directory.is_empty() { "." } else { directory };
+                candidates.push(builder.text(format!("{directory}/{name}"))?);
+            }
+        }
+        let candidates = builder.slice(&candidates);
+        builder.push(Op::FindProgram { candidates });
+        Ok(())
+    }
+}
+
+fn sched_attr(scheduler: &Scheduler) -> SchedAttr {
+    let policy = match scheduler.policy() {
+        LinuxSchedulerPolicy::SchedOther => 0,
+        LinuxSchedulerPolicy::SchedFifo => 1,
+        LinuxSchedulerPolicy::SchedRr => 2,
+        LinuxSchedulerPolicy::SchedBatch => 3,
+        LinuxSchedulerPolicy::SchedIso => 4,
+        LinuxSchedulerPolicy::SchedIdle => 5,
+        LinuxSchedulerPolicy::SchedDeadline => 6,
+    };
+    let flags = scheduler.flags().as_deref().unwrap_or_default().iter().map(sched_flag).sum();
+    SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy,
+        flags,
+        nice: scheduler.nice().unwrap_or(0),
+        priority: scheduler.priority().unwrap_or(0).cast_unsigned(),
+        runtime: scheduler.runtime().unwrap_or(0),
+        deadline: scheduler.deadline().unwrap_or(0),
+        period: scheduler.period().unwrap_or(0),
+        ..SchedAttr::default()
+    }
+}
+
+/// The value of a flag of sched_setattr(2) (linux/sched.h).
+fn sched_flag(flag: &LinuxSchedulerFlag) -> u64 {
+    match flag {
+        LinuxSchedulerFlag::SchedResetOnFork => 0x01,
+        LinuxSchedulerFlag::SchedFlagReclaim => 0x02,
+        LinuxSchedulerFlag::SchedFlagDLOverrun => 0x04,
+        LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
+        LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
+        LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
+        LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
+    }
+}
+
+fn memory_policy(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
+    let policy = spec.linux().as_ref().and_then(|linux| linux.memory_policy().as_ref());
+    let Some(policy) = policy else { return Ok(()) };
+    let nodes = match policy.nodes().as_deref() {
+        None | Some("") => Vec::new(),
+        Some(list) => cpu_mask(list).ok_or_else(|| {
+            let reason = "is not a list of nodes";
+            Refusal::new("linux.memoryPolicy.nodes", reason, "write it as 0-1,3")
+        })?,
+    };
+    let nodes = builder.slice(&nodes);
+    builder.push(Op::SetMempolicy { mode: memory_policy_mode(policy), nodes });
+    Ok(())
+}
+
+/// Mode and flags of set_mempolicy(2) (linux/mempolicy.h).
+fn memory_policy_mode(policy: &LinuxMemoryPolicy) -> u32 {
+    let mode = match policy.mode() {
+        MemoryPolicyModeType::MpolDefault => 0,
+        MemoryPolicyModeType::MpolPreferred => 1,
+        MemoryPolicyModeType::MpolBind => 2,
+        MemoryPolicyModeType::MpolInterleave => 3,
+        MemoryPolicyModeType::MpolLocal => 4,
+        MemoryPolicyModeType::MpolPreferredMany => 5,
+        MemoryPolicyModeType::MpolWeightedInterleave => 6,
+    };
+    let flags: u32 = policy
+        .flags()
+        .as_deref()
+        .unwrap_or_default()
+        .iter()
+        .map(|flag| match flag {
+            MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
+            MemoryPolicyFlagType::MpolFRelativeNodes => 1 << 14,
+            MemoryPolicyFlagType::MpolFNumaBalancing => 1 << 13,
+        })
+        .fold(0, |all, flag| all | flag);
+    mode | flags
+}
+
+/// A list such as `0-3,7` as a bit mask; `None` where it is not one. At most 4096 CPUs.
+fn cpu_mask(list: &str) -> Option<Vec<u64>> {
+    let mut mask = Vec::new();
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) =
+            (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last >= 4096 {
+            return None;
+        }
+        mask.resize(mask.len().max(last / 64 + 1), 0u64);
+        for bit in first..=last {
+            mask[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+    Some(mask)
+}
+
+/// Option numbers of prctl(2) that this stage uses.
+pub(super) const KEEPCAPS: i32 = prctl::KEEPCAPS;

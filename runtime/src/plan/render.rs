@@ -1,0 +1,261 @@
+//! A plan in words: for `brig plan`, for golden tests, and for the operation in an error message.
+
+use std::fmt::Write as _;
+
+use brig_child::{Op, Slot};
+
+use super::build::SlotUse;
+use super::Plan;
+
+/// The whole plan, one operation a line.
+#[must_use]
+pub fn render(plan: &Plan<'_>) -> String {
+    let mut text = String::new();
+    let into = if plan.clone_into_cgroup { " into the cgroup" } else { "" };
+    let _ = writeln!(text, "clone3({}){into}", namespace_names(plan.clone_flags));
+    for (index, op) in plan.ops.iter().enumerate() {
+        let _ = writeln!(text, "{index:3}  {}", render_op(op, &plan.slots));
+    }
+    text
+}
+
+fn namespace_names(flags: u64) -> String {
+    use brig_child::flags::namespace as ns;
+    let names = [
+        (ns::USER, "user"),
+        (ns::MOUNT, "mount"),
+        (ns::PID, "pid"),
+        (ns::NETWORK, "network"),
+        (ns::IPC, "ipc"),
+        (ns::UTS, "uts"),
+        (ns::CGROUP, "cgroup"),
+        (ns::TIME, "time"),
+    ];
+    let listed: Vec<_> = names
+        .iter()
+        .filter(|(flag, _)| flags & u64::from(*flag) != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    if listed.is_empty() { "no namespace".to_owned() } else { listed.join("|") }
+}
+
+/// What a slot holds, in words.
+fn slot(slot: Slot, slots: &[SlotUse<'_>]) -> String {
+    match slots.get(usize::from(slot.0)) {
+        None | Some(SlotUse::Cwd) => "cwd".to_owned(),
+        Some(SlotUse::Supervisor) => "supervisor".to_owned(),
+        Some(SlotUse::Gate) => "start gate".to_owned(),
+        Some(SlotUse::ConsoleSocket) => "console socket".to_owned(),
+        Some(SlotUse::State) => "state".to_owned(),
+        Some(SlotUse::SeccompListener) => "seccomp listener".to_owned(),
+        Some(SlotUse::SeccompState) => "seccomp state".to_owned(),
+        Some(SlotUse::CgroupTasks(index)) => format!("cgroup tasks {index}"),
+        Some(SlotUse::CgroupDirectory) => "cgroup".to_owned(),
+        Some(SlotUse::EmptyNamespace) => "empty mount namespace".to_owned(),
+        Some(SlotUse::Namespace { path, .. }) => path.to_string_lossy().into_owned(),
+        Some(SlotUse::IdMap { .. }) => "id map".to_owned(),
+        Some(SlotUse::Init) => "container's init".to_owned(),
+        Some(SlotUse::Landlock) => "landlock ruleset".to_owned(),
+        Some(SlotUse::Made(name)) => name.clone(),
+    }
+}
+
+/// One operation.
+#[must_use]
+pub fn render_op(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
+    let name = op.name();
+    let at = |wanted: Slot| slot(wanted, slots);
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().replace('\n', "; ");
+    match op {
+        Op::Setns { fd, flags } => {
+            format!("{name} {} ({})", at(*fd), namespace_names(u64::from(*flags)))
+        }
+        Op::Unshare { flags } => format!("{name} {}", namespace_names(u64::from(*flags))),
+        Op::Clone { flags, cgroup } => {
+            let into = if cgroup.is_some() { " into the cgroup" } else { "" };
+            format!("{name}({}){into}", namespace_names(*flags))
+        }
+        Op::DieWithParent { enabled } => {
+            format!("{name} {}", if *enabled { "SIGKILL" } else { "none" })
+        }
+        Op::Tell { kind } => format!("{name} {}", report_name(*kind)),
+        Op::Open { dir, path, .. } => format!("{name} {}:{}", at(*dir), path.to_string_lossy()),
+        Op::WriteFile { dir, path, data, .. } => {
+            format!("{name} {}:{} = {:?}", at(*dir), path.to_string_lossy(), lossy(data))
+        }
+        Op::VerifyFile { dir, path, expected, .. } => {
+            format!("{name} {}:{} is {:?}", at(*dir), path.to_string_lossy(), lossy(expected))
+        }
+        Op::Write { fd, data } => format!("{name} {} = {:?}", at(*fd), lossy(data)),
+        Op::Mkdir { dir, name: path, mode } => {
+            format!("{name} {}:{} {mode:o}", at(*dir), path.to_string_lossy())
+        }
+        Op::Mknod { dir, path, mode, device, uid, gid } => {
+            let path = path.to_string_lossy();
+            let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & !0xff);
+            format!("{name} {}:{path} {mode:o} {major}:{minor} {uid}:{gid}", at(*dir))
+        }
+        Op::Symlink { dir, name: link, target, .. } => {
+            let (link, target) = (link.to_string_lossy(), target.to_string_lossy());
+            format!("{name} {}:{link} -> {target}", at(*dir))
+        }
+        _ => render_mount(op, slots),
+    }
+}
+
+fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
+    let name = op.name();
+    let at = |wanted: Slot| slot(wanted, slots);
+    match op {
+        Op::OpenTarget { root, path, target, .. } => {
+            format!("{name} {}:{} {target:?}", at(*root), path.to_string_lossy())
+        }
+        Op::OpenTree { dir, path, flags, .. } => {
+            let recursive = flags & brig_child::flags::tree::RECURSIVE != 0;
+            let recursive = if recursive { " recursive" } else { "" };
+            format!("{name} {}:{}{recursive}", at(*dir), path.to_string_lossy())
+        }
+        Op::Fsmount { kind, options, attrs, .. } => {
+            let options: Vec<_> = options
+                .iter()
+                .map(|(key, value)| match value {
+                    Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
+                    None => key.to_string_lossy().into_owned(),
+                })
+                .collect();
+            let kind = kind.to_string_lossy();
+            format!("{name} {kind} [{}] {}", options.join(","), attributes(u64::from(*attrs)))
+        }
+        Op::MountSetattr { fd, recursive, attr } => {
+            let recursive = if *recursive { " recursive" } else { "" };
+            let mut text = format!("{name} {}{recursive}", at(*fd));
+            if attr.set != 0 {
+                let _ = write!(text, " +{}", attributes(attr.set));
+            }
+            if attr.clear != 0 {
+                let _ = write!(text, " -{}", attributes(attr.clear));
+            }
+            if attr.propagation != 0 {
+                let _ = write!(text, " {}", propagation(attr.propagation));
+            }
+            text
+        }
+        Op::MountIdmap { fd, userns, .. } => format!("{name} {} idmap {}", at(*fd), at(*userns)),
+        Op::MoveMount { from, to } => format!("{name} {} -> {}", at(*from), at(*to)),
+        Op::MoveMountTo { from, path } => {
+            format!("{name} {} -> {}", at(*from), path.to_string_lossy())
+        }
+        Op::Mask { path, .. } | Op::Readonly { path, .. } | Op::CopyUp { path, .. } => {
+            format!("{name} {}", path.to_string_lossy())
+        }
+        Op::EnterRoot { root, .. } => format!("{name} {}", at(*root)),
+        _ => render_process(op),
+    }
+}
+
+fn render_process(op: &Op<'_>) -> String {
+    let name = op.name();
+    match op {
+        Op::Sethostname { name: value } | Op::Setdomainname { name: value } => {
+            format!("{name} {:?}", String::from_utf8_lossy(value))
+        }
+        Op::Console { size, owner, .. } => format!("{name} size {size:?} owner {owner}"),
+        Op::Prlimit { resource, soft, hard } => format!("{name} {resource} {soft}:{hard}"),
+        Op::RaiseLimit { resource, hard } => format!("{name} {resource} hard >= {hard}"),
+        Op::Personality { domain } => format!("{name} {domain:#x}"),
+        Op::SchedSetattr { attr } => format!(
+            "{name} policy {} flags {:#x} nice {} priority {} {}/{}/{}",
+            attr.policy,
+            attr.flags,
+            attr.nice,
+            attr.priority,
+            attr.runtime,
+            attr.deadline,
+            attr.period
+        ),
+        Op::SchedSetaffinity { mask } => format!("{name} {mask:x?}"),
+        Op::IoprioSet { prio } => format!("{name} class {} level {}", prio >> 13, prio & 0x1fff),
+        Op::SetMempolicy { mode, nodes } => format!("{name} {mode:#x} {nodes:x?}"),
+        Op::JoinSessionKeyring { name: keyring } => {
+            format!("{name} session {}", keyring.to_string_lossy())
+        }
+        Op::Umask { mask } => format!("{name} {mask:04o}"),
+        Op::Chdir { path } => format!("{name} {}", path.to_string_lossy()),
+        Op::Setgroups { groups } => format!("{name} {groups:?}"),
+        Op::Setgid { gid } => format!("{name} {gid}"),
+        Op::Setuid { uid } => format!("{name} {uid}"),
+        Op::Prctl { option, value } => format!("{name} {option} {value}"),
+        Op::KeepBounding { keep } => format!("{name} all but {}", capabilities(*keep)),
+        Op::Capset { effective, permitted, inheritable } => format!(
+            "{name} effective {} permitted {} inheritable {}",
+            capabilities(*effective),
+            capabilities(*permitted),
+            capabilities(*inheritable)
+        ),
+        Op::SetAmbient { ambient } => format!("{name} {}", capabilities(*ambient)),
+        Op::Seccomp { filter, flags, .. } => {
+            format!("{name} {} instructions, flags {flags:#x}", filter.len() / 8)
+        }
+        Op::Hook(hook) => format!("{name} {}", hook.path.to_string_lossy()),
+        Op::FindProgram { candidates } => {
+            let list: Vec<_> = candidates.iter().map(|path| path.to_string_lossy()).collect();
+            format!("{name} {}", list.join(" or "))
+        }
+        Op::CloseOnExec { first } => format!("{name} close-on-exec from {first}"),
+        Op::Execve { argv, envp } => {
+            let args: Vec<_> = argv.iter().map(|arg| arg.to_string_lossy()).collect();
+            format!("{name} {args:?} with {} variables", envp.iter().count())
+        }
+        _ => name.to_owned(),
+    }
+}
+
+fn capabilities(mask: u64) -> String {
+    let names = crate::spec::capability::names(mask);
+    if names.is_empty() { "none".to_owned() } else { names.join("|") }
+}
+
+fn attributes(bits: u64) -> String {
+    use crate::spec::mount as m;
+    let names = [
+        (m::MOUNT_ATTR_RDONLY, "ro"),
+        (m::MOUNT_ATTR_NOSUID, "nosuid"),
+        (m::MOUNT_ATTR_NODEV, "nodev"),
+        (m::MOUNT_ATTR_NOEXEC, "noexec"),
+        (m::MOUNT_ATTR_NOATIME, "noatime"),
+        (m::MOUNT_ATTR_STRICTATIME, "strictatime"),
+        (m::MOUNT_ATTR_NODIRATIME, "nodiratime"),
+        (m::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
+    ];
+    let listed: Vec<_> =
+        names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+    if listed.is_empty() { "-".to_owned() } else { listed.join(",") }
+}
+
+fn propagation(bits: u64) -> &'static str {
+    use brig_child::flags::propagation as p;
+    match bits {
+        p::PRIVATE => "private",
+        p::SLAVE => "slave",
+        p::SHARED => "shared",
+        p::UNBINDABLE => "unbindable",
+        _ => "propagation",
+    }
+}
+
+fn report_name(kind: u32) -> &'static str {
+    use brig_child::ReportKind as Kind;
+    match kind {
+        kind if kind == Kind::WantsSetup as u32 => "wants setup",
+        kind if kind == Kind::WantsHooks as u32 => "wants hooks",
+        kind if kind == Kind::Ready as u32 => "ready",
+        _ => "",
+    }
+}
+
+/// The name of a system call that an operation makes, for error messages.
+#[must_use]
+pub fn call_name(number: u32) -> &'static str {
+    brig_child::syscall::name(number)
+}
+

@@ -1,0 +1,234 @@
+//! The root file system: sources opened on the host's side, assembled on the container's.
+//!
+//! Every source is a detached mount held by a descriptor; every target is a descriptor found
+//! below the root without leaving it. Nothing the image contains can lead elsewhere.
+
+use brig_child::flags::{file, namespace, open, propagation, tree};
+use brig_child::op::{Enter, Target};
+use brig_child::syscall::MountAttr;
+use brig_child::{Op, ReportKind, Slot};
+use oci_spec::runtime::{Hooks, Spec};
+
+use super::build::{Builder, SlotUse};
+use super::devices;
+use super::mounts::{self, Sources};
+use super::namespaces::{DETACHED, Namespaces, Stages};
+use super::{Refusal, Request};
+use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
+use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};
+
+/// What the container's root is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RootMode {
+    /// A new mount namespace made from the kept one, which holds an empty directory only.
+    Empty,
+    /// A new mount namespace made from the host's, whose root is detached in the end.
+    HostCopy,
+    /// A mount namespace by path: the root is attached there and stays the process's alone.
+    Joined,
+}
+
+impl RootMode {
+    pub(super) fn choose(all: &Namespaces, request: &Request<'_>) -> Result<Self, Refusal> {
+        if all.joins(namespace::MOUNT) {
+            return Ok(Self::Joined);
+        }
+        if all.new & namespace::MOUNT == 0 {
+            return Err(Refusal::new(
+                "linux.namespaces",
+                "has no mount namespace, so the container's mounts would be the host's",
+                "add {\"type\": \"mount\"} to linux.namespaces",
+            ));
+        }
+        // Hooks that run before the root is changed expect the host's file system around them;
+        // a user namespace may mount proc only where one is already visible.
+        let needs_host = sees_host(request.spec)
+            || all.has(namespace::USER)
+            || request.join.by_supervisor;
+        let empty = request.host.empty_namespace && request.host.privileged && !needs_host;
+        Ok(if empty { Self::Empty } else { Self::HostCopy })
+    }
+}
+
+fn sees_host(spec: &Spec) -> bool {
+    let some = |hooks: &Option<Vec<_>>| hooks.as_ref().is_some_and(|list| !list.is_empty());
+    spec.hooks().as_ref().is_some_and(|hooks| {
+        some(hooks.prestart()) || some(hooks.create_runtime()) || some(hooks.create_container())
+    })
+}
+
+/// Opens what the mounts are made from.
+pub(super) fn open_sources(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    stages: &Stages,
+) -> Result<(), Refusal> {
+    if stages.root == RootMode::HostCopy && all.new & namespace::USER == 0 {
+        // Nothing that happens in this copy of the host's tree may reach the host. (A new user
+        // namespace makes its copy a slave of the host's by itself.)
+        isolate_host_copy(builder)?;
+    }
+    let path = builder.text(request.rootfs)?;
+    let into = builder.made("rootfs");
+    let flags = tree::CLONE | tree::RECURSIVE;
+    builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
+    let initial = match wanted_propagation(request.spec) {
+        Some((Propagation::Shared, _)) => None,
+        Some((Propagation::Slave, _)) => Some(propagation::SLAVE),
+        _ => Some(DETACHED),
+    };
+    if let Some(propagation) = initial {
+        let attr = MountAttr { propagation, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
+    }
+    let mounts = mounts::open(builder, request, all)?;
+    let devices = devices::open(builder, request, all)?;
+    builder.sources = Some(Sources { rootfs: into, mounts, devices });
+    Ok(())
+}
+
+/// `linux.rootfsPropagation`.
+fn wanted_propagation(spec: &Spec) -> Option<(Propagation, Scope)> {
+    Propagation::parse(spec.linux().as_ref()?.rootfs_propagation().as_ref()?)
+}
+
+fn isolate_host_copy(builder: &mut Builder<'_>) -> Result<(), Refusal> {
+    let into = builder.made("copy of the host's root");
+    let path = builder.text("/")?;
+    builder.push(Op::Open { dir: Slot::CWD, path, flags: open::PATH, resolve: 0, into });
+    let attr = MountAttr { propagation: propagation::SLAVE, ..MountAttr::default() };
+    builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
+    Ok(())
+}
+
+/// Puts the root together and enters it.
+pub(super) fn assemble(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    stages: &Stages,
+) -> Result<(), Refusal> {
+    let Some(sources) = builder.sources.take() else {
+        return Err(Refusal::new("root.path", "was not opened", ""));
+    };
+    let root = sources.rootfs;
+    let attach_at = match stages.root {
+        RootMode::Empty => builder.text("/")?,
+        RootMode::HostCopy | RootMode::Joined => builder.text(request.rootfs)?,
+    };
+    builder.push(Op::Umask { mask: 0 });
+    let masks = masks(builder, request.spec)?;
+    if let Some(masks) = masks {
+        builder.push(Op::MoveMountTo { from: masks, path: attach_at });
+    }
+    builder.push(Op::MoveMountTo { from: root, path: attach_at });
+    let readonly_later = mounts::attach(builder, request, all, &sources)?;
+    hide(builder, request.spec, root, masks)?;
+    for fd in readonly_later {
+        let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd, recursive: false, attr });
+    }
+    hooks_before_entering(builder, request)?;
+    let how = match stages.root {
+        RootMode::HostCopy => Enter::Pivot,
+        RootMode::Empty | RootMode::Joined => Enter::Chroot,
+    };
+    builder.push(Op::EnterRoot { root, how });
+    finish_root(builder, request.spec, root);
+    Ok(())
+}
+
+/// A read-only mount with an empty directory (its root) and an empty file, for hiding things.
+fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Refusal> {
+    let paths = spec.linux().as_ref().and_then(|linux| linux.masked_paths().as_ref());
+    if paths.is_none_or(Vec::is_empty) {
+        return Ok(None);
+    }
+    let into = builder.made("masks");
+    let attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    let options = [
+        (builder.text("mode")?, Some(builder.text("0555")?)),
+        (builder.text("nr_inodes")?, Some(builder.text("2")?)),
+        (builder.text("size")?, Some(builder.text("4k")?)),
+    ];
+    let options = builder.slice(&options);
+    builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
+    let mode = file::REGULAR | 0o444;
+    builder.push(Op::Mknod { dir: into, path: c"file", mode, device: 0, uid: 0, gid: 0 });
+    let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
+    Ok(Some(into))
+}
+
+fn hide(
+    builder: &mut Builder<'_>,
+    spec: &Spec,
+    root: Slot,
+    masks: Option<Slot>,
+) -> Result<(), Refusal> {
+    let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
+    for path in linux.readonly_paths().as_deref().unwrap_or_default() {
+        let path = builder.text(path)?;
+        builder.push(Op::Readonly { root, path });
+    }
+    if let Some(masks) = masks {
+        for path in linux.masked_paths().as_deref().unwrap_or_default() {
+            let path = builder.text(path)?;
+            builder.push(Op::Mask { root, path, masks });
+        }
+    }
+    Ok(())
+}
+
+/// The barrier for the hooks of the runtime namespace, and the createContainer hooks.
+fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+    let hooks = request.spec.hooks().as_ref();
+    let notifies = request.seccomp.is_some_and(|program| program.notify);
+    let waits = hooks.is_some_and(any_before_exec) || notifies;
+    if waits {
+        builder.ask(ReportKind::WantsHooks);
+    }
+    let hooks = hooks.and_then(|hooks| hooks.create_container().as_deref());
+    super::process::push_hooks(builder, hooks.unwrap_or_default())
+}
+
+fn any_before_exec(hooks: &Hooks) -> bool {
+    let some = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    some(hooks.prestart())
+        || some(hooks.create_runtime())
+        || some(hooks.create_container())
+        || some(hooks.start_container())
+}
+
+fn finish_root(builder: &mut Builder<'_>, spec: &Spec, root: Slot) {
+    let readonly = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
+    if readonly {
+        let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd: root, recursive: false, attr });
+    }
+    if let Some((propagation, scope)) = wanted_propagation(spec)
+        && propagation != Propagation::Private
+    {
+        let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd: root, recursive: scope == Scope::Tree, attr });
+    }
+}
+
+/// Opens a target below the root.
+pub(super) fn target(
+    builder: &mut Builder<'_>,
+    root: Slot,
+    path: &str,
+    target: Target,
+) -> Result<Slot, Refusal> {
+    let into = builder.made(format!("target {path}"));
+    let path = builder.text(path)?;
+    builder.push(Op::OpenTarget { root, path, target, into });
+    Ok(into)
+}
+
+/// The slot of a user namespace for an idmapped mount.
+pub(super) fn idmap_slot(builder: &mut Builder<'_>, uids: &[super::IdMapping], gids: &[super::IdMapping]) -> Slot {
+    builder.input(SlotUse::IdMap { uids: uids.to_vec(), gids: gids.to_vec() })
+}

@@ -1,0 +1,204 @@
+//! A container that exists: what state it is in, and what can be done to it at once.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use brig_sys::process::send_signal;
+use oci_spec::runtime::Spec;
+use serde::Serialize;
+
+use super::record::{Record, StateDirectory};
+use super::{Error, gate, process};
+use crate::cgroup::Cgroup;
+use crate::spec::ContainerId;
+
+/// runtime.md, "State", with runc's `paused`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// brig is making it.
+    Creating,
+    /// It waits at the start gate.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program is frozen.
+    Paused,
+    /// Its program has ended.
+    Stopped,
+}
+
+impl Status {
+    /// As JSON shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A container that exists.
+#[derive(Debug)]
+pub struct Container {
+    id: ContainerId,
+    pub(super) directory: StateDirectory,
+    pub(super) record: Option<Record>,
+}
+
+/// What `state` prints and `list --format json` has as elements: runc's fields.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    oci_version: String,
+    /// Its id.
+    pub id: String,
+    /// Its first process; 0 where there is none.
+    pub pid: i32,
+    /// Its status.
+    pub status: &'static str,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    rootfs: PathBuf,
+    /// When it was created.
+    pub created: String,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    annotations: std::collections::BTreeMap<String, String>,
+    /// The name of the user who created it.
+    pub owner: String,
+}
+
+impl Container {
+    /// The container with this id below `root`.
+    ///
+    /// # Errors
+    /// There is none, or its record is damaged.
+    pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let directory = StateDirectory::open(root, id)?;
+        let record = directory.load()?;
+        Ok(Self { id: id.clone(), directory, record })
+    }
+
+    pub(super) fn of(id: ContainerId, directory: StateDirectory, record: Record) -> Self {
+        Self { id, directory, record: Some(record) }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// Its record.
+    ///
+    /// # Errors
+    /// brig was killed before it wrote one.
+    pub fn record(&self) -> Result<&Record, Error> {
+        self.record.as_ref().ok_or_else(|| {
+            Error::plain(format!("container {:?} was never completed", self.id.as_str()))
+                .with_hint("`brig delete --force` removes what is left of it")
+        })
+    }
+
+    /// Its specification, as it was at create.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub fn spec(&self) -> Result<Spec, Error> {
+        self.directory.load_spec()
+    }
+
+    /// Its cgroup.
+    ///
+    /// # Errors
+    /// There is no record, or one that names no cgroup of a container.
+    pub fn cgroup(&self) -> Result<Cgroup, Error> {
+        Ok(Cgroup::open(&self.record()?.cgroup)?)
+    }
+
+    /// A descriptor of its first process, while that runs.
+    #[must_use]
+    pub fn init(&self) -> Option<OwnedFd> {
+        let record = self.record.as_ref()?;
+        process::open_recorded(record.pid?, record.start_time?)
+    }
+
+    /// Its status now.
+    ///
+    /// # Errors
+    /// The cgroup's freezer cannot be read.
+    pub fn status(&self) -> Result<Status, Error> {
+        let Some(record) = &self.record else {
+            let locked = self.directory.is_locked();
+            return Ok(if locked { Status::Creating } else { Status::Stopped });
+        };
+        if self.init().is_none() {
+            let creating = record.pid.is_none() && self.directory.is_locked();
+            return Ok(if creating { Status::Creating } else { Status::Stopped });
+        }
+        if gate::is_closed(self.directory.path()) {
+            return Ok(Status::Created);
+        }
+        let frozen = self.cgroup()?.is_frozen().unwrap_or(false);
+        Ok(if frozen { Status::Paused } else { Status::Running })
+    }
+
+    /// What `state` prints.
+    ///
+    /// # Errors
+    /// As [`Container::status`] and [`Container::record`].
+    pub fn show(&self) -> Result<Shown, Error> {
+        let status = self.status()?;
+        let record = self.record()?;
+        let running = status != Status::Stopped;
+        Ok(Shown {
+            oci_version: record.oci_version.clone(),
+            id: record.id.clone(),
+            pid: record.pid.filter(|_| running).unwrap_or(0),
+            status: status.name(),
+            bundle: record.bundle.clone(),
+            rootfs: record.rootfs.clone(),
+            created: record.created.clone(),
+            annotations: record.annotations.clone(),
+            owner: user_name(record.owner),
+        })
+    }
+
+    /// Sends `signal` to its first process, or with `all` to every process of its cgroup.
+    ///
+    /// # Errors
+    /// It does not run, or the kernel refuses.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
+        if all {
+            return Ok(self.cgroup()?.signal_all(signal)?);
+        }
+        let Some(init) = self.init() else {
+            return Err(Error::plain(format!("container {:?} is not running", self.id.as_str())));
+        };
+        let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
+        send_signal(&init, signal).map_err(|error| Error::system(doing(), error))?;
+        let spec = (signal == libc::SIGKILL).then(|| self.spec()).transpose()?;
+        if spec.is_some_and(|spec| !has_own_pid_namespace(&spec)) {
+            // No process ends with the first one; the cgroup says which are the container's.
+            self.cgroup()?.kill()?;
+        }
+        Ok(())
+    }
+}
+
+fn has_own_pid_namespace(spec: &Spec) -> bool {
+    use oci_spec::runtime::LinuxNamespaceType::Pid;
+    let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let mut listed = listed.unwrap_or_default().iter();
+    listed.any(|entry| entry.typ() == Pid && entry.path().is_none())
+}
+
+fn user_name(uid: u32) -> String {
+    match nix::unistd::User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.name,
+        _ => String::new(),
+    }
+}

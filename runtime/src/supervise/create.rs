@@ -1,0 +1,420 @@
+//! `create`: from a bundle to a process that waits at the start gate.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use brig_seccomp::{Arch, Program};
+use bumpalo::Bump;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::unistd::geteuid;
+use oci_spec::runtime::Spec;
+
+use super::record::{Record, StateDirectory};
+use super::state::{OciState, now};
+use super::{Error, Status, gate, process};
+use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, CgroupRecord, Driver};
+use crate::execute::{
+    HookStage, IdMaps, Inputs, Launched, Wants, launch, run_hooks, write_id_maps,
+};
+use crate::host::Host;
+use crate::plan::{self, IdMapping, Plan, Start};
+use crate::spec::{ContainerId, SIZE_LIMIT_BYTES};
+
+/// How long a command waits for another one that works on the same container.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the caller asks for, besides what the bundle says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory of all state directories.
+    pub root: PathBuf,
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// cgroups are made by systemd.
+    pub systemd_cgroup: bool,
+    /// Where the terminal's master goes.
+    pub console_socket: Option<PathBuf>,
+    /// A file that gets the pid.
+    pub pid_file: Option<PathBuf>,
+    /// Descriptors after standard error that the program inherits.
+    pub preserve_fds: u32,
+    /// Whether the container gets a session keyring of its own.
+    pub new_keyring: bool,
+}
+
+/// A container that has been made.
+#[derive(Debug)]
+pub struct Created {
+    pub(super) directory: StateDirectory,
+    pub(super) record: Record,
+    pub(super) spec: Spec,
+    /// Its first process.
+    pub process: Launched,
+}
+
+/// Makes a container.
+///
+/// # Errors
+/// Names the field or the step; then nothing is left.
+pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
+    let mut created = make(id, options, Start::AtGate, None)?;
+    created.directory.unlock();
+    Ok(())
+}
+
+/// Makes a container whose terminal, if it has one, goes to `terminal` or the console socket.
+pub(super) fn make(
+    id: &ContainerId,
+    options: &Options,
+    start: Start,
+    terminal: Option<OwnedFd>,
+) -> Result<Created, Error> {
+    let bundle = fs::canonicalize(&options.bundle).map_err(|error| {
+        Error::system(format!("opening bundle {}", options.bundle.display()), error)
+            .with_hint("--bundle must be a directory with a config.json")
+    })?;
+    let spec = crate::bundle::load_spec(&bundle)?;
+    let rootfs = root_directory(&bundle, &spec)?;
+    let console_socket = console_socket(&spec, options, terminal)?;
+    let seccomp = compile_seccomp(&spec)?;
+    let request = cgroup::Request {
+        id: id.as_str(),
+        cgroups_path: linux(&spec).and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
+        resources: linux(&spec).and_then(|linux| linux.resources().as_ref()),
+        driver: if options.systemd_cgroup { Driver::Systemd } else { Driver::Fs },
+        devices: &cgroup::devices::default_rules(),
+        rootless: !geteuid().is_root(),
+        owner: None,
+    };
+    let cgroup = cgroup::plan(&CgroupFacts::read()?, &request)?;
+    let directory = StateDirectory::make(&options.root, id)?;
+    let record = new_record(id, &spec, &bundle, &rootfs, &cgroup);
+    let mut making = Making { directory, record, spec, cgroup, made: None };
+    let attempt = making.attempt(id, options, start, seccomp.as_ref(), console_socket);
+    match attempt {
+        Ok(process) => Ok(Created {
+            directory: making.directory,
+            record: making.record,
+            spec: making.spec,
+            process,
+        }),
+        Err(error) => Err(making.undo(error)),
+    }
+}
+
+fn linux(spec: &Spec) -> Option<&oci_spec::runtime::Linux> {
+    spec.linux().as_ref()
+}
+
+/// `root.path`, absolute and without links.
+pub(crate) fn root_directory(bundle: &Path, spec: &Spec) -> Result<PathBuf, Error> {
+    let path = spec.root().as_ref().map(|root| root.path().as_path());
+    let path = bundle.join(path.unwrap_or(Path::new("rootfs")));
+    let refused = |error: std::io::Error| {
+        Error::system(format!("root.path: opening {}", path.display()), error)
+            .with_hint("root.path must be a directory, absolute or relative to the bundle")
+    };
+    let path = fs::canonicalize(&path).map_err(refused)?;
+    match fs::metadata(&path) {
+        Ok(data) if data.is_dir() => Ok(path),
+        Ok(_) => Err(Error::plain(format!("root.path: {} is not a directory", path.display()))),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// The compiled filter of `linux.seccomp`.
+pub(crate) fn compile_seccomp(spec: &Spec) -> Result<Option<Program>, Error> {
+    let Some(seccomp) = linux(spec).and_then(|linux| linux.seccomp().as_ref()) else {
+        return Ok(None);
+    };
+    Ok(Some(brig_seccomp::compile(seccomp, Arch::native())?))
+}
+
+fn console_socket(
+    spec: &Spec,
+    options: &Options,
+    terminal: Option<OwnedFd>,
+) -> Result<Option<OwnedFd>, Error> {
+    let wants = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    super::terminal::console(wants, options.console_socket.as_deref(), terminal)
+}
+
+fn new_record(
+    id: &ContainerId,
+    spec: &Spec,
+    bundle: &Path,
+    rootfs: &Path,
+    cgroup: &CgroupPlan,
+) -> Record {
+    Record {
+        id: id.as_str().to_owned(),
+        oci_version: spec.version().clone(),
+        bundle: bundle.to_owned(),
+        rootfs: rootfs.to_owned(),
+        created: now(),
+        owner: geteuid().as_raw(),
+        pid: None,
+        start_time: None,
+        cgroup: CgroupRecord {
+            driver: cgroup.driver,
+            directories: cgroup.directories.clone(),
+            scope: cgroup.scope.clone(),
+        },
+        annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect::<BTreeMap<_, _>>(),
+        after_gate: (0, Vec::new()),
+    }
+}
+
+/// A container while it is being made: knows what to undo.
+struct Making {
+    directory: StateDirectory,
+    record: Record,
+    spec: Spec,
+    cgroup: CgroupPlan,
+    made: Option<Cgroup>,
+}
+
+impl Making {
+    fn attempt(
+        &mut self,
+        id: &ContainerId,
+        options: &Options,
+        start: Start,
+        seccomp: Option<&Program>,
+        console_socket: Option<OwnedFd>,
+    ) -> Result<Launched, Error> {
+        // Before anything is made: whoever finds the directory knows what to remove.
+        self.directory.save_config(&config_bytes(&self.record.bundle)?)?;
+        self.directory.save(&self.record)?;
+        let mut host = Host::read();
+        if wants_label(&self.spec) {
+            host = host.with_security_modules();
+        }
+        let cgroup = cgroup::create(&self.cgroup)?;
+        let mut inputs = Inputs { console_socket, ..Inputs::default() };
+        let join = cgroup.join()?;
+        self.made = Some(cgroup);
+        let (after, how) = match join {
+            cgroup::Join::AfterClone(after) => {
+                (Some(after), plan::Join { by_supervisor: true, ..plan::Join::default() })
+            }
+            join => (None, inputs.join(join)),
+        };
+        self.launch(id, options, start, seccomp, host, inputs, (after, how))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of them are the caller's, once")]
+    fn launch(
+        &mut self,
+        id: &ContainerId,
+        options: &Options,
+        start: Start,
+        seccomp: Option<&Program>,
+        host: Host,
+        mut inputs: Inputs,
+        (after, join): (Option<cgroup::AfterClone>, plan::Join),
+    ) -> Result<Launched, Error> {
+        // The child uses the plan for as long as it waits, which may be longer than brig lives.
+        let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
+        let home = home(&self.spec, &self.record.rootfs);
+        let plan = plan::plan(
+            arena,
+            &plan::Request {
+                id,
+                spec: &self.spec,
+                bundle: &self.record.bundle.to_string_lossy(),
+                rootfs: &self.record.rootfs.to_string_lossy(),
+                start,
+                host: &host.facts,
+                cgroup: Some(&self.cgroup),
+                join,
+                preserve_fds: options.preserve_fds,
+                new_keyring: options.new_keyring,
+                home: home.as_deref(),
+                seccomp,
+                landlock: false,
+            },
+        )?;
+        inputs.empty_namespace = host.empty_namespace;
+        let mut state = self.state_file(&plan, &mut inputs)?;
+        if start == Start::AtGate {
+            inputs.gate = Some(gate::make(self.directory.path())?);
+            self.record.after_gate = (plan.after_gate, words_after_gate(&plan));
+        }
+        let (directory, record, spec) = (&self.directory, &mut self.record, &self.spec);
+        let record = std::cell::RefCell::new(record);
+        let mut serve = |wants, pid| match wants {
+            Wants::Setup => setup(spec, pid, after.as_ref()),
+            Wants::Hooks => hooks(spec, &record.borrow(), state.as_mut()),
+        };
+        let mut born = |pid| {
+            let mut record = record.borrow_mut();
+            record.pid = Some(pid);
+            record.start_time = process::start_time(pid).ok().map(|(ticks, _)| ticks);
+            directory
+                .save(&record)
+                .map_err(|error| crate::execute::Error::because("recording the process", error))
+        };
+        let launched = launch(&plan, inputs, start, &mut serve, &mut born)?;
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, launched.pid)?;
+        }
+        Ok(launched)
+    }
+
+    /// The files with the container's state for hooks and the seccomp listener.
+    fn state_file(
+        &self,
+        plan: &Plan<'_>,
+        inputs: &mut Inputs,
+    ) -> Result<Option<fs::File>, Error> {
+        let doing = "making the state file for hooks";
+        let memory_file = || {
+            let fd = memfd_create(c"brig-state", MFdFlags::MFD_CLOEXEC)
+                .map_err(|errno| Error::system(doing, errno))?;
+            Ok::<_, Error>(fs::File::from(fd))
+        };
+        let clone = |file: &fs::File| {
+            file.try_clone().map(OwnedFd::from).map_err(|error| Error::system(doing, error))
+        };
+        if plan.slots.contains(&plan::SlotUse::SeccompListener) {
+            inputs.seccomp_listener = Some(connect_listener(&self.spec)?);
+        }
+        if !plan.slots.contains(&plan::SlotUse::State) {
+            return Ok(None);
+        }
+        let file = memory_file()?;
+        inputs.state = Some(clone(&file)?);
+        Ok(Some(file))
+    }
+
+    /// Removes what has been made, and says what could not be.
+    fn undo(mut self, error: Error) -> Error {
+        let mut left = Vec::new();
+        if let Some(cgroup) = self.made.take() {
+            let removed = cgroup.kill().and_then(|()| cgroup.delete());
+            left.extend(removed.err().map(|error| error.to_string()));
+        }
+        left.extend(self.directory.remove().err().map(|error| error.to_string()));
+        self.directory.unlock();
+        if left.is_empty() {
+            return error;
+        }
+        Error::because(format!("cannot clean up ({}) after a failure", left.join("; ")), error)
+    }
+}
+
+fn config_bytes(bundle: &Path) -> Result<Vec<u8>, Error> {
+    let path = bundle.join(crate::bundle::CONFIG_FILE);
+    Ok(crate::bundle::read_small(&path, SIZE_LIMIT_BYTES)?)
+}
+
+fn wants_label(spec: &Spec) -> bool {
+    let some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    spec.process().as_ref().is_some_and(|process| {
+        some(process.apparmor_profile()) || some(process.selinux_label())
+    })
+}
+
+/// What only the supervisor can do for the waiting process.
+fn setup(
+    spec: &Spec,
+    pid: i32,
+    after: Option<&cgroup::AfterClone>,
+) -> Result<(), crate::execute::Error> {
+    let of = |list: &Option<Vec<_>>| {
+        list.as_deref().unwrap_or_default().iter().map(IdMapping::from).collect::<Vec<_>>()
+    };
+    if let Some(linux) = linux(spec) {
+        let maps = IdMaps { uids: of(linux.uid_mappings()), gids: of(linux.gid_mappings()) };
+        if !maps.uids.is_empty() || !maps.gids.is_empty() {
+            write_id_maps(pid, &maps)?;
+        }
+    }
+    if let Some(after) = after {
+        after.attach(pid).map_err(|error| {
+            crate::execute::Error::because("moving the process into its cgroup", error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Hooks that run before the container's root is entered; the state for those that run later.
+fn hooks(
+    spec: &Spec,
+    record: &Record,
+    state: Option<&mut fs::File>,
+) -> Result<(), crate::execute::Error> {
+    let creating = OciState::of(record, Status::Creating).to_json();
+    if let Some(file) = state {
+        let written = file.write_all(&OciState::of(record, Status::Created).to_json());
+        written.map_err(|error| crate::execute::Error::system("writing the state", error))?;
+    }
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
+    let of = |list: &Option<Vec<_>>| list.clone().unwrap_or_default();
+    run_hooks(HookStage::Prestart, &of(hooks.prestart()), &creating)?;
+    run_hooks(HookStage::CreateRuntime, &of(hooks.create_runtime()), &creating)
+}
+
+fn words_after_gate(plan: &Plan<'_>) -> Vec<String> {
+    let after = plan.ops.get(plan.after_gate..).unwrap_or_default();
+    after.iter().map(|op| plan::render_op(op, &plan.slots)).collect()
+}
+
+/// `HOME` for a program that is given none: from the image's /etc/passwd, as runc and crun do.
+pub(super) fn home(spec: &Spec, rootfs: &Path) -> Option<String> {
+    let process = spec.process().as_ref()?;
+    let env = process.env().as_deref().unwrap_or_default();
+    if env.iter().any(|entry| entry.starts_with("HOME=")) {
+        return None;
+    }
+    home_of(process.user().uid(), rootfs)
+}
+
+pub(super) fn home_of(uid: u32, rootfs: &Path) -> Option<String> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let root = fs::File::open(rootfs).ok()?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = openat2(&root, "etc/passwd", flags, Mode::empty(), resolve).ok()?;
+    let file = fs::File::from(file);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, 1 << 20), &mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let entry = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
+        fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid)
+    })?;
+    entry.get(5).filter(|home| home.starts_with('/') && !home.contains('\0')).map(|&home| home.to_owned())
+}
+
+/// Connects to `linux.seccomp.listenerPath`.
+fn connect_listener(spec: &Spec) -> Result<OwnedFd, Error> {
+    let field = "linux.seccomp.listenerPath";
+    let path = linux(spec)
+        .and_then(|linux| linux.seccomp().as_ref()?.listener_path().clone())
+        .ok_or_else(|| Error::plain(format!("{field} is missing, but a rule notifies")))?;
+    let doing = || format!("{field}: connecting to {}", path.display());
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(|errno| Error::system(doing(), errno))?;
+    UnixAddr::new(&path)
+        .and_then(|address| connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address))
+        .map_err(|errno| Error::system(doing(), errno))?;
+    Ok(socket)
+}
+
+/// Writes a pid so that a reader never sees half of it.
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}"));
+    fs::write(&new, pid.to_string())
+        .and_then(|()| fs::rename(&new, path))
+        .map_err(|error| Error::system(format!("writing the pid file {}", path.display()), error))
+}

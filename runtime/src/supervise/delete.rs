@@ -1,0 +1,91 @@
+//! `delete`: ends what is left of a container, removes its cgroup and its state.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::container::{Container, Status};
+use super::state::OciState;
+use super::Error;
+use crate::execute::{HookStage, run_hooks};
+
+/// Whether a container may be deleted while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// Only a stopped one.
+    No,
+    /// Its processes are killed.
+    Yes,
+}
+
+impl Container {
+    /// Removes the container wholly.
+    ///
+    /// # Errors
+    /// It runs and `force` does not say otherwise, or something could not be removed.
+    pub fn delete(mut self, force: Force) -> Result<(), Error> {
+        if force == Force::Yes {
+            self.kill_everything()?;
+        }
+        self.directory.lock(super::create::PATIENCE)?;
+        // It may have changed while somebody else held the lock.
+        self.record = self.directory.load()?;
+        let status = self.status()?;
+        if force == Force::No && !matches!(status, Status::Stopped) {
+            return Err(Error::plain(format!(
+                "cannot delete container {:?} that is not stopped: {}",
+                self.id().as_str(),
+                status.name()
+            ))
+            .with_hint("stop it first with `brig kill`, or use `brig delete --force`"));
+        }
+        self.remove()
+    }
+
+    /// Kills what belongs to the container, whoever holds its lock.
+    fn kill_everything(&self) -> Result<(), Error> {
+        if let Some(init) = self.init() {
+            let _ = brig_sys::process::send_signal(&init, libc::SIGKILL);
+            wait_for_end(&init);
+        }
+        if self.record.is_some() {
+            self.cgroup()?.kill()?;
+        }
+        Ok(())
+    }
+
+    /// The cgroup, the hooks, the directory. Whatever fails, the rest is still tried.
+    pub(super) fn remove(self) -> Result<(), Error> {
+        let mut failures = Vec::new();
+        if self.record.is_some() {
+            let cgroup = self.cgroup()?;
+            let removed = cgroup.kill().and_then(|()| cgroup.delete());
+            failures.extend(removed.err().map(Error::from));
+            failures.extend(self.poststop().err());
+        }
+        failures.extend(self.directory.remove().err());
+        match failures.len() {
+            0 => Ok(()),
+            _ => Err(failures.swap_remove(0)),
+        }
+    }
+
+    fn poststop(&self) -> Result<(), Error> {
+        let spec = self.spec()?;
+        let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone());
+        let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
+        let state = OciState::of(self.record()?, Status::Stopped).to_json();
+        // Each is run even if one before it failed (runtime.md, "Lifecycle" step 13).
+        let failed = |hook| run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state).err();
+        match hooks.iter().filter_map(failed).next() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Waits until the process has ended, at most ten seconds.
+fn wait_for_end(process: &OwnedFd) {
+    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit));
+}

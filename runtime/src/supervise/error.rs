@@ -1,0 +1,101 @@
+//! Failures of operating on a container.
+
+use std::{fmt, io};
+
+/// What was being done, to which object, and why it failed.
+#[derive(Debug)]
+pub struct Error {
+    doing: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// Something that needs no further cause.
+    pub fn plain(what: impl Into<String>) -> Self {
+        Self { doing: what.into(), source: None, hint: None }
+    }
+
+    /// The system refused what was being done.
+    pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self { doing: doing.into(), source: Some(Box::new(source.into())), hint: None }
+    }
+
+    /// Another part explains why.
+    pub fn because<E>(doing: impl Into<String>, source: E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        Self { doing: doing.into(), source: Some(Box::new(source)), hint: None }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with the hint that its cause has, if any.
+    #[must_use]
+    pub fn with_hint_of(mut self, hint: Option<&str>) -> Self {
+        self.hint = hint.map(str::to_owned);
+        self
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.doing)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+macro_rules! explained_by {
+    ($($kind:ty),*) => {$(
+        impl From<$kind> for Error {
+            fn from(error: $kind) -> Self {
+                let hint = error.hint().map(|hint| hint.to_string());
+                let doing = error.to_string();
+                match std::error::Error::source(&error).is_some() {
+                    // Its own words and its cause stay one chain.
+                    true => Self { doing, source: Some(Box::new(Cause(Box::new(error)))), hint },
+                    false => Self { doing, source: None, hint },
+                }
+            }
+        }
+    )*};
+}
+
+explained_by!(crate::execute::Error, crate::plan::Refusal, crate::bundle::Error);
+explained_by!(crate::spec::Error, crate::cgroup::Error, brig_seccomp::CompileError);
+
+/// What is below an error whose words are already those of the one above it.
+#[derive(Debug)]
+struct Cause(Box<dyn std::error::Error + Send + Sync>);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.source() {
+            Some(source) => fmt::Display::fmt(source, f),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source().and_then(std::error::Error::source)
+    }
+}

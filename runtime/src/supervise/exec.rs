@@ -1,0 +1,106 @@
+//! `exec`: another process in a running container.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use bumpalo::Bump;
+use oci_spec::runtime::Process;
+
+use super::container::{Container, Status};
+use super::create::{compile_seccomp, home_of, write_pid_file};
+use super::{Error, Foreground, terminal};
+use crate::execute::{Inputs, Launched, Wants, launch};
+use crate::host::Host;
+use crate::plan::{self, ExecRequest, Start};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct ExecOptions {
+    /// The new process.
+    pub process: Process,
+    /// Where the terminal's master goes.
+    pub console_socket: Option<PathBuf>,
+    /// A file that gets the pid.
+    pub pid_file: Option<PathBuf>,
+    /// Descriptors after standard error that the program inherits.
+    pub preserve_fds: u32,
+    /// A cgroup below the container's.
+    pub cgroup: Option<String>,
+    /// Whether a paused container is no obstacle.
+    pub ignore_paused: bool,
+}
+
+/// Runs a process in a container; the answer is its exit code, 0 where it is not waited for.
+///
+/// # Errors
+/// The container does not run, or the process cannot be started; then none is left.
+pub fn exec(
+    container: &Container,
+    options: &ExecOptions,
+    foreground: Foreground,
+) -> Result<u8, Error> {
+    super::run::in_foreground(foreground, options.console_socket.is_some(), |terminal| {
+        let launched = launch_in(container, options, terminal)?;
+        Ok((options.process.terminal().unwrap_or(false), launched))
+    })
+}
+
+fn launch_in(
+    container: &Container,
+    options: &ExecOptions,
+    own_terminal: Option<OwnedFd>,
+) -> Result<Launched, Error> {
+    match container.status()? {
+        Status::Created | Status::Running => {}
+        Status::Paused if options.ignore_paused => {}
+        Status::Paused => {
+            return Err(Error::plain("cannot exec in a paused container")
+                .with_hint("`brig resume` it, or use --ignore-paused"));
+        }
+        Status::Creating | Status::Stopped => {
+            return Err(Error::plain("cannot exec in a stopped container"));
+        }
+    }
+    let gone = || Error::plain("cannot exec in a stopped container");
+    let init = container.init().ok_or_else(gone)?;
+    let record = container.record()?;
+    let spec = container.spec()?;
+    let seccomp = compile_seccomp(&spec)?;
+    let process = &options.process;
+    let wants = process.terminal().unwrap_or(false);
+    let console_socket =
+        terminal::console(wants, options.console_socket.as_deref(), own_terminal)?;
+    let mut inputs = Inputs { console_socket, init: Some(init), ..Inputs::default() };
+    let cgroup = container.cgroup()?;
+    let join = match &options.cgroup {
+        Some(sub) => cgroup.join_sub(sub)?,
+        None => cgroup.join()?,
+    };
+    let join = inputs.join(join);
+    let mut host = Host::read();
+    host.empty_namespace = None;
+    let host = host.with_security_modules();
+    let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
+    let home = home_of(process.user().uid(), &record.rootfs);
+    let plan = plan::plan_exec(
+        arena,
+        &ExecRequest {
+            id: container.id(),
+            spec: &spec,
+            process,
+            host: &host.facts,
+            join,
+            preserve_fds: options.preserve_fds,
+            new_keyring: true,
+            home: home.as_deref(),
+            seccomp: seccomp.as_ref(),
+        },
+    )?;
+    let mut serve = |_: Wants, _: i32| Ok(());
+    let mut born = |_: i32| Ok(());
+    let launched = launch(&plan, inputs, Start::AtOnce, &mut serve, &mut born)?;
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, launched.pid)?;
+    }
+    Ok(launched)
+}

@@ -1,0 +1,30 @@
+//! A container's life as the command line and the shim see it: create, start, kill, delete, exec.
+//!
+//! Promises: what fails leaves nothing behind; a brig that is killed at any point leaves a record
+//! from which `delete --force` cleans up. Must never act on a pid whose process is not the one
+//! that was recorded.
+
+mod container;
+mod create;
+mod delete;
+mod error;
+mod exec;
+mod gate;
+mod preview;
+mod process;
+mod record;
+mod run;
+mod start;
+mod state;
+mod terminal;
+
+pub use container::{Container, Shown, Status};
+pub use delete::Force;
+pub use create::{Created, Options, create};
+pub use error::Error;
+pub use exec::{ExecOptions, exec};
+pub use preview::preview;
+pub use process::{exit_code, wait_for_exit};
+pub use record::{Record, StateDirectory, list};
+pub use run::{Foreground, run};
+pub(crate) use state::now;

@@ -1,0 +1,243 @@
+//! The state directory: `<root>/<id>`, mode 0700, with what later commands need.
+//!
+//! `state.json` is the record, replaced by rename; `config.json` is a copy of the specification as
+//! it was at create; `start.sock` is the start gate while it is closed; `lock` is held (fcntl(2),
+//! so that no child inherits it) by who changes the container.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::cgroup::CgroupRecord;
+use crate::spec::ContainerId;
+
+/// What is kept of a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Its id.
+    pub id: String,
+    /// `ociVersion` of its specification.
+    pub oci_version: String,
+    /// Absolute path of its bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of its root file system.
+    pub rootfs: PathBuf,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The user who created it.
+    pub owner: u32,
+    /// Its first process, once there is one.
+    pub pid: Option<i32>,
+    /// When that process started, in clock ticks since boot (proc_pid_stat(5) field 22): with the
+    /// pid it names the process for good.
+    pub start_time: Option<u64>,
+    /// Its cgroup.
+    pub cgroup: CgroupRecord,
+    /// `annotations` of its specification.
+    pub annotations: BTreeMap<String, String>,
+    /// The child's operations past the start gate, in words, and the index of the first.
+    pub after_gate: (usize, Vec<String>),
+}
+
+/// A container's state directory.
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    lock: Option<File>,
+}
+
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+const LOCK: &str = "lock";
+/// The start gate's socket.
+pub(super) const GATE: &str = "start.sock";
+
+impl StateDirectory {
+    /// Makes the directory of a new container, and locks it.
+    pub(super) fn make(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let path = root.join(id.as_str());
+        let make = || DirBuilder::new().mode(0o700).create(&path);
+        let mut made = make();
+        if matches!(&made, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            made = DirBuilder::new().recursive(true).mode(0o700).create(root).and_then(|()| make());
+        }
+        made.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                Error::plain(format!("container with given ID already exists: {:?}", id.as_str()))
+                    .with_hint("choose another id, or remove the old container with `brig delete`")
+            }
+            _ => Error::system(format!("making {}", path.display()), error),
+        })?;
+        let mut directory = Self { path, lock: None };
+        match directory.lock(Duration::ZERO) {
+            Ok(()) => Ok(directory),
+            Err(error) => {
+                directory.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The directory of a container that exists.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let path = root.join(id.as_str());
+        match fs::symlink_metadata(&path) {
+            Ok(data) if data.is_dir() => Ok(Self { path, lock: None }),
+            _ => Err(Error::plain(format!("container {:?} does not exist", id.as_str()))
+                .with_hint("`brig list` shows what there is below this --root")),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits at most `patience` until no other brig changes the container.
+    pub(super) fn lock(&mut self, patience: Duration) -> Result<(), Error> {
+        let path = self.path.join(LOCK);
+        let failed = |error: io::Error| Error::system(format!("locking {}", path.display()), error);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(failed)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            let mut range = whole_file(libc::F_WRLCK);
+            match fcntl(&file, FcntlArg::F_SETLK(&range)) {
+                Ok(_) => break,
+                Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(Errno::EAGAIN | Errno::EACCES) => {
+                    let _ = fcntl(&file, FcntlArg::F_GETLK(&mut range));
+                    let what = format!("process {} is working on this container", range.l_pid);
+                    return Err(Error::plain(what).with_hint("wait for it, or end it"));
+                }
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    /// Whether somebody else holds the lock: the container is being created or deleted.
+    pub(super) fn is_locked(&self) -> bool {
+        let Ok(file) = OpenOptions::new().write(true).open(self.path.join(LOCK)) else {
+            return false;
+        };
+        let mut range = whole_file(libc::F_WRLCK);
+        let asked = fcntl(&file, FcntlArg::F_GETLK(&mut range));
+        asked.is_ok() && i32::from(range.l_type) != libc::F_UNLCK
+    }
+
+    pub(super) fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    /// Replaces the record.
+    pub(super) fn save(&self, record: &Record) -> Result<(), Error> {
+        let (path, new) = (self.path.join(RECORD), self.path.join("state.json.new"));
+        let text = serde_json::to_vec(record)
+            .map_err(|error| Error::because("writing the container's record", error))?;
+        write_private(&new, &text)
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(|error| Error::system(format!("writing {}", path.display()), error))
+    }
+
+    pub(super) fn save_config(&self, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(CONFIG);
+        write_private(&path, bytes)
+            .map_err(|error| Error::system(format!("writing {}", path.display()), error))
+    }
+
+    /// The record; `None` where brig was killed before it wrote one.
+    pub(super) fn load(&self) -> Result<Option<Record>, Error> {
+        let path = self.path.join(RECORD);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            answer => answer
+                .map_err(|error| Error::system(format!("reading {}", path.display()), error))?,
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Error::because(format!("{} is damaged", path.display()), error))
+    }
+
+    /// The specification as it was at create.
+    pub(super) fn load_spec(&self) -> Result<Spec, Error> {
+        Ok(crate::bundle::load_spec(&self.path)?)
+    }
+
+    /// Removes the directory with all that brig puts there.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        for name in [GATE, CONFIG, "state.json.new", RECORD, LOCK] {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let doing = format!("removing {}", self.path.join(name).display());
+                    return Err(Error::system(doing, error));
+                }
+                _ => {}
+            }
+        }
+        match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::system(format!("removing {}", self.path.display()), error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
+}
+
+/// The ids of all containers below `root`, sorted.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(root: &Path) -> Result<Vec<ContainerId>, Error> {
+    let failed = |error| Error::system(format!("reading {}", root.display()), error);
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        answer => answer.map_err(failed)?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if let Some(id) = name.to_str().and_then(|name| ContainerId::parse(name).ok())
+            && entry.path().join(LOCK).exists()
+        {
+            ids.push(id);
+        }
+    }
+    ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    Ok(ids)
+}

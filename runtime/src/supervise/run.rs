@@ -1,0 +1,68 @@
+//! `run`: create, start, wait, delete in one.
+
+use std::os::fd::OwnedFd;
+
+use super::container::Container;
+use super::create::{Options, make};
+use super::terminal::{Signals, Terminal, relay};
+use super::{Error, exit_code, wait_for_exit};
+use crate::execute::Launched;
+use crate::plan::Start;
+use crate::spec::ContainerId;
+
+/// Whether the caller waits for the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreground {
+    /// Until it ends; then it is deleted.
+    Wait,
+    /// Until it ends; it is kept (`run --keep`).
+    WaitAndKeep,
+    /// Not at all.
+    Detach,
+}
+
+/// Runs a container; the answer is its exit code, 0 where it is not waited for.
+///
+/// # Errors
+/// As `create`, `start` and `delete`.
+pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Result<u8, Error> {
+    let mut container = None;
+    let ended = in_foreground(foreground, options.console_socket.is_some(), |terminal| {
+        let made = make(id, options, Start::AtOnce, terminal)?;
+        let process = made.spec.process().as_ref();
+        let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
+        let mut new = Container::of(id.clone(), made.directory, made.record);
+        let started = new.poststart();
+        new.directory.unlock();
+        container = Some(new);
+        started.map(|()| (wants_terminal, made.process))
+    });
+    let keep = ended.is_ok() && foreground != Foreground::Wait;
+    let Some(mut container) = container.filter(|_| !keep) else { return ended };
+    let locked = container.directory.lock(super::create::PATIENCE);
+    let removed = locked.and_then(|()| container.remove());
+    let code = ended?;
+    removed.map(|()| code)
+}
+
+/// Starts a process by `start`, which says whether it has a terminal, and sees it to its end
+/// unless it is to be detached.
+pub(super) fn in_foreground(
+    foreground: Foreground,
+    has_console_socket: bool,
+    start: impl FnOnce(Option<OwnedFd>) -> Result<(bool, Launched), Error>,
+) -> Result<u8, Error> {
+    if foreground == Foreground::Detach {
+        return start(None).map(|_| 0);
+    }
+    let signals = Signals::block()?;
+    let (terminal, theirs) = match has_console_socket {
+        true => (None, None),
+        false => Terminal::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+    };
+    let (wants_terminal, process) = start(theirs)?;
+    relay(&process.pidfd, terminal.filter(|_| wants_terminal), &signals)?;
+    let status = wait_for_exit(&process.pidfd)
+        .map_err(|error| Error::system("waiting for the container's process", error))?;
+    Ok(exit_code(status))
+}

@@ -1,0 +1,45 @@
+//! `start`: opens the start gate, and runs the poststart hooks.
+
+use super::container::{Container, Status};
+use super::state::OciState;
+use super::{Error, gate};
+use crate::execute::{HookStage, describe_failure, run_hooks};
+
+impl Container {
+    /// Lets the program run.
+    ///
+    /// # Errors
+    /// The container is not in the state `created`, or the program cannot be executed, or a
+    /// poststart hook fails.
+    pub fn start(&mut self) -> Result<(), Error> {
+        self.directory.lock(super::create::PATIENCE)?;
+        match self.status()? {
+            Status::Created => {}
+            Status::Running | Status::Paused => {
+                return Err(Error::plain("cannot start an already running container"));
+            }
+            Status::Stopped => {
+                return Err(Error::plain("cannot start a container that has stopped"));
+            }
+            Status::Creating => return Err(Error::plain("the container is still being created")),
+        }
+        let record = self.record()?;
+        if let Some(report) = gate::pass(self.directory.path())? {
+            let (first, words) = &record.after_gate;
+            return Err(describe_failure(&report, *first, words).into());
+        }
+        self.poststart()
+    }
+
+    /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).
+    pub(super) fn poststart(&self) -> Result<(), Error> {
+        let spec = self.spec()?;
+        let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone());
+        let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
+        let state = OciState::of(self.record()?, Status::Running).to_json();
+        run_hooks(HookStage::Poststart, &hooks, &state).map_err(|error| {
+            let _ = self.kill(libc::SIGKILL, false);
+            error.into()
+        })
+    }
+}
