@@ -56,7 +56,7 @@ fn open_kept() -> Option<OwnedFd> {
 }
 
 fn is_namespace(file: impl AsFd) -> bool {
-    fstatfs(file).is_ok_and(|stat| i64::from(stat.filesystem_type().0) == NSFS_MAGIC)
+    fstatfs(file).is_ok_and(|stat| stat.filesystem_type().0 as i64 == NSFS_MAGIC)
 }
 
 fn make() -> io::Result<OwnedFd> {
