@@ -344,6 +344,20 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_these_budgets() {
+        let page = include_str!("../../docs/performance.md");
+        let listed: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("- ") && line.contains('≤'))
+            .collect();
+        let budgets: Vec<String> = BUDGETS
+            .iter()
+            .map(|budget| format!("- {}", budget.describe()))
+            .collect();
+        assert_eq!(listed, budgets);
+    }
+
+    #[test]
     fn size_is_absolute() {
         let sized = |bytes| Results {
             sizes: vec![Size {
