@@ -20,7 +20,9 @@ pub enum Quantity {
     /// Peak resident memory.
     Memory,
     /// Wall time with the scenario's load relative to that without.
-    Growth,
+    WallGrowth,
+    /// The same of CPU time, which noise disturbs less.
+    CpuGrowth,
     /// Size of the program in MiB.
     SizeMib,
 }
@@ -87,8 +89,10 @@ pub const BUDGETS: &[Budget] = &[
     ratio(Scenario::RunDocker, Quantity::Cpu, "floor", 1.5),
     ratio(Scenario::Create, Quantity::Wall, "crun", 0.5),
     ratio(Scenario::Start, Quantity::Wall, "crun", 0.5),
-    absolute(Scenario::Mounts, Quantity::Growth, 1.1),
-    absolute(Scenario::Containers, Quantity::Growth, 1.1),
+    absolute(Scenario::Mounts, Quantity::WallGrowth, 1.1),
+    absolute(Scenario::Mounts, Quantity::CpuGrowth, 1.1),
+    absolute(Scenario::Containers, Quantity::WallGrowth, 1.1),
+    absolute(Scenario::Containers, Quantity::CpuGrowth, 1.1),
 ];
 
 /// How a budget came out.
@@ -121,7 +125,8 @@ impl Budget {
             Quantity::Cpu => "CPU time",
             Quantity::Syscalls => "system calls",
             Quantity::Memory => "peak memory",
-            Quantity::Growth => "growth",
+            Quantity::WallGrowth => "growth of wall time",
+            Quantity::CpuGrowth => "growth of CPU time",
             Quantity::SizeMib => "MiB",
         };
         let against = match self.against {
@@ -157,7 +162,12 @@ impl Budget {
                     .find(|size| size.subject == candidate)?;
                 Some(exact(size.bytes as f64 / f64::from(1 << 20)))
             }
-            (Quantity::Growth, _) => growth_beyond_floor(results, self.scenario, candidate),
+            (Quantity::WallGrowth, _) => {
+                growth_beyond_floor(results, self.scenario, candidate, Quantity::Wall)
+            }
+            (Quantity::CpuGrowth, _) => {
+                growth_beyond_floor(results, self.scenario, candidate, Quantity::Cpu)
+            }
             (Quantity::Syscalls, Against::Subject(other)) => {
                 let own = lane_of(results, self.scenario, candidate, Load::None)?.syscalls?;
                 let others = lane_of(results, self.scenario, other, Load::None)?.syscalls?;
@@ -194,13 +204,14 @@ pub fn judge_all(
         .collect()
 }
 
-/// A subject's wall time with the scenario's load relative to that without.
+/// A subject's wall or CPU time with the scenario's load relative to that without.
 #[must_use]
 pub fn growth(
     results: &Results,
     scenario: Scenario,
     subject: &str,
     beside: Option<&str>,
+    quantity: Quantity,
 ) -> Option<Estimate> {
     let outcome = results
         .outcomes
@@ -210,7 +221,7 @@ pub fn growth(
         let lane = outcome.lanes.iter().find(|lane| {
             lane.subject == subject && lane.load == load && lane.beside.as_deref() == beside
         })?;
-        Some(quantity_values(lane, Quantity::Wall))
+        Some(quantity_values(lane, quantity))
     };
     let (loaded, unloaded) = (values(Load::Added)?, values(Load::None)?);
     match scenario {
@@ -223,12 +234,17 @@ pub fn growth(
 
 /// The growth that is the subject's own: what the kernel itself slowed down with many containers is taken
 /// off, as the floor beside it shows it. Mounts need no such allowance: a runtime need not copy them.
-fn growth_beyond_floor(results: &Results, scenario: Scenario, candidate: &str) -> Option<Estimate> {
-    let own = growth(results, scenario, candidate, None)?;
+fn growth_beyond_floor(
+    results: &Results,
+    scenario: Scenario,
+    candidate: &str,
+    quantity: Quantity,
+) -> Option<Estimate> {
+    let own = growth(results, scenario, candidate, None, quantity)?;
     if scenario == Scenario::Mounts {
         return Some(own);
     }
-    let kernel = growth(results, scenario, "floor", Some(candidate))
+    let kernel = growth(results, scenario, "floor", Some(candidate), quantity)
         .map_or(1.0, |floor| floor.value.max(1.0));
     Some(Estimate {
         value: own.value / kernel,
@@ -254,7 +270,7 @@ mod tests {
     fn lane(subject: &str, load: Load, wall_ns: u64) -> Lane {
         let sample = Sample {
             wall_ns,
-            user_us: 1,
+            user_us: 0,
             system_us: wall_ns,
             max_rss_kib: wall_ns,
             minor_faults: 0,
@@ -308,7 +324,7 @@ mod tests {
         ];
         assert_eq!(
             failures(&results(Scenario::Mounts, lanes), Scenario::Mounts, &[]).len(),
-            1
+            2
         );
     }
 
@@ -330,7 +346,7 @@ mod tests {
                 &[]
             )
             .len(),
-            1
+            2
         );
         lanes.extend([beside(Load::None, 10), beside(Load::Added, 14)]);
         assert!(

@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::bench::Bench;
 use crate::budget::judge_all;
 use crate::ground::{Ground, is_cgroup_v2};
 use crate::interrupt::Interrupt;
 use crate::programs::{Programs, target_dir};
 use crate::report::{Machine, Style, json, render, render_budgets};
-use crate::scenario::{Bench, Extent, Results, Scenario, scenario_named};
+use crate::scenario::{Extent, Results, Scenario, scenario_named};
 use crate::subject::{Kind, Subject};
 
 const USAGE: &str = "\

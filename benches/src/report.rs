@@ -38,7 +38,7 @@ impl Machine {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
         Self {
-            kernel: read_line("/proc/sys/kernel/osrelease"),
+            kernel: kernel_version(),
             processor: model
                 .and_then(|line| line.split_once(": "))
                 .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned()),
@@ -129,12 +129,19 @@ pub fn render(results: &Results, machine: &Machine, subjects: &[Subject], style:
 pub fn render_budgets(judged: &[(Budget, Verdict)], style: Style) -> String {
     let rows = judged.iter().map(|(budget, verdict)| {
         let (word, figure) = match verdict {
-            Verdict::Kept(figure) => ("kept", show(Some(*figure))),
-            Verdict::Missed(figure) => ("MISSED", show(Some(*figure))),
-            Verdict::Unmeasured => ("NOT MEASURED", show(None)),
-            Verdict::Skipped => ("skipped", show(None)),
+            Verdict::Kept(figure) => ("kept", Some(*figure)),
+            Verdict::Missed(figure) => ("MISSED", Some(*figure)),
+            Verdict::Unmeasured => ("NOT MEASURED", None),
+            Verdict::Skipped => ("skipped", None),
         };
-        vec![budget.describe(), figure, word.to_owned()]
+        let is_close =
+            figure.is_some_and(|figure| figure.low <= budget.limit && budget.limit < figure.high);
+        let word = if is_close {
+            format!("{word}, but within the noise")
+        } else {
+            word.to_owned()
+        };
+        vec![budget.describe(), show(figure), word]
     });
     Table {
         title: "budgets".into(),
@@ -373,23 +380,29 @@ fn ratio_table(outcome: &Outcome) -> Table {
 fn growth_table(results: &Results, outcome: &Outcome) -> Table {
     let loaded = outcome.lanes.iter().filter(|lane| lane.load == Load::Added);
     let row = |lane: &Lane| {
-        let growth = growth(
-            results,
-            outcome.scenario,
-            &lane.subject,
-            lane.beside.as_deref(),
-        );
-        vec![
-            label(&Lane {
-                load: Load::None,
-                ..lane.clone()
-            }),
-            show(growth),
-        ]
+        let growth_of = |quantity| {
+            let beside = lane.beside.as_deref();
+            show(growth(
+                results,
+                outcome.scenario,
+                &lane.subject,
+                beside,
+                quantity,
+            ))
+        };
+        let name = label(&Lane {
+            load: Load::None,
+            ..lane.clone()
+        });
+        vec![name, growth_of(Quantity::Wall), growth_of(Quantity::Cpu)]
     };
     Table {
         title: format!("{}: growth", outcome.scenario.name()),
-        header: words(&["subject", "wall, loaded / not [95 %]"]),
+        header: words(&[
+            "subject",
+            "wall, loaded / not [95 %]",
+            "CPU, loaded / not [95 %]",
+        ]),
         rows: loaded.map(row).collect(),
     }
 }
@@ -453,6 +466,12 @@ fn words(words: &[&str]) -> Vec<String> {
 
 fn cgroup_layout() -> &'static str {
     if is_cgroup_v2() { "v2" } else { "v1" }
+}
+
+/// The version without what a distribution or a cloud appends to it.
+fn kernel_version() -> String {
+    let release = read_line("/proc/sys/kernel/osrelease");
+    release.split('-').next().unwrap_or_default().to_owned()
 }
 
 fn load_average() -> String {
