@@ -344,7 +344,7 @@ impl<'a> Bench<'a> {
         steps: &impl Fn(&Subject, &Path, &str) -> Steps,
     ) -> Result<Sample> {
         let subject = &self.subjects[track.subject];
-        let id = self.ground.next_id();
+        let id = self.ground.next_id(&subject.name);
         let mut steps = steps(subject, self.ground.place(), &id);
         if let Some(trace) = trace {
             let mut strace: Argv = ["strace", "-f", "-qq", "-o"].map(OsString::from).to_vec();
@@ -378,7 +378,7 @@ impl<'a> Bench<'a> {
     fn start_paused(&mut self, index: usize) -> Result<String> {
         self.interrupt.check()?;
         let subject = &self.subjects[index];
-        let id = self.ground.next_id();
+        let id = self.ground.next_id(&subject.name);
         self.alive.push((index, id.clone()));
         self.meter
             .run(&subject.create(self.ground.place(), Bundle::Pause, &id))?;

@@ -38,18 +38,26 @@ pub fn is_cgroup_v2() -> bool {
     Path::new(CGROUPS).join("cgroup.controllers").exists()
 }
 
+/// Refuses to go on without root.
+///
+/// # Errors
+/// When the effective user is another.
+pub fn require_root() -> Result<()> {
+    ensure!(
+        Uid::effective().is_root(),
+        "measuring containers needs root"
+    );
+    Ok(())
+}
+
 impl Ground {
     /// Moves this process into a private mount namespace and lays out the bundles there.
     ///
     /// Call it before any thread is started.
     ///
     /// # Errors
-    /// Without root, or when a mount fails.
+    /// When a mount fails.
     pub fn prepare(programs: &Programs, subjects: &[String]) -> Result<Self> {
-        ensure!(
-            Uid::effective().is_root(),
-            "measuring containers needs root"
-        );
         unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
@@ -77,11 +85,12 @@ impl Ground {
         &self.place
     }
 
-    /// A container name that was not used before and that [`Ground::clear`] recognises.
-    pub fn next_id(&mut self) -> String {
+    /// A container name that was not used before, that [`Ground::clear`] recognises, and that ends with
+    /// its subject's name.
+    pub fn next_id(&mut self, subject: &str) -> String {
         self.made += 1;
-        // Of one length, so that no name is the beginning of another's.
-        format!("{}{:06}", self.prefix, self.made)
+        // The number has a fixed length, so that no name is contained in another.
+        format!("{}{:06}-{subject}", self.prefix, self.made)
     }
 
     /// Kills what is left in cgroups of this measurement and removes them: all, or those of one container.

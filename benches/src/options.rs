@@ -12,7 +12,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::bench::Bench;
 use crate::budget::judge_all;
-use crate::ground::{Ground, is_cgroup_v2};
+use crate::ground::{Ground, is_cgroup_v2, require_root};
 use crate::interrupt::Interrupt;
 use crate::programs::{Programs, target_dir};
 use crate::report::{Machine, Style, json, render, render_budgets};
@@ -67,6 +67,7 @@ pub fn run_command_line() -> Result<ExitCode> {
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     };
+    require_root()?;
     let programs = Programs::build()?;
     let subjects = resolve_subjects(&typed, &programs)?;
     let machine = Machine::look();
@@ -78,12 +79,6 @@ pub fn run_command_line() -> Result<ExitCode> {
         );
     }
     let results = measure(&typed, &programs, &subjects)?;
-    for cgroup in &results.left_behind {
-        eprintln!(
-            "warning: left behind by a runtime, now removed: {}",
-            cgroup.display()
-        );
-    }
     print!("{}", render(&results, &machine, &subjects, typed.style));
     if let Some(path) = &typed.json {
         let text = format!("{:#}\n", json(&results, &machine, &subjects, typed.extent));
@@ -131,14 +126,32 @@ fn check(typed: &Typed, results: &Results) -> ExitCode {
     if !is_reliable {
         eprintln!("missed: every run of {CANDIDATE} succeeds");
     }
-    if failed.is_empty() && is_reliable {
+    let is_clean = !results
+        .left_behind
+        .iter()
+        .any(|cgroup| is_of(cgroup, CANDIDATE));
+    if !is_clean {
+        eprintln!("missed: {CANDIDATE} leaves no cgroup behind");
+    }
+    if failed.is_empty() && is_reliable && is_clean {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
+/// Whether a cgroup is of one of the subject's containers: their names end with its name.
+fn is_of(cgroup: &Path, subject: &str) -> bool {
+    let name = cgroup.file_name().unwrap_or_default().to_string_lossy();
+    // The name itself may contain dashes: see Ground::next_id.
+    name.splitn(4, '-').nth(3) == Some(subject)
+}
+
 fn report_failures(results: &Results) {
+    if let Some(first) = results.left_behind.first() {
+        let count = results.left_behind.len();
+        eprintln!("warning: {count} cgroups were left behind (and now removed), first: {first:?}");
+    }
     for outcome in &results.outcomes {
         for lane in &outcome.lanes {
             if let Some(first) = lane.failures.first() {
@@ -311,6 +324,16 @@ mod tests {
     fn a_check_without_its_candidate_is_refused() {
         assert!(parsed(&["--check", "--without", "brig"]).is_err());
         assert!(parsed(&["--without", "brig"]).is_ok());
+    }
+
+    #[test]
+    fn a_left_cgroup_is_told_from_another_subjects() {
+        let cgroup = Path::new("/sys/fs/cgroup/cpu/brigbench-7-000001-brig");
+        assert!(is_of(cgroup, "brig"));
+        assert!(!is_of(
+            &cgroup.with_file_name("brigbench-7-000001-old-brig"),
+            "brig"
+        ));
     }
 
     #[test]
