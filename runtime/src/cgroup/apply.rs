@@ -7,11 +7,12 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, mkdir, openat, rmdir};
 use rustix::io::Errno;
 
+use super::join::Pending;
 use super::plan::{Absent, CgroupPlan, Directory, Driver, Step, Write};
 use super::{Error, Leftover, systemd};
 
@@ -25,7 +26,7 @@ pub struct Cgroup {
     pub(crate) nodes: Vec<Node>,
     pub(crate) scope: Option<systemd::Scope>,
     /// With systemd: what is still to be done once there is a process.
-    pub(crate) pending: Option<Box<CgroupPlan>>,
+    pub(crate) pending: Option<Arc<Pending>>,
 }
 
 /// The container's directory in one hierarchy.
@@ -131,7 +132,7 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
         pending: None,
     };
     if plan.scope.is_some() {
-        cgroup.pending = Some(Box::new(plan.clone()));
+        cgroup.pending = Some(Pending::new(plan));
         return Ok(cgroup);
     }
     let mut made = Vec::new();

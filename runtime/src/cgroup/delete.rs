@@ -24,7 +24,11 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Left`] with every directory that is still there.
     pub fn delete(&self) -> Result<(), Error> {
-        let stopped = self.scope.as_ref().map_or(Ok(()), systemd::stop);
+        // Stopping a unit kills what is in it, and that is not for `delete` to do.
+        let stopped = match &self.scope {
+            Some(scope) if self.pids()?.is_empty() => systemd::stop(self, scope),
+            _ => Ok(()),
+        };
         let mut patience = Patience::new(BUSY_TIMEOUT);
         let mut left = Vec::new();
         for node in &self.nodes {

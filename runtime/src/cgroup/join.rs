@@ -5,6 +5,8 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -38,7 +40,23 @@ pub enum Join {
 /// Makes the systemd scope around a process that waits.
 #[derive(Debug)]
 pub struct AfterClone {
-    plan: Box<CgroupPlan>,
+    pending: Arc<Pending>,
+}
+
+/// A scope that is to be made, shared by the cgroup and the launcher.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    plan: CgroupPlan,
+    done: AtomicBool,
+}
+
+impl Pending {
+    pub(crate) fn new(plan: &CgroupPlan) -> Arc<Pending> {
+        Arc::new(Pending {
+            plan: plan.clone(),
+            done: AtomicBool::new(false),
+        })
+    }
 }
 
 impl AfterClone {
@@ -46,22 +64,19 @@ impl AfterClone {
     /// must be held on a barrier until this returns.
     ///
     /// # Errors
-    /// [`Error::Systemd`], or the first limit that could not be applied; the process is
-    /// then in the scope, which goes away with it, and the directories that brig made
-    /// itself are removed once it has ended, by [`Cgroup::delete`].
+    /// [`Error::Systemd`], or the first limit that could not be applied. The process may
+    /// then be in the scope, which goes away with it: the launcher ends the process.
     pub fn attach(&self, pid: i32) -> Result<(), Error> {
-        let Some(scope) = &self.plan.scope else {
+        let plan = &self.pending.plan;
+        let Some(scope) = &plan.scope else {
             return Ok(());
         };
-        systemd::start(scope, pid).map_err(Error::Systemd)?;
-        let mut nodes: Vec<Node> = self
-            .plan
-            .directories
-            .iter()
-            .cloned()
-            .map(Node::new)
-            .collect();
-        systemd::apply(&self.plan, &mut nodes, pid)
+        systemd::start(scope, &plan.steps, pid).map_err(Error::Systemd)?;
+        let mut nodes: Vec<Node> = plan.directories.iter().cloned().map(Node::new).collect();
+        let mut made = Vec::new();
+        apply::run(plan, &mut nodes, &mut made).map_err(|cause| apply::undo(made, cause))?;
+        self.pending.done.store(true, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -71,8 +86,14 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Call`] when a file cannot be opened, with ENOENT once the cgroup is gone.
     pub fn join(&self) -> Result<Join, Error> {
-        if let Some(plan) = &self.pending {
-            return Ok(Join::AfterClone(AfterClone { plan: plan.clone() }));
+        if let Some(pending) = self
+            .pending
+            .as_ref()
+            .filter(|p| !p.done.load(Ordering::Acquire))
+        {
+            return Ok(Join::AfterClone(AfterClone {
+                pending: pending.clone(),
+            }));
         }
         self.join_below("")
     }
@@ -167,10 +188,4 @@ impl Opened {
             },
         }
     }
-}
-
-/// Does the steps of a plan whose scope exists.
-pub(crate) fn apply_in_scope(plan: &CgroupPlan, nodes: &mut [Node]) -> Result<(), Error> {
-    let mut made = Vec::new();
-    apply::run(plan, nodes, &mut made).map_err(|cause| apply::undo(made, cause))
 }

@@ -223,10 +223,7 @@ pub fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<CgroupPlan, Er
         },
         None => CgroupPath::parse(request)?,
     };
-    let mut directories = directories(facts, &path, request)?;
-    if let Some(scope) = &scope {
-        scope.relocate(&mut directories);
-    }
+    let directories = directories(facts, &path, request)?;
     let mut steps = Vec::new();
     let targets = Targets(&directories);
     for directory in 0..directories.len() {
@@ -234,7 +231,7 @@ pub fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<CgroupPlan, Er
     }
     let limits = limits(&targets, request.resources)?;
     let optional = request.rootless && request.cgroups_path.is_none() && limits.is_empty();
-    steps.extend(enable_controllers(&directories, &limits));
+    steps.extend(enable_controllers(&directories, &limits, request.driver));
     steps.extend(v1::fill_cpuset(&targets, &limits));
     steps.extend(limits);
     if !request.rootless {
@@ -423,7 +420,12 @@ fn hybrid_needs_unified(unified: &Unified, request: &Request<'_>) -> Result<bool
 }
 
 /// v2: what must be enabled for the limits, and what statistics want.
-pub(crate) fn enable_controllers(directories: &[Directory], limits: &[Step]) -> Vec<Step> {
+/// systemd's slices are systemd's: there only what a limit cannot do without.
+pub(crate) fn enable_controllers(
+    directories: &[Directory],
+    limits: &[Step],
+    driver: Driver,
+) -> Vec<Step> {
     const STATISTICS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
     let mut steps = Vec::new();
     for (directory, target) in directories.iter().enumerate().filter(|(_, d)| d.unified) {
@@ -437,6 +439,7 @@ pub(crate) fn enable_controllers(directories: &[Directory], limits: &[Step]) -> 
         need.dedup();
         let want = STATISTICS
             .iter()
+            .filter(|_| driver == Driver::Fs)
             .filter(|name| target.controllers.iter().any(|c| c == *name))
             .filter(|name| !need.iter().any(|c| c == *name))
             .map(|name| (*name).to_owned())

@@ -2,9 +2,9 @@
 
 use oci_spec::runtime::LinuxResources;
 
-use super::Error;
 use super::apply::{Cgroup, Writer};
 use super::plan::{Step, Targets, enable_controllers, limits};
+use super::{Error, systemd};
 
 impl Cgroup {
     /// Applies the limits that `resources` names and leaves the others. Lowering and
@@ -24,9 +24,16 @@ impl Cgroup {
         let steps = limits(&Targets(&directories), Some(resources))?;
         self.check_usage(resources)?;
         let mut writer = Writer::default();
-        let enable = enable_controllers(&directories, &steps);
+        let enable = enable_controllers(&directories, &steps, self.driver);
+        let steps = steps
+            .iter()
+            .map(|step| self.completed(step))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(scope) = &self.scope {
+            systemd::update(scope, &steps).map_err(Error::Systemd)?;
+        }
         for step in enable.iter().chain(&steps) {
-            writer.step(&self.nodes, &self.completed(step)?)?;
+            writer.step(&self.nodes, step)?;
         }
         Ok(())
     }

@@ -197,7 +197,7 @@ fn v2_limits_are_what_the_kernel_shows() {
     let Some(facts) = layout(true) else { return };
     let made = Made::new(&facts, "limits", V2_LIMITS).unwrap();
     let expected = [
-        ("cpu.weight", "60"),
+        ("cpu.weight", "59"),
         ("cpu.max", "50000 20000"),
         ("cpu.max.burst", "1000"),
         ("cpuset.cpus", "0"),
