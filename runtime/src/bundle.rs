@@ -97,8 +97,16 @@ impl error::Error for Error {
 pub fn load_spec(bundle: &Path) -> Result<Spec, Error> {
     let path = bundle.join(CONFIG_FILE);
     let bytes = read_small(&path, spec::SIZE_LIMIT_BYTES)?;
-    let spec = spec::parse(&bytes).and_then(|spec| spec::check(&spec).map(|()| spec));
-    spec.map_err(|source| Error::Spec { path, source })
+    parse_spec(bundle, &bytes)
+}
+
+/// Parses and checks the configuration that was read from a bundle.
+///
+/// # Errors
+/// [`spec::parse`] or [`spec::check`] refuses it.
+pub fn parse_spec(bundle: &Path, bytes: &[u8]) -> Result<Spec, Error> {
+    let spec = spec::parse(bytes).and_then(|spec| spec::check(&spec).map(|()| spec));
+    spec.map_err(|source| Error::Spec { path: bundle.join(CONFIG_FILE), source })
 }
 
 /// The bytes of a regular file of at most `limit_bytes`; also for `exec --process` and `update --resources`.

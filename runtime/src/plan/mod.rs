@@ -77,6 +77,9 @@ pub struct Request<'s> {
     pub bundle: &'s str,
     /// The root file system's absolute path.
     pub rootfs: &'s str,
+    /// The root and all mounts below it are made read-only before they are attached; every mount
+    /// point must then exist.
+    pub read_only_tree: bool,
     /// When the program starts.
     pub start: Start,
     /// The machine.

@@ -82,6 +82,11 @@ pub(super) fn open_sources(
         let attr = MountAttr { propagation, ..MountAttr::default() };
         builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
     }
+    if request.read_only_tree {
+        let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID;
+        let attr = MountAttr { set, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
+    }
     let mounts = mounts::open(builder, request, all)?;
     let devices = devices::open(builder, request, all)?;
     builder.sources = Some(Sources { rootfs: into, mounts, devices });

@@ -1,6 +1,5 @@
 //! `create`: from a bundle to a process that waits at the start gate.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -47,6 +46,60 @@ pub struct Options {
     pub new_keyring: bool,
 }
 
+/// A container as it is to be made: a bundle on disk, or what `try` composes.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// The specification, accepted by `spec::check`.
+    pub spec: Spec,
+    /// The same as it is kept for later commands.
+    pub config: Vec<u8>,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of the root file system.
+    pub rootfs: PathBuf,
+    /// Everything below the root is read-only too, before it is attached.
+    pub read_only_tree: bool,
+    /// A Landlock ruleset for the program.
+    pub landlock: Option<OwnedFd>,
+}
+
+impl Blueprint {
+    /// Reads a bundle.
+    ///
+    /// # Errors
+    /// Names what is missing, or the field that is refused.
+    pub fn of_bundle(bundle: &Path) -> Result<Self, Error> {
+        let bundle = fs::canonicalize(bundle).map_err(|error| {
+            Error::system(format!("opening bundle {}", bundle.display()), error)
+                .with_hint("--bundle must be a directory with a config.json")
+        })?;
+        let config = config_bytes(&bundle)?;
+        let spec = crate::bundle::parse_spec(&bundle, &config)?;
+        let rootfs = root_directory(&bundle, &spec)?;
+        Ok(Self { spec, config, bundle, rootfs, read_only_tree: false, landlock: None })
+    }
+
+    /// The plan of its cgroup.
+    pub(super) fn plan_cgroup(
+        &self,
+        id: &ContainerId,
+        facts: &CgroupFacts,
+        systemd: bool,
+    ) -> Result<CgroupPlan, Error> {
+        let linux = linux(&self.spec);
+        let request = cgroup::Request {
+            id: id.as_str(),
+            cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
+            resources: linux.and_then(|linux| linux.resources().as_ref()),
+            driver: if systemd { Driver::Systemd } else { Driver::Fs },
+            devices: &cgroup::devices::default_rules(),
+            rootless: !geteuid().is_root(),
+            owner: None,
+        };
+        Ok(cgroup::plan(facts, &request)?)
+    }
+}
+
 /// A container that has been made.
 #[derive(Debug)]
 pub struct Created {
@@ -62,7 +115,8 @@ pub struct Created {
 /// # Errors
 /// Names the field or the step; then nothing is left.
 pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
-    let mut created = make(id, options, Start::AtGate, None)?;
+    let blueprint = Blueprint::of_bundle(&options.bundle)?;
+    let mut created = make(id, blueprint, options, Start::AtGate, None)?;
     created.directory.unlock();
     Ok(())
 }
@@ -70,37 +124,26 @@ pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
 /// Makes a container whose terminal, if it has one, goes to `terminal` or the console socket.
 pub(super) fn make(
     id: &ContainerId,
+    mut blueprint: Blueprint,
     options: &Options,
     start: Start,
     terminal: Option<OwnedFd>,
 ) -> Result<Created, Error> {
-    let bundle = fs::canonicalize(&options.bundle).map_err(|error| {
-        Error::system(format!("opening bundle {}", options.bundle.display()), error)
-            .with_hint("--bundle must be a directory with a config.json")
-    })?;
-    let spec = crate::bundle::load_spec(&bundle)?;
-    let rootfs = root_directory(&bundle, &spec)?;
-    let console_socket = console_socket(&spec, options, terminal)?;
-    let seccomp = compile_seccomp(&spec)?;
-    let request = cgroup::Request {
-        id: id.as_str(),
-        cgroups_path: linux(&spec).and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
-        resources: linux(&spec).and_then(|linux| linux.resources().as_ref()),
-        driver: if options.systemd_cgroup { Driver::Systemd } else { Driver::Fs },
-        devices: &cgroup::devices::default_rules(),
-        rootless: !geteuid().is_root(),
-        owner: None,
+    let mut inputs = Inputs {
+        console_socket: console_socket(&blueprint.spec, options, terminal)?,
+        landlock: blueprint.landlock.take(),
+        ..Inputs::default()
     };
-    let cgroup = cgroup::plan(&CgroupFacts::read()?, &request)?;
+    let seccomp = compile_seccomp(&blueprint.spec)?;
+    let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
     let directory = StateDirectory::make(&options.root, id)?;
-    let record = new_record(id, &spec, &bundle, &rootfs, &cgroup);
-    let mut making = Making { directory, record, spec, cgroup, made: None };
-    let attempt = making.attempt(id, options, start, seccomp.as_ref(), console_socket);
-    match attempt {
+    let record = new_record(id, &blueprint, &cgroup);
+    let mut making = Making { id, options, start, directory, record, blueprint, cgroup, made: None };
+    match making.attempt(seccomp.as_ref(), &mut inputs) {
         Ok(process) => Ok(Created {
             directory: making.directory,
             record: making.record,
-            spec: making.spec,
+            spec: making.blueprint.spec,
             process,
         }),
         Err(error) => Err(making.undo(error)),
@@ -144,18 +187,13 @@ fn console_socket(
     super::terminal::console(wants, options.console_socket.as_deref(), terminal)
 }
 
-fn new_record(
-    id: &ContainerId,
-    spec: &Spec,
-    bundle: &Path,
-    rootfs: &Path,
-    cgroup: &CgroupPlan,
-) -> Record {
+fn new_record(id: &ContainerId, blueprint: &Blueprint, cgroup: &CgroupPlan) -> Record {
+    let annotations = blueprint.spec.annotations().clone().unwrap_or_default();
     Record {
         id: id.as_str().to_owned(),
-        oci_version: spec.version().clone(),
-        bundle: bundle.to_owned(),
-        rootfs: rootfs.to_owned(),
+        oci_version: blueprint.spec.version().clone(),
+        bundle: blueprint.bundle.clone(),
+        rootfs: blueprint.rootfs.clone(),
         created: now(),
         owner: geteuid().as_raw(),
         pid: None,
@@ -165,91 +203,94 @@ fn new_record(
             directories: cgroup.directories.clone(),
             scope: cgroup.scope.clone(),
         },
-        annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect::<BTreeMap<_, _>>(),
+        annotations: annotations.into_iter().collect(),
         after_gate: (0, Vec::new()),
     }
 }
 
 /// A container while it is being made: knows what to undo.
-struct Making {
+struct Making<'m> {
+    id: &'m ContainerId,
+    options: &'m Options,
+    start: Start,
     directory: StateDirectory,
     record: Record,
-    spec: Spec,
+    blueprint: Blueprint,
     cgroup: CgroupPlan,
     made: Option<Cgroup>,
 }
 
-impl Making {
+impl Making<'_> {
     fn attempt(
         &mut self,
-        id: &ContainerId,
-        options: &Options,
-        start: Start,
         seccomp: Option<&Program>,
-        console_socket: Option<OwnedFd>,
+        inputs: &mut Inputs,
     ) -> Result<Launched, Error> {
         // Before anything is made: whoever finds the directory knows what to remove.
-        self.directory.save_config(&config_bytes(&self.record.bundle)?)?;
+        self.directory.save_config(&self.blueprint.config)?;
         self.directory.save(&self.record)?;
         let mut host = Host::read();
-        if wants_label(&self.spec) {
+        if wants_label(&self.blueprint.spec) {
             host = host.with_security_modules();
         }
         let cgroup = cgroup::create(&self.cgroup)?;
-        let mut inputs = Inputs { console_socket, ..Inputs::default() };
-        let join = cgroup.join()?;
+        let join = cgroup.join();
         self.made = Some(cgroup);
-        let (after, how) = match join {
+        let (after, join) = match join? {
             cgroup::Join::AfterClone(after) => {
                 (Some(after), plan::Join { by_supervisor: true, ..plan::Join::default() })
             }
             join => (None, inputs.join(join)),
         };
-        self.launch(id, options, start, seccomp, host, inputs, (after, how))
+        let plan = self.plan(seccomp, &host, join, inputs.landlock.is_some())?;
+        inputs.empty_namespace = host.empty_namespace;
+        self.launch(&plan, std::mem::take(inputs), after.as_ref())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of them are the caller's, once")]
-    fn launch(
-        &mut self,
-        id: &ContainerId,
-        options: &Options,
-        start: Start,
+    fn plan(
+        &self,
         seccomp: Option<&Program>,
-        host: Host,
-        mut inputs: Inputs,
-        (after, join): (Option<cgroup::AfterClone>, plan::Join),
-    ) -> Result<Launched, Error> {
+        host: &Host,
+        join: plan::Join,
+        landlock: bool,
+    ) -> Result<Plan<'static>, Error> {
         // The child uses the plan for as long as it waits, which may be longer than brig lives.
         let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
-        let home = home(&self.spec, &self.record.rootfs);
-        let plan = plan::plan(
-            arena,
-            &plan::Request {
-                id,
-                spec: &self.spec,
-                bundle: &self.record.bundle.to_string_lossy(),
-                rootfs: &self.record.rootfs.to_string_lossy(),
-                start,
-                host: &host.facts,
-                cgroup: Some(&self.cgroup),
-                join,
-                preserve_fds: options.preserve_fds,
-                new_keyring: options.new_keyring,
-                home: home.as_deref(),
-                seccomp,
-                landlock: false,
-            },
-        )?;
-        inputs.empty_namespace = host.empty_namespace;
-        let mut state = self.state_file(&plan, &mut inputs)?;
-        if start == Start::AtGate {
+        let home = home(&self.blueprint.spec, &self.blueprint.rootfs);
+        let request = plan::Request {
+            id: self.id,
+            spec: &self.blueprint.spec,
+            bundle: &self.blueprint.bundle.to_string_lossy(),
+            rootfs: &self.blueprint.rootfs.to_string_lossy(),
+            read_only_tree: self.blueprint.read_only_tree,
+            start: self.start,
+            host: &host.facts,
+            cgroup: Some(&self.cgroup),
+            join,
+            preserve_fds: self.options.preserve_fds,
+            new_keyring: self.options.new_keyring,
+            home: home.as_deref(),
+            seccomp,
+            landlock,
+        };
+        Ok(plan::plan(arena, &request)?)
+    }
+
+    fn launch(
+        &mut self,
+        plan: &Plan<'static>,
+        mut inputs: Inputs,
+        after: Option<&cgroup::AfterClone>,
+    ) -> Result<Launched, Error> {
+        let mut state = self.state_file(plan, &mut inputs)?;
+        if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(self.directory.path())?);
-            self.record.after_gate = (plan.after_gate, words_after_gate(&plan));
+            self.record.after_gate = (plan.after_gate, words_after_gate(plan));
         }
-        let (directory, record, spec) = (&self.directory, &mut self.record, &self.spec);
-        let record = std::cell::RefCell::new(record);
+        let (directory, spec) = (&self.directory, &self.blueprint.spec);
+        let record = std::cell::RefCell::new(&mut self.record);
         let mut serve = |wants, pid| match wants {
-            Wants::Setup => setup(spec, pid, after.as_ref()),
+            Wants::Setup => setup(spec, pid, after),
             Wants::Hooks => hooks(spec, &record.borrow(), state.as_mut()),
         };
         let mut born = |pid| {
@@ -260,8 +301,8 @@ impl Making {
                 .save(&record)
                 .map_err(|error| crate::execute::Error::because("recording the process", error))
         };
-        let launched = launch(&plan, inputs, start, &mut serve, &mut born)?;
-        if let Some(path) = &options.pid_file {
+        let launched = launch(plan, inputs, self.start, &mut serve, &mut born)?;
+        if let Some(path) = &self.options.pid_file {
             write_pid_file(path, launched.pid)?;
         }
         Ok(launched)
@@ -283,7 +324,7 @@ impl Making {
             file.try_clone().map(OwnedFd::from).map_err(|error| Error::system(doing, error))
         };
         if plan.slots.contains(&plan::SlotUse::SeccompListener) {
-            inputs.seccomp_listener = Some(connect_listener(&self.spec)?);
+            inputs.seccomp_listener = Some(connect_listener(&self.blueprint.spec)?);
         }
         if !plan.slots.contains(&plan::SlotUse::State) {
             return Ok(None);

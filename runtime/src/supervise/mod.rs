@@ -20,7 +20,7 @@ mod terminal;
 
 pub use container::{Container, Shown, Status};
 pub use delete::Force;
-pub use create::{Created, Options, create};
+pub use create::{Blueprint, Created, Options, create};
 pub use error::Error;
 pub use exec::{ExecOptions, exec};
 pub use preview::preview;

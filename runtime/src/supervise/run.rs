@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::container::Container;
-use super::create::{Options, make};
+use super::create::{Blueprint, Options, make};
 use super::terminal::{Signals, Terminal, relay};
 use super::{Error, exit_code, wait_for_exit};
 use crate::execute::Launched;
@@ -26,9 +26,10 @@ pub enum Foreground {
 /// # Errors
 /// As `create`, `start` and `delete`.
 pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Result<u8, Error> {
+    let blueprint = Blueprint::of_bundle(&options.bundle)?;
     let mut container = None;
     let ended = in_foreground(foreground, options.console_socket.is_some(), |terminal| {
-        let made = make(id, options, Start::AtOnce, terminal)?;
+        let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
         let process = made.spec.process().as_ref();
         let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
         let mut new = Container::of(id.clone(), made.directory, made.record);
