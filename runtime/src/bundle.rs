@@ -145,3 +145,96 @@ fn read_open(file: &File, limit_bytes: usize) -> io::Result<Option<Vec<u8>>> {
     file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit_bytes).then_some(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::fs;
+
+    use super::*;
+
+    fn bundle(config: impl AsRef<[u8]>) -> tempfile::TempDir {
+        let bundle = tempfile::tempdir().expect("a directory");
+        fs::write(bundle.path().join(CONFIG_FILE), config).expect("a file");
+        bundle
+    }
+
+    /// The chain as a person sees it, without the directory's name.
+    fn chain(bundle: &Path, error: &Error) -> String {
+        let mut text = error
+            .to_string()
+            .replace(&bundle.display().to_string(), "BUNDLE");
+        let mut source = error.source();
+        while let Some(error) = source {
+            text.push_str(&format!("; {error}"));
+            source = error.source();
+        }
+        text
+    }
+
+    #[test]
+    fn a_good_bundle_is_loaded() {
+        let good = bundle(spec::template_text(None));
+        assert_eq!(load_spec(good.path()).ok(), Some(spec::template(None)));
+    }
+
+    #[test]
+    fn errors_name_the_file_once_and_the_field() {
+        let missing = tempfile::tempdir().expect("a directory");
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir(directory.path().join(CONFIG_FILE)).expect("a directory");
+        let cases = [
+            (
+                bundle("{}"),
+                "BUNDLE/config.json is not acceptable; ociVersion: required but missing",
+            ),
+            (
+                bundle("{"),
+                "BUNDLE/config.json is not acceptable; line 1 column 2: the text ends too early",
+            ),
+            (
+                bundle(vec![b' '; (1 << 20) + 1]),
+                "BUNDLE/config.json is larger than 1048576 bytes",
+            ),
+            (directory, "BUNDLE/config.json is not a regular file"),
+            (
+                missing,
+                "cannot read BUNDLE/config.json; No such file or directory (os error 2)",
+            ),
+        ];
+        for (bundle, expected) in cases {
+            let error = load_spec(bundle.path()).expect_err(expected);
+            assert_eq!(chain(bundle.path(), &error), expected);
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_refused_without_waiting() {
+        let bundle = tempfile::tempdir().expect("a directory");
+        let path = bundle.path().join(CONFIG_FILE);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
+        assert!(matches!(
+            load_spec(bundle.path()),
+            Err(Error::NotRegular { .. })
+        ));
+        assert!(matches!(
+            read_small(Path::new("/dev/zero"), 10),
+            Err(Error::NotRegular { .. })
+        ));
+    }
+
+    #[test]
+    fn a_file_that_grows_while_it_is_read_is_still_limited() {
+        // Its length is 0 by fstat, as that of all files in /proc.
+        let path = Path::new("/proc/self/maps");
+        assert!(matches!(
+            read_small(path, 10),
+            Err(Error::TooBig {
+                limit_bytes: 10,
+                ..
+            })
+        ));
+        assert!(read_small(path, 1 << 20).is_ok_and(|bytes| bytes.len() > 10));
+    }
+}

@@ -183,3 +183,98 @@ fn memory_policy(compiled: &Compiled) -> MemoryPolicy {
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn report() -> serde_json::Value {
+        serde_json::to_value(features(&Compiled::default())).expect("it serialises")
+    }
+
+    fn strings(value: &serde_json::Value) -> BTreeSet<String> {
+        let list = value.as_array().expect("a list").iter();
+        list.map(|name| name.as_str().expect("a name").to_owned())
+            .collect()
+    }
+
+    /// What callers of runc 1.1.5 find in `runc features`, they find here, but for what the specification took out.
+    #[test]
+    fn nothing_that_runc_knows_is_missing() {
+        let runc: serde_json::Value =
+            serde_json::from_str(include_str!("spec/testdata/runc-features.json")).expect("JSON");
+        let ours = report();
+        for list in [
+            "/hooks",
+            "/mountOptions",
+            "/linux/namespaces",
+            "/linux/capabilities",
+            "/linux/seccomp/actions",
+            "/linux/seccomp/operators",
+        ] {
+            let theirs = strings(runc.pointer(list).expect(list));
+            let ours = strings(ours.pointer(list).expect(list));
+            let missing: Vec<&String> = theirs.difference(&ours).collect();
+            let expected: &[&str] = if list == "/mountOptions" {
+                &["acl", "noacl"]
+            } else {
+                &[]
+            };
+            assert_eq!(missing, expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_that_the_configuration_takes() {
+        let ours = report();
+        for typ in strings(&ours["linux"]["namespaces"]) {
+            let namespace = serde_json::json!({"type": typ});
+            assert!(serde_json::from_value::<oci_spec::runtime::LinuxNamespace>(namespace).is_ok());
+        }
+        for mode in strings(&ours["linux"]["memoryPolicy"]["modes"]) {
+            let policy =
+                serde_json::json!({"mode": mode, "flags": ours["linux"]["memoryPolicy"]["flags"]});
+            assert!(serde_json::from_value::<oci_spec::runtime::LinuxMemoryPolicy>(policy).is_ok());
+        }
+        let seccomp = &ours["linux"]["seccomp"];
+        for op in strings(&seccomp["operators"]) {
+            let arg = serde_json::json!({"index": 0, "value": 0, "op": op});
+            assert!(serde_json::from_value::<oci_spec::runtime::LinuxSeccompArg>(arg).is_ok());
+        }
+        for flag in strings(&seccomp["knownFlags"]) {
+            let flag = serde_json::Value::from(flag);
+            assert!(
+                serde_json::from_value::<oci_spec::runtime::LinuxSeccompFilterFlag>(flag).is_ok()
+            );
+        }
+    }
+
+    #[test]
+    fn says_only_what_was_compiled_in() {
+        let without = Compiled {
+            systemd: false,
+            intel_rdt: false,
+            net_devices: false,
+            memory_policy: false,
+            seccomp_architectures: vec![Arch::ScmpArchAarch64],
+            ..Compiled::default()
+        };
+        let ours = serde_json::to_value(features(&without)).expect("it serialises");
+        assert_eq!(ours["ociVersionMin"], "1.0.0");
+        assert_eq!(ours["ociVersionMax"], "1.3.0");
+        assert_eq!(ours["linux"]["cgroup"]["systemd"], false);
+        assert_eq!(ours["linux"]["intelRdt"]["enabled"], false);
+        assert_eq!(ours["linux"]["netDevices"]["enabled"], false);
+        assert_eq!(
+            ours["linux"]["memoryPolicy"]["modes"],
+            serde_json::json!([])
+        );
+        assert_eq!(
+            ours["linux"]["seccomp"]["archs"],
+            serde_json::json!(["SCMP_ARCH_AARCH64"])
+        );
+        assert_eq!(ours["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+    }
+}

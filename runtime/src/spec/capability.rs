@@ -217,3 +217,62 @@ pub(super) fn unknown_in(value: &Value, root: &[&str]) -> Option<Error> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_the_kernels() {
+        // The caps crate has its own table.
+        assert_eq!(caps::all().len(), NAMES.len());
+        for (number_here, name) in NAMES.iter().enumerate() {
+            let theirs: caps::Capability = name.parse().expect(name);
+            assert_eq!(usize::from(theirs.index()), number_here, "{name}");
+            let ours = set(1 << number_here);
+            assert_eq!(ours.len(), 1, "oci-spec knows {name}");
+            assert!(
+                ours.iter()
+                    .all(|capability| number(*capability) == u32::from(theirs.index()))
+            );
+        }
+    }
+
+    #[test]
+    fn masks_and_names_are_inverse() {
+        for mask in [0, 1, (1 << 41) - 1, 0x0155_5555_5555] {
+            assert_eq!(from_names("x", &names(mask)), Ok(mask));
+            assert_eq!(super::mask(&set(mask)), mask);
+        }
+        assert_eq!(names(1 << 63), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn names_are_accepted_as_people_write_them() {
+        assert_eq!(
+            from_names("x", &["kill", "Cap_Kill", "CAP_CHOWN"]),
+            Ok(0b10_0001)
+        );
+        let error = from_names("exec.cap", &["kill", "CAP_KIL"]).expect_err("no such capability");
+        assert_eq!(
+            error.to_string(),
+            "exec.cap[1]: unknown capability \"CAP_KIL\""
+        );
+        assert_eq!(error.hint(), Some("did you mean CAP_KILL?"));
+        for name in ["", "CAP_", "CAP_CAP_KILL", "ALL", "kill "] {
+            assert!(from_names("x", &[name]).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn ambient_is_what_the_kernel_grants() {
+        let sets = Sets {
+            ambient: 0b1111,
+            permitted: 0b0111,
+            inheritable: 0b1110,
+            ..Sets::default()
+        };
+        assert_eq!(sets.grantable_ambient(), 0b0110);
+        assert_eq!(Sets::of(None), Sets::default());
+    }
+}

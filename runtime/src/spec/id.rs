@@ -60,3 +60,41 @@ impl AsRef<str> for ContainerId {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_runc_accepts() {
+        for id in [
+            "a",
+            "A.b_c+d-e",
+            "...",
+            "0",
+            &"x".repeat(ID_LENGTH_LIMIT_BYTES),
+        ] {
+            assert_eq!(ContainerId::parse(id).expect(id).as_str(), id);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_component_of_a_path() {
+        let cases = [
+            ("", "container id: required but missing"),
+            (".", "container id: \".\" is not a name"),
+            ("..", "container id: \"..\" is not a name"),
+            ("a/b", "container id: \"a/b\" has '/' in it"),
+            ("../x", "container id: \"../x\" has '/' in it"),
+            ("a b", "container id: \"a b\" has ' ' in it"),
+            ("a\0", "container id: \"a\\0\" has '\\0' in it"),
+            ("ä", "container id: \"ä\" has 'ä' in it"),
+        ];
+        for (id, expected) in cases {
+            let error = ContainerId::parse(id).expect_err(id);
+            assert_eq!(error.to_string(), expected);
+            assert!(error.hint().is_some());
+        }
+        assert!(ContainerId::parse(&"x".repeat(ID_LENGTH_LIMIT_BYTES + 1)).is_err());
+    }
+}

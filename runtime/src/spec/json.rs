@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::error::{Error, Position, Problem};
+use super::shape;
 
 /// The deepest nesting accepted; the specification's own fields reach 8.
 pub(super) const DEPTH_LIMIT: usize = 64;
@@ -51,8 +52,9 @@ pub(super) fn render(path: &[Step<'_>]) -> String {
 /// What [`scan`] learned about a text that is sound.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outline {
-    /// `linux.resources.pids` has no `limit`; oci-spec would read that as a limit of 0.
-    pub(super) pids_without_limit: bool,
+    /// oci-spec would read the text, but not as it is meant: `linux.resources.pids` without `limit` as a
+    /// limit of 0, and `enableCMT` of `linux.intelRdt` not at all.
+    pub(super) misread: bool,
 }
 
 /// Checks the whole text; `root` is the path of the text's own value (empty for config.json).
@@ -185,6 +187,15 @@ impl<'a> Scanner<'a> {
         if self.depth == DEPTH_LIMIT {
             return self.fault(self.at, Problem::TooDeep { limit: DEPTH_LIMIT });
         }
+        if let Some(expected) = shape::wrong_opening(&self.path, self.bytes[self.at]) {
+            let found = if self.bytes[self.at] == b'[' {
+                "an array"
+            } else {
+                "an object"
+            };
+            let (found, expected) = (found.to_owned(), expected.to_owned());
+            return self.fault(self.at, Problem::WrongType { found, expected });
+        }
         self.depth += 1;
         self.at += 1;
         self.arrived()?;
@@ -295,7 +306,11 @@ impl<'a> Scanner<'a> {
             }
             [a, b] if a.is_key("process") && b.is_key("consoleSize") => &["height", "width"],
             [a, b, c] if a.is_key("linux") && b.is_key("resources") && c.is_key("pids") => {
-                self.outline.pids_without_limit = !has("limit");
+                self.outline.misread |= !has("limit");
+                &[]
+            }
+            [a, b] if a.is_key("linux") && b.is_key("intelRdt") => {
+                self.outline.misread |= has("enableCMT") || has("enableMBM");
                 &[]
             }
             _ => &[],

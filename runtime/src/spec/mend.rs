@@ -34,6 +34,14 @@ pub(super) fn mend(value: &mut Value, root: &[&str]) -> bool {
     if let Some(resources) = below(value, root, &["linux", "resources"]) {
         mend_resources(resources);
     }
+    if let Some(rdt) = below(value, root, &["linux", "intelRdt"]) {
+        // Until 1.2; oci-spec derives other names for them.
+        for (ours, theirs) in [("enableCMT", "enableCmt"), ("enableMBM", "enableMbm")] {
+            if let Some(enable) = rdt.remove(ours) {
+                rdt.insert(theirs.to_owned(), enable);
+            }
+        }
+    }
     if root.is_empty()
         && let Some(spec) = value.as_object_mut()
     {

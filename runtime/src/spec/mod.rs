@@ -18,8 +18,11 @@ mod json;
 mod mend;
 pub mod mount;
 mod parse;
+mod shape;
 pub mod sysctl;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use check::hook_names;
 pub use check::{check, check_process, check_resources};

@@ -73,13 +73,13 @@ impl Attributes {
         self == Self::default()
     }
 
-    /// Adds bits; a bit that was to be cleared is not any more.
+    /// Adds bits, not of [`MOUNT_ATTR__ATIME`]; one that was to be cleared is not any more.
     pub fn set(&mut self, bits: u64) {
         self.set |= bits;
         self.clear &= !bits;
     }
 
-    /// Removes bits; a bit that was to be set is not any more.
+    /// Removes bits; one that was to be set is not any more.
     pub fn clear(&mut self, bits: u64) {
         self.clear |= bits;
         self.set &= !bits;
@@ -173,7 +173,7 @@ pub struct MountRequest {
     pub source: Option<PathBuf>,
     /// For the mount itself. `ro` is here; a file system on a device wants `ro` as a parameter too.
     pub attributes: Attributes,
-    /// For the mount and all below it (`rro`, `rnosuid` …).
+    /// For the mount and all below it (`rro`, `rnosuid` …); to be applied before `attributes`.
     pub recursive: Attributes,
     /// In the order given.
     pub propagation: Vec<(Propagation, Scope)>,
@@ -385,34 +385,51 @@ impl MountRequest {
     }
 
     fn apply_data(&mut self, option: &str, field: &dyn Fn() -> String) -> Result<(), Error> {
-        if !matches!(self.kind, Kind::Filesystem(_)) {
-            let names = OPTIONS.iter().map(|(name, _)| *name);
-            return Err(
-                Error::unknown(field(), "option of a bind mount", option).suggest(option, names)
-            );
-        }
-        let (key, value) = match option.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (option, None),
+        let what = match self.kind {
+            Kind::Filesystem(_) => {
+                for part in split_outside_quotes(option) {
+                    self.data.push(parameter(part, option, field)?);
+                }
+                return Ok(());
+            }
+            Kind::Bind(_) => "bind mount option",
+            Kind::Remount => "remount option",
         };
-        if key.is_empty() || option.contains('\0') {
-            return Err(Error::invalid(field(), option, "is not a mount option"));
-        }
-        // `struct fs_parameter` takes at most 256 bytes of key and value each (fsconfig(2), fs/fsopen.c).
-        const LIMIT_BYTES: usize = 256;
-        if key.len() >= LIMIT_BYTES {
-            return Err(Error::invalid(
-                field(),
-                option,
-                "has a key too long for fsconfig(2)",
-            ));
-        }
-        self.data.push(Parameter {
-            key: key.to_owned(),
-            value: value.map(str::to_owned),
-        });
-        Ok(())
+        let names = OPTIONS.iter().map(|(name, _)| *name);
+        Err(Error::unknown(field(), what, option).suggest(option, names))
     }
+}
+
+/// mount(2) joined options with commas, so `mode=755,size=64k` in one option always worked. Commas in
+/// double quotes, as in an SELinux context, belong to the value.
+fn split_outside_quotes(option: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    option.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    })
+}
+
+fn parameter(part: &str, option: &str, field: &dyn Fn() -> String) -> Result<Parameter, Error> {
+    // fsconfig(2) takes keys of at most 255 bytes (the kernel's fs/fsopen.c).
+    const KEY_LIMIT_BYTES: usize = 255;
+    let (key, value) = match part.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (part, None),
+    };
+    if key.is_empty() || key.len() > KEY_LIMIT_BYTES || part.contains('\0') {
+        return Err(Error::invalid(field(), option, "is not a mount option"));
+    }
+    let unquoted = |value: &str| {
+        let inside = value
+            .strip_prefix('"')
+            .and_then(|value| value.strip_suffix('"'));
+        inside.unwrap_or(value).to_owned()
+    };
+    Ok(Parameter {
+        key: key.to_owned(),
+        value: value.map(unquoted),
+    })
 }
 
 /// A bind by its options, whatever its type says (config.md calls the type a dummy then), or by its type.
@@ -486,3 +503,6 @@ fn own_mappings(index: usize, mount: &Mount) -> Result<Option<IdMap>, Error> {
             .with_hint("a mount has mappings for users and groups, or none")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Result<T, E
         ));
     }
     let outline = json::scan(bytes, root)?;
-    if !outline.pids_without_limit {
+    if !outline.misread {
         // The error is found again, and explained, below.
         if let Ok(good) = serde_json::from_slice(bytes) {
             return Ok(good);

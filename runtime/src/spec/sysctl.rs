@@ -78,3 +78,77 @@ fn swap_separators(c: char) -> char {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_belongs_where_the_kernel_keeps_it() {
+        use LinuxNamespaceType::{Ipc, Network, User, Uts};
+        let cases = [
+            ("net.ipv4.ip_forward", "net/ipv4/ip_forward", Network),
+            (
+                "net.ipv4.conf.eth0/100.forwarding",
+                "net/ipv4/conf/eth0.100/forwarding",
+                Network,
+            ),
+            (
+                "net/ipv4/conf/eth0.100/forwarding",
+                "net/ipv4/conf/eth0.100/forwarding",
+                Network,
+            ),
+            ("kernel.shm_rmid_forced", "kernel/shm_rmid_forced", Ipc),
+            ("fs.mqueue.queues_max", "fs/mqueue/queues_max", Ipc),
+            ("kernel/domainname", "kernel/domainname", Uts),
+            ("user.max_user_namespaces", "user/max_user_namespaces", User),
+        ];
+        for (name, path, namespace) in cases {
+            assert_eq!(
+                parse(name),
+                Ok(Sysctl {
+                    path: path.to_owned(),
+                    namespace
+                })
+            );
+        }
+        assert!(IPC.is_sorted());
+        for name in IPC {
+            assert_eq!(
+                parse(name).map(|sysctl| sysctl.namespace),
+                Ok(Ipc),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_hosts_are_refused() {
+        let host = [
+            "kernel.core_pattern",
+            "kernel.modprobe",
+            "vm.overcommit_memory",
+            "fs.file-max",
+            "kernel.shmmaxx",
+            "netfilter.x",
+            "debug.x",
+        ];
+        for name in host {
+            assert_eq!(parse(name), Err(Refused::NotNamespaced), "{name}");
+        }
+        for name in [
+            "",
+            "net",
+            "net..x",
+            ".net.x",
+            "net.x.",
+            "/net/x",
+            "net/../kernel/modprobe",
+            "net/./x",
+            "net.a\0",
+        ] {
+            assert_eq!(parse(name), Err(Refused::Malformed), "{name:?}");
+        }
+        assert_eq!(parse("kernel.hostname"), Err(Refused::Hostname));
+    }
+}

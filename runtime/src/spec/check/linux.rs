@@ -115,9 +115,14 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
         })?;
         if !has_namespace(linux, sysctl.namespace) {
             let namespace = name_of(sysctl.namespace);
+            let article = if namespace.starts_with('i') {
+                "an"
+            } else {
+                "a"
+            };
             return Err(Error::conflict(
                 field(),
-                format!("needs a {namespace} namespace, or it would be the host's"),
+                format!("needs {article} {namespace} namespace, or it would be the host's"),
             )
             .with_hint(format!(
                 "add {{\"type\": \"{namespace}\"}} to linux.namespaces"

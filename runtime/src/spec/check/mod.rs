@@ -10,6 +10,8 @@ mod linux;
 mod process;
 mod resources;
 mod seccomp;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
