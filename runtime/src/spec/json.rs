@@ -141,9 +141,15 @@ impl<'a> Scanner<'a> {
     }
 
     fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
-        }
+        self.skip(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
+    }
+
+    fn skip(&mut self, skipped: impl Fn(u8) -> bool) {
+        let rest = &self.bytes[self.at..];
+        self.at += rest
+            .iter()
+            .position(|byte| !skipped(*byte))
+            .unwrap_or(rest.len());
     }
 
     fn fault<T>(&self, offset: usize, problem: Problem) -> Scanned<T> {
@@ -321,14 +327,11 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Scanned<Cow<'a, [u8]>> {
         self.at += 1;
         let start = self.at;
-        loop {
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => return self.escaped_string(start),
-                Some(0..=0x1f) => return self.syntax("unescaped control character in a string"),
-                Some(_) => self.at += 1,
-                None => return self.syntax(""),
-            }
+        self.skip(|byte| byte != b'"' && byte != b'\\' && byte >= 0x20);
+        match self.peek() {
+            Some(b'"') => {}
+            Some(b'\\') => return self.escaped_string(start),
+            _ => return self.syntax("unescaped control character in a string"),
         }
         self.at += 1;
         Ok(Cow::Borrowed(&self.bytes[start..self.at - 1]))
@@ -430,9 +433,7 @@ impl<'a> Scanner<'a> {
 
     fn digits(&mut self) -> Scanned {
         let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
+        self.skip(|byte| byte.is_ascii_digit());
         if self.at == start {
             self.syntax("expected a digit")
         } else {

@@ -190,9 +190,8 @@ pub struct MountRequest {
 /// What an option does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
+    /// None on attributes or parameters.
     Nothing,
-    Bind(Scope),
-    Remount,
     Set(u64, Scope),
     Clear(u64, Scope),
     Atime(u64, Scope),
@@ -207,12 +206,12 @@ enum Effect {
 use Effect::{Atime, Clear, DropAtime, DropSuperblock, Set, Superblock};
 use Scope::{Mount as One, Tree as All};
 
-/// Every option that is not the file system's own. `norelatime` says only that relatime is not asked for;
+/// Every option that is not the file system's own. `bind`, `rbind` and `remount` make the kind, see [`kind`]. `norelatime` says only that relatime is not asked for;
 /// since Linux 2.6.30 it is what one gets anyhow. `silent` and `loud` are about the kernel's log.
-const OPTIONS: [(&str, Effect); 62] = [
+static OPTIONS: [(&str, Effect); 62] = [
     ("async", DropSuperblock("sync")),
     ("atime", DropAtime(MOUNT_ATTR_NOATIME, One)),
-    ("bind", Effect::Bind(One)),
+    ("bind", Effect::Nothing),
     ("defaults", Effect::Nothing),
     ("dev", Clear(MOUNT_ATTR_NODEV, One)),
     ("diratime", Clear(MOUNT_ATTR_NODIRATIME, One)),
@@ -236,11 +235,11 @@ const OPTIONS: [(&str, Effect); 62] = [
     ("nosymfollow", Set(MOUNT_ATTR_NOSYMFOLLOW, One)),
     ("private", Effect::Propagation(Propagation::Private, One)),
     ("ratime", DropAtime(MOUNT_ATTR_NOATIME, All)),
-    ("rbind", Effect::Bind(All)),
+    ("rbind", Effect::Nothing),
     ("rdev", Clear(MOUNT_ATTR_NODEV, All)),
     ("rdiratime", Clear(MOUNT_ATTR_NODIRATIME, All)),
     ("relatime", Atime(MOUNT_ATTR_RELATIME, One)),
-    ("remount", Effect::Remount),
+    ("remount", Effect::Nothing),
     ("rexec", Clear(MOUNT_ATTR_NOEXEC, All)),
     ("ridmap", Effect::IdMap(All)),
     ("rnoatime", Atime(MOUNT_ATTR_NOATIME, All)),
@@ -348,7 +347,7 @@ impl MountRequest {
         field: &dyn Fn() -> String,
     ) -> Result<(), Error> {
         match effect {
-            Effect::Nothing | Effect::Bind(_) | Effect::Remount => {}
+            Effect::Nothing => {}
             Set(bits, scope) => self.of_scope(scope).set(bits),
             Clear(bits, scope) => self.of_scope(scope).clear(bits),
             Atime(value, scope) => self.of_scope(scope).set_atime(value),
@@ -434,21 +433,21 @@ fn parameter(part: &str, option: &str, field: &dyn Fn() -> String) -> Result<Par
 
 /// A bind by its options, whatever its type says (config.md calls the type a dummy then), or by its type.
 fn kind(index: usize, typ: Option<&str>, options: &[String]) -> Result<Kind, Error> {
-    let has = |wanted: Effect| options.iter().any(|option| lookup(option) == Some(wanted));
-    if has(Effect::Remount) {
+    let has = |wanted: &str| options.iter().any(|option| option == wanted);
+    if has("remount") {
         return Ok(Kind::Remount);
     }
-    if has(Effect::Bind(All)) {
+    if has("rbind") {
         return Ok(Kind::Bind(All));
     }
-    if has(Effect::Bind(One)) {
+    if has("bind") {
         return Ok(Kind::Bind(One));
     }
-    let field = format!("mounts[{index}].type");
+    let field = || format!("mounts[{index}].type");
     match typ {
         Some("bind") => Ok(Kind::Bind(One)),
         Some("rbind") => Ok(Kind::Bind(All)),
-        None | Some("" | "none") => Err(Error::missing(field)
+        None | Some("" | "none") => Err(Error::missing(field())
             .with_hint("name a file system, or add \"bind\" or \"rbind\" to the options")),
         // Passed to fsopen(2), which takes the name of a registered type.
         Some(typ)
@@ -459,7 +458,7 @@ fn kind(index: usize, typ: Option<&str>, options: &[String]) -> Result<Kind, Err
             Ok(Kind::Filesystem(typ.to_owned()))
         }
         Some(typ) => Err(Error::invalid(
-            field,
+            field(),
             typ,
             "is not the name of a file system",
         )),
@@ -479,6 +478,11 @@ fn destination(index: usize, path: &Path) -> Result<PathBuf, Error> {
     if text.split('/').any(|component| component == "..") {
         return Err(Error::invalid(field(), text, "has a `..` in it")
             .with_hint("write the path without `..`, from the container's root"));
+    }
+    // Nearly all are clean already, and then one allocation is enough.
+    let is_clean = text.starts_with('/') && !text.contains("//") && !text.contains("/.");
+    if is_clean && (text.len() == 1 || !text.ends_with('/')) {
+        return Ok(path.to_owned());
     }
     let components = text
         .split('/')

@@ -12,18 +12,22 @@ use super::{id_list, no_nul};
 
 pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
     for (index, rule) in resources.devices().iter().flatten().enumerate() {
-        device(rule, &format!("linux.resources.devices[{index}]"))?;
+        device(rule, &|name| {
+            format!("linux.resources.devices[{index}].{name}")
+        })?;
     }
     resources.memory().as_ref().map_or(Ok(()), memory)?;
     resources.cpu().as_ref().map_or(Ok(()), cpu)?;
     resources.block_io().as_ref().map_or(Ok(()), block_io)?;
     if let Some(pids) = resources.pids() {
-        at_least_minus_one("linux.resources.pids.limit", Some(pids.limit()))?;
+        at_least_minus_one(Some(pids.limit()), || {
+            "linux.resources.pids.limit".to_owned()
+        })?;
     }
     for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
         let field = format!("linux.resources.hugepageLimits[{index}]");
         page_size(limit.page_size(), &format!("{field}.pageSize"))?;
-        at_least_minus_one(&format!("{field}.limit"), Some(limit.limit()))?;
+        at_least_minus_one(Some(limit.limit()), || format!("{field}.limit"))?;
     }
     if let Some(network) = resources.network() {
         for (index, priority) in network.priorities().iter().flatten().enumerate() {
@@ -47,15 +51,12 @@ pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
     unified(resources)
 }
 
-fn device(rule: &LinuxDeviceCgroup, field: &str) -> Result<(), Error> {
+fn device(rule: &LinuxDeviceCgroup, field: &dyn Fn(&str) -> String) -> Result<(), Error> {
     if rule
         .typ()
         .is_some_and(|typ| matches!(typ, LinuxDeviceType::U | LinuxDeviceType::P))
     {
-        return Err(Error::conflict(
-            format!("{field}.type"),
-            "must be a, b or c",
-        ));
+        return Err(Error::conflict(field("type"), "must be a, b or c"));
     }
     for (name, number, limit) in [
         ("major", rule.major(), MAJOR_LIMIT),
@@ -65,16 +66,12 @@ fn device(rule: &LinuxDeviceCgroup, field: &str) -> Result<(), Error> {
         if let Some(number) = number
             && !(-1..=limit).contains(&number)
         {
-            return Err(Error::range(
-                format!("{field}.{name}"),
-                number,
-                &format!("0 to {limit}"),
-            ));
+            return Err(Error::range(field(name), number, &format!("0 to {limit}")));
         }
     }
     match rule.access() {
         Some(access) if !access.chars().all(|c| "rwm".contains(c)) => Err(Error::invalid(
-            format!("{field}.access"),
+            field("access"),
             access,
             "has more than r, w and m in it",
         )),
@@ -90,7 +87,7 @@ fn memory(memory: &LinuxMemory) -> Result<(), Error> {
         ("kernelTCP", memory.kernel_tcp()),
     ];
     for (name, bytes) in sizes {
-        at_least_minus_one(&format!("linux.resources.memory.{name}"), bytes)?;
+        at_least_minus_one(bytes, || format!("linux.resources.memory.{name}"))?;
     }
     if let Some(swappiness) = memory.swappiness()
         && swappiness > 100
@@ -117,11 +114,12 @@ fn cpu(cpu: &LinuxCpu) -> Result<(), Error> {
             id_list(list, || format!("linux.resources.cpu.{name}"))?;
         }
     }
-    at_least_minus_one("linux.resources.cpu.quota", cpu.quota())?;
-    at_least_minus_one(
-        "linux.resources.cpu.realtimeRuntime",
-        cpu.realtime_runtime(),
-    )?;
+    for (name, time_us) in [
+        ("quota", cpu.quota()),
+        ("realtimeRuntime", cpu.realtime_runtime()),
+    ] {
+        at_least_minus_one(time_us, || format!("linux.resources.cpu.{name}"))?;
+    }
     if let Some(idle) = cpu.idle()
         && !(0..=1).contains(&idle)
     {
@@ -210,9 +208,9 @@ fn unified(resources: &LinuxResources) -> Result<(), Error> {
     Ok(())
 }
 
-fn at_least_minus_one(field: &str, value: Option<i64>) -> Result<(), Error> {
+fn at_least_minus_one(value: Option<i64>, field: impl Fn() -> String) -> Result<(), Error> {
     match value {
-        Some(value) if value < -1 => Err(Error::range(field, value, "-1 (no limit) or more")),
+        Some(value) if value < -1 => Err(Error::range(field(), value, "-1 (no limit) or more")),
         _ => Ok(()),
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn check(seccomp: &LinuxSeccomp) -> Result<(), Error> {
         return Err(Error::conflict(format!("{FIELD}.defaultAction"), what));
     }
     for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
-        check_rule(rule, &format!("{FIELD}.syscalls[{index}]"))?;
+        check_rule(rule, &|| format!("{FIELD}.syscalls[{index}]"))?;
     }
     match seccomp
         .listener_path()
@@ -41,14 +41,14 @@ pub(super) fn check(seccomp: &LinuxSeccomp) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_rule(rule: &LinuxSyscall, field: &str) -> Result<(), Error> {
+fn check_rule(rule: &LinuxSyscall, field: &dyn Fn() -> String) -> Result<(), Error> {
     if rule.names().is_empty() {
         return Err(
-            Error::missing(format!("{field}.names")).with_hint("name at least one system call")
+            Error::missing(format!("{}.names", field())).with_hint("name at least one system call")
         );
     }
     for (index, name) in rule.names().iter().enumerate() {
-        let field = || format!("{field}.names[{index}]");
+        let field = || format!("{}.names[{index}]", field());
         no_nul(name, field)?;
         if name.is_empty() {
             return Err(Error::missing(field()));
@@ -62,13 +62,13 @@ fn check_rule(rule: &LinuxSyscall, field: &str) -> Result<(), Error> {
         }
     }
     errno(rule.action(), rule.errno_ret(), || {
-        format!("{field}.errnoRet")
+        format!("{}.errnoRet", field())
     })?;
     for (index, arg) in rule.args().iter().flatten().enumerate() {
         // A system call has six arguments (`struct seccomp_data`).
         if arg.index() > 5 {
             return Err(Error::range(
-                format!("{field}.args[{index}].index"),
+                format!("{}.args[{index}].index", field()),
                 arg.index(),
                 "0 to 5",
             ));
