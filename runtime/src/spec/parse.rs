@@ -102,9 +102,10 @@ fn explain(error: &serde_json::Error, text: &[u8], root: &[&'static str]) -> Err
         .sum::<usize>();
     let stopped = line_start + error.column();
     let before = stopped.checked_sub(1).and_then(|last| text.get(last));
-    // Some errors are raised before the bad token is taken, others after it.
+    // Some errors are raised after the bad token was taken, others before: then what was taken last is
+    // white space, which `locate` skips, or the bracket that opens what the token is in.
     let offset = match before {
-        None | Some(b' ' | b'\n' | b'\r' | b'\t' | b',' | b':' | b'{' | b'[') => stopped,
+        None | Some(b'{' | b'[') => stopped,
         Some(_) => stopped - 1,
     };
     let path = json::locate(text, root, offset);

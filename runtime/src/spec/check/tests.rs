@@ -322,6 +322,13 @@ fn scheduling() {
             scheduler(json!({"policy": "SCHED_OTHER", "period": 1})),
             "process.scheduler.period: is only for SCHED_DEADLINE, not SCHED_OTHER",
         ),
+    ]);
+}
+
+#[test]
+fn deadlines_io_priority_and_affinity() {
+    let scheduler = |patch: Value| process(json!({"scheduler": patch}));
+    refuses(&[
         (
             scheduler(json!({"policy": "SCHED_DEADLINE"})),
             "process.scheduler.runtime: 0 is out of range: at least 1024 nanoseconds",
@@ -511,6 +518,11 @@ fn id_mappings() {
             "linux.uidMappings: 341 mappings is out of range: at most 340",
         ),
     ]);
+}
+
+#[test]
+fn users_outside_the_mappings() {
+    let one = json!([mapping(0, 1000, 1)]);
     let outside = |user: Value| json!({"process": {"user": user}, "linux": {"namespaces": [{"type": "user"}], "uidMappings": one, "gidMappings": [mapping(0, 0, 2)]}});
     accepts(&[outside(json!({"uid": 0, "gid": 1, "additionalGids": [1]}))]);
     refuses(&[
@@ -539,36 +551,7 @@ fn sysctls() {
         sysctl("fs.mqueue.msg_max"),
         sysctl("kernel.domainname"),
     ]);
-    let without = |namespace: &str, name: &str| {
-        let all = ["mount", "uts", "ipc", "network"];
-        let rest: Vec<Value> = all
-            .iter()
-            .filter(|n| **n != namespace)
-            .map(|n| json!({"type": n}))
-            .collect();
-        linux(json!({"namespaces": rest, "sysctl": {name: "1"}}))
-    };
     refuses(&[
-        (
-            without("network", "net.core.somaxconn"),
-            "linux.sysctl[\"net.core.somaxconn\"]: needs a network namespace, or it would be the host's",
-        ),
-        (
-            without("ipc", "kernel.sem"),
-            "linux.sysctl[\"kernel.sem\"]: needs an ipc namespace, or it would be the host's",
-        ),
-        (
-            without("ipc", "fs.mqueue.msg_max"),
-            "linux.sysctl[\"fs.mqueue.msg_max\"]: needs an ipc namespace, or it would be the host's",
-        ),
-        (
-            without("uts", "kernel.domainname"),
-            "linux.sysctl[\"kernel.domainname\"]: needs a uts namespace, or it would be the host's",
-        ),
-        (
-            sysctl("user.max_user_namespaces"),
-            "linux.sysctl[\"user.max_user_namespaces\"]: needs a user namespace, or it would be the host's",
-        ),
         (
             sysctl("kernel.hostname"),
             "linux.sysctl[\"kernel.hostname\"]: is what the field hostname sets",
@@ -600,6 +583,41 @@ fn sysctls() {
         (
             linux(json!({"sysctl": {"net.a": "\0"}})),
             "linux.sysctl[\"net.a\"]: \"\\0\" has a NUL byte in it",
+        ),
+    ]);
+}
+
+#[test]
+fn sysctls_without_their_namespace() {
+    let without = |namespace: &str, name: &str| {
+        let all = ["mount", "uts", "ipc", "network"];
+        let rest: Vec<Value> = all
+            .iter()
+            .filter(|n| **n != namespace)
+            .map(|n| json!({"type": n}))
+            .collect();
+        linux(json!({"namespaces": rest, "sysctl": {name: "1"}}))
+    };
+    refuses(&[
+        (
+            without("network", "net.core.somaxconn"),
+            "linux.sysctl[\"net.core.somaxconn\"]: needs a network namespace, or it would be the host's",
+        ),
+        (
+            without("ipc", "kernel.sem"),
+            "linux.sysctl[\"kernel.sem\"]: needs an ipc namespace, or it would be the host's",
+        ),
+        (
+            without("ipc", "fs.mqueue.msg_max"),
+            "linux.sysctl[\"fs.mqueue.msg_max\"]: needs an ipc namespace, or it would be the host's",
+        ),
+        (
+            without("uts", "kernel.domainname"),
+            "linux.sysctl[\"kernel.domainname\"]: needs a uts namespace, or it would be the host's",
+        ),
+        (
+            without("mount", "user.max_user_namespaces"),
+            "linux.sysctl[\"user.max_user_namespaces\"]: needs a user namespace, or it would be the host's",
         ),
     ]);
 }
@@ -760,6 +778,10 @@ fn resource_values() {
     ]);
     refuses(&[
         (
+            resources(json!({"devices": [{"allow": true, "access": "rx"}]})),
+            "linux.resources.devices[0].access: \"rx\" has more than r, w and m in it",
+        ),
+        (
             resources(json!({"memory": {"limit": -2}})),
             "linux.resources.memory.limit: -2 is out of range: -1 (no limit) or more",
         ),
@@ -787,6 +809,12 @@ fn resource_values() {
             resources(json!({"cpu": {"cpus": "99999"}})),
             "linux.resources.cpu.cpus: \"99999\" is not a list of numbers and ranges",
         ),
+    ]);
+}
+
+#[test]
+fn resource_names_and_numbers() {
+    refuses(&[
         (
             resources(json!({"cpu": {"idle": 2}})),
             "linux.resources.cpu.idle: 2 is out of range: 0 or 1",
@@ -846,10 +874,6 @@ fn resource_values() {
         (
             resources(json!({"devices": [{"allow": true, "type": "p"}]})),
             "linux.resources.devices[0].type: must be a, b or c",
-        ),
-        (
-            resources(json!({"devices": [{"allow": true, "access": "rx"}]})),
-            "linux.resources.devices[0].access: \"rx\" has more than r, w and m in it",
         ),
         (
             resources(json!({"devices": [{"allow": true, "minor": 1_048_576}]})),
