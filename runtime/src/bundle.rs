@@ -3,13 +3,13 @@
 //! A bundle is a directory with `config.json` (OCI runtime specification, bundle.md). The file is opened
 //! once, must be a regular file and small, and is read to its end: nothing here follows what it says.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
 use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
 
 use crate::spec;
 
@@ -118,13 +118,10 @@ pub fn read_small(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
         path: path.to_owned(),
         source,
     };
-    // Without O_NONBLOCK the open of a FIFO would wait for a writer for ever.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(failed)?;
+    // Without NONBLOCK the open of a FIFO would wait for a writer for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty());
+    let file = file.map(File::from).map_err(|errno| failed(errno.into()))?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::NotRegular {
             path: path.to_owned(),

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use nix::unistd::geteuid;
 
 use crate::plan::HostFacts;
+use crate::small_file;
 
 mod empty_namespace;
 
@@ -48,7 +49,7 @@ impl Host {
     /// Adds what is known of Linux security modules; only containers that ask for one need it.
     #[must_use]
     pub fn with_security_modules(mut self) -> Self {
-        let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+        let enabled = small_file::read_text("/sys/module/apparmor/parameters/enabled");
         self.facts.apparmor = enabled.is_ok_and(|text| text.starts_with('Y'));
         self.facts.selinux = fs::exists("/sys/fs/selinux/enforce").unwrap_or(false);
         self
@@ -61,7 +62,7 @@ fn in_initial_user_namespace() -> bool {
         let mut words = text.split_ascii_whitespace();
         words.by_ref().take(3).eq(["0", "0", "4294967295"]) && words.next().is_none()
     };
-    fs::read_to_string("/proc/self/uid_map").map(all).unwrap_or_else(not_in_a_user_namespace)
+    small_file::read_text("/proc/self/uid_map").map(all).unwrap_or_else(not_in_a_user_namespace)
 }
 
 /// A kernel without user namespaces has only the initial one.

@@ -9,16 +9,17 @@
 //! allow the bind mount of a mount namespace only there). Removing it is harmless; the next start
 //! makes it again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::mpsc;
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{chdir, gettid, pivot_root};
 
@@ -50,9 +51,8 @@ impl EmptyNamespace {
 }
 
 fn open_kept() -> Option<OwnedFd> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(OFlag::O_CLOEXEC.bits()).open(NAMESPACE).ok()?;
-    is_namespace(&file).then(|| file.into())
+    let file = open(NAMESPACE, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    is_namespace(&file).then_some(file)
 }
 
 fn is_namespace(file: impl AsFd) -> bool {

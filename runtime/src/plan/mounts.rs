@@ -235,7 +235,11 @@ pub(super) fn attach(
             }
             (Opened::Later, _) => continue,
         };
-        let at = target(builder, root, &destination, Target::Like(fd))?;
+        let kind = match &mount.kind {
+            Kind::Filesystem(_) => Target::Directory,
+            _ => Target::Like(fd),
+        };
+        let at = target(builder, root, &destination, kind)?;
         if mount.copy_up == CopyUp::Yes {
             let path = builder.text(destination.as_bytes())?;
             builder.push(Op::CopyUp { root, path, to: fd });

@@ -1,5 +1,6 @@
 //! A container that exists: what state it is in, and what can be done to it at once.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,9 @@ use oci_spec::runtime::Spec;
 use serde::Serialize;
 
 use super::record::{Record, StateDirectory};
-use super::{Error, gate, process};
+use super::{Created, Error, gate, process};
 use crate::cgroup::Cgroup;
+use crate::execute::Launched;
 use crate::spec::ContainerId;
 
 /// runtime.md, "State", with runc's `paused`.
@@ -47,6 +49,8 @@ pub struct Container {
     id: ContainerId,
     pub(super) directory: StateDirectory,
     pub(super) record: Option<Record>,
+    /// Known where this brig has just made the container.
+    spec: Option<Spec>,
 }
 
 /// What `state` prints and `list --format json` has as elements: runc's fields.
@@ -79,11 +83,14 @@ impl Container {
     pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
         let directory = StateDirectory::open(root, id)?;
         let record = directory.load()?;
-        Ok(Self { id: id.clone(), directory, record })
+        Ok(Self { id: id.clone(), directory, record, spec: None })
     }
 
-    pub(super) fn of(id: ContainerId, directory: StateDirectory, record: Record) -> Self {
-        Self { id, directory, record: Some(record) }
+    /// The container that has just been made, and its process.
+    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Launched) {
+        let Created { directory, record, spec, process } = created;
+        let spec = Some(spec);
+        (Self { id: id.clone(), directory, record: Some(record), spec }, process)
     }
 
     /// Its id.
@@ -107,8 +114,11 @@ impl Container {
     ///
     /// # Errors
     /// The copy cannot be read.
-    pub fn spec(&self) -> Result<Spec, Error> {
-        self.directory.load_spec()
+    pub fn spec(&self) -> Result<Cow<'_, Spec>, Error> {
+        match &self.spec {
+            Some(spec) => Ok(Cow::Borrowed(spec)),
+            None => self.directory.load_spec().map(Cow::Owned),
+        }
     }
 
     /// Its cgroup.

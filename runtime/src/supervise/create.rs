@@ -419,7 +419,7 @@ pub(super) fn home(spec: &Spec, rootfs: &Path) -> Option<String> {
 
 pub(super) fn home_of(uid: u32, rootfs: &Path) -> Option<String> {
     use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-    let root = fs::File::open(rootfs).ok()?;
+    let root = rustix::fs::open(rootfs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = openat2(&root, "etc/passwd", flags, Mode::empty(), resolve).ok()?;

@@ -1,6 +1,5 @@
 //! Processes that a record names: found by pid and start time, held by pidfd.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,9 +7,11 @@ use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::small_file;
+
 /// The start time of a process in clock ticks since boot, and whether it still runs.
 pub(super) fn start_time(pid: i32) -> io::Result<(u64, bool)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let text = small_file::read_text(format!("/proc/{pid}/stat"))?;
     let broken = || io::Error::new(io::ErrorKind::InvalidData, "unexpected /proc/PID/stat");
     // The name in parentheses may contain anything, parentheses included.
     let (_, rest) = text.rsplit_once(')').ok_or_else(broken)?;

@@ -5,19 +5,22 @@
 //! so that no child inherits it) by who changes the container.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::cgroup::CgroupRecord;
+use crate::small_file::{self, write_private};
 use crate::spec::ContainerId;
 
 /// What is kept of a container.
@@ -53,10 +56,11 @@ pub struct Record {
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    lock: Option<File>,
+    lock: Option<OwnedFd>,
 }
 
 const RECORD: &str = "state.json";
+const NEW_RECORD: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 const LOCK: &str = "lock";
 /// The start gate's socket.
@@ -111,9 +115,9 @@ impl StateDirectory {
     pub(super) fn lock(&mut self, patience: Duration) -> Result<(), Error> {
         let path = self.path.join(LOCK);
         let failed = |error: io::Error| Error::system(format!("locking {}", path.display()), error);
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(failed)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
+        let file = file.map_err(|errno| failed(errno.into()))?;
         let deadline = Instant::now() + patience;
         loop {
             let mut range = whole_file(libc::F_WRLCK);
@@ -150,7 +154,7 @@ impl StateDirectory {
 
     /// Replaces the record.
     pub(super) fn save(&self, record: &Record) -> Result<(), Error> {
-        let (path, new) = (self.path.join(RECORD), self.path.join("state.json.new"));
+        let (path, new) = (self.path.join(RECORD), self.path.join(NEW_RECORD));
         let text = serde_json::to_vec(record)
             .map_err(|error| Error::because("writing the container's record", error))?;
         write_private(&new, &text)
@@ -167,7 +171,7 @@ impl StateDirectory {
     /// The record; `None` where brig was killed before it wrote one.
     pub(super) fn load(&self) -> Result<Option<Record>, Error> {
         let path = self.path.join(RECORD);
-        let bytes = match fs::read(&path) {
+        let bytes = match small_file::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             answer => answer
                 .map_err(|error| Error::system(format!("reading {}", path.display()), error))?,
@@ -184,7 +188,7 @@ impl StateDirectory {
 
     /// Removes the directory with all that brig puts there.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        for name in [GATE, CONFIG, "state.json.new", RECORD, LOCK] {
+        for name in [GATE, CONFIG, NEW_RECORD, RECORD, LOCK] {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let doing = format!("removing {}", self.path.join(name).display());
@@ -210,12 +214,6 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
         l_len: 0,
         l_pid: 0,
     }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
 }
 
 /// The ids of all containers below `root`, sorted.

@@ -32,11 +32,11 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
         let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
         let process = made.spec.process().as_ref();
         let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
-        let mut new = Container::of(id.clone(), made.directory, made.record);
+        let (mut new, launched) = Container::of(id, made);
         let started = new.poststart();
         new.directory.unlock();
         container = Some(new);
-        started.map(|()| (wants_terminal, made.process))
+        started.map(|()| (wants_terminal, launched))
     });
     let keep = ended.is_ok() && foreground != Foreground::Wait;
     let Some(mut container) = container.filter(|_| !keep) else { return ended };

@@ -1,0 +1,50 @@
+//! Small files, with as few system calls as it takes: std's readers ask for sizes first and read
+//! the kernel's files in pieces of 32 bytes, and musl's open(2) sets close-on-exec twice.
+//!
+//! Must never be used for files whose size somebody else controls: `bundle::read_small` is for those.
+
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, read as read_some, write as write_some};
+
+/// The whole of a file of the kernel's or of brig's own.
+pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let fd = rustix::fs::open(path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = vec![0; 4096];
+    let mut length = 0;
+    loop {
+        if length == bytes.len() {
+            bytes.resize(length * 2, 0);
+        }
+        match read_some(&fd, &mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// The same as text.
+pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Makes or replaces a file that only its owner may read.
+pub(crate) fn write_private(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path.as_ref(), flags, Mode::RUSR | Mode::WUSR)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match write_some(&fd, rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
