@@ -13,6 +13,7 @@ mod list;
 mod log;
 mod plan;
 mod run;
+mod sandbox;
 mod spec;
 mod start;
 mod state;
@@ -48,6 +49,7 @@ const VERBS: &[Verb] = &[
     spec::VERB,
     features::VERB,
     plan::VERB,
+    sandbox::VERB,
 ];
 
 /// Flags before the verb.

@@ -4,6 +4,7 @@
 //! from which `delete --force` cleans up. Must never act on a pid whose process is not the one
 //! that was recorded.
 
+mod confinement;
 mod container;
 mod create;
 mod delete;
@@ -14,10 +15,12 @@ mod preview;
 mod process;
 mod record;
 mod run;
+mod sandbox;
 mod start;
 mod state;
 mod terminal;
 
+pub use confinement::Confinement;
 pub use container::{Container, Shown, Status};
 pub use delete::Force;
 pub use create::{Blueprint, Created, Options, create};
@@ -27,4 +30,5 @@ pub use preview::preview;
 pub use process::{exit_code, wait_for_exit};
 pub use record::{Record, StateDirectory, list};
 pub use run::{Foreground, run};
+pub use sandbox::{SandboxOptions, try_command};
 pub(crate) use state::now;

@@ -38,8 +38,18 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
         container = Some(new);
         started.map(|()| (wants_terminal, launched))
     });
-    let keep = ended.is_ok() && foreground != Foreground::Wait;
-    let Some(mut container) = container.filter(|_| !keep) else { return ended };
+    match ended.is_ok() && foreground != Foreground::Wait {
+        true => ended,
+        false => remove_after(ended, container),
+    }
+}
+
+/// Removes a container after its end, or after a failure to start it.
+pub(super) fn remove_after(
+    ended: Result<u8, Error>,
+    container: Option<Container>,
+) -> Result<u8, Error> {
+    let Some(mut container) = container else { return ended };
     let locked = container.directory.lock(super::create::PATIENCE);
     let removed = locked.and_then(|()| container.remove());
     let code = ended?;

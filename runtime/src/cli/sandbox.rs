@@ -1,0 +1,125 @@
+//! `brig try`.
+
+use std::path::PathBuf;
+
+use super::{Arguments, Global, Outcome, Usage, Verb};
+use crate::execute::self_protection;
+use crate::spec::ContainerId;
+use crate::supervise::{self, Confinement, Options, SandboxOptions};
+
+pub(super) const VERB: Verb = Verb {
+    name: "try",
+    summary: "run a command at once in a hardened sandbox",
+    help: "\
+usage: brig try [OPTION...] [--] COMMAND [ARGUMENT...]
+
+Runs COMMAND in a sandbox over this machine's own root file system, read-only: nothing needs to be
+prepared. /tmp, /run and /var/tmp are empty and writable, homes are hidden except the current
+directory, there is no network but loopback, no capability, and the user is nobody on the host.
+Prints what confines the command, as read back from the kernel, to standard error, and exits with
+its exit code.
+
+options:
+  -m, --memory SIZE       limit of its memory (default 1G; K, M, G)
+      --pids N            limit of its processes (default 256)
+  -e, --env NAME=VALUE    add to its environment (may be repeated)
+  -q, --quiet             do not print what confines it
+",
+    run,
+};
+
+/// Variables that are passed on: what a terminal program needs, and nothing that may be secret.
+const PASSED: [&str; 6] = ["PATH", "TERM", "LANG", "LC_ALL", "COLORTERM", "TZ"];
+
+fn run(global: &Global, mut arguments: Arguments) -> Outcome {
+    let mut sandbox = SandboxOptions {
+        command: Vec::new(),
+        memory_bytes: 1 << 30,
+        pids: 256,
+        terminal: std::io::IsTerminal::is_terminal(&std::io::stdin()),
+        env: passed_on(),
+        cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+    };
+    let mut quiet = false;
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "-m" | "--memory" => sandbox.memory_bytes = size(&arguments.text()?)?,
+            "--pids" => sandbox.pids = arguments.number()?,
+            "-e" | "--env" => sandbox.env.push(variable(&arguments.text()?)?),
+            "-q" | "--quiet" => quiet = arguments.switch()?,
+            _ => return Err(arguments.unknown().into()),
+        }
+    }
+    sandbox.command = arguments.rest()?;
+    if sandbox.command.first().is_some_and(|first| first == "--") {
+        sandbox.command.remove(0);
+    }
+    if sandbox.command.is_empty() {
+        return Err(Usage::new("COMMAND is missing").into());
+    }
+    self_protection::ensure()?;
+    let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
+    let options = Options {
+        root: global.root.clone(),
+        bundle: PathBuf::from("/"),
+        systemd_cgroup: global.systemd_cgroup,
+        console_socket: None,
+        pid_file: None,
+        preserve_fds: 0,
+        new_keyring: true,
+    };
+    let mut show = |confinement: &Confinement, landlock: bool| {
+        if quiet {
+            return;
+        }
+        let landlock = match landlock {
+            true => "in force (the kernel shows no more of it)",
+            false => "none: this kernel has no Landlock",
+        };
+        let (memory, pids) = (sandbox.memory_bytes, sandbox.pids);
+        eprint!("brig: what confines the command, read back from the kernel:\n{confinement}");
+        eprintln!("  landlock      {landlock}");
+        eprintln!("  cgroup        memory at most {} MiB, at most {pids} processes", memory >> 20);
+    };
+    Ok(supervise::try_command(&id, &options, &sandbox, &mut show)?)
+}
+
+fn passed_on() -> Vec<(String, String)> {
+    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    passed.chain([("HOME".to_owned(), "/tmp".to_owned())]).collect()
+}
+
+fn variable(text: &str) -> Result<(String, String), Usage> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| Usage::new(format!("--env: {text:?} is not NAME=VALUE")))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A number of bytes, with K, M or G for powers of 1024.
+fn size(text: &str) -> Result<i64, Usage> {
+    let unknown = || Usage::new(format!("--memory: {text:?} is not a size"));
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: i64 = digits.parse().map_err(|_| unknown())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_suffixes() {
+        assert_eq!(size("64M").ok(), Some(64 << 20));
+        assert_eq!(size("1g").ok(), Some(1 << 30));
+        assert_eq!(size("4096").ok(), Some(4096));
+        for bad in ["", "M", "-1", "0", "1T", "9999999999G"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

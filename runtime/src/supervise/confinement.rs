@@ -1,0 +1,131 @@
+//! What confines a process, read back from the kernel: never what was asked for.
+
+use std::fmt;
+use std::io;
+
+use crate::small_file;
+
+/// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    uid_outside: u32,
+    gid_outside: u32,
+    effective: u64,
+    bounding: u64,
+    no_new_privs: bool,
+    seccomp: bool,
+    namespaces: Vec<&'static str>,
+    writable_mounts: Vec<String>,
+    read_only_mounts: usize,
+}
+
+/// All namespaces of /proc/PID/ns.
+const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+
+impl Confinement {
+    /// Reads the confinement of `pid`, compared with the caller's.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn read(pid: i32) -> io::Result<Self> {
+        let status = small_file::read_text(format!("/proc/{pid}/status"))?;
+        let namespaces = NAMESPACES.into_iter().filter(|name| is_own(pid, name)).collect();
+        let (writable_mounts, read_only_mounts) = mounts(pid)?;
+        let hex = |name| u64::from_str_radix(field(&status, name), 16).unwrap_or(u64::MAX);
+        let id = |name| field(&status, name).parse().unwrap_or(0);
+        Ok(Self {
+            uid_outside: id("Uid"),
+            gid_outside: id("Gid"),
+            effective: hex("CapEff"),
+            bounding: hex("CapBnd"),
+            no_new_privs: field(&status, "NoNewPrivs") == "1",
+            seccomp: field(&status, "Seccomp") == "2",
+            namespaces,
+            writable_mounts,
+            read_only_mounts,
+        })
+    }
+
+    /// Reads the seccomp mode again: the filter is the last thing to be put in force. Also works
+    /// when the process has ended, as long as it has not been waited for.
+    pub fn refresh(&mut self, pid: i32) {
+        if let Ok(status) = small_file::read_text(format!("/proc/{pid}/status")) {
+            self.seccomp = field(&status, "Seccomp") == "2";
+            self.no_new_privs = field(&status, "NoNewPrivs") == "1";
+        }
+    }
+}
+
+/// The first value of a line of /proc/PID/status.
+fn field<'s>(status: &'s str, name: &str) -> &'s str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|rest| rest.split_ascii_whitespace().next()).unwrap_or_default()
+}
+
+fn is_own(pid: i32, name: &str) -> bool {
+    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/{name}")).ok();
+    let theirs = of(&pid.to_string());
+    theirs.is_some() && theirs != of("self")
+}
+
+/// The mount points that can be written to, and how many cannot.
+fn mounts(pid: i32) -> io::Result<(Vec<String>, usize)> {
+    let text = small_file::read_text(format!("/proc/{pid}/mountinfo"))?;
+    let (mut writable, mut read_only) = (Vec::new(), 0);
+    for line in text.lines() {
+        let mut fields = line.split(' ').skip(4);
+        let (Some(at), Some(options)) = (fields.next(), fields.next()) else { continue };
+        match options.split(',').any(|option| option == "ro") {
+            true => read_only += 1,
+            false => writable.push(at.to_owned()),
+        }
+    }
+    Ok((writable, read_only))
+}
+
+fn capabilities(mask: u64) -> String {
+    let names = crate::spec::capability::names(mask);
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let yes = |value| if value { "yes" } else { "no" };
+        writeln!(f, "  namespaces    own {}", self.namespaces.join(" "))?;
+        writeln!(f, "  user          {}:{} on the host", self.uid_outside, self.gid_outside)?;
+        writeln!(
+            f,
+            "  capabilities  effective {}, bounding {}",
+            capabilities(self.effective),
+            capabilities(self.bounding)
+        )?;
+        writeln!(f, "  no_new_privs  {}", yes(self.no_new_privs))?;
+        writeln!(f, "  seccomp       {}", if self.seccomp { "filter" } else { "none" })?;
+        writeln!(
+            f,
+            "  file systems  {} read-only, writable {}",
+            self.read_only_mounts,
+            self.writable_mounts.join(" ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_process_shares_all_its_namespaces() {
+        let own = Confinement::read(std::process::id().cast_signed()).expect("it runs");
+        assert_eq!(own.namespaces, Vec::<&str>::new());
+        assert!(own.read_only_mounts + own.writable_mounts.len() > 0);
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let status = "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\nUid:\t5\t6\t7\t8\n";
+        assert_eq!(field(status, "Seccomp"), "2");
+        assert_eq!(field(status, "Uid"), "5");
+        assert_eq!(field(status, "CapEff"), "");
+    }
+}

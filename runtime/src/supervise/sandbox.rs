@@ -1,0 +1,227 @@
+//! `try`: a sandbox over the host's own root file system, with nothing prepared.
+//!
+//! The root is the host's, read-only with all that is mounted below it; homes, /run and /tmp are
+//! empty. The user is nobody on the host. What the specification of OCI cannot say (Landlock, a
+//! recursively read-only root) comes with the blueprint.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, Scope, path_beneath_rules,
+};
+use nix::unistd::{getegid, geteuid};
+use serde_json::{Value, json};
+
+use super::container::Container;
+use super::create::{Blueprint, Options, make};
+use super::run::{in_foreground, remove_after};
+use super::{Confinement, Error, Foreground};
+use crate::plan::Start;
+use crate::spec::ContainerId;
+
+/// What is to be run, and with how much.
+#[derive(Clone, Debug)]
+pub struct SandboxOptions {
+    /// The command.
+    pub command: Vec<String>,
+    /// `memory.max` in bytes.
+    pub memory_bytes: i64,
+    /// `pids.max`.
+    pub pids: i64,
+    /// Whether the command gets a terminal.
+    pub terminal: bool,
+    /// The variables of the caller's environment that the command gets.
+    pub env: Vec<(String, String)>,
+    /// The caller's working directory.
+    pub cwd: PathBuf,
+}
+
+/// Directories that the command may write to: empty, in memory, gone at the end.
+const WRITABLE: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
+/// Directories whose contents are nobody's business.
+const HIDDEN: [&str; 3] = ["/home", "/root", "/srv"];
+
+/// First id of the ranges from which a sandbox gets its ids (systemd's for containers, UIDS-GIDS.md),
+/// and how many ranges of 65,536 there are.
+const FIRST_ID: u32 = 524_288;
+const RANGES: u32 = 20_000;
+
+/// Runs a command in a sandbox; the answer is its exit code. `show` gets what confines it.
+///
+/// # Errors
+/// As `run`.
+pub fn try_command(
+    id: &ContainerId,
+    options: &Options,
+    sandbox: &SandboxOptions,
+    show: &mut dyn FnMut(&Confinement, bool),
+) -> Result<u8, Error> {
+    let mut blueprint = blueprint(sandbox)?;
+    blueprint.landlock = ruleset()?;
+    let landlock = blueprint.landlock.is_some();
+    let mut container = None;
+    let ended = in_foreground(Foreground::Wait, false, |terminal| {
+        let made = make(id, blueprint, options, Start::AtGate, terminal)?;
+        let (mut new, process) = Container::of(id, made);
+        new.directory.unlock();
+        let mut confinement = Confinement::read(process.pid)
+            .map_err(|error| Error::system("reading back what confines the command", error))?;
+        let started = new.start();
+        container = Some(new);
+        started?;
+        confinement.refresh(process.pid);
+        show(&confinement, landlock);
+        Ok((sandbox.terminal, process))
+    });
+    remove_after(ended, container)
+}
+
+/// Files: read and execute everywhere, write in [`WRITABLE`] and /dev only; no signal and no
+/// abstract socket out of the sandbox. `None` where the kernel has no Landlock.
+fn ruleset() -> Result<Option<OwnedFd>, Error> {
+    let failed = |error: landlock::RulesetError| Error::because("making a Landlock ruleset", error);
+    let abi = ABI::V6;
+    let handled = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(abi)));
+    let created = handled.and_then(Ruleset::create).map_err(failed)?;
+    let root = PathFd::new("/").map_err(|error| Error::because("opening /", error))?;
+    let writable = WRITABLE.iter().chain(&["/dev"]).filter(|path| Path::new(path).exists());
+    let created = created
+        .add_rule(PathBeneath::new(root, AccessFs::from_read(abi)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(writable, AccessFs::from_all(abi))))
+        .map_err(failed)?;
+    Ok(created.into())
+}
+
+fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
+    let config = config(sandbox).to_string().into_bytes();
+    let root = PathBuf::from("/");
+    let spec = crate::bundle::parse_spec(&root, &config)?;
+    Ok(Blueprint {
+        spec,
+        config,
+        bundle: root.clone(),
+        rootfs: root,
+        read_only_tree: true,
+        landlock: None,
+    })
+}
+
+/// The specification of the sandbox.
+fn config(sandbox: &SandboxOptions) -> Value {
+    let env: Vec<_> = sandbox.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let none: [&str; 0] = [];
+    let (ids, user) = identity();
+    let namespaces: Vec<_> = ["pid", "network", "ipc", "uts", "mount", "cgroup", "user"]
+        .iter()
+        .map(|kind| json!({ "type": kind }))
+        .collect();
+    let seccomp = brig_seccomp::builtin("default");
+    json!({
+        "ociVersion": crate::spec::VERSION,
+        "hostname": "brig",
+        "root": { "path": "/", "readonly": true },
+        "process": {
+            "terminal": sandbox.terminal,
+            "user": { "uid": user, "gid": user, "umask": 0o022 },
+            "args": sandbox.command,
+            "env": env,
+            "cwd": sandbox.cwd,
+            "noNewPrivileges": true,
+            "capabilities": {
+                "bounding": none, "effective": none, "permitted": none,
+                "inheritable": none, "ambient": none
+            },
+            "rlimits": [{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }],
+        },
+        "mounts": mounts(sandbox),
+        "linux": {
+            "namespaces": namespaces,
+            "uidMappings": [ids(geteuid().as_raw())],
+            "gidMappings": [ids(getegid().as_raw())],
+            "resources": {
+                "memory": { "limit": sandbox.memory_bytes, "swap": sandbox.memory_bytes },
+                "pids": { "limit": sandbox.pids },
+            },
+            "seccomp": seccomp,
+            "maskedPaths": [
+                "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+                "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+                "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"
+            ],
+            "readonlyPaths": [
+                "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"
+            ],
+        },
+    })
+}
+
+/// The id map (for the caller's own id, where it can have no other), and the user inside.
+fn identity() -> (impl Fn(u32) -> Value, u32) {
+    let privileged = geteuid().is_root();
+    // Sandboxes that run at the same time do not share ids.
+    let first = FIRST_ID + std::process::id() % RANGES * 65_536;
+    let ids = move |own: u32| match privileged {
+        true => json!({ "containerID": 0, "hostID": first, "size": 65_536 }),
+        false => json!({ "containerID": 0, "hostID": own, "size": 1 }),
+    };
+    (ids, if privileged { 1000 } else { 0 })
+}
+
+fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
+    let hardened = ["nosuid", "nodev", "noexec"];
+    let mount = |at: &str, kind: &str, options: &[&str]| {
+        json!({ "destination": at, "type": kind, "source": kind, "options": options })
+    };
+    let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    let mut mounts = vec![
+        mount("/proc", "proc", &hardened),
+        mount("/dev", "tmpfs", &["nosuid", "noexec", "mode=755", "size=64k"]),
+        mount("/dev/pts", "devpts", &pts),
+        mount("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777", "size=16m"]),
+        mount("/dev/mqueue", "mqueue", &hardened),
+        mount("/sys", "sysfs", &["nosuid", "nodev", "noexec", "ro"]),
+    ];
+    let exists = |path: &&&str| Path::new(path).is_dir();
+    for path in WRITABLE.iter().filter(exists) {
+        mounts.push(mount(path, "tmpfs", &["nosuid", "nodev", "mode=1777", "size=64m"]));
+    }
+    for path in HIDDEN.iter().filter(exists) {
+        mounts.push(mount(path, "tmpfs", &["nosuid", "nodev", "noexec", "mode=755", "size=64k"]));
+    }
+    let covered = HIDDEN.iter().chain(&WRITABLE);
+    if covered.into_iter().any(|hidden| sandbox.cwd.starts_with(hidden)) {
+        let options = ["rbind", "rro", "rnosuid", "rnodev"];
+        let cwd = &sandbox.cwd;
+        mounts.push(json!({
+            "destination": cwd, "type": "bind", "source": cwd, "options": options
+        }));
+    }
+    mounts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sandbox_passes_the_checks_of_every_specification() {
+        let sandbox = SandboxOptions {
+            command: vec!["true".to_owned()],
+            memory_bytes: 1 << 30,
+            pids: 64,
+            terminal: false,
+            env: vec![("PATH".to_owned(), "/bin".to_owned())],
+            cwd: PathBuf::from("/"),
+        };
+        let blueprint = blueprint(&sandbox).expect("an acceptable specification");
+        assert!(blueprint.read_only_tree);
+        let linux = blueprint.spec.linux().as_ref().expect("linux");
+        assert!(linux.seccomp().is_some());
+        assert!(linux.namespaces().as_ref().is_some_and(|list| list.len() == 7));
+    }
+}
