@@ -4,17 +4,18 @@
 //! opened once, files are reached from it); a failure removes the directories made
 //! so far, parents too. Must never: write a value that the plan does not hold.
 
-use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, mkdir, openat, rmdir};
+use rustix::fs::{CWD, Mode, OFlags, mkdir, openat, rmdir};
 use rustix::io::Errno;
 
+use super::control::children;
 use super::join::Pending;
-use super::plan::{Absent, CgroupPlan, Directory, Driver, Step, Write};
-use super::{Error, Leftover, systemd};
+use super::plan::{CgroupPlan, Directory, Driver, Step};
+use super::steps::Writer;
+use super::{Error, Leftover, file, systemd};
 
 /// How often parents are made again when somebody removes them meanwhile.
 const MAKE_ATTEMPTS: usize = 3;
@@ -36,9 +37,9 @@ pub(crate) struct Node {
     pub(crate) path: PathBuf,
     descriptor: OnceLock<OwnedFd>,
     /// brig made it, so that the kernel's defaults hold in it.
-    made: bool,
+    pub(crate) made: bool,
     /// False: it may not be made and nothing needs it (rootless).
-    present: bool,
+    pub(crate) present: bool,
 }
 
 impl Node {
@@ -84,11 +85,9 @@ impl Node {
 
     /// The content of a control file.
     pub(crate) fn read(&self, file: &str) -> Result<String, Error> {
-        let mut text = String::new();
-        std::fs::File::from(self.open(file, OFlags::RDONLY)?)
-            .read_to_string(&mut text)
-            .map_err(|e| Error::call("read", self.path.join(file), e))?;
-        Ok(text)
+        let path = || self.path.join(file);
+        file::read_open(self.open(file, OFlags::RDONLY)?)
+            .map_err(|e| Error::call("read", path(), e))
     }
 
     /// As `read`; none when the file does not exist.
@@ -103,16 +102,8 @@ impl Node {
     /// Writes a control file that is no limit.
     pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), Error> {
         let descriptor = self.open(file, OFlags::WRONLY)?;
-        write_once(descriptor.as_fd(), value)
+        file::write_once(descriptor.as_fd(), value)
             .map_err(|e| Error::call("write", self.path.join(file), e))
-    }
-}
-
-/// A control file takes a value in one write(2), or not at all.
-fn write_once(descriptor: BorrowedFd<'_>, value: &str) -> io::Result<()> {
-    match rustix::io::retry_on_intr(|| rustix::io::write(descriptor, value.as_bytes()))? {
-        count if count == value.len() => Ok(()),
-        _ => Err(io::ErrorKind::WriteZero.into()),
     }
 }
 
@@ -180,8 +171,8 @@ pub(crate) fn undo(made: Vec<PathBuf>, cause: Error) -> Error {
     for path in made.into_iter().rev() {
         match rmdir(&path) {
             Ok(()) | Err(Errno::NOENT) => {}
-            // A parent that another container uses by now.
-            Err(Errno::BUSY) if !left.iter().any(|l: &Leftover| l.path.starts_with(&path)) => {}
+            // A parent that another container uses by now, or that of a directory in `left`.
+            Err(Errno::BUSY | Errno::NOTEMPTY) if has_children(&path) => {}
             Err(error) => left.push(Leftover {
                 path,
                 pids: Vec::new(),
@@ -197,6 +188,10 @@ pub(crate) fn undo(made: Vec<PathBuf>, cause: Error) -> Error {
             left,
         }
     }
+}
+
+fn has_children(path: &Path) -> bool {
+    children(path).is_ok_and(|children| !children.is_empty())
 }
 
 fn make(node: &mut Node, driver: Driver, made: &mut Vec<PathBuf>) -> Result<(), Error> {
@@ -231,7 +226,7 @@ fn make(node: &mut Node, driver: Driver, made: &mut Vec<PathBuf>) -> Result<(), 
 }
 
 /// The directories above the container's, from the mount point down.
-fn ancestors(directory: &Directory) -> impl Iterator<Item = PathBuf> + '_ {
+pub(crate) fn ancestors(directory: &Directory) -> impl Iterator<Item = PathBuf> + '_ {
     let slashes = directory
         .path
         .match_indices('/')
@@ -263,251 +258,6 @@ fn check_type(node: &Node) -> Result<(), Error> {
             kind: kind.to_owned(),
         }),
     }
-}
-
-/// Does the steps that write. Keeps the last file open, as device rules are many
-/// values for one file.
-#[derive(Default)]
-pub(crate) struct Writer {
-    last: Option<(usize, String, OwnedFd)>,
-}
-
-impl Writer {
-    pub(crate) fn step(&mut self, nodes: &[Node], step: &Step) -> Result<(), Error> {
-        match step {
-            Step::MakeDirectory { .. } => Ok(()),
-            Step::EnableControllers {
-                directory,
-                need,
-                want,
-            } => match nodes[*directory].present {
-                true => enable_controllers(&nodes[*directory].directory, need, want),
-                false => Ok(()),
-            },
-            Step::FillCpuset {
-                directory,
-                cpus,
-                mems,
-            } => match nodes[*directory].present {
-                true => fill_cpuset(&nodes[*directory], *cpus, *mems),
-                false => Ok(()),
-            },
-            Step::Write(write) => self.write(&nodes[write.directory], write),
-            Step::WriteGroup(group) => self.group(nodes, group),
-            Step::AttachDevices {
-                directory, program, ..
-            } => attach_devices(&nodes[*directory], program),
-            Step::ChangeOwner {
-                directory,
-                uid,
-                gid,
-            } => change_owner(&nodes[*directory], *uid, *gid),
-        }
-    }
-
-    fn write(&mut self, node: &Node, write: &Write) -> Result<(), Error> {
-        if write.default && node.made {
-            return Ok(());
-        }
-        let result = self.put(node, write.directory, &write.file, &write.value);
-        let missing = result
-            .as_ref()
-            .is_err_and(|e| e.raw_os_error() == Some(libc::ENOENT));
-        let (file, value, result) = match &write.absent {
-            Absent::Satisfied if missing => return Ok(()),
-            Absent::Instead { file, value } if missing => {
-                (file, value, self.put(node, write.directory, file, value))
-            }
-            _ => (&write.file, &write.value, result),
-        };
-        result.map_err(|source| Error::Write {
-            field: write.field.clone(),
-            path: node.path.join(file),
-            value: value.clone(),
-            source,
-        })
-    }
-
-    fn put(&mut self, node: &Node, directory: usize, file: &str, value: &str) -> io::Result<()> {
-        let same = |last: &&(usize, String, OwnedFd)| last.0 == directory && last.1 == file;
-        if let Some((_, _, descriptor)) = self.last.as_ref().filter(same) {
-            return write_once(descriptor.as_fd(), value);
-        }
-        let dir = node.descriptor().map_err(|error| match error {
-            Error::Call { source, .. } => source,
-            other => io::Error::other(other),
-        })?;
-        let descriptor = openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let result = write_once(descriptor.as_fd(), value);
-        self.last = Some((directory, file.to_owned(), descriptor));
-        result
-    }
-
-    /// Values that bound each other: what gets EINVAL is tried again after the rest.
-    fn group(&mut self, nodes: &[Node], group: &[Write]) -> Result<(), Error> {
-        let mut pending: Vec<&Write> = group.iter().collect();
-        loop {
-            let before = pending.len();
-            let mut refused = Vec::new();
-            let mut first = None;
-            for write in pending {
-                match self.write(&nodes[write.directory], write) {
-                    Ok(()) => {}
-                    Err(error) if error.errno() == Some(libc::EINVAL) => {
-                        refused.push(write);
-                        first.get_or_insert(error);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            match first {
-                None => return Ok(()),
-                Some(error) if refused.len() == before => return Err(error),
-                Some(_) => pending = refused,
-            }
-        }
-    }
-}
-
-fn read_file(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|e| Error::call("read", path, e))
-}
-
-/// Enables controllers for the container's cgroup. In the usual case its parent has
-/// them already, and one small read is all.
-fn enable_controllers(
-    directory: &Directory,
-    need: &[String],
-    want: &[String],
-) -> Result<(), Error> {
-    let parents: Vec<PathBuf> = ancestors(directory).collect();
-    let has = |text: &str, name: &str| text.split_whitespace().any(|word| word == name);
-    if let Some(parent) = parents.last() {
-        let enabled = read_file(&parent.join("cgroup.subtree_control"))?;
-        if need.iter().chain(want).all(|name| has(&enabled, name)) {
-            return Ok(());
-        }
-    }
-    for parent in &parents {
-        let enabled = read_file(&parent.join("cgroup.subtree_control"))?;
-        let offered = read_file(&parent.join("cgroup.controllers"))?;
-        let lacks = |name: &&String| !has(&enabled, name);
-        let wanted: Vec<&String> = want
-            .iter()
-            .filter(lacks)
-            .filter(|name| has(&offered, name))
-            .collect();
-        let needed: Vec<&String> = need.iter().filter(lacks).collect();
-        enable_here(parent, &needed, &wanted)?;
-    }
-    Ok(())
-}
-
-fn enable_here(parent: &Path, needed: &[&String], wanted: &[&String]) -> Result<(), Error> {
-    let file = parent.join("cgroup.subtree_control");
-    let enable = |names: &[&String]| {
-        let value: Vec<String> = names.iter().map(|name| format!("+{name}")).collect();
-        std::fs::write(&file, value.join(" "))
-    };
-    let all: Vec<&String> = needed.iter().chain(wanted).copied().collect();
-    if all.is_empty() || enable(&all).is_ok() {
-        return Ok(());
-    }
-    // The kernel enables all or none: what statistics want must not cost a limit.
-    if !needed.is_empty() {
-        enable(needed).map_err(|source| Error::Controllers {
-            path: parent.to_owned(),
-            missing: needed.iter().map(|name| (*name).clone()).collect(),
-            source: Some(source),
-        })?;
-    }
-    for name in wanted {
-        // Statistics are absent where the controller cannot be had; no limit depends on it.
-        let _ = enable(&[name]);
-    }
-    Ok(())
-}
-
-/// Gives the cgroup its parents' cpus and memory nodes; parents first where empty.
-fn fill_cpuset(node: &Node, cpus: bool, mems: bool) -> Result<(), Error> {
-    let parents: Vec<PathBuf> = ancestors(&node.directory).collect();
-    for (file, own) in [("cpuset.cpus", cpus), ("cpuset.mems", mems)] {
-        let value = inherited(&parents, file)?;
-        if own && (node.made || node.read(file)?.trim().is_empty()) {
-            node.write(file, &value)?;
-        }
-    }
-    Ok(())
-}
-
-/// The value of the last of `parents`, after filling those that have none.
-fn inherited(parents: &[PathBuf], file: &str) -> Result<String, Error> {
-    let mut empty = Vec::new();
-    for parent in parents.iter().rev() {
-        let path = parent.join(file);
-        let text = read_file(&path)?;
-        let value = text.trim();
-        if value.is_empty() {
-            empty.push(path);
-            continue;
-        }
-        for path in empty.iter().rev() {
-            std::fs::write(path, value).map_err(|e| Error::call("write", path, e))?;
-        }
-        return Ok(value.to_owned());
-    }
-    let path = parents
-        .first()
-        .map_or_else(PathBuf::new, |root| root.join(file));
-    Err(Error::Content {
-        path,
-        found: String::new(),
-    })
-}
-
-fn attach_devices(node: &Node, program: &[u64]) -> Result<(), Error> {
-    let program =
-        brig_sys::bpf::load_device_program(program).map_err(|error| Error::DeviceProgram {
-            step: "load",
-            source: error.source,
-            log: error.log,
-        })?;
-    let fail = |source| Error::DeviceProgram {
-        step: "attach",
-        source,
-        log: String::new(),
-    };
-    let cgroup = node.descriptor()?;
-    // A cgroup that was there may have a program, which the container's replaces.
-    let old = match node.made {
-        true => Vec::new(),
-        false => brig_sys::bpf::device_programs(cgroup).map_err(fail)?,
-    };
-    let (replace, surplus) = match old.split_first() {
-        Some((first, rest)) => (Some(first.as_fd()), rest),
-        None => (None, &[][..]),
-    };
-    brig_sys::bpf::attach_device_program(cgroup, program.as_fd(), replace).map_err(fail)?;
-    for old in surplus {
-        brig_sys::bpf::detach_device_program(cgroup, old.as_fd()).map_err(fail)?;
-    }
-    Ok(())
-}
-
-/// Delegates as cgroup-v2.rst "Model of Delegation" says: the directory and the files
-/// in `/sys/kernel/cgroup/delegate` (Linux 4.15). Limits stay with the host.
-fn change_owner(node: &Node, uid: u32, gid: u32) -> Result<(), Error> {
-    let delegate = read_file(Path::new("/sys/kernel/cgroup/delegate"))?;
-    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    let directory = node.descriptor()?;
-    // memory.oom.group and the like are harmless; memory.reclaim's pressure is its own.
-    for file in std::iter::once(".").chain(delegate.lines()) {
-        match chownat(directory, file, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(Error::call("fchownat", node.path.join(file), error)),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::Error;
 use super::apply::{Cgroup, Node};
+use super::{Error, file};
 
 /// A freeze waits for system calls to come to an end.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -314,7 +314,7 @@ fn collect_pids(path: &Path, pids: &mut Vec<i32>) -> Result<(), Error> {
 /// Adds the processes of one directory.
 pub(crate) fn read_pids(path: &Path, pids: &mut Vec<i32>) -> Result<(), Error> {
     let file = path.join("cgroup.procs");
-    let text = match std::fs::read_to_string(&file) {
+    let text = match file::read_at(rustix::fs::CWD, &file) {
         Ok(text) => text,
         Err(error) => {
             return match error.raw_os_error() {

@@ -307,6 +307,15 @@ impl fmt::Display for Error {
                     path.display()
                 )
             }
+            other => other.fmt_outcome(f),
+        }
+    }
+}
+
+impl Error {
+    /// The words for what happened to a cgroup that was made.
+    fn fmt_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Error::DeviceProgram { step, log, .. } => {
                 write!(f, "device program: {step} failed")?;
                 if log.is_empty() {
@@ -348,6 +357,15 @@ impl fmt::Display for Error {
                 leftovers(f, left)
             }
             Error::Systemd(_) => f.write_str("systemd cgroup driver"),
+            // Told by `fmt`, which hands over only the ones above.
+            Error::Layout { .. }
+            | Error::Field { .. }
+            | Error::Write { .. }
+            | Error::Call { .. }
+            | Error::Content { .. }
+            | Error::Controllers { .. }
+            | Error::Occupied { .. }
+            | Error::Threaded { .. } => Ok(()),
         }
     }
 }
@@ -375,5 +393,51 @@ impl std::error::Error for Error {
             Error::Systemd(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_chain_tells_each_thing_once() {
+        let source = io::Error::from_raw_os_error(libc::EINVAL);
+        let error = Error::Write {
+            field: "linux.resources.pids.limit".into(),
+            path: "/c/pids.max".into(),
+            value: "x".into(),
+            source,
+        };
+        let text = error.to_string();
+        assert_eq!(
+            text,
+            "linux.resources.pids.limit: writing \"x\" to /c/pids.max failed"
+        );
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("Invalid argument") && !text.contains("Invalid"));
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("linux.resources.pids.limit"), "{hint}");
+    }
+
+    #[test]
+    fn what_is_left_is_named_with_its_processes() {
+        let left = |path: &str, pids: &[i32]| Leftover {
+            path: path.into(),
+            pids: pids.to_vec(),
+            source: io::Error::from_raw_os_error(libc::EBUSY),
+        };
+        let error = Error::Left {
+            left: vec![left("/c/a", &[7, 8]), left("/c/b", &[])],
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with("cannot remove /c/a (") && text.contains("pids [7, 8]"),
+            "{text}"
+        );
+        assert!(text.contains("; /c/b ("), "{text}");
+        assert!(error.hint().is_some());
     }
 }

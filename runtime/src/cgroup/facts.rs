@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, file};
 
 /// Where the cgroup file systems are by convention (systemd, cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
@@ -72,18 +72,19 @@ impl CgroupFacts {
     /// [`Error::Layout`] when no usable cgroup file system is mounted,
     /// [`Error::Call`] when a file cannot be read.
     pub fn read() -> Result<CgroupFacts, Error> {
-        let membership = Membership::parse(&read_text("/proc/self/cgroup")?)?;
+        let membership = Membership::parse(&file::read("/proc/self/cgroup")?)?;
         let magic = statfs(ROOT)
-            .map_err(|e| Error::call("statfs", ROOT, e))?
-            .f_type;
-        if u64::try_from(magic) == Ok(CGROUP2_SUPER_MAGIC) && membership.legacy.is_empty() {
+            .ok()
+            .and_then(|found| u64::try_from(found.f_type).ok());
+        // A v1 hierarchy that somebody mounts elsewhere (a VPN its net_cls) changes nothing.
+        if magic == Some(CGROUP2_SUPER_MAGIC) {
             return Ok(CgroupFacts {
                 layout: Layout::Unified(unified_at_root(&membership)?),
             });
         }
         let mounts = read_mounts(&membership)?;
         CgroupFacts::from_parts(&membership, &mounts, |mount| {
-            read_text(mount.join("cgroup.controllers")).map(|text| words(&text))
+            file::read(mount.join("cgroup.controllers")).map(|text| words(&text))
         })
     }
 
@@ -152,7 +153,7 @@ fn unified_at_root(membership: &Membership) -> Result<Unified, Error> {
             problem: format!("brig's own cgroup {own} is outside its cgroup namespace"),
         });
     }
-    let controllers = words(&read_text(format!("{ROOT}/cgroup.controllers"))?);
+    let controllers = words(&file::read(format!("{ROOT}/cgroup.controllers"))?);
     Ok(Unified {
         mount: ROOT.into(),
         own,
@@ -328,11 +329,6 @@ fn complete(membership: &Membership, mounts: &[Mount]) -> bool {
             .legacy
             .iter()
             .all(|entry| entry.mounted(mounts).is_some())
-}
-
-fn read_text(path: impl AsRef<Path>) -> Result<String, Error> {
-    let path = path.as_ref();
-    std::fs::read_to_string(path).map_err(|source| Error::call("read", path, source))
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use super::apply::{self, Cgroup, Node};
 use super::facts::Membership;
 use super::plan::{CgroupPlan, clean};
-use super::{Error, systemd};
+use super::{Error, file, systemd};
 
 /// How a new process joins.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Cgroup {
     /// [`Error::Content`] when the process is outside the container's cgroup.
     pub fn join_beside(&self, pid: i32) -> Result<Join, Error> {
         let source = PathBuf::from(format!("/proc/{pid}/cgroup"));
-        let text = std::fs::read_to_string(&source).map_err(|e| Error::call("read", &source, e))?;
+        let text = file::read(&source)?;
         let membership = Membership::parse(&text)?;
         let mut opened = Opened::default();
         for node in &self.nodes {
@@ -128,14 +128,8 @@ impl Cgroup {
                     .find(|e| same(&e.controllers))
                     .map(|e| e.path.as_str())
             };
-            // The file shows paths from the namespace's root; the container's own path is
-            // the part that the two have in common, whatever the mount's root.
-            let sub = path.and_then(|path| {
-                let at = path.find(&node.directory.path)? + node.directory.path.len();
-                let rest = &path[at..];
-                (rest.is_empty() || rest.starts_with('/')).then_some(rest.trim_matches('/'))
-            });
-            let Some(sub) = sub.filter(|sub| !sub.split('/').any(|part| part == "..")) else {
+            let sub = path.and_then(|path| below(path, &node.directory.path));
+            let Some(sub) = sub else {
                 return Err(Error::Content {
                     path: source,
                     found: path.unwrap_or("").to_owned(),
@@ -153,6 +147,19 @@ impl Cgroup {
         }
         Ok(opened.join())
     }
+}
+
+/// What follows `own` in `path`, a line of /proc/PID/cgroup. That shows the mount's root
+/// too, which brig's own paths do not have.
+fn below<'a>(path: &'a str, own: &str) -> Option<&'a str> {
+    if path.split('/').any(|part| part == "..") {
+        return None;
+    }
+    path.match_indices(own).find_map(|(at, _)| {
+        let rest = &path[at + own.len()..];
+        let whole = path[..at].ends_with('/') && (rest.is_empty() || rest.starts_with('/'));
+        whole.then_some(rest.trim_matches('/'))
+    })
 }
 
 #[derive(Default)]
@@ -186,6 +193,29 @@ impl Opened {
                 into,
                 tasks: self.tasks,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::below;
+
+    #[test]
+    fn only_whole_components_are_the_own_path() {
+        assert_eq!(below("/pod/web", "pod/web"), Some(""));
+        assert_eq!(below("/pod/web/a/b", "pod/web"), Some("a/b"));
+        assert_eq!(below("/docker/x/pod/web/a", "pod/web"), Some("a"));
+        assert_eq!(below("/pod/website/pod/web", "pod/web"), Some(""));
+        for other in [
+            "/pod",
+            "/xpod/web",
+            "/pod/webs",
+            "/../pod/web",
+            "/pod/web/../x",
+            "/",
+        ] {
+            assert_eq!(below(other, "pod/web"), None, "{other}");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Promises: no I/O, and every refusal names the field of config.json.
 //! Must never: depend on anything but [`CgroupFacts`] and the [`Request`].
 
+mod render;
+
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
@@ -353,13 +355,7 @@ fn directories(
     request: &Request<'_>,
 ) -> Result<Vec<Directory>, Error> {
     match &facts.layout {
-        Layout::Unified(unified) => {
-            let parent = Path::new(&unified.own)
-                .parent()
-                .and_then(Path::to_str)
-                .unwrap_or("/");
-            Ok(vec![unified_directory(unified, path.resolve(parent))])
-        }
+        Layout::Unified(unified) => Ok(vec![unified_directory(unified, path)]),
         Layout::Legacy {
             hierarchies,
             unified,
@@ -371,7 +367,7 @@ fn directories(
             if let Some(unified) = unified
                 && hybrid_needs_unified(unified, request)?
             {
-                directories.push(unified_directory(unified, path.resolve(&unified.own)));
+                directories.push(unified_directory(unified, path));
             }
             Ok(directories)
         }
@@ -387,12 +383,18 @@ fn legacy_directory(hierarchy: &Hierarchy, path: &CgroupPath) -> Directory {
     }
 }
 
-fn unified_directory(unified: &Unified, path: String) -> Directory {
+/// A cgroup that holds processes, as brig's own does, cannot give controllers to those
+/// below it (cgroup-v2.rst "No Internal Process Constraint"); a sibling of it can have them.
+fn unified_directory(unified: &Unified, path: &CgroupPath) -> Directory {
+    let parent = Path::new(&unified.own)
+        .parent()
+        .and_then(Path::to_str)
+        .unwrap_or("/");
     Directory {
         controllers: unified.controllers.clone(),
         unified: true,
         mount: unified.mount.clone(),
-        path,
+        path: path.resolve(parent),
     }
 }
 
@@ -498,94 +500,6 @@ fn owner_step(directories: &[Directory], request: &Request<'_>) -> Result<Option
             "linux.namespaces (user) with a read-write cgroup mount",
             "cgroup v1 cannot be delegated safely",
         )),
-    }
-}
-
-impl CgroupPlan {
-    /// The plan for a person: a line for each directory and each write, in order.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.scope.iter().flat_map(systemd::Scope::lines).collect();
-        lines.extend(self.steps.iter().flat_map(|step| self.step_lines(step)));
-        lines
-    }
-
-    fn step_lines(&self, step: &Step) -> Vec<String> {
-        let at = |directory: &usize| {
-            self.directories[*directory]
-                .absolute()
-                .display()
-                .to_string()
-        };
-        match step {
-            Step::MakeDirectory { directory } => vec![format!("mkdir {}", at(directory))],
-            Step::EnableControllers {
-                directory,
-                need,
-                want,
-            } => vec![format!(
-                "enable controllers above {}: need [{}], want [{}]",
-                at(directory),
-                need.join(" "),
-                want.join(" ")
-            )],
-            Step::FillCpuset {
-                directory,
-                cpus,
-                mems,
-            } => {
-                let own = match (cpus, mems) {
-                    (true, true) => "cpus and mems",
-                    (true, false) => "cpus",
-                    (false, true) => "mems",
-                    (false, false) => "nothing",
-                };
-                vec![format!(
-                    "inherit cpuset {}: own {own}, ancestors where empty",
-                    at(directory)
-                )]
-            }
-            Step::Write(write) => vec![self.write_line(write)],
-            Step::WriteGroup(group) => group.iter().map(|write| self.write_line(write)).collect(),
-            Step::AttachDevices {
-                directory,
-                rules,
-                program,
-            } => {
-                let mut lines = vec![format!(
-                    "attach device program {}: {} instructions",
-                    at(directory),
-                    program.len()
-                )];
-                lines.extend(rules.iter().map(|rule| format!("  {rule}")));
-                lines
-            }
-            Step::ChangeOwner {
-                directory,
-                uid,
-                gid,
-            } => {
-                vec![format!("chown {uid}:{gid} {}", at(directory))]
-            }
-        }
-    }
-
-    fn write_line(&self, write: &Write) -> String {
-        let path = self.directories[write.directory]
-            .absolute()
-            .join(&write.file);
-        let note = match (&write.absent, write.default) {
-            (_, true) => " (default: only if the directory was there)".to_owned(),
-            (Absent::Fail, _) => String::new(),
-            (Absent::Satisfied, _) => " (if the file is there)".to_owned(),
-            (Absent::Instead { file, value }, _) => format!(" (or {value:?} to {file})"),
-        };
-        format!(
-            "write {} {:?} for {}{note}",
-            path.display(),
-            write.value,
-            write.field
-        )
     }
 }
 

@@ -2,14 +2,16 @@
 
 use oci_spec::runtime::LinuxResources;
 
-use super::apply::{Cgroup, Writer};
+use super::apply::Cgroup;
 use super::plan::{Step, Targets, enable_controllers, limits};
+use super::steps::Writer;
 use super::{Error, systemd};
 
 impl Cgroup {
     /// Applies the limits that `resources` names and leaves the others. Lowering and
     /// raising work in either direction: values that bound each other are written in
-    /// the order that the kernel takes.
+    /// the order that the kernel takes. `devices` are not changed, as in runc: callers
+    /// send the container's whole resources back, without the default device rules.
     ///
     /// # Errors
     /// [`Error::Field`] before anything is written; then the first write that failed,

@@ -7,13 +7,14 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// `enum bpf_cmd` in linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_PROG_DETACH: libc::c_long = 9;
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 /// `enum bpf_prog_type`, `enum bpf_attach_type`.
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
@@ -21,6 +22,8 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 /// Flags of BPF_PROG_ATTACH.
 const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
 const BPF_F_REPLACE: u32 = 1 << 2;
+/// How brig's programs are named, for `bpftool` and for brig itself.
+const NAME: [u8; 16] = *b"brig_devices\0\0\0\0";
 /// The verifier's log is asked for only after a refusal, as writing it costs time.
 const LOG_BYTES: usize = 64 * 1024;
 
@@ -94,6 +97,30 @@ struct IdAttributes {
     open_flags: u32,
 }
 
+/// `union bpf_attr` for BPF_OBJ_GET_INFO_BY_FD.
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttributes {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// `struct bpf_prog_info` up to the name.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind_and_id: [u32; 2],
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    instructions: [u64; 2],
+    load_time: u64,
+    created_by_uid: u32,
+    map_count: u32,
+    maps: u64,
+    name: [u8; 16],
+}
+
 /// Calls bpf(2); `attributes` must be one of the structures above.
 fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {
     let size = size_of::<T>();
@@ -138,7 +165,7 @@ pub fn load_device_program(program: &[u64]) -> Result<OwnedFd, LoadError> {
         insn_cnt: u32::try_from(program.len()).map_err(|e| fail(io::Error::other(e)))?,
         insns: program.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
-        prog_name: *b"brig_devices\0\0\0\0",
+        prog_name: NAME,
         ..LoadAttributes::default()
     };
     match bpf(BPF_PROG_LOAD, &mut attributes) {
@@ -197,12 +224,12 @@ pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) ->
     bpf(BPF_PROG_DETACH, &mut attributes).map(drop)
 }
 
-/// The device programs attached to `cgroup` itself, in the order of attachment.
+/// brig's device programs attached to `cgroup` itself, in the order of attachment.
 ///
 /// # Errors
 /// The kernel's answer: ENOSPC with more than 64 programs, EPERM without the
 /// capabilities (opening programs by id needs CAP_SYS_ADMIN).
-pub fn device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+pub fn own_device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut ids = [0_u32; 64];
     let mut attributes = QueryAttributes {
         target_fd: raw(cgroup),
@@ -213,12 +240,23 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     };
     bpf(BPF_PROG_QUERY, &mut attributes)?;
     let count = (attributes.prog_cnt as usize).min(ids.len());
-    let open = |id: &u32| {
+    let mut own_programs = Vec::new();
+    for id in &ids[..count] {
         let mut attributes = IdAttributes {
             prog_id: *id,
             ..IdAttributes::default()
         };
-        bpf(BPF_PROG_GET_FD_BY_ID, &mut attributes).and_then(own)
-    };
-    ids[..count].iter().map(open).collect()
+        let program = bpf(BPF_PROG_GET_FD_BY_ID, &mut attributes).and_then(own)?;
+        let mut info = ProgramInfo::default();
+        let mut attributes = InfoAttributes {
+            bpf_fd: raw(program.as_fd()),
+            info_len: size_of::<ProgramInfo>() as u32,
+            info: std::ptr::from_mut(&mut info) as u64,
+        };
+        bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+        if info.name == NAME {
+            own_programs.push(program);
+        }
+    }
+    Ok(own_programs)
 }

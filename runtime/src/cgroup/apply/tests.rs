@@ -103,10 +103,19 @@ impl Made {
         self.children.last_mut().unwrap()
     }
 
+    /// Whether no child is still on its way through the hierarchies.
+    fn all_joined(&self) -> bool {
+        let mut last = Vec::new();
+        let node = self.cgroup.nodes.last().unwrap();
+        super::super::control::read_pids(&node.path, &mut last).unwrap();
+        let census = self.cgroup.pids().unwrap();
+        census.iter().all(|pid| last.contains(pid)) || last.is_empty() && census.is_empty()
+    }
+
     fn wait_for_pids(&self, count: usize) -> Vec<i32> {
         for _ in 0..1000 {
             let pids = self.cgroup.pids().unwrap();
-            if pids.len() == count {
+            if pids.len() == count && self.all_joined() {
                 return pids;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
@@ -212,7 +221,7 @@ fn v2_limits_are_what_the_kernel_shows() {
     for (file, value) in expected {
         assert_eq!(made.read(file), value, "{file}");
     }
-    let programs = brig_sys::bpf::device_programs(made.cgroup.nodes[0].descriptor().unwrap());
+    let programs = brig_sys::bpf::own_device_programs(made.cgroup.nodes[0].descriptor().unwrap());
     assert_eq!(programs.unwrap().len(), 1);
 }
 
@@ -305,6 +314,42 @@ fn a_refused_limit_names_its_field_and_leaves_nothing() {
     }
 }
 
+/// Every step fails once, and nothing is left behind.
+#[test]
+fn whatever_fails_nothing_is_left() {
+    let Some(facts) = host() else { return };
+    let parent = format!("brig-test-{}-faults", std::process::id());
+    let path = format!("/{parent}/deep/er");
+    let resources: LinuxResources = serde_json::from_str(LIMITS).unwrap();
+    let request = Request {
+        id: "faults",
+        cgroups_path: Some(&path),
+        resources: Some(&resources),
+        driver: Driver::Fs,
+        devices: &[],
+        rootless: false,
+        owner: None,
+    };
+    let plan = plan(&facts, &request).unwrap();
+    for at in 0..=plan.steps.len() {
+        let mut broken = plan.clone();
+        let write = super::super::plan::Write::new(0, "brig.absent", 1, "the injected fault");
+        broken.steps.insert(at, Step::Write(write));
+        let error = create(&broken).map(|_| ()).unwrap_err();
+        assert!(
+            error.to_string().starts_with("the injected fault: writing"),
+            "{at}: {error}"
+        );
+        assert_eq!(error.errno(), Some(libc::ENOENT));
+        for directory in &plan.directories {
+            assert!(
+                !directory.mount.join(&parent).exists(),
+                "step {at}: {directory:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_cgroup_in_use_is_not_taken() {
     let Some(facts) = host() else { return };
@@ -326,6 +371,94 @@ fn an_empty_cgroup_that_was_there_gets_the_defaults_too() {
     assert_eq!(first.read("pids.max"), "3");
     let second = Made::new(&facts, "reused", r#"{"pids": {"limit": -1}}"#).unwrap();
     assert_eq!(second.read("pids.max"), "max");
+    if let [only] = &second.cgroup.nodes[..] {
+        let programs = brig_sys::bpf::own_device_programs(only.descriptor().unwrap());
+        assert_eq!(programs.unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn hybrid_processes_join_both_sides() {
+    let Some(facts) = layout(false) else { return };
+    let Layout::Legacy {
+        unified: Some(unified),
+        ..
+    } = &facts.layout
+    else {
+        return skip("no unified hierarchy");
+    };
+    let mut made = Made::new(&facts, "hybrid", "{}").unwrap();
+    let mut directory = made.cgroup.nodes[0].directory.clone();
+    directory.unified = true;
+    directory.controllers = unified.controllers.clone();
+    directory.mount = unified.mount.clone();
+    let node = Node::new(directory);
+    std::fs::create_dir_all(&node.path).unwrap();
+    // First, so that whoever is in the last hierarchy is in all.
+    made.cgroup.nodes.insert(0, node);
+    let Join::Both { tasks, .. } = made.cgroup.join().unwrap() else {
+        panic!("both expected")
+    };
+    assert_eq!(tasks.len(), made.cgroup.nodes.len() - 1);
+    let pid = made.run("exec sleep 60").id() as i32;
+    made.wait_for_pids(1);
+    assert!(matches!(
+        made.cgroup.join_beside(pid).unwrap(),
+        Join::Both { .. }
+    ));
+    made.cgroup.stats().unwrap();
+    assert!(made.cgroup.paths().contains_key("") && made.cgroup.paths().contains_key("memory"));
+}
+
+/// Runs in a process of its own, as user 65534.
+#[test]
+fn without_root_a_cgroup_is_left_out_unless_asked_for() {
+    let request = Request {
+        id: "rootless",
+        cgroups_path: None,
+        resources: None,
+        driver: Driver::Fs,
+        devices: &[],
+        rootless: true,
+        owner: None,
+    };
+    if std::env::var_os("BRIG_TEST_ROOTLESS").is_some() {
+        let facts = CgroupFacts::read().unwrap();
+        let cgroup = create(&plan(&facts, &request).unwrap()).unwrap();
+        assert!(matches!(cgroup.join().unwrap(), Join::None));
+        assert!(cgroup.pids().unwrap().is_empty() && cgroup.paths().is_empty());
+        cgroup.kill().unwrap();
+        cgroup.delete().unwrap();
+        let resources = serde_json::from_str(r#"{"pids": {"limit": 5}}"#).unwrap();
+        let asked = Request {
+            resources: Some(&resources),
+            ..request
+        };
+        let error = create(&plan(&facts, &asked).unwrap()).unwrap_err();
+        assert_eq!(error.errno(), Some(libc::EACCES), "{error}");
+        assert!(error.hint().unwrap().contains("delegated"));
+        return;
+    }
+    if host().is_none() {
+        return;
+    }
+    let name = "cgroup::apply::tests::without_root_a_cgroup_is_left_out_unless_asked_for";
+    // Copied to where the other user can read it.
+    let copy = std::env::temp_dir().join(format!("brig-test-rootless-{}", std::process::id()));
+    std::fs::copy("/proc/self/exe", &copy).unwrap();
+    let output = Command::new(&copy)
+        .args(["--exact", name])
+        .env("BRIG_TEST_ROOTLESS", "1")
+        .uid(65534)
+        .gid(65534)
+        .output();
+    std::fs::remove_file(&copy).unwrap();
+    let output = output.unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }
 
 #[test]

@@ -126,6 +126,8 @@ fn all_attempts() -> impl Iterator<Item = Attempt> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_program_decides_as_specified(rules in prop::collection::vec(any_rule(), 0..12)) {
         let program = assemble(&Rules::parse(&rules, &[]).unwrap());

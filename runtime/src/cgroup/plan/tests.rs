@@ -194,6 +194,28 @@ fn paths_are_absolute_relative_or_the_id() {
 }
 
 #[test]
+fn a_hybrid_path_avoids_the_own_cgroup_on_the_v2_side() {
+    let mut facts = hybrid();
+    if let Layout::Legacy {
+        unified: Some(unified),
+        ..
+    } = &mut facts.layout
+    {
+        unified.own = "/system.slice/brig.service".into();
+    }
+    let resources = r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#;
+    let lines = lines(&facts, Some("web"), resources);
+    assert!(
+        lines.contains(&"mkdir /c/cpu/own/web".to_owned()),
+        "{lines:?}"
+    );
+    assert!(
+        lines.contains(&"mkdir /c/unified/system.slice/web".to_owned()),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn paths_that_lead_out_are_refused() {
     for path in ["..", "/a/../../b", "a/..", "/", "//", ".", "a\nb", "a\0b"] {
         match planned(&legacy(), Some(path), "{}") {
@@ -204,7 +226,7 @@ fn paths_that_lead_out_are_refused() {
 }
 
 #[test]
-fn what_a_layout_cannot_honour_is_refused_by_name() {
+fn what_no_layout_honours_is_refused_by_name() {
     let both = [
         (r#"{"memory": {"limit": 10, "swap": 5}}"#, "memory.swap"),
         (r#"{"memory": {"limit": -2}}"#, "memory.limit"),
@@ -229,6 +251,10 @@ fn what_a_layout_cannot_honour_is_refused_by_name() {
             assert_eq!(refusal(&facts, resources), expected, "{}", facts.name());
         }
     }
+}
+
+#[test]
+fn what_v2_cannot_honour_is_refused_by_name() {
     let only_v1 = [
         (r#"{"network": {"classID": 1}}"#, "network.classID"),
         (
@@ -265,6 +291,10 @@ fn what_a_layout_cannot_honour_is_refused_by_name() {
             format!("linux.resources.{field}")
         );
     }
+}
+
+#[test]
+fn what_v1_cannot_honour_is_refused_by_name() {
     let unified_map = r#"{"unified": {"memory.max": "1"}}"#;
     assert_eq!(refusal(&legacy(), unified_map), "linux.resources.unified");
     assert_eq!(
