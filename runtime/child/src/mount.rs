@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::execute::{INSIDE, is_directory};
 use crate::interpret::{Child, invalid};
 use crate::op::{Enter, Op, Slot};
-use crate::syscall::{self, Answer, MountAttr};
+use crate::syscall::{self, Answer, MountAttr, fault};
 
 /// `OPEN_TREE_CLONE` and `OPEN_TREE_CLOEXEC` of linux/mount.h.
 const CLONE: u32 = 1 | libc::O_CLOEXEC as u32;
@@ -113,7 +113,19 @@ fn enter_root(root: i32, how: Enter) -> Answer<()> {
         Enter::Pivot => {
             syscall::pivot_root(c".", c".")?;
             syscall::umount2(c".", libc::MNT_DETACH)?;
-            syscall::chdir(c"/").map(drop)
+            syscall::chdir(c"/")?;
+            nothing_above(root)
         }
+    }
+}
+
+/// Proof that no old root is left on top of the new one: `..` of the root leads there.
+fn nothing_above(root: i32) -> Answer<()> {
+    let inside = syscall::statx(root, c"", libc::AT_EMPTY_PATH)?;
+    let above = syscall::statx(libc::AT_FDCWD, c"/..", 0)?;
+    if inside.stx_mnt_id == above.stx_mnt_id {
+        Ok(())
+    } else {
+        Err(fault(libc::SYS_umount2, libc::EBUSY))
     }
 }

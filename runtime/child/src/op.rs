@@ -214,6 +214,8 @@ pub enum Op<'a> {
     Capset { effective: u64, permitted: u64, inheritable: u64 },
     /// Makes exactly these capabilities ambient.
     SetAmbient { ambient: u64 },
+    /// landlock_add_rule(2), `LANDLOCK_RULE_PATH_BENEATH`.
+    LandlockAllow { ruleset: Slot, path: Slot, access: u64 },
     /// landlock_restrict_self(2).
     LandlockRestrictSelf { ruleset: Slot },
     /// seccomp(2) with a filter; where it notifies, the listener goes over `socket` with `state`.
@@ -281,6 +283,7 @@ impl Op<'_> {
             Self::KeepBounding { .. } => "prctl(PR_CAPBSET_DROP)",
             Self::Capset { .. } => "capset",
             Self::SetAmbient { .. } => "prctl(PR_CAP_AMBIENT)",
+            Self::LandlockAllow { .. } => "landlock_add_rule",
             Self::LandlockRestrictSelf { .. } => "landlock_restrict_self",
             Self::Seccomp { .. } => "seccomp",
             Self::Hook(_) => "hook",

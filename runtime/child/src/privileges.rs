@@ -16,6 +16,9 @@ impl<'a> Child<'a, '_> {
                 syscall::capset(effective, permitted, inheritable).map(drop)
             }
             Op::SetAmbient { ambient } => set_ambient(ambient),
+            Op::LandlockAllow { ruleset, path, access } => {
+                syscall::landlock_allow(self.fd(ruleset)?, self.fd(path)?, access).map(drop)
+            }
             Op::LandlockRestrictSelf { ruleset } => {
                 syscall::landlock_restrict_self(self.fd(ruleset)?, 0).map(drop)
             }

@@ -226,14 +226,14 @@ pub(crate) fn umount2(path: &CStr, flags: i32) -> Answer<usize> {
     call(libc::SYS_umount2, [str_arg(path), flags as usize, 0, 0, 0, 0])
 }
 
-/// What statx(2) says of `path` below `dir`; only the basic fields.
+/// What statx(2) says of `path` below `dir`: the basic fields, and the mount (Linux 5.8).
 pub(crate) fn statx(dir: i32, path: &CStr, flags: i32) -> Answer<libc::statx> {
     let mut stat = core::mem::MaybeUninit::<libc::statx>::zeroed();
     let args = [
         fd_arg(dir),
         str_arg(path),
         flags as usize,
-        libc::STATX_BASIC_STATS as usize,
+        (libc::STATX_BASIC_STATS | libc::STATX_MNT_ID) as usize,
         stat.as_mut_ptr() as usize,
         0,
     ];
@@ -493,6 +493,19 @@ pub(crate) fn seccomp_filter(instructions: &[u8], flags: u64) -> Answer<usize> {
     call(libc::SYS_seccomp, [SET_MODE_FILTER, flags as usize, ref_arg(&program), 0, 0, 0])
 }
 
+/// Allows `access` to all that is below `path` (landlock_add_rule(2)).
+pub(crate) fn landlock_allow(ruleset: i32, path: i32, access: u64) -> Answer<usize> {
+    const PATH_BENEATH: usize = 1;
+    /// `struct landlock_path_beneath_attr`.
+    #[repr(C, packed)]
+    struct Rule {
+        access: u64,
+        path: i32,
+    }
+    let rule = Rule { access, path };
+    call(libc::SYS_landlock_add_rule, [fd_arg(ruleset), PATH_BENEATH, ref_arg(&rule), 0, 0, 0])
+}
+
 /// Empties the mask of blocked signals and gives `SIGPIPE` its default action back.
 pub(crate) fn reset_signals() -> Answer<()> {
     let none = 0u64;
@@ -556,7 +569,8 @@ pub fn name(number: u32) -> &'static str {
         SYS_fchown "fchown" SYS_fchownat "fchownat" SYS_fcntl "descriptor" SYS_fsconfig "fsconfig"
         SYS_fsmount "fsmount" SYS_fsopen "fsopen" SYS_fstatfs "fstatfs" SYS_getcwd "getcwd"
         SYS_getdents64 "getdents64" SYS_ioctl "ioctl" SYS_ioprio_set "ioprio_set"
-        SYS_keyctl "keyctl" SYS_landlock_restrict_self "landlock_restrict_self" SYS_lseek "lseek"
+        SYS_keyctl "keyctl" SYS_landlock_add_rule "landlock_add_rule"
+        SYS_landlock_restrict_self "landlock_restrict_self" SYS_lseek "lseek"
         SYS_mkdirat "mkdirat" SYS_mknodat "mknodat" SYS_mount_setattr "mount_setattr"
         SYS_move_mount "move_mount" SYS_open_tree "open_tree" SYS_openat2 "openat2"
         SYS_personality "personality" SYS_pidfd_send_signal "pidfd_send_signal"

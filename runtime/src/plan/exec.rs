@@ -100,7 +100,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         host: request.host,
         preserve_fds: request.preserve_fds,
         seccomp: request.seccomp,
-        landlock: false,
+        landlock: None,
         setgroups: request.host.privileged || !single,
         personality: personality(request.spec),
         proc: None,

@@ -77,8 +77,8 @@ pub struct Request<'s> {
     pub bundle: &'s str,
     /// The root file system's absolute path.
     pub rootfs: &'s str,
-    /// The root and all mounts below it are made read-only before they are attached; every mount
-    /// point must then exist.
+    /// The root is made read-only before it is attached, so that every mount point must exist;
+    /// with privilege what is mounted below it does not come along.
     pub read_only_tree: bool,
     /// When the program starts.
     pub start: Start,
@@ -96,8 +96,9 @@ pub struct Request<'s> {
     pub home: Option<&'s str>,
     /// The compiled filter of `linux.seccomp`.
     pub seccomp: Option<&'s brig_seccomp::Program>,
-    /// A Landlock ruleset is handed over by the supervisor.
-    pub landlock: bool,
+    /// The supervisor hands over a Landlock ruleset, to which these paths of the container are added
+    /// with this access (`LANDLOCK_ACCESS_FS_*`).
+    pub landlock: Option<(&'s [String], u64)>,
 }
 
 /// A container, planned.

@@ -175,7 +175,7 @@ pub(super) struct Tail<'s> {
     pub(super) host: &'s HostFacts,
     pub(super) preserve_fds: u32,
     pub(super) seccomp: Option<&'s brig_seccomp::Program>,
-    pub(super) landlock: bool,
+    pub(super) landlock: Option<(&'s [String], u64)>,
     pub(super) setgroups: bool,
     pub(super) personality: Option<u64>,
     /// A private procfs that is there already.
@@ -203,8 +203,15 @@ impl Tail<'_> {
     }
 
     pub(super) fn after_gate(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        if self.landlock {
+        if let Some((paths, access)) = self.landlock {
             let ruleset = builder.input(SlotUse::Landlock);
+            for path in paths {
+                let into = builder.made(path.as_str());
+                let path = builder.text(path)?;
+                let (flags, resolve) = (open::PATH, open::NO_MAGICLINKS);
+                builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
+                builder.push(Op::LandlockAllow { ruleset, path: into, access });
+            }
             builder.push(Op::LandlockRestrictSelf { ruleset });
         }
         if self.no_new_privileges() {

@@ -193,6 +193,7 @@ fn render_process(op: &Op<'_>) -> String {
             capabilities(*inheritable)
         ),
         Op::SetAmbient { ambient } => format!("{name} {}", capabilities(*ambient)),
+        Op::LandlockAllow { access, .. } => format!("{name} {access:#x}"),
         Op::Seccomp { filter, flags, .. } => {
             format!("{name} {} instructions, flags {flags:#x}", filter.len() / 8)
         }

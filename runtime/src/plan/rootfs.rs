@@ -71,7 +71,11 @@ pub(super) fn open_sources(
     }
     let path = builder.text(request.rootfs)?;
     let into = builder.made("rootfs");
-    let flags = tree::CLONE | tree::RECURSIVE;
+    // A tree that is the host's own holds namespaces bound to files, which must not be moved
+    // (namespaces(7)); what else is mounted below it is then listed. Without privilege only a
+    // whole tree may be cloned.
+    let alone = request.read_only_tree && request.host.privileged;
+    let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
     builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
     let initial = match wanted_propagation(request.spec) {
         Some((Propagation::Shared, _)) => None,
@@ -120,6 +124,8 @@ pub(super) fn assemble(
     let root = sources.rootfs;
     let attach_at = match stages.root {
         RootMode::Empty => builder.text("/")?,
+        // On "/" itself the old root could not be told from what lies on it.
+        RootMode::HostCopy | RootMode::Joined if request.rootfs == "/" => builder.text("/proc")?,
         RootMode::HostCopy | RootMode::Joined => builder.text(request.rootfs)?,
     };
     builder.push(Op::Umask { mask: 0 });

@@ -57,10 +57,10 @@ pub struct Blueprint {
     pub bundle: PathBuf,
     /// Absolute path of the root file system.
     pub rootfs: PathBuf,
-    /// Everything below the root is read-only too, before it is attached.
+    /// See [`plan::Request::read_only_tree`].
     pub read_only_tree: bool,
     /// A Landlock ruleset for the program.
-    pub landlock: Option<OwnedFd>,
+    pub landlock: Option<Landlock>,
 }
 
 impl Blueprint {
@@ -100,6 +100,18 @@ impl Blueprint {
     }
 }
 
+/// A Landlock ruleset. What it allows in the container's own mounts is added when they exist:
+/// rules are about inodes, and those of a directory under a mount do not count.
+#[derive(Debug)]
+pub struct Landlock {
+    /// The ruleset.
+    pub ruleset: OwnedFd,
+    /// Where the program may do what `access` says.
+    pub paths: Vec<String>,
+    /// `LANDLOCK_ACCESS_FS_*`.
+    pub access: u64,
+}
+
 /// A container that has been made.
 #[derive(Debug)]
 pub struct Created {
@@ -124,16 +136,13 @@ pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
 /// Makes a container whose terminal, if it has one, goes to `terminal` or the console socket.
 pub(super) fn make(
     id: &ContainerId,
-    mut blueprint: Blueprint,
+    blueprint: Blueprint,
     options: &Options,
     start: Start,
     terminal: Option<OwnedFd>,
 ) -> Result<Created, Error> {
-    let mut inputs = Inputs {
-        console_socket: console_socket(&blueprint.spec, options, terminal)?,
-        landlock: blueprint.landlock.take(),
-        ..Inputs::default()
-    };
+    let console_socket = console_socket(&blueprint.spec, options, terminal)?;
+    let mut inputs = Inputs { console_socket, ..Inputs::default() };
     let seccomp = compile_seccomp(&blueprint.spec)?;
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
     let directory = StateDirectory::make(&options.root, id)?;
@@ -242,7 +251,9 @@ impl Making<'_> {
             }
             join => (None, inputs.join(join)),
         };
-        let plan = self.plan(seccomp, &host, join, inputs.landlock.is_some())?;
+        let plan = self.plan(seccomp, &host, join)?;
+        let landlock = self.blueprint.landlock.take();
+        inputs.landlock = landlock.map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
         self.launch(&plan, std::mem::take(inputs), after.as_ref())
     }
@@ -252,10 +263,10 @@ impl Making<'_> {
         seccomp: Option<&Program>,
         host: &Host,
         join: plan::Join,
-        landlock: bool,
     ) -> Result<Plan<'static>, Error> {
         // The child uses the plan for as long as it waits, which may be longer than brig lives.
         let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
+        let landlock = &self.blueprint.landlock;
         let home = home(&self.blueprint.spec, &self.blueprint.rootfs);
         let request = plan::Request {
             id: self.id,
@@ -271,7 +282,7 @@ impl Making<'_> {
             new_keyring: self.options.new_keyring,
             home: home.as_deref(),
             seccomp,
-            landlock,
+            landlock: landlock.as_ref().map(|landlock| (&*landlock.paths, landlock.access)),
         };
         Ok(plan::plan(arena, &request)?)
     }

@@ -39,7 +39,7 @@ pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String,
             new_keyring: true,
             home: home(spec, &blueprint.rootfs).as_deref(),
             seccomp: seccomp.as_ref(),
-            landlock: false,
+            landlock: None,
         },
     )?;
     let mut text = String::new();

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope, path_beneath_rules,
+    RulesetCreated, RulesetCreatedAttr, Scope,
 };
 use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
 
 use super::container::Container;
-use super::create::{Blueprint, Options, make};
+use super::create::{Blueprint, Landlock, Options, make};
 use super::run::{in_foreground, remove_after};
 use super::{Confinement, Error, Foreground};
 use crate::plan::Start;
@@ -59,7 +59,7 @@ pub fn try_command(
     show: &mut dyn FnMut(&Confinement, bool),
 ) -> Result<u8, Error> {
     let mut blueprint = blueprint(sandbox)?;
-    blueprint.landlock = ruleset()?;
+    blueprint.landlock = landlock()?;
     let landlock = blueprint.landlock.is_some();
     let mut container = None;
     let ended = in_foreground(Foreground::Wait, false, |terminal| {
@@ -80,21 +80,32 @@ pub fn try_command(
 
 /// Files: read and execute everywhere, write in [`WRITABLE`] and /dev only; no signal and no
 /// abstract socket out of the sandbox. `None` where the kernel has no Landlock.
-fn ruleset() -> Result<Option<OwnedFd>, Error> {
+fn landlock() -> Result<Option<Landlock>, Error> {
     let failed = |error: landlock::RulesetError| Error::because("making a Landlock ruleset", error);
-    let abi = ABI::V6;
-    let handled = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(abi))
-        .and_then(|ruleset| ruleset.scope(Scope::from_all(abi)));
-    let created = handled.and_then(Ruleset::create).map_err(failed)?;
+    let newest_first = [ABI::V6, ABI::V5, ABI::V4, ABI::V3, ABI::V2, ABI::V1];
+    let Some((abi, created)) = newest_first.into_iter().find_map(|abi| Some((abi, create(abi).ok()?)))
+    else {
+        return Ok(None);
+    };
     let root = PathFd::new("/").map_err(|error| Error::because("opening /", error))?;
-    let writable = WRITABLE.iter().chain(&["/dev"]).filter(|path| Path::new(path).exists());
-    let created = created
-        .add_rule(PathBeneath::new(root, AccessFs::from_read(abi)))
-        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(writable, AccessFs::from_all(abi))))
-        .map_err(failed)?;
-    Ok(created.into())
+    let created =
+        created.add_rule(PathBeneath::new(root, AccessFs::from_read(abi))).map_err(failed)?;
+    let ruleset = Option::<OwnedFd>::from(created)
+        .ok_or_else(|| Error::plain("the kernel made no Landlock ruleset"))?;
+    let paths = WRITABLE.iter().chain(&["/dev", "/dev/shm", "/dev/pts"]);
+    let paths = paths.filter(|path| Path::new(path).is_dir()).map(|path| (*path).to_owned());
+    let access = AccessFs::from_all(abi).bits();
+    Ok(Some(Landlock { ruleset, paths: paths.collect(), access }))
+}
+
+/// A ruleset that handles everything of one version of the interface, or fails.
+fn create(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ruleset = ruleset.handle_access(AccessFs::from_all(abi))?;
+    match Scope::from_all(abi) {
+        scope if scope.is_empty() => ruleset.create(),
+        scope => ruleset.scope(scope)?.create(),
+    }
 }
 
 fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
@@ -186,6 +197,10 @@ fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
         mount("/dev/mqueue", "mqueue", &hardened),
         mount("/sys", "sysfs", &["nosuid", "nodev", "noexec", "ro"]),
     ];
+    mounts.extend(host_file_systems().into_iter().map(|at| {
+        let options = ["bind", "ro", "nosuid", "nodev"];
+        json!({ "destination": at, "type": "bind", "source": at, "options": options })
+    }));
     let exists = |path: &&&str| Path::new(path).is_dir();
     for path in WRITABLE.iter().filter(exists) {
         mounts.push(mount(path, "tmpfs", &["nosuid", "nodev", "mode=1777", "size=64m"]));
@@ -193,8 +208,8 @@ fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
     for path in HIDDEN.iter().filter(exists) {
         mounts.push(mount(path, "tmpfs", &["nosuid", "nodev", "noexec", "mode=755", "size=64k"]));
     }
-    let covered = HIDDEN.iter().chain(&WRITABLE);
-    if covered.into_iter().any(|hidden| sandbox.cwd.starts_with(hidden)) {
+    let mut covered = HIDDEN.iter().chain(&WRITABLE).map(Path::new);
+    if covered.any(|hidden| sandbox.cwd != hidden && sandbox.cwd.starts_with(hidden)) {
         let options = ["rbind", "rro", "rnosuid", "rnodev"];
         let cwd = &sandbox.cwd;
         mounts.push(json!({
@@ -204,8 +219,44 @@ fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
     mounts
 }
 
+/// Where the host has mounted file systems that belong to its root: /usr, /var, /opt … An
+/// unprivileged sandbox gets them with the root.
+fn host_file_systems() -> Vec<String> {
+    if !geteuid().is_root() {
+        return Vec::new();
+    }
+    let text = crate::small_file::read_text("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter_map(host_file_system).collect()
+}
+
+/// The mount point of a line of proc_pid_mountinfo(5), if the sandbox is to have it.
+fn host_file_system(line: &str) -> Option<String> {
+    const NOT_FILES: [&str; 20] = [
+        "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",
+        "devtmpfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "ramfs",
+        "securityfs", "sysfs", "tmpfs", "tracefs",
+    ];
+    let (mount, file_system) = line.split_once(" - ")?;
+    let at = mount.split(' ').nth(4)?;
+    let kind = file_system.split(' ').next()?;
+    let elsewhere = ["/proc", "/sys", "/dev"].iter().chain(&WRITABLE).chain(&HIDDEN);
+    let covered = elsewhere.into_iter().any(|path| Path::new(at).starts_with(path));
+    // Names with spaces are escaped in the table; such a mount is left out.
+    let wanted = at != "/" && !covered && !at.contains('\\') && !NOT_FILES.contains(&kind);
+    wanted.then(|| at.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn file_systems_of_the_host_are_told_from_the_kernels() {
+        let line = |at: &str, kind: &str| format!("22 1 8:1 / {at} rw,relatime shared:1 - {kind} /dev/sda rw");
+        assert_eq!(super::host_file_system(&line("/usr", "ext4")).as_deref(), Some("/usr"));
+        for (at, kind) in [("/", "ext4"), ("/run/x", "ext4"), ("/home", "xfs"), ("/x", "nsfs")] {
+            assert_eq!(super::host_file_system(&line(at, kind)), None, "{at} {kind}");
+        }
+    }
+
     use super::*;
 
     #[test]
