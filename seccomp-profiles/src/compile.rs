@@ -196,7 +196,8 @@ impl Calls<'_> {
     /// What the rules say, by number.
     fn clauses(&self, table: &ArchTable) -> BTreeMap<u32, Vec<Clause>> {
         let mut calls: BTreeMap<u32, Vec<Clause>> = BTreeMap::new();
-        for rule in self.rules.iter().filter(|rule| rule.action != self.default) {
+        let says_nothing = |rule: &Rule| rule.action == self.default && rule.is_unconditional();
+        for rule in self.rules.iter().filter(|rule| !says_nothing(rule)) {
             for name in rule.names {
                 if let Some(number) = table.calls.number(name) {
                     let clauses = calls.entry(number).or_default();

@@ -15,10 +15,11 @@
 //!    numbers above the highest that the profile names for the architecture fail with ENOSYS,
 //!    as under runc (`patchbpf`): programs probe for new calls and fall back on ENOSYS, but not
 //!    on EPERM. The profile's author cannot have meant those calls; they stay denied.
-//! 3. *Rules.* Those with the default action are dropped, as runc does. Of the others for a
-//!    call, the first without conditions decides alone, as in libseccomp. Otherwise each rule
-//!    with conditions is an alternative; where several match and disagree, the most restrictive
-//!    decides, in the kernel's own order (libseccomp's answer depends on its tree order).
+//! 3. *Rules.* One without conditions that has the default action says nothing and is dropped,
+//!    as runc does. Of the others for a call, the first without conditions decides alone, as in
+//!    libseccomp. Otherwise each rule with conditions is an alternative; where several match and
+//!    disagree, the most restrictive decides, in the kernel's own order, also where it has the
+//!    default action (libseccomp's answer depends on its tree order).
 //! 4. *Conditions.* All of a rule's must hold, except that a rule with two conditions on the
 //!    same argument is split, each condition a rule of its own, as runc and crun do. On 32-bit
 //!    architectures and x32 the low 32 bits of arguments and values count, as in libseccomp.

@@ -60,7 +60,7 @@ fn lengths_are_what_they_were() {
             .instructions
             .len(),
     ];
-    assert_eq!(lengths, [65, 139, 214, 65, 67]);
+    assert_eq!(lengths, [65, 139, 214, 69, 71]);
 }
 
 #[test]

@@ -1,0 +1,217 @@
+//! The same profile under libseccomp, used as runc uses it: every difference has a name.
+//!
+//! `BRIG_SECCOMP_POINTS` sets how many calls are compared (default 60,000).
+
+mod oracle;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use brig_seccomp::interpret::{SeccompData, run};
+use brig_seccomp::{Arch, Instruction, compile};
+use libseccomp::error::SeccompError;
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+};
+use oci_spec::runtime::{
+    Arch as OciArch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
+    LinuxSeccompOperator as Op,
+};
+use oracle::{Answer, Reason};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+const CALLS_PER_PROFILE: usize = 60;
+
+fn action(action: Action, errno: Option<u32>) -> ScmpAction {
+    let data = errno.unwrap_or(1) as u16;
+    match action {
+        Action::ScmpActKill | Action::ScmpActKillThread => ScmpAction::KillThread,
+        Action::ScmpActKillProcess => ScmpAction::KillProcess,
+        Action::ScmpActTrap => ScmpAction::Trap,
+        Action::ScmpActErrno => ScmpAction::Errno(i32::from(data)),
+        Action::ScmpActTrace => ScmpAction::Trace(data),
+        Action::ScmpActNotify => ScmpAction::Notify,
+        Action::ScmpActLog => ScmpAction::Log,
+        Action::ScmpActAllow => ScmpAction::Allow,
+    }
+}
+
+fn compare(arg: &LinuxSeccompArg) -> ScmpArgCompare {
+    let (op, datum) = match arg.op() {
+        Op::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
+        Op::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
+        Op::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
+        Op::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
+        Op::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
+        Op::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
+        Op::ScmpCmpMaskedEq => (
+            ScmpCompareOp::MaskedEqual(arg.value()),
+            arg.value_two().unwrap_or(0),
+        ),
+    };
+    ScmpArgCompare::new(arg.index() as u32, op, datum)
+}
+
+/// The program libseccomp makes of a profile, or none where it refuses the profile.
+fn build(profile: &LinuxSeccomp) -> Result<Vec<Instruction>, SeccompError> {
+    let default = action(profile.default_action(), profile.default_errno_ret());
+    let mut filter = ScmpFilterContext::new(default)?;
+    filter.set_act_badarch(ScmpAction::KillProcess)?;
+    for arch in profile.architectures().iter().flatten() {
+        filter.add_arch(match arch {
+            OciArch::ScmpArchX86 => ScmpArch::X86,
+            OciArch::ScmpArchX32 => ScmpArch::X32,
+            _ => continue,
+        })?;
+    }
+    for rule in profile.syscalls().iter().flatten() {
+        let action = action(rule.action(), rule.errno_ret());
+        if action == default {
+            continue;
+        }
+        let compares: Vec<ScmpArgCompare> = rule.args().iter().flatten().map(compare).collect();
+        for name in rule.names() {
+            let Ok(call) = ScmpSyscall::from_name(name) else {
+                continue;
+            };
+            if oracle::repeats(rule.args().as_deref().unwrap_or_default()) {
+                for compare in &compares {
+                    filter.add_rule_conditional(action, call, &[*compare])?;
+                }
+            } else if compares.is_empty() {
+                filter.add_rule(action, call)?;
+            } else {
+                filter.add_rule_conditional(action, call, &compares)?;
+            }
+        }
+    }
+    // At most 4096 instructions, which a pipe holds.
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    filter.export_bpf(&writer)?;
+    drop(writer);
+    let mut bytes = Vec::new();
+    reader
+        .read_to_end(&mut bytes)
+        .expect("the pipe is readable");
+    let instruction = |b: &[u8]| Instruction {
+        code: u16::from_ne_bytes([b[0], b[1]]),
+        jt: b[2],
+        jf: b[3],
+        k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+    };
+    Ok(bytes.chunks_exact(8).map(instruction).collect())
+}
+
+/// Whether libseccomp's program never loads the number of calls of an architecture: seen in
+/// 2.5.4 where several are listed and the first call it tests for has conditions. It then
+/// compares the `AUDIT_ARCH` with system call numbers, so no rule ever holds.
+fn forgets_the_number(theirs: &[Instruction], audit: u32) -> bool {
+    let Some(dispatch) = theirs.iter().position(|i| i.code == 0x15 && i.k == audit) else {
+        return false;
+    };
+    let first = theirs.get(dispatch + 1 + usize::from(theirs[dispatch].jt));
+    first.is_some_and(|i| (i.code, i.k) != (0x20, 0) && i.code != 0x06)
+}
+
+/// The name of a difference that is meant, or of a known defect of libseccomp.
+fn explain(profile: &LinuxSeccomp, data: &SeccompData, answer: Answer) -> Option<&'static str> {
+    let clauses = oracle::clauses(profile, Arch::X86_64, data);
+    let is_order = |arg: &LinuxSeccompArg| {
+        matches!(
+            arg.op(),
+            Op::ScmpCmpLt | Op::ScmpCmpLe | Op::ScmpCmpGt | Op::ScmpCmpGe
+        )
+    };
+    // Conditions of several rules on one argument, one of which is an order: libseccomp before
+    // 2.6.1 makes their comparisons of the high word one node (GHSA-4q85-33p6-j5g6).
+    let merged = clauses.iter().flatten().any(|arg| {
+        let others = clauses
+            .iter()
+            .flatten()
+            .filter(|other| other.index() == arg.index());
+        is_order(arg) && others.count() > 1
+    });
+    let no_low_bits = clauses
+        .iter()
+        .flatten()
+        .any(|arg| arg.op() == Op::ScmpCmpMaskedEq && arg.value() & 0xffff_ffff == 0);
+    match answer.reason {
+        Reason::Newer => Some("newer than the profile: ENOSYS, as runc adds to libseccomp"),
+        Reason::UnlistedNumbers => Some("x32 not listed: ENOSYS instead of killing"),
+        Reason::Disagreement => Some("matching rules disagree: the most restrictive decides"),
+        _ if answer.multiplexed_arguments => Some("arguments behind socketcall and ipc"),
+        _ if merged => Some("libseccomp merges order comparisons of one argument wrongly"),
+        _ if no_low_bits => Some("a mask with no low bits is a condition on 32 bits too"),
+        _ => None,
+    }
+}
+
+fn points() -> usize {
+    let wanted = std::env::var("BRIG_SECCOMP_POINTS").ok();
+    wanted.map_or(60_000, |points| {
+        points.parse().expect("BRIG_SECCOMP_POINTS is a number")
+    })
+}
+
+#[test]
+fn every_difference_to_libseccomp_has_a_name() {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut explained: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut compared, mut profiles, mut refused) = (0, 0, 0);
+    let mut unexplained = Vec::new();
+    while compared < points() {
+        let profile = oracle::profile()
+            .new_tree(&mut runner)
+            .expect("a profile")
+            .current();
+        let theirs = match build(&profile) {
+            Ok(theirs) => theirs,
+            Err(_) => {
+                refused += 1;
+                continue;
+            }
+        };
+        profiles += 1;
+        let ours = compile(&profile, Arch::X86_64).expect("generated profiles are correct");
+        for _ in 0..CALLS_PER_PROFILE {
+            let probe = oracle::probe()
+                .new_tree(&mut runner)
+                .expect("a call")
+                .current();
+            let data = probe.data(&profile);
+            compared += 1;
+            let our_verdict = run(&ours.instructions, &data).expect("our program runs");
+            let their_verdict = run(&theirs, &data).expect("their program runs");
+            if our_verdict == their_verdict {
+                continue;
+            }
+            let answer = oracle::evaluate(&profile, Arch::X86_64, &data);
+            let defect = forgets_the_number(&theirs, data.arch)
+                .then_some("libseccomp 2.5.4 forgets to load the number");
+            match defect.or_else(|| explain(&profile, &data, answer)) {
+                Some(name) => *explained.entry(name).or_default() += 1,
+                None => {
+                    unexplained.push((profile.clone(), data, our_verdict, their_verdict, answer));
+                }
+            }
+        }
+    }
+    println!(
+        "{compared} calls, {profiles} profiles, {refused} refused by libseccomp: {explained:#?}"
+    );
+    for (profile, data, ours, theirs, answer) in unexplained.iter().take(3) {
+        let profile = serde_json::to_string(profile).expect("JSON");
+        println!("{profile}\n{data:x?}\nours {ours:x} theirs {theirs:x} {answer:x?}\n");
+    }
+    assert!(
+        unexplained.is_empty(),
+        "{} unexplained differences",
+        unexplained.len()
+    );
+    assert!(
+        refused < profiles,
+        "libseccomp refuses most: little is compared"
+    );
+}

@@ -1,0 +1,511 @@
+//! What a profile means, said as plainly as possible, and profiles and calls to ask about.
+//!
+//! The reference knows nothing of graphs, words or ranges: it walks the profile's rules for one
+//! call at a time, as the crate's documentation has it.
+
+// Each test binary uses its part.
+#![allow(dead_code)]
+
+use brig_seccomp::interpret::SeccompData;
+use brig_seccomp::{ALLOW, Arch, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRACE, TRAP, USER_NOTIF};
+use oci_spec::runtime::{
+    Arch as OciArch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
+    LinuxSeccompArgBuilder, LinuxSeccompBuilder, LinuxSeccompOperator as Op, LinuxSyscall,
+    LinuxSyscallBuilder,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+pub(crate) const ENOSYS: u32 = ERRNO | 38;
+
+const ARCHES: [(Arch, OciArch); 5] = [
+    (Arch::X86_64, OciArch::ScmpArchX86_64),
+    (Arch::X86, OciArch::ScmpArchX86),
+    (Arch::X32, OciArch::ScmpArchX32),
+    (Arch::Aarch64, OciArch::ScmpArchAarch64),
+    (Arch::Arm, OciArch::ScmpArchArm),
+];
+
+/// Why a verdict is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// The architecture is not the native one and not listed.
+    UnlistedArchitecture,
+    /// The number is one of x32, or of x86-64 under native x32, which is not listed.
+    UnlistedNumbers,
+    /// Newer than all that the profile names.
+    Newer,
+    /// A rule without conditions.
+    Unconditional,
+    /// All matching rules with conditions agree.
+    Conditional,
+    /// Some of the matching rules with conditions disagree.
+    Disagreement,
+    /// No rule matches.
+    Default,
+}
+
+/// What the reference says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) verdict: u32,
+    pub(crate) reason: Reason,
+    /// Whether the call is `socketcall` or `ipc` and a rule for a call behind it has conditions.
+    pub(crate) multiplexed_arguments: bool,
+}
+
+pub(crate) fn action_value(action: Action, errno: Option<u32>) -> u32 {
+    match action {
+        Action::ScmpActKill | Action::ScmpActKillThread => KILL_THREAD,
+        Action::ScmpActKillProcess => KILL_PROCESS,
+        Action::ScmpActTrap => TRAP,
+        Action::ScmpActErrno => ERRNO | errno.unwrap_or(1),
+        Action::ScmpActTrace => TRACE | errno.unwrap_or(1),
+        Action::ScmpActNotify => USER_NOTIF,
+        Action::ScmpActLog => LOG,
+        Action::ScmpActAllow => ALLOW,
+    }
+}
+
+/// From the most to the least restrictive, `seccomp(2)`: "return values, in decreasing order of
+/// precedence".
+const PRECEDENCE: [u32; 8] = [
+    KILL_PROCESS,
+    KILL_THREAD,
+    TRAP,
+    ERRNO,
+    USER_NOTIF,
+    TRACE,
+    LOG,
+    ALLOW,
+];
+
+fn rank(verdict: u32) -> usize {
+    PRECEDENCE
+        .iter()
+        .position(|&base| base == verdict & 0xffff_0000)
+        .expect("a verdict of the kernel's")
+}
+
+fn multiplexer(arch: Arch, name: &str) -> Option<(u32, u64, u64)> {
+    // linux/net.h, linux/ipc.h: number, first argument, its significant bits when restricting.
+    let (through, call) = match name {
+        _ if arch != Arch::X86 => return None,
+        "socket" => (102, 1),
+        "accept" => (102, 5),
+        "socketpair" => (102, 8),
+        "sendmmsg" => (102, 20),
+        "semtimedop" => (117, 4),
+        "shmget" => (117, 23),
+        _ => return None,
+    };
+    let mask = if through == 117 { 0xffff } else { 0xffff_ffff };
+    Some((through, call, mask))
+}
+
+fn holds(arg: &LinuxSeccompArg, args: &[u64; 6], wide: bool) -> bool {
+    let cut = |value: u64| if wide { value } else { value & 0xffff_ffff };
+    let actual = cut(args[arg.index()]);
+    let value = cut(arg.value());
+    let two = cut(arg.value_two().unwrap_or(0));
+    match arg.op() {
+        Op::ScmpCmpNe => actual != value,
+        Op::ScmpCmpLt => actual < value,
+        Op::ScmpCmpLe => actual <= value,
+        Op::ScmpCmpEq => actual == value,
+        Op::ScmpCmpGe => actual >= value,
+        Op::ScmpCmpGt => actual > value,
+        Op::ScmpCmpMaskedEq => actual & value == two & value,
+    }
+}
+
+/// Whether a rule's conditions hold; repeated arguments make each condition enough.
+fn all_hold(rule: &LinuxSyscall, args: &[u64; 6], wide: bool) -> bool {
+    let conditions = rule.args().as_deref().unwrap_or_default();
+    if repeats(conditions) {
+        conditions.iter().any(|arg| holds(arg, args, wide))
+    } else {
+        conditions.iter().all(|arg| holds(arg, args, wide))
+    }
+}
+
+pub(crate) fn repeats(conditions: &[LinuxSeccompArg]) -> bool {
+    (0..6).any(|index| conditions.iter().filter(|arg| arg.index() == index).count() > 1)
+}
+
+fn arch_of(data: &SeccompData) -> Option<Arch> {
+    match data.arch {
+        0xc000_003e if data.nr & 0x4000_0000 == 0 && data.nr >> 31 == 0 => Some(Arch::X86_64),
+        0xc000_003e => Some(Arch::X32),
+        _ => ARCHES
+            .iter()
+            .map(|(arch, _)| *arch)
+            .find(|arch| arch.audit() == data.arch),
+    }
+}
+
+fn is_listed(profile: &LinuxSeccomp, native: Arch, arch: Arch) -> bool {
+    let is_x86 = |arch| matches!(arch, Arch::X86_64 | Arch::X86 | Arch::X32);
+    let list = profile.architectures().as_deref().unwrap_or_default();
+    let name = ARCHES
+        .iter()
+        .find(|(other, _)| *other == arch)
+        .map(|(_, name)| *name);
+    arch == native || (is_x86(arch) == is_x86(native) && list.contains(&name.expect("listed")))
+}
+
+/// Whether the default denies, and a number is above all that the profile names.
+fn is_newer(profile: &LinuxSeccomp, default: u32, arch: Arch, nr: u32) -> bool {
+    let denies = [KILL_PROCESS, KILL_THREAD, TRAP, ERRNO].contains(&(default & 0xffff_0000));
+    let private = |nr: u32| arch == Arch::Arm && nr >= 0x000f_0000;
+    let rules = profile.syscalls().as_deref().unwrap_or_default();
+    let named = rules.iter().flat_map(LinuxSyscall::names);
+    let numbers = named.filter_map(|name| arch.syscall_number(name));
+    let newest = numbers.filter(|nr| !private(*nr)).max();
+    denies && default != ENOSYS && !private(nr) && newest.is_some_and(|newest| nr > newest)
+}
+
+/// What the profile says about a call.
+pub(crate) fn evaluate(profile: &LinuxSeccomp, native: Arch, data: &SeccompData) -> Answer {
+    let answer = |verdict, reason| Answer {
+        verdict,
+        reason,
+        multiplexed_arguments: false,
+    };
+    let listed = |arch| is_listed(profile, native, arch);
+    let shares_audit = |arch: &Arch| arch.audit() == data.arch && listed(*arch);
+    if !ARCHES.iter().any(|(arch, _)| shares_audit(arch)) {
+        return answer(KILL_PROCESS, Reason::UnlistedArchitecture);
+    }
+    let arch = arch_of(data).expect("some architecture is listed");
+    if !listed(arch) {
+        return answer(ENOSYS, Reason::UnlistedNumbers);
+    }
+    let default = action_value(profile.default_action(), profile.default_errno_ret());
+    if is_newer(profile, default, arch, data.nr) {
+        return answer(ENOSYS, Reason::Newer);
+    }
+    let wide = matches!(arch, Arch::X86_64 | Arch::Aarch64);
+    let mut matching = Vec::new();
+    let mut multiplexed_arguments = false;
+    for rule in profile.syscalls().as_deref().unwrap_or_default() {
+        let action = action_value(rule.action(), rule.errno_ret());
+        let conditional = rule.args().as_ref().is_some_and(|args| !args.is_empty());
+        if action == default && !conditional {
+            continue;
+        }
+        for name in rule.names() {
+            if arch.syscall_number(name) == Some(data.nr) {
+                if !conditional {
+                    return Answer {
+                        verdict: first_unconditional(profile, default, arch, data.nr),
+                        reason: Reason::Unconditional,
+                        multiplexed_arguments: false,
+                    };
+                }
+                if all_hold(rule, &data.args, wide) {
+                    matching.push(action);
+                }
+            }
+            if let Some((through, call, mask)) = multiplexer(arch, name)
+                && through == data.nr
+            {
+                multiplexed_arguments |= conditional;
+                let restricts = rank(action) < rank(default);
+                let mask = if restricts { mask } else { 0xffff_ffff };
+                if (restricts || !conditional) && data.args[0] & mask == call {
+                    matching.push(action);
+                }
+            }
+        }
+    }
+    // A later rule without conditions decides over earlier ones with.
+    matching.sort_by_key(|action| rank(*action));
+    let reason = match matching.as_slice() {
+        [] => Reason::Default,
+        all if all.iter().all(|action| *action == all[0]) => Reason::Conditional,
+        _ => Reason::Disagreement,
+    };
+    let verdict = matching.first().copied().unwrap_or(default);
+    Answer {
+        verdict,
+        reason,
+        multiplexed_arguments,
+    }
+}
+
+/// The alternatives with conditions that a profile has for a call, as they are written.
+pub(crate) fn clauses(
+    profile: &LinuxSeccomp,
+    native: Arch,
+    data: &SeccompData,
+) -> Vec<Vec<LinuxSeccompArg>> {
+    let Some(arch) = arch_of(data).filter(|arch| is_listed(profile, native, *arch)) else {
+        return Vec::new();
+    };
+    let rules = profile.syscalls().iter().flatten();
+    rules
+        .filter(|rule| {
+            rule.names()
+                .iter()
+                .any(|name| arch.syscall_number(name) == Some(data.nr))
+        })
+        .filter_map(|rule| rule.args().as_ref())
+        .flat_map(|args| match repeats(args) {
+            true => args.iter().map(|arg| vec![*arg]).collect(),
+            false => vec![args.clone()],
+        })
+        .collect()
+}
+
+fn first_unconditional(profile: &LinuxSeccomp, default: u32, arch: Arch, nr: u32) -> u32 {
+    let rules = profile.syscalls().as_deref().unwrap_or_default();
+    rules
+        .iter()
+        .filter(|rule| rule.args().as_ref().is_none_or(Vec::is_empty))
+        .filter(|rule| {
+            rule.names()
+                .iter()
+                .any(|name| arch.syscall_number(name) == Some(nr))
+        })
+        .map(|rule| action_value(rule.action(), rule.errno_ret()))
+        .find(|action| *action != default)
+        .expect("there is one")
+}
+
+/// Calls that are interesting: on several architectures, multiplexed, absent somewhere.
+const NAMES: [&str; 24] = [
+    "read",
+    "write",
+    "close",
+    "ioctl",
+    "socket",
+    "socketpair",
+    "accept",
+    "sendmmsg",
+    "shmget",
+    "semtimedop",
+    "socketcall",
+    "ipc",
+    "mmap",
+    "mmap2",
+    "clone",
+    "clone3",
+    "personality",
+    "execve",
+    "uselib",
+    "break",
+    "close_range",
+    "riscv_hwprobe",
+    "newfstatat",
+    "set_tls",
+];
+
+const VALUES: [u64; 16] = [
+    0,
+    1,
+    2,
+    5,
+    38,
+    39,
+    40,
+    0x7e02_0000,
+    0x8000_0000,
+    0xffff_fffe,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x1_0000_0005,
+    0x8000_0000_0000_0000,
+    0xffff_ffff_0000_0000,
+    u64::MAX,
+];
+
+const OPS: [Op; 7] = [
+    Op::ScmpCmpNe,
+    Op::ScmpCmpLt,
+    Op::ScmpCmpLe,
+    Op::ScmpCmpEq,
+    Op::ScmpCmpGe,
+    Op::ScmpCmpGt,
+    Op::ScmpCmpMaskedEq,
+];
+
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => select(&VALUES[..]), 1 => any::<u64>(), 2 => 0..64u64]
+}
+
+fn arg() -> impl Strategy<Value = LinuxSeccompArg> {
+    (
+        prop_oneof![3 => Just(0usize), 1 => 0..6usize],
+        value(),
+        value(),
+        select(&OPS[..]),
+    )
+        .prop_map(|(index, value, two, op)| {
+            let arg = LinuxSeccompArgBuilder::default()
+                .index(index)
+                .value(value)
+                .op(op);
+            let arg = if op == Op::ScmpCmpMaskedEq {
+                arg.value_two(two)
+            } else {
+                arg
+            };
+            arg.build().expect("nothing is missing")
+        })
+}
+
+fn action() -> impl Strategy<Value = (Action, Option<u32>)> {
+    prop_oneof![
+        6 => Just((Action::ScmpActAllow, None)),
+        3 => Just((Action::ScmpActErrno, None)),
+        2 => (0..4096u32).prop_map(|errno| (Action::ScmpActErrno, Some(errno))),
+        1 => Just((Action::ScmpActErrno, Some(38))),
+        1 => (0..0x1_0000u32).prop_map(|data| (Action::ScmpActTrace, Some(data))),
+        1 => Just((Action::ScmpActKill, None)),
+        1 => Just((Action::ScmpActKillThread, None)),
+        1 => Just((Action::ScmpActKillProcess, None)),
+        1 => Just((Action::ScmpActTrap, None)),
+        1 => Just((Action::ScmpActLog, None)),
+        1 => Just((Action::ScmpActNotify, None)),
+    ]
+}
+
+/// All names that exist on x86-64 or i386, which the libseccomp of 2022 knows too.
+fn any_name() -> impl Strategy<Value = String> {
+    (any::<bool>(), 0..451u32).prop_map(|(is_64, nr)| {
+        let arch = if is_64 { Arch::X86_64 } else { Arch::X86 };
+        let name = arch
+            .syscall_name(nr)
+            .filter(|name| !["uretprobe", "uprobe"].contains(name));
+        name.unwrap_or("read").to_owned()
+    })
+}
+
+fn names() -> impl Strategy<Value = Vec<String>> {
+    prop_oneof![
+        4 => vec(select(&NAMES[..]).prop_map(str::to_owned), 1..4),
+        1 => vec(any_name(), 1..60),
+    ]
+}
+
+fn syscall() -> impl Strategy<Value = LinuxSyscall> {
+    (
+        names(),
+        action(),
+        prop_oneof![2 => vec(arg(), 0..=0), 5 => vec(arg(), 1..4)],
+    )
+        .prop_map(|(names, (action, errno), args)| {
+            let rule = LinuxSyscallBuilder::default().names(names).action(action);
+            let rule = match errno {
+                Some(errno) => rule.errno_ret(errno),
+                None => rule,
+            };
+            let rule = if args.is_empty() {
+                rule
+            } else {
+                rule.args(args)
+            };
+            rule.build().expect("nothing is missing")
+        })
+}
+
+/// A profile.
+pub(crate) fn profile() -> impl Strategy<Value = LinuxSeccomp> {
+    let arches = vec(select(&ARCHES[..]).prop_map(|(_, arch)| arch), 0..4);
+    (action(), arches, vec(syscall(), 0..10)).prop_map(|((action, errno), arches, syscalls)| {
+        let profile = LinuxSeccompBuilder::default()
+            .default_action(action)
+            .architectures(arches)
+            .syscalls(syscalls);
+        let profile = match errno {
+            Some(errno) => profile.default_errno_ret(errno),
+            None => profile,
+        };
+        profile.build().expect("nothing is missing")
+    })
+}
+
+/// How to choose a call which a profile says something about.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    arch: Arch,
+    name: Index,
+    number: Option<u32>,
+    step: i8,
+    args: [(u8, u64, Index); 6],
+}
+
+/// A way to choose a call.
+pub(crate) fn probe() -> impl Strategy<Value = Probe> {
+    let arch = prop_oneof![
+        6 => Just(Arch::X86_64),
+        3 => Just(Arch::X86),
+        2 => Just(Arch::X32),
+        1 => Just(Arch::Aarch64),
+        1 => Just(Arch::Arm),
+    ];
+    let number = prop_oneof![
+        8 => Just(None),
+        1 => (0..480u32).prop_map(Some),
+        1 => any::<u32>().prop_map(Some),
+        1 => select(vec![102, 117, u32::MAX, 0x4000_0000, 0x3fff_ffff, 0x8000_0000]).prop_map(Some),
+    ];
+    let step = prop_oneof![8 => Just(0i8), 1 => -1..=1i8];
+    let arg = || (0..8u8, value(), any::<Index>());
+    (
+        arch,
+        any::<Index>(),
+        number,
+        step,
+        [arg(), arg(), arg(), arg(), arg(), arg()],
+    )
+        .prop_map(|(arch, name, number, step, args)| Probe {
+            arch,
+            name,
+            number,
+            step,
+            args,
+        })
+}
+
+impl Probe {
+    /// The call.
+    pub(crate) fn data(&self, profile: &LinuxSeccomp) -> SeccompData {
+        let rules = profile.syscalls().as_deref().unwrap_or_default();
+        let names: Vec<&String> = rules.iter().flat_map(LinuxSyscall::names).collect();
+        let named = (!names.is_empty()).then(|| self.name.get(&names).as_str());
+        let nr = self
+            .number
+            .or_else(|| self.arch.syscall_number(named?))
+            .or_else(|| multiplexer(self.arch, named?).map(|(through, ..)| through))
+            .unwrap_or(0)
+            .wrapping_add_signed(i32::from(self.step));
+        let wide = !matches!(self.arch, Arch::X86 | Arch::Arm);
+        let conditions: Vec<&LinuxSeccompArg> = rules
+            .iter()
+            .flat_map(|rule| rule.args().iter().flatten())
+            .collect();
+        let args = self.args.map(|(kind, value, index)| {
+            let like = (!conditions.is_empty()).then(|| index.get(&conditions));
+            let value = match (kind, like) {
+                (0, Some(like)) => like.value(),
+                (1, Some(like)) => like.value().wrapping_add(1),
+                (2, Some(like)) => like.value().wrapping_sub(1),
+                (3, Some(like)) => like.value_two().unwrap_or(0),
+                (4, Some(like)) => like.value_two().unwrap_or(0) & like.value(),
+                (5, _) => value % 24,
+                _ => value,
+            };
+            // The kernel hands over 32-bit arguments with the upper half clear.
+            if wide { value } else { value & 0xffff_ffff }
+        });
+        SeccompData {
+            nr,
+            arch: self.arch.audit(),
+            instruction_pointer: 0,
+            args,
+        }
+    }
+}
