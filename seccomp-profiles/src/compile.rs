@@ -276,3 +276,6 @@ fn fill(segments: &mut Vec<Segment>, points: &[(u32, NodeId)], default: NodeId, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,3 +91,106 @@ fn docker_allows_and_denies_what_it_says() {
         KILL_PROCESS
     );
 }
+
+#[test]
+fn default_refuses_what_its_documentation_says() {
+    let profile = builtin("default").expect("there is one");
+    let program = compile(&profile, Arch::X86_64).expect("it compiles");
+    let native = |name, args| verdict(&program, Arch::X86_64, name, args);
+    let args = |a, b| [a, b, 0, 0, 0, 0];
+    for family in [1, 2, 10, 16, 17] {
+        assert_eq!(native("socket", args(family, 1)), ALLOW, "family {family}");
+    }
+    // AF_CAN, AF_ALG, AF_VSOCK; the kernel drops the upper half of the argument.
+    for family in [0, 29, 38, 40, 38 | 1 << 32, 40 | 1 << 63] {
+        assert_eq!(native("socket", args(family, 1)), EPERM, "family {family}");
+    }
+    // TIOCSTI and TIOCLINUX, also with a dirty upper half; TCGETS.
+    for request in [0x5412, 0x541c, 0x5412 | 1 << 32, 0x541c | 7 << 40] {
+        assert_eq!(
+            native("ioctl", args(0, request)),
+            EPERM,
+            "ioctl {request:x}"
+        );
+    }
+    assert_eq!(native("ioctl", args(0, 0x5401)), ALLOW);
+    for name in [
+        "mount",
+        "unshare",
+        "setns",
+        "bpf",
+        "ptrace",
+        "keyctl",
+        "io_uring_setup",
+    ] {
+        assert_eq!(native(name, args(0, 0)), EPERM, "{name}");
+    }
+    assert_eq!(native("clone", args(0x7e02_0000 & 0x1000_0000, 0)), EPERM);
+    assert_eq!(native("clone", args(0x003d_0f00, 0)), ALLOW);
+    assert_eq!(native("clone3", args(0, 0)), ENOSYS);
+    assert_eq!(
+        verdict(&program, Arch::X86, "read", args(0, 0)),
+        KILL_PROCESS
+    );
+    assert_eq!(verdict(&program, Arch::X32, "read", args(0, 0)), ENOSYS);
+}
+
+#[test]
+fn there_is_no_other_builtin_profile() {
+    assert!(builtin("Default").is_none());
+    assert!(builtin("../default").is_none());
+}
+
+/// Whether the kernel's constant-action bitmap takes a call: `seccomp_is_const_allow`,
+/// `kernel/seccomp.c`, Linux 5.11. Such calls never run the filter.
+fn in_bitmap(program: &Program, arch: u32, nr: u32) -> bool {
+    let mut accumulator = 0;
+    let mut at = 0;
+    loop {
+        let instruction = program.instructions[at];
+        let k = instruction.k;
+        let branch = |holds| {
+            usize::from(if holds {
+                instruction.jt
+            } else {
+                instruction.jf
+            })
+        };
+        let skip = match instruction.code {
+            0x20 if k == 0 => {
+                accumulator = nr;
+                0
+            }
+            0x20 if k == 4 => {
+                accumulator = arch;
+                0
+            }
+            0x06 => return k == ALLOW,
+            0x05 => k as usize,
+            0x15 => branch(accumulator == k),
+            0x35 => branch(accumulator >= k),
+            0x25 => branch(accumulator > k),
+            0x45 => branch(accumulator & k != 0),
+            0x54 => {
+                accumulator &= k;
+                0
+            }
+            _ => return false,
+        };
+        at += 1 + skip;
+    }
+}
+
+#[test]
+fn unconditionally_allowed_calls_never_run_the_filter() {
+    let profile = docker();
+    let program = docker_on(&[OciArch::ScmpArchX86_64, OciArch::ScmpArchX86]);
+    let names = profile.syscalls().as_ref().expect("rules")[0].names();
+    for arch in [Arch::X86_64, Arch::X86] {
+        for name in names {
+            if let Some(nr) = arch.syscall_number(name) {
+                assert!(in_bitmap(&program, arch.audit(), nr), "{arch:?} {name}");
+            }
+        }
+    }
+}
