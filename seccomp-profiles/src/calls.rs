@@ -11,22 +11,30 @@ pub(crate) struct CallTable {
     ends: &'static [u16],
     /// The number of each name.
     numbers: &'static [u32],
+    /// The beginning of each name, which sorts as the names do.
+    keys: &'static [u64],
+}
+
+/// The first eight bytes.
+const fn key(name: &[u8]) -> u64 {
+    let mut key = 0;
+    let mut at = 0;
+    while at < 8 {
+        key = key << 8 | if at < name.len() { name[at] as u64 } else { 0 };
+        at += 1;
+    }
+    key
 }
 
 impl CallTable {
     /// The number of a name.
     pub(crate) fn number(&self, name: &str) -> Option<u32> {
-        let mut low = 0;
-        let mut high = self.ends.len();
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.bytes(middle).cmp(name.as_bytes()) {
-                std::cmp::Ordering::Equal => return Some(self.numbers[middle]),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        None
+        let wanted = key(name.as_bytes());
+        let from = self.keys.partition_point(|&key| key < wanted);
+        (from..self.keys.len())
+            .take_while(|&at| self.keys[at] == wanted)
+            .find(|&at| self.bytes(at) == name.as_bytes())
+            .map(|at| self.numbers[at])
     }
 
     /// The name of a number; of several names of one number, the last in the alphabet.
@@ -154,6 +162,16 @@ const fn pack_numbers<const N: usize>(entries: &[Entry; N]) -> [u32; N] {
     numbers
 }
 
+const fn pack_keys<const N: usize>(entries: &[Entry; N]) -> [u64; N] {
+    let mut keys = [0; N];
+    let mut at = 0;
+    while at < N {
+        keys[at] = key(entries[at].0.as_bytes());
+        at += 1;
+    }
+    keys
+}
+
 /// Packs a table of the `syscalls` crate, leaving out the `without` names and putting in the
 /// `with` entries, which also replace those of the same name.
 macro_rules! call_table {
@@ -203,10 +221,12 @@ macro_rules! call_table {
             static NAMES: [u8; LENGTH] = pack_names(&ENTRIES);
             static ENDS: [u16; COUNT] = pack_ends(&ENTRIES);
             static NUMBERS: [u32; COUNT] = pack_numbers(&ENTRIES);
+            static KEYS: [u64; COUNT] = pack_keys(&ENTRIES);
             CallTable {
                 names: &NAMES,
                 ends: &ENDS,
                 numbers: &NUMBERS,
+                keys: &KEYS,
             }
         };
     };

@@ -325,7 +325,7 @@ struct TooMuch;
 /// `default` where none holds. Expects nothing in the accumulator.
 pub(crate) fn decide(
     graph: &mut Graph,
-    rules: &[(Conditions, NodeId)],
+    rules: &[(&[Condition], NodeId)],
     default: NodeId,
     wide: bool,
 ) -> NodeId {

@@ -1,13 +1,13 @@
 //! From a profile to a program; what a program decides is in the crate's documentation.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator};
 
 use crate::action::{self, ENOSYS, ERRNO, KILL_PROCESS, USER_NOTIF};
 use crate::arch::{Arch, ArchTable, TABLE};
-use crate::checks::{self, Condition, Conditions};
+use crate::checks::{self, Condition};
 use crate::error::CompileError;
 use crate::graph::{Comparison, Graph, NodeId};
 use crate::instruction::{MAX_INSTRUCTIONS, Program, RET_K};
@@ -107,8 +107,12 @@ fn flags(seccomp: &LinuxSeccomp, notify: bool) -> u64 {
     flags
 }
 
-/// What the rules say about one call: an action, and under which conditions.
-type Clause = (u32, Conditions);
+/// What one rule says about one call: an action, and under which conditions.
+struct Clause<'a> {
+    number: u32,
+    action: u32,
+    conditions: Cow<'a, [Condition]>,
+}
 
 struct Calls<'a> {
     graph: &'a mut Graph,
@@ -116,7 +120,7 @@ struct Calls<'a> {
     default: u32,
 }
 
-impl Calls<'_> {
+impl<'a> Calls<'a> {
     /// The decision over the numbers of the architectures which share one `AUDIT_ARCH`.
     fn numbers(
         &mut self,
@@ -156,11 +160,13 @@ impl Calls<'_> {
             first,
             node: default,
         });
-        let mut points = Vec::new();
-        for (number, clauses) in self.clauses(table) {
-            points.push((first + number, self.decision(clauses, default, table.wide)?));
+        let (clauses, newest) = self.clauses(table);
+        let mut points = Vec::with_capacity(clauses.len());
+        for call in clauses.chunk_by(|a, b| a.number == b.number) {
+            let decision = self.decision(call, default, table.wide)?;
+            points.push((first + call[0].number, decision));
         }
-        let Some(newest) = self.newest(table) else {
+        let Some(newest) = newest.filter(|_| self.hides_newer()) else {
             fill(segments, &points, default, last);
             return Ok(());
         };
@@ -182,74 +188,87 @@ impl Calls<'_> {
         Ok(())
     }
 
-    /// The highest number the profile names, where higher ones are to fail with ENOSYS.
-    fn newest(&self, table: &ArchTable) -> Option<u32> {
-        let denies = !action::is_permissive(self.default)
-            && !matches!(self.default, USER_NOTIF)
-            && self.default != ERRNO | ENOSYS;
-        let named = || self.rules.iter().flat_map(|rule| rule.names);
-        let numbers = named().filter_map(|name| table.calls.number(name));
-        let ordered = |number: &u32| table.unordered_from.is_none_or(|from| *number < from);
-        numbers.filter(ordered).max().filter(|_| denies)
+    /// Whether calls newer than the profile fail with ENOSYS: where the default denies them.
+    fn hides_newer(&self) -> bool {
+        !action::is_permissive(self.default)
+            && self.default != USER_NOTIF
+            && self.default != ERRNO | ENOSYS
     }
 
-    /// What the rules say, by number.
-    fn clauses(&self, table: &ArchTable) -> BTreeMap<u32, Vec<Clause>> {
-        let mut calls: BTreeMap<u32, Vec<Clause>> = BTreeMap::new();
-        let says_nothing = |rule: &Rule| rule.action == self.default && rule.is_unconditional();
-        for rule in self.rules.iter().filter(|rule| !says_nothing(rule)) {
+    /// What the rules say, by number and then in their order; and the highest number they name.
+    fn clauses(&self, table: &ArchTable) -> (Vec<Clause<'a>>, Option<u32>) {
+        let mut clauses = Vec::new();
+        let mut newest = None;
+        for rule in self.rules {
+            let says_nothing = rule.action == self.default && rule.is_unconditional();
             for name in rule.names {
-                if let Some(number) = table.calls.number(name) {
-                    let clauses = calls.entry(number).or_default();
-                    clauses.extend(
-                        rule.alternatives
-                            .iter()
-                            .map(|all| (rule.action, all.clone())),
-                    );
+                let number = table.calls.number(name);
+                newest = newest.max(number.filter(|number| {
+                    table
+                        .unordered_from
+                        .is_none_or(|unordered| *number < unordered)
+                }));
+                if says_nothing {
+                    continue;
                 }
-                for call in table.multiplexed.iter().filter(|call| call.name == name) {
-                    let restricts =
-                        action::strictness(rule.action) < action::strictness(self.default);
-                    if rule.is_unconditional() || restricts {
-                        let mask = if restricts { call.mask } else { u32::MAX };
-                        let (value, mask) = (u64::from(call.call), u64::from(mask));
-                        let op = LinuxSeccompOperator::ScmpCmpMaskedEq;
-                        let condition = Condition {
-                            index: 0,
-                            op,
-                            value,
-                            mask,
-                        };
-                        calls
-                            .entry(call.through)
-                            .or_default()
-                            .push((rule.action, vec![condition]));
-                    }
-                }
+                clauses.extend(number.into_iter().flat_map(|number| {
+                    rule.alternatives.iter().map(move |all| Clause {
+                        number,
+                        action: rule.action,
+                        conditions: Cow::Borrowed(all),
+                    })
+                }));
+                clauses.extend(self.multiplexed(table, name, rule));
             }
         }
-        calls
+        clauses.sort_by_key(|clause| clause.number);
+        (clauses, newest)
+    }
+
+    /// What a rule for a call says about the multiplexer through which it can also be made.
+    fn multiplexed(
+        &self,
+        table: &ArchTable,
+        name: &str,
+        rule: &Rule<'_>,
+    ) -> Option<Clause<'static>> {
+        let call = table.multiplexed.iter().find(|call| call.name == name)?;
+        let restricts = action::strictness(rule.action) < action::strictness(self.default);
+        if !rule.is_unconditional() && !restricts {
+            return None;
+        }
+        let condition = Condition {
+            index: 0,
+            op: LinuxSeccompOperator::ScmpCmpMaskedEq,
+            value: u64::from(call.call),
+            mask: u64::from(if restricts { call.mask } else { u32::MAX }),
+        };
+        Some(Clause {
+            number: call.through,
+            action: rule.action,
+            conditions: Cow::Owned(vec![condition]),
+        })
     }
 
     /// The decision over one call's clauses.
     fn decision(
         &mut self,
-        mut clauses: Vec<Clause>,
+        clauses: &[Clause<'_>],
         default: NodeId,
         wide: bool,
     ) -> Result<NodeId, CompileError> {
-        if let Some((action, _)) = clauses.iter().find(|(_, conditions)| conditions.is_empty()) {
-            return Ok(self.graph.verdict(*action));
+        if let Some(clause) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
+            return Ok(self.graph.verdict(clause.action));
         }
         if clauses.len() > MAX_INSTRUCTIONS {
-            return Err(CompileError::TooLong {
-                instructions: clauses.len(),
-            });
+            let instructions = clauses.len();
+            return Err(CompileError::TooLong { instructions });
         }
-        clauses.sort_by_key(|(action, _)| action::strictness(*action));
-        let rules: Vec<(Conditions, NodeId)> = clauses
+        let mut clauses: Vec<&Clause<'_>> = clauses.iter().collect();
+        clauses.sort_by_key(|clause| action::strictness(clause.action));
+        let rules: Vec<(&[Condition], NodeId)> = clauses
             .into_iter()
-            .map(|(action, conditions)| (conditions, self.graph.verdict(action)))
+            .map(|clause| (&*clause.conditions, self.graph.verdict(clause.action)))
             .collect();
         Ok(checks::decide(self.graph, &rules, default, wide))
     }

@@ -39,6 +39,8 @@ pub(crate) enum Node {
 pub(crate) struct Graph {
     nodes: Vec<Node>,
     index: HashMap<Node, NodeId>,
+    /// The last verdict asked for: most calls of a profile have the same one.
+    last_verdict: Option<(u32, NodeId)>,
 }
 
 impl Graph {
@@ -52,7 +54,14 @@ impl Graph {
     }
 
     pub(crate) fn verdict(&mut self, value: u32) -> NodeId {
-        self.add(Node::Return(value))
+        match self.last_verdict {
+            Some((last, id)) if last == value => id,
+            _ => {
+                let id = self.add(Node::Return(value));
+                self.last_verdict = Some((value, id));
+                id
+            }
+        }
     }
 
     /// A load; none where what follows is decided already.
