@@ -7,13 +7,14 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator};
 
 use crate::action::{self, ENOSYS, ERRNO, KILL_PROCESS, USER_NOTIF};
 use crate::arch::{Arch, ArchTable, TABLE};
-use crate::checks::{self, Condition};
+use crate::checks;
 use crate::error::CompileError;
 use crate::graph::{Comparison, Graph, NodeId};
 use crate::instruction::{MAX_INSTRUCTIONS, Program, RET_K};
 use crate::layout::lay_out;
 use crate::ranges::{Segment, search};
 use crate::rules::{self, Rule};
+use crate::terms::Condition;
 
 /// Offsets in `struct seccomp_data`, `linux/seccomp.h`.
 const NR_OFFSET: u32 = 0;

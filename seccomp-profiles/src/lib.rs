@@ -46,6 +46,7 @@ mod layout;
 mod ranges;
 mod rules;
 mod suggest;
+mod terms;
 
 pub use action::{ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRACE, TRAP, USER_NOTIF};
 pub use arch::Arch;

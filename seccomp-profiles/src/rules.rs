@@ -7,9 +7,10 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall};
 use crate::action;
 use crate::arch::TABLE;
 use crate::calls::FOREIGN;
-use crate::checks::{Condition, Conditions};
+
 use crate::error::CompileError;
 use crate::suggest::nearest;
+use crate::terms::{Condition, Conditions};
 
 /// One rule for a set of calls.
 pub(crate) struct Rule<'a> {

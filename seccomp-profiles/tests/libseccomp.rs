@@ -162,7 +162,7 @@ fn every_difference_to_libseccomp_has_a_name() {
     let (mut compared, mut profiles, mut refused) = (0, 0, 0);
     let mut unexplained = Vec::new();
     while compared < points() {
-        let profile = oracle::profile()
+        let profile = oracle::generate::profile()
             .new_tree(&mut runner)
             .expect("a profile")
             .current();
@@ -176,7 +176,7 @@ fn every_difference_to_libseccomp_has_a_name() {
         profiles += 1;
         let ours = compile(&profile, Arch::X86_64).expect("generated profiles are correct");
         for _ in 0..CALLS_PER_PROFILE {
-            let probe = oracle::probe()
+            let probe = oracle::generate::probe()
                 .new_tree(&mut runner)
                 .expect("a call")
                 .current();

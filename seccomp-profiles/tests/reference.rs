@@ -22,9 +22,9 @@ proptest! {
 
     #[test]
     fn program_decides_as_the_profile_reads(
-        profile in oracle::profile(),
+        profile in oracle::generate::profile(),
         native in native(),
-        probes in vec(oracle::probe(), 40),
+        probes in vec(oracle::generate::probe(), 40),
     ) {
         let program = compile(&profile, native).expect("generated profiles are correct");
         for probe in probes {
@@ -36,7 +36,7 @@ proptest! {
     }
 
     #[test]
-    fn compiling_is_deterministic(profile in oracle::profile()) {
+    fn compiling_is_deterministic(profile in oracle::generate::profile()) {
         prop_assert_eq!(compile(&profile, Arch::X86_64), compile(&profile, Arch::X86_64));
     }
 }
