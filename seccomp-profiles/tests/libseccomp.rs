@@ -2,6 +2,8 @@
 //!
 //! `BRIG_SECCOMP_POINTS` sets how many calls are compared (default 60,000).
 
+#![cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+
 mod oracle;
 
 use std::collections::BTreeMap;
@@ -123,15 +125,16 @@ fn explain(profile: &LinuxSeccomp, data: &SeccompData, answer: Answer) -> Option
             Op::ScmpCmpLt | Op::ScmpCmpLe | Op::ScmpCmpGt | Op::ScmpCmpGe
         )
     };
-    // Conditions of several rules on one argument, one of which is an order: libseccomp before
-    // 2.6.1 makes their comparisons of the high word one node (GHSA-4q85-33p6-j5g6).
-    let merged = clauses.iter().flatten().any(|arg| {
-        let others = clauses
-            .iter()
-            .flatten()
-            .filter(|other| other.index() == arg.index());
-        is_order(arg) && others.count() > 1
+    // Several rules with conditions on the same argument, and an order among them: libseccomp
+    // before 2.6.1 merges the comparisons of their words wrongly (GHSA-4q85-33p6-j5g6).
+    let conditions = || clauses.iter().flatten();
+    let shared = conditions().any(|arg| {
+        conditions()
+            .filter(|other| other.index() == arg.index())
+            .count()
+            > 1
     });
+    let merged = shared && conditions().any(is_order);
     let no_low_bits = clauses
         .iter()
         .flatten()
@@ -141,7 +144,7 @@ fn explain(profile: &LinuxSeccomp, data: &SeccompData, answer: Answer) -> Option
         Reason::UnlistedNumbers => Some("x32 not listed: ENOSYS instead of killing"),
         Reason::Disagreement => Some("matching rules disagree: the most restrictive decides"),
         _ if answer.multiplexed_arguments => Some("arguments behind socketcall and ipc"),
-        _ if merged => Some("libseccomp merges order comparisons of one argument wrongly"),
+        _ if merged => Some("libseccomp 2.5.4 merges order comparisons wrongly"),
         _ if no_low_bits => Some("a mask with no low bits is a condition on 32 bits too"),
         _ => None,
     }

@@ -86,20 +86,55 @@ fn rank(verdict: u32) -> usize {
         .expect("a verdict of the kernel's")
 }
 
+/// The multiplexer of a call: its number, its first argument, and the significant bits of that
+/// when restricting. `linux/net.h` and `linux/ipc.h`.
 fn multiplexer(arch: Arch, name: &str) -> Option<(u32, u64, u64)> {
-    // linux/net.h, linux/ipc.h: number, first argument, its significant bits when restricting.
-    let (through, call) = match name {
-        _ if arch != Arch::X86 => return None,
-        "socket" => (102, 1),
-        "accept" => (102, 5),
-        "socketpair" => (102, 8),
-        "sendmmsg" => (102, 20),
-        "semtimedop" => (117, 4),
-        "shmget" => (117, 23),
-        _ => return None,
-    };
-    let mask = if through == 117 { 0xffff } else { 0xffff_ffff };
-    Some((through, call, mask))
+    const SOCKETCALL: [&str; 20] = [
+        "socket",
+        "bind",
+        "connect",
+        "listen",
+        "accept",
+        "getsockname",
+        "getpeername",
+        "socketpair",
+        "send",
+        "recv",
+        "sendto",
+        "recvfrom",
+        "shutdown",
+        "setsockopt",
+        "getsockopt",
+        "sendmsg",
+        "recvmsg",
+        "accept4",
+        "recvmmsg",
+        "sendmmsg",
+    ];
+    const IPC: [(&str, u64); 12] = [
+        ("semop", 1),
+        ("semget", 2),
+        ("semctl", 3),
+        ("semtimedop", 4),
+        ("msgsnd", 11),
+        ("msgrcv", 12),
+        ("msgget", 13),
+        ("msgctl", 14),
+        ("shmat", 21),
+        ("shmdt", 22),
+        ("shmget", 23),
+        ("shmctl", 24),
+    ];
+    if arch != Arch::X86 {
+        return None;
+    }
+    let socket = (1..).zip(SOCKETCALL).find(|(_, other)| *other == name);
+    let ipc = IPC.iter().find(|(other, _)| *other == name);
+    match (socket, ipc) {
+        (Some((call, _)), _) => Some((102, call, 0xffff_ffff)),
+        (_, Some((_, call))) => Some((117, *call, 0xffff)),
+        _ => None,
+    }
 }
 
 fn holds(arg: &LinuxSeccompArg, args: &[u64; 6], wide: bool) -> bool {
