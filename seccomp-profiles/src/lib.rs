@@ -21,7 +21,7 @@
 //!    disagree, the most restrictive decides, in the kernel's own order, also where it has the
 //!    default action (libseccomp's answer depends on its tree order).
 //! 4. *Conditions.* All of a rule's must hold, except that a rule with two conditions on the
-//!    same argument is split, each condition a rule of its own, as runc and crun do. On 32-bit
+//!    same argument is split, each condition a rule of its own, as runc does. On 32-bit
 //!    architectures and x32 the low 32 bits of arguments and values count, as in libseccomp.
 //! 5. *Multiplexers.* On 32-bit x86, a rule for `socket` and the like also holds for
 //!    `socketcall` and `ipc`. Their arguments are behind a pointer, so a rule with conditions is
