@@ -1,0 +1,341 @@
+//! The surroundings of one test: a directory, a mount namespace, a `--root` of its own; at its end
+//! the check that nothing is left.
+
+use crate::binaries;
+use crate::bundle::Bundle;
+use crate::command::{Call, Flavour, flavour};
+use crate::console::ConsoleSocket;
+use crate::container::Container;
+use crate::leftovers;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One test's surroundings.
+pub struct Lab {
+    dir: PathBuf,
+    token: String,
+    next: Cell<u32>,
+    mounts_before: BTreeMap<String, usize>,
+    processes_before: Vec<i32>,
+    mounted: RefCell<Vec<PathBuf>>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One test at a time in a process: descendants belong to the process. nextest gives each test its
+/// own, so tests run in parallel there.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The node policy under which brig runs here: containers as specified, nothing tightened.
+const POLICY: &str = "default = \"oci\"\nprofiles = [\"oci\"]\n";
+
+impl Lab {
+    /// Fresh surroundings.
+    ///
+    /// # Panics
+    /// Without root, or without what integration/setup makes.
+    #[expect(
+        clippy::new_without_default,
+        reason = "it does far too much for a default"
+    )]
+    pub fn new() -> Lab {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the integration tests need root"
+        );
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seed = [0; 4];
+        let random = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed));
+        random.expect("random bytes");
+        let token = format!(
+            "bt{:08x}{:06x}",
+            u32::from_ne_bytes(seed),
+            std::process::id()
+        );
+        let dir = std::env::temp_dir().join(&token);
+        fs::create_dir_all(dir.join("root")).expect("make the test's directory");
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .expect("become subreaper");
+        enter_namespace(&dir);
+        Lab {
+            mounts_before: leftovers::mounts(),
+            processes_before: leftovers_known(),
+            dir,
+            token,
+            next: Cell::new(0),
+            mounted: RefCell::default(),
+            _turn: turn,
+        }
+    }
+
+    /// The test's directory: gone at the end.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A word that is in every id and cgroup of this test, and nowhere else on the machine.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// A number that this test has not used.
+    fn number(&self) -> u32 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    /// A path in the test's directory that is not used.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}{}", self.number()))
+    }
+
+    /// A container id that nobody uses.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.token, self.number())
+    }
+
+    /// The runtime's `--root`.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// Calls the runtime with its global options.
+    pub fn runtime(&self) -> Call {
+        Call::new(binaries::runtime(), &self.dir)
+            .arg("--root")
+            .arg(self.root())
+    }
+
+    /// Calls any program.
+    pub fn call(&self, program: impl AsRef<std::ffi::OsStr>) -> Call {
+        Call::new(program, &self.dir)
+    }
+
+    /// A bundle over a fresh copy-on-write busybox with the probe in it.
+    pub fn bundle(&self) -> Bundle {
+        self.overlay_bundle("busybox")
+    }
+
+    /// A bundle over a fresh copy-on-write Debian: Python, nginx, Redis, PostgreSQL.
+    pub fn debian(&self) -> Bundle {
+        self.overlay_bundle("debian")
+            .set("/process/env/-", "HOME=/root")
+    }
+
+    /// A bundle over a plain directory, with the files of busybox and the probe.
+    pub fn plain_bundle(&self) -> Bundle {
+        let (dir, cgroup) = self.bundle_dir();
+        let rootfs = dir.join("rootfs");
+        self.call("cp")
+            .arg("-a")
+            .arg(binaries::rootfs("busybox"))
+            .arg(&rootfs)
+            .go()
+            .ok();
+        fs::copy(binaries::probe(), rootfs.join("probe")).expect("copy the probe");
+        Bundle::new(dir, rootfs, &cgroup)
+    }
+
+    fn bundle_dir(&self) -> (PathBuf, String) {
+        let number = self.number();
+        let dir = self.dir.join(format!("bundle{number}"));
+        fs::create_dir(&dir).expect("make a bundle");
+        (dir, format!("/{}-{number}", self.token))
+    }
+
+    fn overlay_bundle(&self, base: &str) -> Bundle {
+        let (dir, cgroup) = self.bundle_dir();
+        for name in ["upper", "work", "rootfs"] {
+            fs::create_dir(dir.join(name)).expect("make a bundle");
+        }
+        let options = format!(
+            "lowerdir={}:{},upperdir={2}/upper,workdir={2}/work",
+            self.layer().display(),
+            binaries::rootfs(base).display(),
+            dir.display(),
+        );
+        let rootfs = dir.join("rootfs");
+        mount(
+            Some("overlay"),
+            &rootfs,
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+        .expect("mount an overlay");
+        self.mounted.borrow_mut().push(rootfs.clone());
+        Bundle::new(dir, rootfs, &cgroup)
+    }
+
+    /// A lower layer with the probe.
+    fn layer(&self) -> PathBuf {
+        let layer = self.dir.join("layer");
+        if !layer.exists() {
+            fs::create_dir(&layer).expect("make the probe's layer");
+            fs::copy(binaries::probe(), layer.join("probe")).expect("copy the probe");
+        }
+        layer
+    }
+
+    /// Mounts an empty tmpfs at `dir`, until the end of the test.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn tmpfs(&self, dir: &Path) {
+        fs::create_dir_all(dir).expect("make a mount point");
+        mount(
+            Some("tmpfs"),
+            dir,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .expect("mount a tmpfs");
+        self.mounted.borrow_mut().push(dir.to_owned());
+    }
+
+    /// A container of `bundle`, with a fresh id; nothing is done yet.
+    pub fn container(&self, bundle: Bundle) -> Container<'_> {
+        self.container_named(&self.id(), bundle)
+    }
+
+    /// The same with the id `id`.
+    pub fn container_named(&self, id: &str, bundle: Bundle) -> Container<'_> {
+        bundle.write();
+        Container::new(self, id, bundle)
+    }
+
+    /// Runs the probe in `bundle` and returns what it sees.
+    #[track_caller]
+    pub fn view(&self, bundle: Bundle) -> serde_json::Value {
+        self.container(bundle.probe()).run().ok().json()
+    }
+
+    /// A console socket in the test's directory.
+    pub fn console(&self) -> ConsoleSocket {
+        ConsoleSocket::listen(self.path("console"))
+    }
+
+    /// Everything that is left now.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut left = leftovers::mount_changes(&self.mounts_before, &leftovers::mounts());
+        let own = |line: &String| {
+            let mounted = self.mounted.borrow();
+            mounted
+                .iter()
+                .any(|m| line.contains(&format!(" on {} from ", m.display())))
+        };
+        left.retain(|line| !own(line));
+        left.extend(leftovers::processes(&self.processes_before));
+        left.extend(leftovers::cgroups(&self.token));
+        left.extend(leftovers::files(&self.root()));
+        left
+    }
+
+    /// Asserts that nothing is left, after a bounded wait: what is asynchronous in the kernel, such
+    /// as the end of a killed process, has its time.
+    ///
+    /// # Panics
+    /// When something is.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        crate::wait_until(Duration::from_secs(5), || self.leftovers().is_empty());
+        let left = self.leftovers();
+        assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
+    }
+
+    fn clean_up(&self) {
+        for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
+            let _ = self
+                .runtime()
+                .arg("delete")
+                .arg("--force")
+                .arg(entry.file_name())
+                .spawn()
+                .wait();
+        }
+        leftovers::sweep(&self.token, &self.processes_before);
+        for path in self.mounted.borrow().iter().rev() {
+            let _ = umount2(path, MntFlags::MNT_DETACH);
+        }
+        leftovers::remove_tree(&self.dir);
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let left = if std::thread::panicking() {
+            Vec::new()
+        } else {
+            crate::wait_until(Duration::from_secs(5), || self.leftovers().is_empty());
+            self.leftovers()
+        };
+        self.clean_up();
+        assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
+    }
+}
+
+fn leftovers_known() -> Vec<i32> {
+    leftovers::reap();
+    let own = std::process::id().cast_signed();
+    crate::machine::descendants(own)
+        .iter()
+        .map(|p| p.pid)
+        .collect()
+}
+
+/// Gives this thread, and what it starts, a mount namespace, with propagation as under systemd.
+fn enter_namespace(dir: &Path) {
+    unshare(CloneFlags::CLONE_NEWNS).expect("make a mount namespace");
+    for flags in [MsFlags::MS_SLAVE, MsFlags::MS_SHARED] {
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            flags | MsFlags::MS_REC,
+            None::<&str>,
+        )
+        .expect("set the propagation of mounts");
+    }
+    match flavour() {
+        Flavour::Brig => own_configuration(dir),
+        // It refuses a hybrid layout.
+        Flavour::Crun => drop(umount2("/sys/fs/cgroup/unified", MntFlags::empty())),
+        Flavour::Runc => {}
+    }
+}
+
+/// An /etc with the tests' node policy, and an empty /run/brig, in this namespace only.
+fn own_configuration(dir: &Path) {
+    let (upper, work) = (dir.join("etc"), dir.join("etc-work"));
+    fs::create_dir_all(upper.join("brig")).expect("make a directory");
+    fs::create_dir_all(&work).expect("make a directory");
+    fs::write(upper.join("brig/policy.toml"), POLICY).expect("write the node policy");
+    let options = format!(
+        "lowerdir=/etc,upperdir={},workdir={}",
+        upper.display(),
+        work.display()
+    );
+    mount(
+        Some("overlay"),
+        "/etc",
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .expect("mount an overlay on /etc");
+    fs::create_dir_all("/run/brig").expect("make /run/brig");
+    mount(
+        Some("tmpfs"),
+        "/run/brig",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=700"),
+    )
+    .expect("mount a tmpfs on /run/brig");
+}

@@ -1,0 +1,137 @@
+//! What a runtime could leave behind, before and after: mounts, cgroups, processes, state files.
+//!
+//! Each [`crate::Lab`] has a mount namespace of its own, so every mount in it that was not there
+//! before is the runtime's; is the reaper of all its descendants, so every process is found however
+//! often it was orphaned; and puts its token into every cgroup's name. Namespaces live only through
+//! a process, a mount or a descriptor, so with the former two gone, they are.
+
+use crate::machine;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The mounts of this thread's namespace: how often each line occurs, without the ids.
+pub fn mounts() -> BTreeMap<String, usize> {
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let kind = fields
+            .iter()
+            .position(|f| *f == "-")
+            .map_or("", |at| fields[at + 1]);
+        *found
+            .entry(format!("{} on {} from {}", kind, fields[4], fields[3]))
+            .or_insert(0) += 1;
+    }
+    found
+}
+
+/// Mounts in `after` that `before` lacks, or has fewer of, and the other way round.
+pub fn mount_changes(
+    before: &BTreeMap<String, usize>,
+    after: &BTreeMap<String, usize>,
+) -> Vec<String> {
+    let mut changes = Vec::new();
+    for (mount, count) in after {
+        // brig keeps one small mount namespace for all containers, pinned below /run/brig.
+        if before.get(mount).unwrap_or(&0) < count && !mount.starts_with("nsfs on /run/brig/") {
+            changes.push(format!("mount: {mount}"));
+        }
+    }
+    for (mount, count) in before {
+        if after.get(mount).unwrap_or(&0) < count {
+            changes.push(format!("the host's mount is gone: {mount}"));
+        }
+    }
+    changes
+}
+
+/// Collects every child that has exited.
+pub fn reap() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            break;
+        }
+    }
+}
+
+/// Descendants of this process which still exist, but for `known` ones.
+pub fn processes(known: &[i32]) -> Vec<String> {
+    reap();
+    machine::descendants(std::process::id().cast_signed())
+        .into_iter()
+        .filter(|p| !known.contains(&p.pid))
+        .map(|p| {
+            format!(
+                "process: {} `{}` ({}), child of {}",
+                p.pid, p.name, p.state, p.parent
+            )
+        })
+        .collect()
+}
+
+/// cgroups named after `token`.
+pub fn cgroups(token: &str) -> Vec<String> {
+    let found = machine::cgroups_named(token);
+    found
+        .iter()
+        .map(|dir| format!("cgroup: {}", dir.display()))
+        .collect()
+}
+
+/// Files below `dir`.
+pub fn files(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|e| format!("state: {}", e.path().display()))
+        .collect()
+}
+
+/// Kills what is left, for good: thaws and kills each cgroup's processes, then every descendant,
+/// then removes the cgroups. For the end of a test that has failed.
+pub fn sweep(token: &str, known: &[i32]) {
+    let swept = crate::wait_until(std::time::Duration::from_secs(5), || {
+        let cgroups = machine::cgroups_named(token);
+        for dir in &cgroups {
+            thaw_and_kill(dir);
+        }
+        for process in machine::descendants(std::process::id().cast_signed()) {
+            if !known.contains(&process.pid) {
+                kill(process.pid);
+            }
+        }
+        reap();
+        cgroups.iter().for_each(|dir| drop(fs::remove_dir(dir)));
+        machine::cgroups_named(token).is_empty() && processes(known).is_empty()
+    });
+    if !swept {
+        eprintln!(
+            "cannot clean up: {:?} {:?}",
+            processes(known),
+            machine::cgroups_named(token)
+        );
+    }
+}
+
+fn thaw_and_kill(dir: &Path) {
+    let _ = fs::write(dir.join("freezer.state"), "THAWED");
+    let _ = fs::write(dir.join("cgroup.freeze"), "0");
+    let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    pids.lines().filter_map(|l| l.parse().ok()).for_each(kill);
+}
+
+fn kill(pid: i32) {
+    if pid > 1 {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        );
+    }
+}
+
+/// Removes a directory tree, if it can.
+pub fn remove_tree(dir: &PathBuf) {
+    let _ = fs::remove_dir_all(dir);
+}
