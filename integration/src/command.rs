@@ -150,7 +150,7 @@ impl Call {
         self.command
             .stdout(File::create(&out).expect("create output file"))
             .stderr(File::create(&err).expect("create output file"));
-        let child = match self.command.spawn() {
+        let child = match crate::leftovers::own(|| self.command.spawn()) {
             Ok(child) => child,
             Err(error) => panic!("cannot run {}: {error}", self.words),
         };

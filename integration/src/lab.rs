@@ -62,6 +62,7 @@ impl Lab {
         fs::create_dir_all(dir.join("root")).expect("make the test's directory");
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .expect("become subreaper");
+        leftovers::keep_reaping();
         enter_namespace(&dir);
         Lab {
             mounts_before: leftovers::mounts(),

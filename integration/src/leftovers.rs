@@ -6,10 +6,14 @@
 //! a process, a mount or a descriptor, so with the former two gone, they are.
 
 use crate::machine;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use std::collections::BTreeMap;
-use std::fs;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
 
 /// The mounts of this thread's namespace: how often each line occurs, without the ids.
 pub fn mounts() -> BTreeMap<String, usize> {
@@ -48,13 +52,59 @@ pub fn mount_changes(
     changes
 }
 
-/// Collects every child that has exited.
+/// The children which somebody here waits for; others are orphans that came to us.
+static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Starts a child that its starter waits for.
+///
+/// # Errors
+/// What `start` says.
+pub fn own(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = start()?;
+    own.insert(child.id().cast_signed());
+    Ok(child)
+}
+
+/// Collects orphans that have exited, from now on, as an engine's shim does: a container's pid
+/// namespace does not end, nor do its cgroups, before all of its processes have been waited for.
+pub fn keep_reaping() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        std::thread::spawn(|| {
+            loop {
+                reap();
+                std::thread::sleep(Duration::from_millis(4));
+            }
+        });
+    });
+}
+
+/// Collects the orphans that have exited.
 pub fn reap() {
-    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        if status == WaitStatus::StillAlive {
-            break;
+    let own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    for pid in children() {
+        if !own.contains(&pid) {
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
         }
     }
+}
+
+/// This process's children, of all its threads.
+fn children() -> Vec<i32> {
+    let mut found = Vec::new();
+    for task in fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(
+            text.split_whitespace()
+                .filter_map(|p| p.parse::<i32>().ok()),
+        );
+    }
+    found
 }
 
 /// Descendants of this process which still exist, but for `known` ones.
@@ -92,7 +142,7 @@ pub fn files(dir: &Path) -> Vec<String> {
 /// Kills what is left, for good: thaws and kills each cgroup's processes, then every descendant,
 /// then removes the cgroups. For the end of a test that has failed.
 pub fn sweep(token: &str, known: &[i32]) {
-    let swept = crate::wait_until(std::time::Duration::from_secs(5), || {
+    let swept = crate::wait_until(Duration::from_secs(5), || {
         let cgroups = machine::cgroups_named(token);
         for dir in &cgroups {
             thaw_and_kill(dir);
@@ -124,10 +174,7 @@ fn thaw_and_kill(dir: &Path) {
 
 fn kill(pid: i32) {
     if pid > 1 {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(pid),
-            nix::sys::signal::Signal::SIGKILL,
-        );
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }
 }
 

@@ -1,0 +1,344 @@
+//! `exec`: a further process in a running container, with the same confinement.
+
+use brig_integration::{Bundle, Lab, PATIENCE, Value, json, need, wait_until};
+use std::fs;
+
+/// A running container that does nothing.
+macro_rules! idle {
+    ($lab:expr) => {
+        idle!($lab, $lab.bundle())
+    };
+    ($lab:expr, $bundle:expr) => {{
+        let bundle: Bundle = $bundle;
+        let c = $lab.container(bundle.idle());
+        c.run_detached();
+        c
+    }};
+}
+
+#[test]
+fn exec_passes_streams_and_code_on() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    c.exec_call(&[], &["/bin/sh", "-c", "cat; echo err >&2; exit 5"])
+        .stdin(b"in")
+        .go()
+        .code(5)
+        .prints("in")
+        .says("err");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn exec_sees_the_containers_namespaces_and_confinement() {
+    let lab = Lab::new();
+    let c = idle!(lab, lab.bundle().namespace("cgroup", None));
+    let view = c.exec(&["/probe"]).ok().json();
+    assert!(view["pid"].as_u64().is_some_and(|p| p > 1));
+    let init =
+        |kind: &str| fs::read_link(format!("/proc/{}/ns/{kind}", c.pid())).expect("a namespace");
+    for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        assert_eq!(
+            view["namespaces"][kind],
+            init(kind).to_string_lossy().as_ref(),
+            "{kind}"
+        );
+    }
+    assert_eq!(view["hostname"], "box");
+    assert_eq!(view["no_new_privs"], 1);
+    assert_eq!(
+        view["fds"].as_object().map(serde_json::Map::len),
+        Some(3),
+        "{}",
+        view["fds"]
+    );
+}
+
+#[test]
+fn exec_has_the_capabilities_of_the_container() {
+    let lab = Lab::new();
+    let c = idle!(lab, lab.bundle().caps(&["CAP_CHOWN"]));
+    let caps = &c.exec(&["/probe", "caps"]).ok().json()["caps"];
+    assert_eq!(caps["effective"], "0000000000000001");
+    assert_eq!(caps["bounding"], "0000000000000001");
+    assert_eq!(caps["inheritable"], "0000000000000000");
+    assert_eq!(caps["ambient"], "0000000000000000");
+}
+
+#[test]
+fn exec_has_the_seccomp_filter_of_the_container() {
+    let lab = Lab::new();
+    let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]});
+    let c = idle!(lab, lab.bundle().set("/linux/seccomp", seccomp));
+    let view = c.exec(&["/probe", "seccomp"]).ok().json();
+    assert_eq!(view["seccomp"], 2);
+    c.exec(&["/bin/mkdir", "/x"]).code(1).says("not permitted");
+}
+
+#[test]
+fn exec_is_in_the_containers_cgroups() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let lines = |view: &Value| -> Vec<String> {
+        let lines = view["cgroup"].as_array().into_iter().flatten();
+        lines
+            .filter_map(|l| Some(l.as_str()?.to_owned()))
+            .filter(|l| !l.starts_with("0::"))
+            .collect()
+    };
+    let inside = lines(&c.exec(&["/probe", "cgroup"]).ok().json());
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).expect("the cgroups");
+    let init: Vec<&str> = text.lines().filter(|l| !l.starts_with("0::")).collect();
+    assert_eq!(inside, init);
+}
+
+#[test]
+fn exec_options_change_the_process() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let options = [
+        "--user",
+        "1000:1000",
+        "--cwd",
+        "/tmp",
+        "--env",
+        "A=b",
+        "--env",
+        "C=d e",
+        "-g",
+        "6",
+        "-g",
+        "7",
+    ];
+    let view = c.exec_call(&options, &["/probe"]).go().ok().json();
+    assert_eq!(view["ids"]["uid"], json!([1000, 1000, 1000, 1000]));
+    assert_eq!(view["ids"]["gid"], json!([1000, 1000, 1000, 1000]));
+    assert_eq!(view["ids"]["groups"], json!([6, 7]));
+    assert_eq!(view["cwd"], "/tmp");
+    let env = view["env"].as_array().expect("env");
+    assert!(
+        env.contains(&json!("A=b")) && env.contains(&json!("C=d e")),
+        "{env:?}"
+    );
+}
+
+#[test]
+fn exec_as_a_user_has_no_effective_capabilities() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let caps = &c
+        .exec_call(&["--user", "1000"], &["/probe", "caps"])
+        .go()
+        .ok()
+        .json()["caps"];
+    assert_eq!(caps["effective"], "0000000000000000");
+    assert_eq!(caps["permitted"], "0000000000000000");
+}
+
+#[test]
+fn exec_cap_adds_one() {
+    let lab = Lab::new();
+    let c = idle!(lab, lab.bundle().caps(&["CAP_CHOWN"]));
+    let caps = &c
+        .exec_call(&["--cap", "CAP_KILL"], &["/probe", "caps"])
+        .go()
+        .ok()
+        .json()["caps"];
+    assert_eq!(caps["bounding"], "0000000000000021");
+    assert_eq!(caps["effective"], "0000000000000021");
+}
+
+#[test]
+fn exec_reads_a_process_file() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let file = lab.path("process");
+    let process = json!({
+        "args": ["/probe"], "cwd": "/etc", "env": ["X=y"],
+        "user": {"uid": 5, "gid": 6, "additionalGids": [7]},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 100, "soft": 50}],
+        "capabilities": {"bounding": ["CAP_KILL"]}, "noNewPrivileges": true, "oomScoreAdj": 500,
+    });
+    fs::write(&file, process.to_string()).expect("write the process");
+    let call = c.call("exec", ["--process", &file.to_string_lossy()]);
+    let view = call.go().ok().json();
+    assert_eq!(view["cwd"], "/etc");
+    assert_eq!(view["ids"]["uid"][0], 5);
+    assert_eq!(view["ids"]["gid"][0], 6);
+    assert_eq!(view["ids"]["groups"], json!([7]));
+    assert_eq!(view["rlimits"]["nofile"], json!(["50", "100"]));
+    assert_eq!(view["caps"]["bounding"], "0000000000000020");
+}
+
+#[test]
+fn exec_detached_returns_at_once() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let output = c
+        .exec_call(&["--detach"], &["/bin/sh", "-c", "sleep 0.3; echo late"])
+        .go()
+        .ok();
+    assert_eq!(output.stdout(), "");
+    assert!(wait_until(PATIENCE, || output.stdout() == "late\n"));
+}
+
+#[test]
+fn exec_of_a_missing_program_fails() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    c.exec(&["/no/such/program"]).failed().says("no such file");
+    c.exec(&["/etc/passwd"]).failed().says("ermission denied");
+    assert!(c.is_alive());
+}
+
+#[test]
+fn exec_finds_programs_by_the_containers_path() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    c.exec(&["echo", "found"]).ok().prints("found");
+}
+
+#[test]
+fn exec_in_a_stopped_container_fails() {
+    let lab = Lab::new();
+    let stopped = lab.container(lab.bundle().args(["/bin/true"]));
+    stopped.run_detached();
+    stopped.wait_status("stopped");
+    stopped.exec(&["/bin/true"]).failed().says("stopped");
+}
+
+#[test]
+fn exec_with_a_terminal() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let socket = lab.console();
+    let path = socket.path().to_string_lossy().into_owned();
+    let running = c
+        .exec_call(
+            &["--tty", "--detach", "--console-socket", &path],
+            &[
+                "/bin/sh",
+                "-c",
+                "tty; stty size; read x; echo got $x; test -t 0 -a -t 1 -a -t 2 && echo all",
+            ],
+        )
+        .spawn();
+    let mut console = socket.accept();
+    running.wait().ok();
+    console.shows("/dev/pts/");
+    console.types("words\n");
+    let shown = console.rest();
+    assert!(
+        shown.contains("got words") && shown.contains("all"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn exec_passes_preserved_descriptors() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let file = lab.path("extra");
+    fs::write(&file, "through the descriptor").expect("write");
+    // The shell opens 3 and 4 for the runtime.
+    let script = format!("exec \"$@\" 3<{} 4</dev/null", file.display());
+    let runtime = brig_integration::binaries::runtime()
+        .to_string_lossy()
+        .into_owned();
+    let root = lab.root().to_string_lossy().into_owned();
+    let call = lab.call("/bin/sh").args([
+        "-c",
+        &script,
+        "sh",
+        &runtime,
+        "--root",
+        &root,
+        "exec",
+        "--preserve-fds",
+        "1",
+        c.id(),
+    ]);
+    call.args([
+        "/bin/sh",
+        "-c",
+        "cat <&3; ls /proc/self/fd/4 2>/dev/null || echo; echo no 4",
+    ])
+    .go()
+    .ok()
+    .says("through the descriptor");
+    let call = lab.call("/bin/sh").args([
+        "-c",
+        &script,
+        "sh",
+        &runtime,
+        "--root",
+        &root,
+        "exec",
+        c.id(),
+    ]);
+    let fds = call.args(["/probe", "fds"]).go().ok().json();
+    assert_eq!(
+        fds["fds"].as_object().map(serde_json::Map::len),
+        Some(3),
+        "{fds}"
+    );
+}
+
+#[test]
+fn exec_dies_with_its_container() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    let running = c.exec_call(&[], &["/bin/sleep", "1000"]).spawn();
+    assert!(wait_until(PATIENCE, || c
+        .call("ps", ["-f", "json"])
+        .go()
+        .json()
+        .as_array()
+        .map(Vec::len)
+        == Some(3)
+        || c.verb("ps").stdout().contains("sleep 1000")));
+    c.kill("KILL").ok();
+    running.wait().code(137);
+}
+
+#[test]
+fn exec_in_a_sub_cgroup() {
+    let lab = Lab::new();
+    need!(CgroupV1);
+    let c = idle!(lab);
+    fs::create_dir(c.cgroup("pids").join("sub")).expect("make a sub-cgroup");
+    let view = c
+        .exec_call(&["--cgroup", "pids:sub"], &["/probe", "cgroup"])
+        .go()
+        .ok()
+        .json();
+    let lines = view["cgroup"].to_string();
+    assert!(
+        lines.contains(&format!("pids:{}/sub", c.bundle.cgroup())),
+        "{lines}"
+    );
+}
+
+#[test]
+fn exec_ignores_a_pause_only_when_told() {
+    let lab = Lab::new();
+    let c = idle!(lab);
+    c.verb("pause").ok();
+    c.exec(&["/bin/true"]).failed().says("paused");
+    let running = c
+        .exec_call(
+            &["--ignore-paused", "--detach"],
+            &["/bin/sh", "-c", "echo done"],
+        )
+        .spawn();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    c.verb("resume").ok();
+    let output = running.wait().ok();
+    assert!(
+        wait_until(PATIENCE, || output.stdout() == "done\n"),
+        "{}",
+        output.stdout()
+    );
+}

@@ -1,0 +1,436 @@
+//! Root file systems made by an attacker: whatever is a symbolic link, a device or a fifo in them,
+//! nothing on the host is opened, made, changed or shown. CVE-2019-16884, CVE-2021-30465,
+//! CVE-2023-27561, CVE-2023-28642, CVE-2024-21626, CVE-2024-45310 and CVE-2025-31133 are the class.
+
+use brig_integration::{Bundle, Lab, json, need};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// A directory on the host, full of things that must stay as they are.
+struct Victim {
+    dir: PathBuf,
+    before: Vec<String>,
+}
+
+impl Victim {
+    fn new(lab: &Lab) -> Victim {
+        let dir = lab.path("victim");
+        fs::create_dir(&dir).expect("make");
+        fs::write(dir.join("secret"), "the host's secret").expect("write");
+        fs::write(dir.join("null"), "was here").expect("write");
+        fs::create_dir(dir.join("pts")).expect("make");
+        let before = Victim::look(&dir);
+        Victim { dir, before }
+    }
+
+    fn look(dir: &Path) -> Vec<String> {
+        let mut found: Vec<String> = fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| {
+                let meta = fs::symlink_metadata(e.path()).expect("metadata");
+                // Only files that are files: what a runtime puts here may be endless.
+                let is_file = fs::symlink_metadata(e.path()).is_ok_and(|m| m.is_file());
+                let text = if is_file {
+                    fs::read_to_string(e.path()).unwrap_or_default()
+                } else {
+                    String::new()
+                };
+                format!(
+                    "{:?} {:o} {} {} {text}",
+                    e.file_name(),
+                    meta.mode(),
+                    meta.uid(),
+                    meta.rdev()
+                )
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[track_caller]
+    fn is_untouched(&self) {
+        assert_eq!(Victim::look(&self.dir), self.before, "the host was changed");
+    }
+}
+
+/// Replaces a path of the root file system with a link.
+fn link(bundle: &Bundle, path: &str, to: &Path) {
+    let at = bundle.rootfs.join(path.trim_start_matches('/'));
+    let _ = fs::remove_file(&at);
+    let _ = fs::remove_dir_all(&at);
+    fs::create_dir_all(at.parent().expect("a parent")).expect("make");
+    symlink(to, &at).expect("symlink");
+}
+
+/// Runs the bundle, well or not, and looks at the victim and the leftovers.
+fn tried(lab: &Lab, bundle: Bundle, victim: &Victim) -> brig_integration::Output {
+    let output = lab.container(bundle).run();
+    victim.is_untouched();
+    lab.assert_clean();
+    assert!(
+        !output.stdout().contains("the host's secret"),
+        "{}",
+        output.stdout()
+    );
+    output
+}
+
+const LOOK: &str =
+    "ls -la / /dev /tmp; cat /dev/secret /data/secret /proc/secret /sys/secret /etc/secret; true";
+
+#[test]
+fn dev_is_a_link_to_the_host() {
+    need!(Brig); // runc 1.1 makes its links on the host
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab.bundle().sh(LOOK);
+    link(&b, "/dev", &victim.dir);
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn dev_is_a_relative_link_out_of_the_root() {
+    need!(Brig); // runc 1.1 makes its links on the host
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab.bundle().sh(LOOK);
+    let up = format!("{}{}", "../".repeat(20), victim.dir.display());
+    link(&b, "/dev", Path::new(&up));
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn proc_is_a_link() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab.bundle().sh(LOOK);
+    link(&b, "/proc", &victim.dir);
+    tried(&lab, b, &victim);
+    let b = lab.bundle().sh("cat /proc/self/comm");
+    link(&b, "/proc", Path::new("/tmp"));
+    tried(&lab, b, &victim).failed();
+}
+
+#[test]
+fn sys_is_a_link() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab.bundle().sh(LOOK);
+    link(&b, "/sys", &victim.dir);
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn etc_is_a_link() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab.bundle().sh("cat /etc/secret; cat /etc/shadow; true");
+    link(&b, "/etc", &victim.dir);
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn a_mount_target_is_a_link_to_the_host() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let source = lab.path("source");
+    fs::create_dir(&source).expect("make");
+    let b = lab
+        .bundle()
+        .bind(&source, "/data/deep", &["rw"])
+        .sh("touch /data/deep/mark; ls -la /data /data/deep");
+    link(&b, "/data", &victim.dir);
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn a_mount_target_is_a_chain_of_links() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab
+        .bundle()
+        .mount(json!({"destination": "/a/b/c", "type": "tmpfs", "source": "tmpfs"}))
+        .sh(LOOK);
+    link(&b, "/a", Path::new("/x"));
+    link(&b, "/x", Path::new("y"));
+    link(&b, "/y", &victim.dir);
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn a_mount_target_is_a_loop_of_links() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab
+        .bundle()
+        .mount(json!({"destination": "/loop", "type": "tmpfs", "source": "tmpfs"}));
+    link(&b, "/loop", Path::new("loop"));
+    tried(&lab, b, &victim).failed();
+}
+
+#[test]
+fn a_file_mount_target_is_a_link_to_a_host_file() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let source = lab.path("resolv");
+    fs::write(&source, "mounted").expect("write");
+    let b = lab
+        .bundle()
+        .bind(&source, "/etc/resolv.conf", &["rw"])
+        .sh("cat /etc/resolv.conf; echo x >/etc/resolv.conf");
+    link(&b, "/etc/resolv.conf", &victim.dir.join("secret"));
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn dev_nodes_are_links_to_the_host() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    // Without the tmpfs at /dev, the image's own /dev is used.
+    let b = lab
+        .bundle()
+        .sh("echo overwritten >/dev/null; true")
+        .edit(|spec| {
+            spec["mounts"]
+                .as_array_mut()
+                .expect("mounts")
+                .retain(|m| !m["destination"].as_str().unwrap_or("").starts_with("/dev"));
+        });
+    link(&b, "/dev/null", &victim.dir.join("null"));
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn the_console_is_a_link_to_the_host() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab
+        .bundle()
+        .set("/process/terminal", true)
+        .sh("echo x >/dev/console")
+        .edit(|spec| {
+            spec["mounts"]
+                .as_array_mut()
+                .expect("mounts")
+                .retain(|m| m["destination"] != "/dev");
+        });
+    link(&b, "/dev/console", &victim.dir.join("null"));
+    let c = lab.container(b);
+    let socket = lab.console();
+    let running = c
+        .run_call(&[
+            "--detach",
+            "--console-socket",
+            &socket.path().to_string_lossy(),
+        ])
+        .spawn();
+    running.wait();
+    victim.is_untouched();
+    c.delete_force();
+    lab.assert_clean();
+}
+
+#[test]
+fn ptmx_is_a_link_to_the_host() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab.bundle().edit(|spec| {
+        spec["mounts"]
+            .as_array_mut()
+            .expect("mounts")
+            .retain(|m| m["destination"] != "/dev");
+    });
+    link(&b, "/dev/ptmx", &victim.dir.join("null"));
+    link(&b, "/dev/pts", &victim.dir.join("pts"));
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn masked_paths_are_links_to_the_host() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab
+        .bundle()
+        .sh(LOOK)
+        .set("/linux/maskedPaths", json!(["/data", "/file"]))
+        .set("/linux/readonlyPaths", json!(["/ro"]));
+    link(&b, "/data", &victim.dir);
+    link(&b, "/file", &victim.dir.join("secret"));
+    link(&b, "/ro", &victim.dir);
+    tried(&lab, b, &victim);
+}
+
+#[test]
+fn a_null_device_of_the_image_is_not_used_for_masks() {
+    need!(Brig); // runc 1.1 uses it
+    let lab = Lab::new();
+    // CVE-2025-31133: the source of a mask must be the real null device.
+    let b = lab
+        .bundle()
+        .sh("head -c 10 /proc/kcore | wc -c; wc -c </proc/keys")
+        .edit(|spec| {
+            spec["mounts"]
+                .as_array_mut()
+                .expect("mounts")
+                .retain(|m| !m["destination"].as_str().unwrap_or("").starts_with("/dev"));
+        });
+    fs::write(b.rootfs.join("dev/null"), "not a device").expect("write");
+    lab.container(b).run().ok().prints("0\n0");
+    lab.assert_clean();
+}
+
+#[test]
+fn the_working_directory_is_a_descriptor_of_the_host() {
+    let lab = Lab::new();
+    // CVE-2024-21626.
+    for fd in 3..12 {
+        let b = lab
+            .bundle()
+            .set("/process/cwd", format!("/proc/self/fd/{fd}"))
+            .sh("pwd; ls -d ../../../../../../../root/.cache");
+        let output = lab.container(b).run();
+        assert!(
+            !output.succeeded(),
+            "descriptor {fd} is a way out: {}",
+            output.stdout()
+        );
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn the_working_directory_of_an_exec_is_a_descriptor_of_the_host() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    for fd in 3..12 {
+        let output = c
+            .exec_call(
+                &["--cwd", &format!("/proc/self/fd/{fd}")],
+                &["/bin/sh", "-c", "ls -d ../../../../../../../root/.cache"],
+            )
+            .go();
+        assert!(
+            !output.succeeded(),
+            "descriptor {fd} is a way out: {}",
+            output.stdout()
+        );
+    }
+}
+
+#[test]
+fn a_working_directory_that_is_a_link_stays_inside() {
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab
+        .bundle()
+        .set("/process/cwd", "/work")
+        .sh("pwd -P; cat secret");
+    link(&b, "/work", &victim.dir);
+    // Either an error, or a directory inside which is empty.
+    tried(&lab, b, &victim).failed();
+}
+
+#[test]
+fn the_program_is_a_link_to_the_runtime() {
+    let lab = Lab::new();
+    // CVE-2019-5736: /proc/self/exe as the program is the runtime's binary, which must not be
+    // writable through it.
+    let runtime = brig_integration::binaries::runtime();
+    let before = fs::metadata(runtime).expect("metadata");
+    let b = lab.bundle().sh("for i in 1 2 3; do for p in /proc/[0-9]*; do (echo x >$p/exe) 2>/dev/null && echo wrote $p; done; done; true");
+    let c = lab.container(b);
+    c.run().ok().prints("");
+    let b = lab.bundle().args(["/proc/self/exe", "--version"]);
+    lab.container(b).run();
+    let after = fs::metadata(runtime).expect("metadata");
+    assert_eq!((before.len(), before.mtime()), (after.len(), after.mtime()));
+}
+
+#[test]
+fn the_runtimes_binary_cannot_be_written_from_an_exec() {
+    let lab = Lab::new();
+    let runtime = brig_integration::binaries::runtime();
+    let before = fs::read(runtime).expect("the binary");
+    // The container watches for newcomers and tries to open their binary for writing.
+    let script = "while :; do for p in /proc/[0-9]*; do case $p in /proc/1) ;; *) (echo pwned >>$p/exe) 2>/dev/null && echo $p $(readlink $p/exe) >>/wrote;; esac; done; done";
+    let c = lab.container(
+        lab.bundle()
+            .caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"])
+            .sh(script),
+    );
+    c.run_detached();
+    for _ in 0..5 {
+        c.exec(&["/bin/true"]);
+    }
+    c.delete_force().ok();
+    assert!(
+        fs::read(runtime).expect("the binary") == before,
+        "the runtime's binary was changed"
+    );
+}
+
+#[test]
+fn a_setuid_file_on_a_nosuid_mount_gives_nothing() {
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::create_dir(&source).expect("make");
+    fs::copy("/bin/busybox", source.join("id")).expect("copy");
+    fs::set_permissions(
+        source.join("id"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o4755),
+    )
+    .expect("chmod");
+    let b = lab
+        .bundle()
+        .bind(&source, "/suid", &["nosuid", "ro"])
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .set("/process/noNewPrivileges", false)
+        .args(["/suid/id", "-u"]);
+    lab.container(b).run().ok().prints("1000");
+}
+
+#[test]
+fn a_fifo_where_a_file_is_expected_does_not_hang() {
+    let lab = Lab::new();
+    let source = lab.path("hosts");
+    fs::write(&source, "hosts").expect("write");
+    let b = lab
+        .bundle()
+        .bind(&source, "/etc/hosts", &["ro"])
+        .sh("cat /etc/hosts");
+    let at = b.rootfs.join("etc/hosts");
+    nix::unistd::mkfifo(&at, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("mkfifo");
+    // Mounted over or refused, but at once.
+    lab.container(b).run();
+    lab.assert_clean();
+}
+
+#[test]
+fn image_devices_are_not_usable() {
+    let lab = Lab::new();
+    let b = lab.bundle().sh("cat /kmsg-here 2>&1 | head -c 100");
+    nix::sys::stat::mknod(
+        &b.rootfs.join("kmsg-here"),
+        nix::sys::stat::SFlag::S_IFCHR,
+        nix::sys::stat::Mode::from_bits_truncate(0o666),
+        nix::sys::stat::makedev(1, 11),
+    )
+    .expect("mknod");
+    // The root's own nodev or the devices cgroup: either will do.
+    lab.container(b).run().says("not permitted");
+}
+
+#[test]
+fn root_links_in_a_hostile_image_show_brigs_refusal() {
+    need!(Brig);
+    let lab = Lab::new();
+    let victim = Victim::new(&lab);
+    let b = lab.bundle();
+    link(&b, "/proc", &victim.dir);
+    tried(&lab, b, &victim).code(1).says("mounts[0]");
+}

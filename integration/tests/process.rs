@@ -1,0 +1,471 @@
+//! Fields of `process`, seen from inside. Reference: the OCI runtime specification's config.md.
+
+use brig_integration::{Lab, json, need};
+use std::fs;
+
+#[test]
+fn user_and_groups() {
+    let lab = Lab::new();
+    let user = json!({"uid": 1234, "gid": 2345, "additionalGids": [10, 20]});
+    let ids = &lab.view(lab.bundle().set("/process/user", user))["ids"];
+    assert_eq!(ids["uid"], json!([1234, 1234, 1234, 1234]));
+    assert_eq!(ids["gid"], json!([2345, 2345, 2345, 2345]));
+    assert_eq!(ids["groups"], json!([10, 20]));
+}
+
+#[test]
+fn the_runtimes_own_groups_are_dropped() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().args(["/probe", "ids"]));
+    let root = lab.root();
+    let runtime = brig_integration::binaries::runtime();
+    let call = lab
+        .call("setpriv")
+        .args(["--groups", "4,24,27"])
+        .arg(runtime)
+        .arg("--root")
+        .arg(&root);
+    let view = call
+        .args(["run", "--bundle"])
+        .arg(&c.bundle.dir)
+        .arg(c.id())
+        .go()
+        .ok()
+        .json();
+    assert_eq!(view["ids"]["groups"], json!([]));
+}
+
+#[test]
+fn umask() {
+    let lab = Lab::new();
+    assert_eq!(lab.view(lab.bundle())["umask"], "0022");
+    assert_eq!(
+        lab.view(lab.bundle().set("/process/user/umask", 0o077))["umask"],
+        "0077"
+    );
+    assert_eq!(
+        lab.view(lab.bundle().set("/process/user/umask", 0))["umask"],
+        "0000"
+    );
+}
+
+#[test]
+fn capabilities_are_exactly_those_listed() {
+    let lab = Lab::new();
+    let sets = json!({"bounding": ["CAP_CHOWN", "CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL", "CAP_CHOWN"]});
+    let caps = &lab.view(lab.bundle().set("/process/capabilities", sets))["caps"];
+    // The program is executed by root, so that the kernel recomputes the sets from the bounding
+    // one: capabilities(7), "Capabilities and execution of programs by root".
+    assert_eq!(caps["bounding"], "0000000000000021");
+    assert_eq!(caps["permitted"], "0000000000000021");
+    assert_eq!(caps["inheritable"], "0000000000000000");
+    assert_eq!(caps["ambient"], "0000000000000000");
+}
+
+#[test]
+fn without_capabilities_there_are_none() {
+    let lab = Lab::new();
+    for bundle in [
+        lab.bundle().caps(&[]),
+        lab.bundle().set("/process/capabilities", json!({})),
+    ] {
+        let caps = &lab.view(bundle)["caps"];
+        for set in [
+            "bounding",
+            "permitted",
+            "effective",
+            "inheritable",
+            "ambient",
+        ] {
+            assert_eq!(caps[set], "0000000000000000", "{set}");
+        }
+    }
+}
+
+#[test]
+fn ambient_capabilities_reach_an_ordinary_user() {
+    let lab = Lab::new();
+    let set = json!(["CAP_NET_BIND_SERVICE"]);
+    let sets = json!({"bounding": set, "effective": set, "permitted": set, "inheritable": set, "ambient": set});
+    let bundle = lab
+        .bundle()
+        .set("/process/capabilities", sets)
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let caps = &lab.view(bundle)["caps"];
+    for set in ["permitted", "effective", "inheritable", "ambient"] {
+        assert_eq!(caps[set], "0000000000000400", "{set}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_loses_what_is_not_ambient() {
+    let lab = Lab::new();
+    let bundle = lab
+        .bundle()
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let caps = &lab.view(bundle)["caps"];
+    assert_eq!(caps["permitted"], "0000000000000000");
+    assert_eq!(caps["effective"], "0000000000000000");
+}
+
+#[test]
+fn no_new_privileges() {
+    let lab = Lab::new();
+    assert_eq!(lab.view(lab.bundle())["no_new_privs"], 1);
+    assert_eq!(
+        lab.view(lab.bundle().set("/process/noNewPrivileges", false))["no_new_privs"],
+        0
+    );
+}
+
+#[test]
+fn rlimits() {
+    let lab = Lab::new();
+    let limits = json!([
+        {"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+        {"type": "RLIMIT_NPROC", "soft": 50, "hard": 60}, {"type": "RLIMIT_STACK", "soft": 1_048_576, "hard": 2_097_152},
+        {"type": "RLIMIT_CPU", "soft": 1000, "hard": 2000}, {"type": "RLIMIT_FSIZE", "soft": 10_000_000, "hard": 10_000_000},
+        {"type": "RLIMIT_MEMLOCK", "soft": 4096, "hard": 8192}, {"type": "RLIMIT_SIGPENDING", "soft": 10, "hard": 20},
+        {"type": "RLIMIT_MSGQUEUE", "soft": 1000, "hard": 2000}, {"type": "RLIMIT_LOCKS", "soft": 5, "hard": 6},
+    ]);
+    let seen = &lab.view(lab.bundle().set("/process/rlimits", limits))["rlimits"];
+    assert_eq!(seen["nofile"], json!(["100", "200"]));
+    assert_eq!(seen["core"], json!(["0", "0"]));
+    assert_eq!(seen["nproc"], json!(["50", "60"]));
+    assert_eq!(seen["stack"], json!(["1048576", "2097152"]));
+    assert_eq!(seen["cpu"], json!(["1000", "2000"]));
+    assert_eq!(seen["fsize"], json!(["10000000", "10000000"]));
+    assert_eq!(seen["memlock"], json!(["4096", "8192"]));
+    assert_eq!(seen["sigpending"], json!(["10", "20"]));
+    assert_eq!(seen["msgqueue"], json!(["1000", "2000"]));
+    assert_eq!(seen["locks"], json!(["5", "6"]));
+}
+
+#[test]
+fn a_limit_that_cannot_be_raised_is_an_error() {
+    let lab = Lab::new();
+    if brig_integration::machine::has_cap_sys_resource() {
+        return; // Here it can be raised: nothing is refused.
+    }
+    let limits = json!([{"type": "RLIMIT_NOFILE", "soft": 1_000_000, "hard": 1_000_000}]);
+    lab.container(lab.bundle().set("/process/rlimits", limits))
+        .run()
+        .code(1)
+        .says("rlimit");
+    lab.assert_clean();
+}
+
+#[test]
+fn oom_score_adjustment() {
+    let lab = Lab::new();
+    assert_eq!(
+        lab.view(lab.bundle().set("/process/oomScoreAdj", 777))["oom_score_adj"],
+        "777"
+    );
+}
+
+#[test]
+fn working_directory() {
+    let lab = Lab::new();
+    assert_eq!(
+        lab.view(lab.bundle().set("/process/cwd", "/etc"))["cwd"],
+        "/etc"
+    );
+}
+
+#[test]
+fn a_missing_working_directory_is_made() {
+    let lab = Lab::new();
+    assert_eq!(
+        lab.view(lab.bundle().set("/process/cwd", "/made/for/this"))["cwd"],
+        "/made/for/this"
+    );
+}
+
+#[test]
+fn a_user_may_enter_its_private_working_directory() {
+    let lab = Lab::new();
+    let b = lab
+        .bundle()
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .set("/process/cwd", "/private");
+    let dir = b.rootfs.join("private");
+    fs::create_dir(&dir).expect("make");
+    std::os::unix::fs::chown(&dir, Some(1000), Some(1000)).expect("chown");
+    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("chmod");
+    assert_eq!(lab.view(b)["cwd"], "/private");
+}
+
+#[test]
+fn environment_is_exactly_what_is_listed() {
+    let lab = Lab::new();
+    let b = lab
+        .bundle()
+        .set("/process/env", json!(["A=1", "EMPTY=", "B=x=y", "HOME=/h"]))
+        .probe();
+    let c = lab.container(b);
+    let view = c.run_call(&[]).env("LEAK", "host").go().ok().json();
+    let mut env: Vec<&str> = view["env"]
+        .as_array()
+        .expect("env")
+        .iter()
+        .filter_map(|v| v.as_str())
+        .collect();
+    env.sort_unstable();
+    assert_eq!(env, ["A=1", "B=x=y", "EMPTY=", "HOME=/h"]);
+}
+
+#[test]
+fn arguments_are_passed_unchanged() {
+    let lab = Lab::new();
+    let odd = [
+        "/probe",
+        "args",
+        "a b",
+        "",
+        "*",
+        "$HOME",
+        "ünï",
+        "--",
+        "-x",
+        "new\nline",
+    ];
+    let view = lab.container(lab.bundle().args(odd)).run().ok().json();
+    assert_eq!(view["args"], json!(odd));
+}
+
+#[test]
+fn programs_are_found_by_the_specs_path() {
+    let lab = Lab::new();
+    let b = lab
+        .bundle()
+        .set("/process/env", json!(["PATH=/odd"]))
+        .args(["look"]);
+    fs::create_dir(b.rootfs.join("odd")).expect("make");
+    std::os::unix::fs::symlink("/bin/busybox", b.rootfs.join("odd/true")).expect("symlink");
+    let b = b.args(["true"]);
+    lab.container(b).run().ok();
+}
+
+#[test]
+fn only_standard_streams_are_open() {
+    let lab = Lab::new();
+    let fds = &lab.view(lab.bundle())["fds"];
+    assert_eq!(
+        fds.as_object().expect("fds").keys().collect::<Vec<_>>(),
+        ["0", "1", "2"],
+        "{fds}"
+    );
+}
+
+#[test]
+fn descriptors_of_the_caller_do_not_leak() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().args(["/probe", "fds"]));
+    let root = lab.root().to_string_lossy().into_owned();
+    let dir = c.bundle.dir.to_string_lossy().into_owned();
+    let runtime = brig_integration::binaries::runtime()
+        .to_string_lossy()
+        .into_owned();
+    let script = "exec \"$@\" 3</etc/passwd 4</ 7</root 9>/dev/null";
+    let call = lab.call("/bin/sh").args([
+        "-c",
+        script,
+        "sh",
+        &runtime,
+        "--root",
+        &root,
+        "run",
+        "--bundle",
+        &dir,
+        c.id(),
+    ]);
+    let view = call.go().ok().json();
+    assert_eq!(view["fds"].as_object().expect("fds").len(), 3, "{view}");
+}
+
+#[test]
+fn preserved_descriptors_arrive_from_3_on() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("cat <&3; cat <&4"));
+    for n in [3, 4] {
+        fs::write(lab.dir().join(format!("fd{n}")), format!("number {n}\n")).expect("write");
+    }
+    let root = lab.root().to_string_lossy().into_owned();
+    let dir = c.bundle.dir.to_string_lossy().into_owned();
+    let runtime = brig_integration::binaries::runtime()
+        .to_string_lossy()
+        .into_owned();
+    let script = format!("exec \"$@\" 3<{0}/fd3 4<{0}/fd4", lab.dir().display());
+    let call = lab.call("/bin/sh").args([
+        "-c",
+        &script,
+        "sh",
+        &runtime,
+        "--root",
+        &root,
+        "run",
+        "--preserve-fds",
+        "2",
+        "--bundle",
+        &dir,
+        c.id(),
+    ]);
+    call.go().ok().prints("number 3\nnumber 4");
+}
+
+#[test]
+fn socket_activation_descriptors_are_passed_on() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("echo $LISTEN_FDS $LISTEN_PID; cat <&3"));
+    fs::write(lab.dir().join("fd3"), "activated").expect("write");
+    let root = lab.root().to_string_lossy().into_owned();
+    let dir = c.bundle.dir.to_string_lossy().into_owned();
+    let runtime = brig_integration::binaries::runtime()
+        .to_string_lossy()
+        .into_owned();
+    let script = format!("LISTEN_PID=$$ exec \"$@\" 3<{}/fd3", lab.dir().display());
+    let call = lab.call("/bin/sh").env("LISTEN_FDS", "1").args([
+        "-c",
+        &script,
+        "sh",
+        &runtime,
+        "--root",
+        &root,
+        "run",
+        "--bundle",
+        &dir,
+        c.id(),
+    ]);
+    call.go().ok().prints("1 1\nactivated");
+}
+
+#[test]
+fn the_init_process_leads_a_session() {
+    let lab = Lab::new();
+    let view = lab.view(lab.bundle());
+    assert_eq!(view["pid"], 1);
+    assert_eq!(view["session"]["session"], "1");
+    assert_eq!(view["session"]["process_group"], "1");
+    assert_eq!(view["processes"], 1);
+}
+
+#[test]
+fn signals_are_at_their_defaults() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().args(["/probe", "signals"]));
+    let root = lab.root().to_string_lossy().into_owned();
+    let dir = c.bundle.dir.to_string_lossy().into_owned();
+    let runtime = brig_integration::binaries::runtime()
+        .to_string_lossy()
+        .into_owned();
+    // Under nohup and the like, the caller ignores signals; a container must not inherit a mask.
+    let call = lab.call("/bin/sh").args([
+        "-c",
+        "\"$@\"",
+        "sh",
+        &runtime,
+        "--root",
+        &root,
+        "run",
+        "--bundle",
+        &dir,
+        c.id(),
+    ]);
+    let view = call.go().ok().json();
+    assert_eq!(view["signals"]["blocked"], "0000000000000000");
+}
+
+#[test]
+fn scheduler_policy_and_nice_value() {
+    need!(Oci11);
+    let lab = Lab::new();
+    let view = lab.view(lab.bundle().set(
+        "/process/scheduler",
+        json!({"policy": "SCHED_BATCH", "nice": 5}),
+    ));
+    assert_eq!(view["scheduler"]["policy"], 3);
+    assert_eq!(view["scheduler"]["nice"], 5);
+    let view = lab.view(
+        lab.bundle()
+            .set("/process/scheduler", json!({"policy": "SCHED_IDLE"})),
+    );
+    assert_eq!(view["scheduler"]["policy"], 5);
+}
+
+#[test]
+fn io_priority() {
+    need!(Oci11);
+    let lab = Lab::new();
+    let b = lab.bundle().set(
+        "/process/ioPriority",
+        json!({"class": "IOPRIO_CLASS_BE", "priority": 6}),
+    );
+    lab.container(b.args(["/bin/ionice"]))
+        .run()
+        .ok()
+        .says("best-effort: prio 6");
+    let b = lab.bundle().set(
+        "/process/ioPriority",
+        json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
+    );
+    lab.container(b.args(["/bin/ionice"]))
+        .run()
+        .ok()
+        .says("idle");
+}
+
+#[test]
+fn cpu_affinity_of_exec() {
+    need!(Oci11);
+    let lab = Lab::new();
+    let b = lab.bundle().set(
+        "/process/execCPUAffinity",
+        json!({"initial": "0", "final": "0"}),
+    );
+    let c = lab.container(b.idle());
+    c.run_detached();
+    assert_eq!(
+        c.exec(&["/probe", "cpus_allowed"]).ok().json()["cpus_allowed"],
+        "0"
+    );
+}
+
+#[test]
+fn personality_for_32_bits() {
+    need!(Oci11);
+    let lab = Lab::new();
+    let view = lab.view(
+        lab.bundle()
+            .set("/linux/personality", json!({"domain": "LINUX32"})),
+    );
+    assert_eq!(view["personality"], "00000008");
+}
+
+#[test]
+fn the_session_keyring_is_a_new_one() {
+    let lab = Lab::new();
+    let unmasked = || {
+        lab.bundle()
+            .set("/linux/maskedPaths", json!([]))
+            .args(["/probe", "keys"])
+    };
+    let c = lab.container(unmasked());
+    let keys = c.run().ok().json()["keys"].to_string();
+    if keys == "null" {
+        return; // The kernel has no /proc/keys.
+    }
+    assert!(
+        keys.contains(&format!("_ses.{}", c.id())) || !keys.contains("_ses:"),
+        "{keys}"
+    );
+}
+
+#[test]
+fn the_binary_that_runs_is_not_the_runtimes() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let exe = fs::read_link(format!("/proc/{}/exe", c.pid())).expect("a link");
+    assert!(exe.ends_with("busybox"), "{}", exe.display());
+}

@@ -1,0 +1,283 @@
+//! User namespaces: maps, joining, and running as an ordinary user.
+
+use brig_integration::{Lab, PATIENCE, binaries, json, machine, need, wait_until};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+#[test]
+fn root_inside_is_nobody_outside() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().user_namespace(200_000).idle());
+    c.run_detached();
+    let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).expect("status");
+    assert!(
+        status.contains("Uid:\t200000\t200000\t200000\t200000"),
+        "{status}"
+    );
+    assert!(
+        status.contains("Gid:\t200000\t200000\t200000\t200000"),
+        "{status}"
+    );
+    let view = c.exec(&["/probe"]).ok().json();
+    assert_eq!(view["ids"]["uid"][0], 0);
+    assert_eq!(view["uid_map"], json!(["0 200000 65536"]));
+    assert_eq!(view["gid_map"], json!(["0 200000 65536"]));
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn several_ranges_are_mapped() {
+    let lab = Lab::new();
+    let map = json!([{"containerID": 0, "hostID": 200_000, "size": 1000}, {"containerID": 5000, "hostID": 300_000, "size": 10}]);
+    let b = lab
+        .bundle()
+        .namespace("user", None)
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map);
+    let view = lab.view(b.set("/process/user", json!({"uid": 5003, "gid": 5004})));
+    assert_eq!(view["uid_map"], json!(["0 200000 1000", "5000 300000 10"]));
+    assert_eq!(view["ids"]["uid"][0], 5003);
+    assert_eq!(view["ids"]["gid"][0], 5004);
+}
+
+#[test]
+fn a_user_with_groups_inside_a_user_namespace() {
+    let lab = Lab::new();
+    let b = lab.bundle().user_namespace(200_000).set(
+        "/process/user",
+        json!({"uid": 1000, "gid": 1000, "additionalGids": [6]}),
+    );
+    let view = lab.view(b);
+    assert_eq!(view["ids"]["groups"], json!([6]));
+    assert_eq!(view["caps"]["effective"], "0000000000000000");
+}
+
+#[test]
+fn everything_of_a_container_is_owned_by_its_user_namespace() {
+    let lab = Lab::new();
+    let b = lab
+        .bundle()
+        .user_namespace(200_000)
+        .caps(&["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
+    let c = lab.container(
+        b.sh("hostname other && ip link set lo down && ip link set lo up && echo powerful"),
+    );
+    c.run().ok().prints("powerful");
+}
+
+#[test]
+fn dev_and_its_nodes_in_a_user_namespace() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().user_namespace(200_000).sh("echo x >/dev/null && head -c 3 /dev/zero | wc -c && ls -ld /dev/pts >/dev/null && echo fine"));
+    c.run().ok().prints("3\nfine");
+}
+
+#[test]
+fn files_on_the_host_are_not_roots() {
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::create_dir(&source).expect("make");
+    fs::write(source.join("secret"), "s").expect("write");
+    fs::set_permissions(
+        source.join("secret"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .expect("chmod");
+    let b = lab
+        .bundle()
+        .user_namespace(200_000)
+        .caps(&["CAP_DAC_OVERRIDE", "CAP_CHOWN"])
+        .bind(&source, "/data", &["rw"]);
+    lab.container(b.sh("cat /data/secret"))
+        .run()
+        .code(1)
+        .says("ermission denied");
+}
+
+#[test]
+fn a_user_namespace_is_joined_by_path() {
+    need!(Brig); // runc 1.1 asks for maps here too
+    let lab = Lab::new();
+    let first = lab.container(lab.bundle().user_namespace(200_000).idle());
+    first.run_detached();
+    let link = fs::read_link(format!("/proc/{}/ns/user", first.pid())).expect("a link");
+    let b = lab
+        .bundle()
+        .namespace("user", Some(&format!("/proc/{}/ns/user", first.pid())));
+    let view = lab.view(b);
+    assert_eq!(view["namespaces"]["user"], link.to_string_lossy().as_ref());
+    assert_eq!(view["uid_map"], json!(["0 200000 65536"]));
+}
+
+#[test]
+fn a_pod_with_a_user_namespace() {
+    need!(Brig); // runc 1.1 asks for maps here too
+    let lab = Lab::new();
+    let sandbox = lab.container(lab.bundle().user_namespace(200_000).idle());
+    sandbox.run_detached();
+    let at = |kind: &str| Some(format!("/proc/{}/ns/{kind}", sandbox.pid()));
+    let b = lab
+        .bundle()
+        .unset("/hostname")
+        .namespace("user", at("user").as_deref())
+        .namespace("network", at("net").as_deref())
+        .namespace("ipc", at("ipc").as_deref())
+        .namespace("uts", at("uts").as_deref());
+    let view = lab.view(b);
+    assert_eq!(view["hostname"], "box");
+    assert_eq!(view["ids"]["uid"][0], 0);
+}
+
+#[test]
+fn a_network_namespace_of_the_host_with_a_user_namespace() {
+    let lab = Lab::new();
+    // As CNI makes it: owned by the host's user namespace, so sysfs cannot be mounted in it.
+    let mut owner = lab.call("unshare").args(["--net", "sleep", "1000"]).spawn();
+    let pid = owner.pid();
+    assert!(wait_until(PATIENCE, || machine::process(pid)
+        .is_some_and(|p| p.name == "sleep")));
+    let b = lab.bundle().user_namespace(200_000).namespace("network", Some(&format!("/proc/{pid}/ns/net"))).edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("mounts");
+        for mount in mounts.iter_mut().filter(|m| m["destination"] == "/sys") {
+            *mount = json!({"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
+        }
+    });
+    let output = lab
+        .container(b.sh("ls /sys/class/net; cat /proc/net/dev | wc -l"))
+        .run();
+    lab.call("ip").args(["netns", "delete", &name]).go().ok();
+    output.ok();
+}
+
+#[test]
+fn exec_enters_the_user_namespace() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().user_namespace(200_000).idle());
+    c.run_detached();
+    let view = c
+        .exec_call(&["--user", "7:8"], &["/probe"])
+        .go()
+        .ok()
+        .json();
+    assert_eq!(view["ids"]["uid"][0], 7);
+    assert_eq!(view["uid_map"], json!(["0 200000 65536"]));
+}
+
+#[test]
+fn a_terminal_in_a_user_namespace() {
+    let lab = Lab::new();
+    let c = lab.container(
+        lab.bundle()
+            .user_namespace(200_000)
+            .set("/process/terminal", true)
+            .sh("tty; stat -c 'owner %u' $(tty); sleep 0.2"),
+    );
+    let socket = lab.console();
+    let running = c
+        .run_call(&[
+            "--detach",
+            "--console-socket",
+            &socket.path().to_string_lossy(),
+        ])
+        .spawn();
+    let mut console = socket.accept();
+    running.wait().ok();
+    console.shows("owner 0");
+    c.wait_status("stopped");
+}
+
+#[test]
+fn an_idmapped_root_shows_its_files_as_roots() {
+    need!(Brig, Idmap);
+    let lab = Lab::new();
+    // The kernel maps the root; nothing is chowned on disk.
+    let c = lab.container(
+        lab.plain_bundle()
+            .user_namespace(200_000)
+            .sh("stat -c '%u' /bin/busybox; touch /made"),
+    );
+    c.run().ok().prints("0");
+    assert_eq!(
+        fs::metadata(c.host_path("/bin/busybox"))
+            .expect("busybox")
+            .uid(),
+        0
+    );
+    assert_eq!(fs::metadata(c.host_path("/made")).expect("made").uid(), 0);
+}
+
+/// An ordinary user runs a container in a user namespace with a map of one id, without cgroups.
+#[test]
+fn an_ordinary_user_runs_a_container() {
+    let lab = Lab::new();
+    let (uid, gid) = (12_345, 12_345);
+    let b = lab
+        .plain_bundle()
+        .namespace("user", None)
+        .without_namespace("network")
+        .set("/linux/uidMappings", json!([{"containerID": 0, "hostID": uid, "size": 1}]))
+        .set("/linux/gidMappings", json!([{"containerID": 0, "hostID": gid, "size": 1}]))
+        .unset("/linux/cgroupsPath")
+        .unset("/linux/resources")
+        .edit(|spec| {
+            let mounts = spec["mounts"].as_array_mut().expect("mounts");
+            for mount in mounts {
+                if mount["destination"] == "/dev/pts" {
+                    mount["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
+                }
+                if mount["destination"] == "/sys" {
+                    *mount = json!({"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
+                }
+            }
+        })
+        .args(["/probe", "ids", "uid_map", "hostname"]);
+    lab.call("chown")
+        .args(["-R", "12345:12345"])
+        .arg(lab.dir())
+        .go()
+        .ok();
+    let c = lab.container(b);
+    let call = lab.call("setpriv").args([
+        "--reuid",
+        "12345",
+        "--regid",
+        "12345",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+    ]);
+    let runtime = lab.dir().join("runtime");
+    fs::copy(binaries::runtime(), &runtime).expect("copy the runtime to where the user reaches it");
+    let call = call
+        .env("XDG_RUNTIME_DIR", lab.dir())
+        .arg(&runtime)
+        .arg("--root")
+        .arg(lab.root());
+    let view = call
+        .args(["run", "--bundle"])
+        .arg(&c.bundle.dir)
+        .arg(c.id())
+        .go()
+        .ok()
+        .json();
+    assert_eq!(view["ids"]["uid"][0], 0);
+    assert_eq!(view["uid_map"], json!(["0 12345 1"]));
+    lab.assert_clean();
+}
+
+#[test]
+fn killing_reaches_a_user_namespace() {
+    let lab = Lab::new();
+    let c = lab.container(
+        lab.bundle()
+            .user_namespace(200_000)
+            .sh("sleep 1000 & exec sleep 1000"),
+    );
+    c.run_detached();
+    let pid = c.pid();
+    c.kill("KILL").ok();
+    assert!(wait_until(PATIENCE, || !machine::is_alive(pid)));
+    c.delete_force().ok();
+    lab.assert_clean();
+}
