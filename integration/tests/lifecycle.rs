@@ -26,24 +26,33 @@ fn run_passes_input_on_to_its_end() {
 #[test]
 fn exit_code_of_a_signal_is_128_and_its_number() {
     let lab = Lab::new();
-    for (signal, code) in [("KILL", 137), ("TERM", 143), ("ABRT", 134)] {
-        // A signal without handler cannot be sent by init to itself: its child dies of it.
-        let c = lab.container(lab.bundle().idle());
-        let mut running = c.run_call(&[]).spawn();
-        c.wait_status("running");
-        if signal == "TERM" {
-            c.kill("TERM").ok();
-            running.wait().code(0); // idle obeys
-        } else {
-            c.kill("KILL").ok();
-            assert!(wait_until(PATIENCE, || running.has_ended()));
-            running.wait().code(137);
-        }
-        let c = lab.container(lab.bundle().idle());
-        c.run_detached();
+    let c = lab.container(lab.bundle().idle());
+    let running = c.run_call(&[]).spawn();
+    c.wait_status("running");
+    c.kill("KILL").ok();
+    running.wait().code(137);
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    for (signal, code) in [
+        ("KILL", 137),
+        ("TERM", 143),
+        ("ABRT", 134),
+        ("SEGV", 139),
+        ("HUP", 129),
+    ] {
         c.exec_sh(&format!("kill -{signal} $$")).code(code);
-        c.delete_force().ok();
     }
+}
+
+#[test]
+fn a_program_that_obeys_a_signal_chooses_its_exit_code() {
+    let lab = Lab::new();
+    let script = "trap 'exit 42' TERM; echo up; while :; do sleep 0.02; done";
+    let c = lab.container(lab.bundle().sh(script));
+    let running = c.run_call(&[]).spawn();
+    assert!(wait_until(PATIENCE, || running.stdout().contains("up")));
+    c.kill("TERM").ok();
+    running.wait().code(42);
 }
 
 #[test]
@@ -76,7 +85,7 @@ fn create_runs_nothing_before_start() {
     c.start().ok();
     c.wait_status("running");
     assert!(wait_until(PATIENCE, || c.host_path("/ran").exists()));
-    c.kill("TERM").ok();
+    c.kill("KILL").ok();
     c.wait_status("stopped");
     c.delete().ok();
     assert_eq!(c.status(), "gone");

@@ -146,7 +146,8 @@ fn a_network_namespace_of_the_host_with_a_user_namespace() {
     let output = lab
         .container(b.sh("ls /sys/class/net; cat /proc/net/dev | wc -l"))
         .run();
-    lab.call("ip").args(["netns", "delete", &name]).go().ok();
+    owner.kill();
+    owner.wait();
     output.ok();
 }
 

@@ -1,0 +1,146 @@
+//! The runtime is killed at many points of each verb: what it leaves, `delete --force` takes away,
+//! wholly, and the id can be used again.
+
+use brig_integration::command::{Call, Running, flavour};
+use brig_integration::{Container, Lab, need};
+use std::time::{Duration, Instant};
+
+/// How many points in time each verb is killed at.
+fn points() -> u32 {
+    if std::env::var("BRIG_LANE").is_ok_and(|lane| lane != "host") {
+        4
+    } else {
+        40
+    }
+}
+
+/// Starts the call and kills it after `delay`.
+fn killed_after(call: Call, delay: Duration) -> Running {
+    let start = Instant::now();
+    let mut running = call.spawn();
+    while start.elapsed() < delay {
+        std::hint::spin_loop();
+    }
+    running.kill();
+    running
+}
+
+/// How long an undisturbed call takes.
+fn length(call: Call) -> Duration {
+    let start = Instant::now();
+    call.go();
+    start.elapsed()
+}
+
+/// Force-deletes until nothing is left; once must do.
+#[track_caller]
+fn recovers(lab: &Lab, c: &Container<'_>, at: Duration) {
+    c.delete_force().ok();
+    let clean = brig_integration::wait_until(Duration::from_secs(5), || lab.leftovers().is_empty());
+    assert!(
+        clean,
+        "killed after {at:?}, and left: {:#?}",
+        lab.leftovers()
+    );
+}
+
+#[test]
+fn killed_in_create() {
+    need!(Brig); // runc 1.1 leaves cgroups when it is killed before it has written its state
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    let whole = length(c.create_call(&[]));
+    c.delete_force().ok();
+    for point in 0..points() {
+        let at = whole * point / points();
+        killed_after(c.create_call(&[]), at).wait();
+        recovers(&lab, &c, at);
+    }
+    c.run_detached();
+}
+
+#[test]
+fn killed_in_run() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("exit 0"));
+    let whole = length(c.run_call(&[]));
+    for point in 0..points() {
+        let at = whole * point / points();
+        killed_after(c.run_call(&[]), at).wait();
+        recovers(&lab, &c, at);
+    }
+    c.run().ok();
+}
+
+#[test]
+fn killed_in_start() {
+    let lab = Lab::new();
+    for point in 0..points() / 2 {
+        let c = lab.container(lab.bundle().idle());
+        c.create().ok();
+        let at = Duration::from_micros(u64::from(point) * 500);
+        killed_after(c.call("start", [""; 0]), at).wait();
+        // runc's init dies of a write to nobody, at the wrong moment.
+        if flavour().is_brig() {
+            let status = c.status();
+            assert!(
+                matches!(status.as_str(), "created" | "running"),
+                "killed after {at:?}: {status}"
+            );
+        }
+        recovers(&lab, &c, at);
+    }
+}
+
+#[test]
+fn killed_in_exec() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    for point in 0..points() {
+        let at = Duration::from_micros(u64::from(point) * 700);
+        killed_after(c.exec_call(&[], &["/bin/true"]), at).wait();
+        assert_eq!(c.status(), "running", "killed after {at:?}");
+    }
+    c.exec(&["/bin/true"]).ok();
+    recovers(&lab, &c, Duration::ZERO);
+}
+
+#[test]
+fn killed_in_delete() {
+    let lab = Lab::new();
+    for point in 0..points() / 2 {
+        let c = lab.container(lab.bundle().idle());
+        c.run_detached();
+        let at = Duration::from_micros(u64::from(point) * 800);
+        killed_after(c.call("delete", ["--force"]), at).wait();
+        recovers(&lab, &c, at);
+    }
+}
+
+#[test]
+fn killed_in_pause_and_resume() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("while :; do :; done"));
+    c.run_detached();
+    for point in 0..points() / 4 {
+        let at = Duration::from_micros(u64::from(point) * 800);
+        killed_after(c.call("pause", [""; 0]), at).wait();
+        killed_after(c.call("resume", [""; 0]), at).wait();
+    }
+    recovers(&lab, &c, Duration::ZERO);
+}
+
+#[test]
+fn init_is_killed_from_outside_before_start() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.create().ok();
+    let pid = nix::unistd::Pid::from_raw(c.pid());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
+    c.wait_status("stopped");
+    c.start().failed();
+    c.delete().ok();
+    lab.assert_clean();
+}
