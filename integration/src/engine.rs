@@ -1,1 +1,218 @@
-//! x
+//! Container engines which call the runtime under test: a containerd and a Podman of the test's
+//! own, with all of their state in the test's directory.
+
+use crate::binaries;
+use crate::command::{Call, Running};
+use crate::lab::Lab;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A containerd daemon with one image, `localhost/box:1`: busybox.
+pub struct Containerd<'l> {
+    lab: &'l Lab,
+    socket: PathBuf,
+    daemon: Option<Running>,
+}
+
+/// The image's name in both engines.
+pub const IMAGE: &str = "localhost/box:1";
+
+/// Plugins which only cost time here, or warn of what the machine lacks.
+const DISABLED: &str = r#"["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs",
+ "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs",
+ "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt",
+ "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]"#;
+
+impl<'l> Containerd<'l> {
+    /// Starts it and imports the image.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start(lab: &'l Lab) -> Containerd<'l> {
+        let dir = lab.path("containerd");
+        fs::create_dir(&dir).expect("make a directory");
+        // An overlay's upper layer: on a guest, /tmp is a tmpfs, and so are these.
+        let socket = dir.join("sock");
+        let config = format!(
+            "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\ndisabled_plugins = {DISABLED}\n\
+             [grpc]\naddress = \"{0}/sock\"\n[ttrpc]\naddress = \"{0}/ttrpc\"\n",
+            dir.display()
+        );
+        fs::write(dir.join("config.toml"), config).expect("write the configuration");
+        let mut containerd = Containerd {
+            lab,
+            socket,
+            daemon: None,
+        };
+        containerd.daemon = Some(containerd.launch());
+        let archive = binaries::rootfs("image").join("box.tar");
+        containerd
+            .ctr(&["image", "import", "--index-name", IMAGE])
+            .arg(archive)
+            .go()
+            .ok();
+        containerd
+    }
+
+    fn launch(&self) -> Running {
+        let config = self.socket.with_file_name("config.toml");
+        let limit = Duration::from_secs(600);
+        let daemon = self
+            .lab
+            .call("containerd")
+            .arg("--config")
+            .arg(config)
+            .limit(limit)
+            .spawn();
+        let up = crate::wait_until(crate::PATIENCE * 2, || {
+            self.ctr(&["version"]).go().succeeded()
+        });
+        assert!(up, "containerd does not come up: {}", daemon.stderr());
+        daemon
+    }
+
+    /// Kills the daemon and starts it anew; shims and containers go on meanwhile.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.daemon = Some(self.launch());
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill();
+            daemon.wait();
+        }
+    }
+
+    /// `ctr` with these arguments.
+    pub fn ctr(&self, args: &[&str]) -> Call {
+        self.lab
+            .call("ctr")
+            .arg("--address")
+            .arg(&self.socket)
+            .args(args)
+    }
+
+    /// `ctr run` of the image under the runtime under test, as container `id`.
+    pub fn run(&self, id: &str, options: &[&str], args: &[&str]) -> Call {
+        let cgroup = format!("/{id}");
+        self.ctr(&[
+            "run",
+            "--runtime",
+            "io.containerd.runc.v2",
+            "--cgroup",
+            &cgroup,
+            "--runc-binary",
+        ])
+        .arg(binaries::runtime())
+        .args(options)
+        .arg(IMAGE)
+        .arg(id)
+        .args(args)
+    }
+
+    /// `ctr tasks` with these arguments.
+    pub fn task(&self, args: &[&str]) -> Call {
+        self.ctr(&[&["tasks"], args].concat())
+    }
+}
+
+impl Drop for Containerd<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A Podman with one image, `localhost/box:1`: busybox.
+pub struct Podman<'l> {
+    lab: &'l Lab,
+    dir: PathBuf,
+}
+
+impl<'l> Podman<'l> {
+    /// Makes its storage and loads the image.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn start(lab: &'l Lab) -> Podman<'l> {
+        let dir = lab.path("podman");
+        fs::create_dir(&dir).expect("make a directory");
+        // Without CAP_SYS_RESOURCE Podman's default limits cannot be set.
+        let config = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n[engine]\nruntime_supports_json = [\"brig\", \"runc\", \"crun\"]\n";
+        fs::write(dir.join("containers.conf"), config).expect("write the configuration");
+        let podman = Podman { lab, dir };
+        let archive = binaries::rootfs("image").join("box.tar");
+        podman
+            .call(&["load", "--quiet", "--input"])
+            .arg(archive)
+            .go()
+            .ok();
+        podman
+            .call(&["tag", "localhost/box:latest", IMAGE])
+            .go()
+            .ok();
+        podman
+    }
+
+    /// `podman` with these arguments.
+    pub fn call(&self, args: &[&str]) -> Call {
+        let path = |name: &str| self.dir.join(name);
+        self.lab
+            .call("podman")
+            .env("CONTAINERS_CONF", path("containers.conf"))
+            .env("DISABLE_HC_SYSTEMD", "true")
+            .arg("--root")
+            .arg(path("root"))
+            .arg("--runroot")
+            .arg(path("run"))
+            .arg("--tmpdir")
+            .arg(path("tmp"))
+            .arg("--runtime")
+            .arg(binaries::runtime())
+            .args([
+                "--cgroup-manager",
+                "cgroupfs",
+                "--events-backend",
+                "file",
+                "--storage-driver",
+                "overlay",
+            ])
+            .args(args)
+            .limit(Duration::from_secs(120))
+    }
+
+    /// `podman run` of the image, without a network.
+    pub fn run(&self, name: &str, options: &[&str], args: &[&str]) -> Call {
+        let parent = format!("/{}", self.lab.token());
+        self.call(&[
+            "run",
+            "--network",
+            "none",
+            "--cgroups",
+            "no-conmon",
+            "--cgroup-parent",
+            &parent,
+            "--name",
+            name,
+        ])
+        .args(options)
+        .arg(IMAGE)
+        .args(args)
+    }
+}
+
+impl Drop for Podman<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.call(&["rm", "--all", "--force", "--time", "0"]).go();
+        }
+        // Its parent cgroup is Podman's to make, and nobody's to remove.
+        for dir in crate::machine::cgroups_named(self.lab.token()) {
+            let _ = fs::remove_dir(dir);
+        }
+        // Podman keeps its storage mounted on itself.
+        let storage = self.dir.join("root/overlay");
+        let _ = nix::mount::umount2(&storage, nix::mount::MntFlags::MNT_DETACH);
+    }
+}

@@ -303,20 +303,23 @@ fn enter_namespace(dir: &Path) {
         )
         .expect("set the propagation of mounts");
     }
-    match flavour() {
-        Flavour::Brig => own_configuration(dir),
+    own_configuration(dir);
+    if flavour() == Flavour::Crun {
         // It refuses a hybrid layout.
-        Flavour::Crun => drop(umount2("/sys/fs/cgroup/unified", MntFlags::empty())),
-        Flavour::Runc => {}
+        let _ = umount2("/sys/fs/cgroup/unified", MntFlags::empty());
     }
 }
 
-/// An /etc with the tests' node policy, and an empty /run/brig, in this namespace only.
+/// An /etc with the tests' node policy and ids for Podman's user namespaces, and an empty
+/// /run/brig, in this namespace only.
 fn own_configuration(dir: &Path) {
     let (upper, work) = (dir.join("etc"), dir.join("etc-work"));
     fs::create_dir_all(upper.join("brig")).expect("make a directory");
     fs::create_dir_all(&work).expect("make a directory");
     fs::write(upper.join("brig/policy.toml"), POLICY).expect("write the node policy");
+    for file in ["subuid", "subgid"] {
+        fs::write(upper.join(file), "containers:1000000:1000000\n").expect("write subordinate ids");
+    }
     let options = format!(
         "lowerdir=/etc,upperdir={},workdir={}",
         upper.display(),

@@ -48,15 +48,12 @@ pub fn cgroup_dir(controller: &str, path: &str) -> PathBuf {
     mount.join(path.trim_start_matches('/'))
 }
 
-/// Every cgroup, in any hierarchy, whose name contains `token`.
+/// Every cgroup, in any hierarchy, whose path contains `token`; children before their parents.
 pub fn cgroups_named(token: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (_, mount) in hierarchies() {
         walk(&mount, &mut |dir| {
-            if dir
-                .file_name()
-                .is_some_and(|n| n.to_string_lossy().contains(token))
-            {
+            if dir.to_string_lossy().contains(token) {
                 found.push(dir.to_owned());
             }
         });
