@@ -1,1 +1,240 @@
-//! x
+//! Which differences between brig and the reference are meant, and how views are compared.
+//!
+//! The reference is Debian's runc. A view is what `probe` prints. [`EXPLAINED`] is the only place
+//! where a difference is accepted, and the source of `docs/conformance.md`.
+
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+
+/// A difference that is meant.
+pub struct Explained {
+    /// Where in the view: a path such as `mounts./proc/keys.*`; `*` stands for anything.
+    pub path: &'static str,
+    /// What the reference has there, in words.
+    pub reference: &'static str,
+    /// What brig has.
+    pub brig: &'static str,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// Every difference that is meant.
+pub const EXPLAINED: &[Explained] = &[
+    Explained {
+        path: "mounts./proc/*.root",
+        reference: "a masked file is covered by the container's own /dev/null",
+        brig: "by an empty, read-only file of brig's",
+        why: "an image or a race could put something else at /dev/null (CVE-2025-31133)",
+    },
+    Explained {
+        path: "mounts./proc/*.options",
+        reference: "masks have the options of /dev",
+        brig: "masks are read-only, without set-user-id programs, devices and execution",
+        why: "a mask is there to be read as empty, and for nothing else",
+    },
+    Explained {
+        path: "mounts./proc/*.data",
+        reference: "masks show the size and mode of /dev's tmpfs",
+        brig: "masks show those of brig's mask",
+        why: "masks are brig's own mounts, not the container's /dev",
+    },
+    Explained {
+        path: "mounts./sys/firmware.*",
+        reference: "a masked directory is a read-only tmpfs of its own",
+        brig: "one empty directory serves all masks, without set-user-id programs, devices and execution",
+        why: "one mount is cheaper than several, and an empty directory can be shared",
+    },
+    Explained {
+        path: "mounts.*.source",
+        reference: "the tmpfs of a mask is named tmpfs",
+        brig: "what brig mounts of its own is named brig",
+        why: "who reads mountinfo sees what came from where",
+    },
+    Explained {
+        path: "dev./dev/core",
+        reference: "a link to /proc/kcore, where the host has that",
+        brig: "no such link",
+        why: "it leads to a masked path; the specification does not ask for it",
+    },
+    Explained {
+        path: "speculation",
+        reference: "left as the kernel's filter sets it",
+        brig: "as the kernel's filter sets it, with the flags that the spec lists and no others",
+        why: "libseccomp adds flags of its own",
+    },
+];
+
+/// The entry that explains a difference at `path`.
+pub fn explanation(path: &str) -> Option<&'static Explained> {
+    EXPLAINED.iter().find(|e| matches(e.path, path))
+}
+
+/// Whether `path` is of the form `pattern`, in which `*` stands for anything.
+fn matches(pattern: &str, path: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == path,
+        Some((head, tail)) => path.strip_prefix(head).is_some_and(|rest| {
+            (0..=rest.len())
+                .filter(|at| rest.is_char_boundary(*at))
+                .any(|at| matches(tail, &rest[at..]))
+        }),
+    }
+}
+
+/// Makes two runs comparable: numbers of namespaces and names of files become kinds, lists of
+/// mounts become maps. `host` says which namespaces are the caller's.
+#[must_use]
+pub fn normalised(view: &Value, host: &Value, id: &str) -> Value {
+    let mut view = view.clone();
+    if let Some(namespaces) = view["namespaces"].as_object_mut() {
+        for (kind, link) in namespaces.iter_mut() {
+            *link = if host[kind] == *link {
+                "the host's".into()
+            } else {
+                "its own".into()
+            };
+        }
+    }
+    if view["namespaces"]["pid"] == "the host's" {
+        for key in ["pid", "session", "processes"] {
+            view[key] = Value::Null;
+        }
+    }
+    if let Some(fds) = view["fds"].as_object_mut() {
+        for link in fds.values_mut() {
+            let kind = match link.as_str() {
+                Some(l) if l.starts_with("/dev/") => l.to_owned(),
+                Some(l) if l.starts_with('/') => "file".into(),
+                Some(l) => l.split(':').next().unwrap_or_default().into(),
+                None => String::new(),
+            };
+            *link = kind.into();
+        }
+    }
+    if let Some(mounts) = view["mounts"].as_array() {
+        view["mounts"] = Value::Object(by_target(mounts));
+    }
+    // The session keyring is named after the container.
+    let text = view.to_string().replace(id, "ID");
+    let mut view: Value = serde_json::from_str(&text).unwrap_or_default();
+    view["keys"] = Value::Null;
+    view
+}
+
+/// Mounts by their target; of several on one, `#2` and so on, from below.
+fn by_target(mounts: &[Value]) -> Map<String, Value> {
+    let mut found = Map::new();
+    for mount in mounts {
+        let target = mount["target"].as_str().unwrap_or_default();
+        let mut key = target.to_owned();
+        let mut number = 1;
+        while found.contains_key(&key) {
+            number += 1;
+            key = format!("{target}#{number}");
+        }
+        found.insert(key, mount.clone());
+    }
+    found
+}
+
+/// Where two views differ: the path, and both values.
+pub fn differences(reference: &Value, tested: &Value) -> Vec<(String, Value, Value)> {
+    let mut found = Vec::new();
+    compare(String::new(), reference, tested, &mut found);
+    found
+}
+
+fn compare(path: String, left: &Value, right: &Value, found: &mut Vec<(String, Value, Value)>) {
+    if left == right {
+        return;
+    }
+    let (Some(l), Some(r)) = (left.as_object(), right.as_object()) else {
+        found.push((path, left.clone(), right.clone()));
+        return;
+    };
+    let mut keys: Vec<&String> = l
+        .keys()
+        .chain(r.keys().filter(|k| !l.contains_key(*k)))
+        .collect();
+    keys.sort();
+    for key in keys {
+        let inner = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        compare(
+            inner,
+            l.get(key).unwrap_or(&Value::Null),
+            r.get(key).unwrap_or(&Value::Null),
+            found,
+        );
+    }
+}
+
+/// The text of `docs/conformance.md`: `bundles` are the names of what is compared.
+#[must_use]
+pub fn document(bundles: &[&str]) -> String {
+    let mut text = String::from(
+        "# Conformance\n\n\
+         `integration/tests/differential.rs` runs the same bundle under brig, with the profile `oci`, and under\n\
+         Debian's runc, and compares what a process inside sees of itself: namespaces, ids, capabilities, limits,\n\
+         mounts with their options and propagation, devices, descriptors, sysctls, signals and more. Every\n\
+         difference fails the test, but for those in this table. It is generated from\n\
+         `integration/src/conformance.rs`: `BRIG_BLESS=1 cargo nextest run -p brig-integration -E 'test(the_document)'`.\n\n\
+         | where | runc | brig | why |\n|---|---|---|---|\n",
+    );
+    for e in EXPLAINED {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            e.path, e.reference, e.brig, e.why
+        );
+    }
+    text.push_str("\nCompared are these bundles:\n\n");
+    for name in bundles {
+        let _ = writeln!(text, "- {}", name.replace('_', " "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn differences_are_found_at_their_place() {
+        let left = json!({"a": {"b": 1, "c": [1, 2]}, "d": 1});
+        let right = json!({"a": {"b": 2, "c": [1, 2]}, "e": 1});
+        let paths: Vec<String> = differences(&left, &right)
+            .into_iter()
+            .map(|d| d.0)
+            .collect();
+        assert_eq!(paths, ["a.b", "d", "e"]);
+        assert!(differences(&left, &left).is_empty());
+    }
+
+    #[test]
+    fn patterns_match_whole_paths() {
+        assert!(matches("mounts./proc/*.root", "mounts./proc/keys.root"));
+        assert!(!matches("mounts./proc/*.root", "mounts./proc/keys.options"));
+        assert!(!matches("dev./dev/core", "dev./dev/core2"));
+        assert!(explanation("ids.uid").is_none());
+    }
+
+    #[test]
+    fn namespaces_and_descriptors_become_kinds() {
+        let view = json!({"namespaces": {"net": "net:[1]", "pid": "pid:[5]"}, "fds": {"0": "/dev/null", "1": "/tmp/x", "2": "pipe:[7]"}, "hostname": "box-1"});
+        let seen = normalised(&view, &json!({"net": "net:[1]", "pid": "pid:[2]"}), "box-1");
+        assert_eq!(
+            seen["namespaces"],
+            json!({"net": "the host's", "pid": "its own"})
+        );
+        assert_eq!(
+            seen["fds"],
+            json!({"0": "/dev/null", "1": "file", "2": "pipe"})
+        );
+        assert_eq!(seen["hostname"], "ID");
+    }
+}

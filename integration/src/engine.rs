@@ -2,7 +2,7 @@
 //! own, with all of their state in the test's directory.
 
 use crate::binaries;
-use crate::command::{Call, Running};
+use crate::command::{Call, Output, Running};
 use crate::lab::Lab;
 use std::fs;
 use std::path::PathBuf;
@@ -182,6 +182,17 @@ impl<'l> Podman<'l> {
             .limit(Duration::from_secs(120))
     }
 
+    /// What `podman` says to a line of arguments, divided at blanks; a tab stands for a blank
+    /// within one.
+    pub fn says(&self, line: &str) -> Output {
+        let words: Vec<String> = line
+            .split(' ')
+            .map(|word| word.replace('\t', " "))
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.call(&words).go()
+    }
+
     /// `podman run` of the image, without a network.
     pub fn run(&self, name: &str, options: &[&str], args: &[&str]) -> Call {
         let parent = format!("/{}", self.lab.token());
@@ -211,8 +222,8 @@ impl Drop for Podman<'_> {
         for dir in crate::machine::cgroups_named(self.lab.token()) {
             let _ = fs::remove_dir(dir);
         }
-        // Podman keeps its storage mounted on itself.
+        // Podman keeps its storage mounted on itself, now and then several times.
         let storage = self.dir.join("root/overlay");
-        let _ = nix::mount::umount2(&storage, nix::mount::MntFlags::MNT_DETACH);
+        while nix::mount::umount2(&storage, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
     }
 }

@@ -158,7 +158,7 @@ fn exec_reads_a_process_file() {
     let process = json!({
         "args": ["/probe"], "cwd": "/etc", "env": ["X=y"],
         "user": {"uid": 5, "gid": 6, "additionalGids": [7]},
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 100, "soft": 50}],
+        "rlimits": [{"type": "RLIMIT_CORE", "hard": 100, "soft": 50}],
         "capabilities": {"bounding": ["CAP_KILL"]}, "noNewPrivileges": true, "oomScoreAdj": 500,
     });
     fs::write(&file, process.to_string()).expect("write the process");
@@ -168,7 +168,7 @@ fn exec_reads_a_process_file() {
     assert_eq!(view["ids"]["uid"][0], 5);
     assert_eq!(view["ids"]["gid"][0], 6);
     assert_eq!(view["ids"]["groups"], json!([7]));
-    assert_eq!(view["rlimits"]["nofile"], json!(["50", "100"]));
+    assert_eq!(view["rlimits"]["core"], json!(["50", "100"]));
     assert_eq!(view["caps"]["bounding"], "0000000000000020");
 }
 

@@ -33,165 +33,134 @@ fn run_passes_output_and_code_on() {
 }
 
 #[test]
-fn the_whole_life_of_a_container() {
+fn a_running_container_is_entered_and_watched() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
     podman
         .run(
             "box",
             &["--detach"],
-            &[
-                "/bin/sh",
-                "-c",
-                "trap 'exit 5' TERM; echo started; while :; do sleep 0.05; done",
-            ],
+            &["/bin/sh", "-c", "echo started; exec idle"],
         )
         .go()
         .ok();
+    podman.says("exec box /bin/sh -c exit\t3").code(3);
     podman
-        .call(&["exec", "box", "/bin/sh", "-c", "echo from exec; exit 3"])
-        .go()
-        .code(3)
-        .says("from exec");
-    podman
-        .call(&[
-            "exec",
-            "--user",
-            "1000",
-            "--workdir",
-            "/tmp",
-            "--env",
-            "A=b",
-            "box",
-            "/bin/sh",
-            "-c",
-            "id -u; pwd; echo $A",
-        ])
-        .go()
+        .says("exec --user 1000 --workdir /tmp box sh -c id\t-u;pwd")
         .ok()
-        .prints("1000\n/tmp\nb");
+        .prints("1000\n/tmp");
+    podman.says("exec --env A=b box env").ok().says("A=b");
+    podman.says("exec --privileged box true").ok();
     podman
-        .call(&["exec", "--privileged", "box", "/bin/true"])
-        .go()
-        .ok();
-    podman
-        .call(&["ps", "--format", "{{.Names}} {{.State}}"])
-        .go()
+        .says("ps --format {{.Names}}\t{{.State}}")
         .ok()
         .says("box Up");
-    podman.call(&["pause", "box"]).go().ok();
-    podman.call(&["unpause", "box"]).go().ok();
+    podman.says("pause box").ok();
+    podman.says("unpause box").ok();
+    podman.says("top box pid comm").ok().says("sleep");
     podman
-        .call(&["top", "box", "pid", "comm"])
-        .go()
-        .ok()
-        .says("sh");
-    podman
-        .call(&["stats", "--no-stream", "--format", "{{.Name}}", "box"])
-        .go()
+        .says("stats --no-stream --format {{.Name}} box")
         .ok()
         .says("box");
-    podman.call(&["logs", "box"]).go().ok().prints("started");
-    podman.call(&["stop", "--time", "20", "box"]).go().ok();
-    podman
-        .call(&["inspect", "--format", "{{.State.ExitCode}}", "box"])
-        .go()
-        .ok()
-        .prints("5");
-    podman.call(&["start", "box"]).go().ok();
-    podman.call(&["kill", "box"]).go().ok();
-    assert!(wait_until(PATIENCE, || podman
-        .call(&["inspect", "--format", "{{.State.Status}}", "box"])
-        .go()
-        .stdout()
-        .contains("exited")));
-    podman.call(&["rm", "box"]).go().ok();
+    podman.says("logs box").ok().prints("started");
+    podman.says("rm --force --time 0 box").ok();
     drop(podman);
     lab.assert_clean();
 }
 
 #[test]
-fn options_reach_the_container() {
+fn a_container_is_stopped_started_and_removed() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
+    let script = "trap 'exit 5' TERM; echo started; while :; do sleep 0.05; done";
     podman
-        .run("a", &["--rm", "--read-only"], &["/bin/touch", "/x"])
+        .run("box", &["--detach"], &["/bin/sh", "-c", script])
         .go()
-        .code(1)
-        .says("Read-only");
+        .ok();
+    assert!(wait_until(PATIENCE, || podman
+        .says("logs box")
+        .stdout()
+        .contains("started")));
+    podman.says("stop --time 20 box").ok();
     podman
-        .run(
-            "b",
-            &[
-                "--rm",
-                "--hostname",
-                "name",
-                "--env",
-                "X=y",
-                "--workdir",
-                "/tmp",
-            ],
-            &["/bin/sh", "-c", "hostname; echo $X; pwd"],
-        )
-        .go()
+        .says("inspect --format {{.State.ExitCode}} box")
         .ok()
-        .prints("name\ny\n/tmp");
-    podman
-        .run(
-            "c",
-            &["--rm", "--memory", "32m", "--memory-swap", "32m"],
-            &["/bin/tail", "/dev/zero"],
-        )
-        .go()
-        .code(137);
-    podman
-        .run(
-            "d",
-            &["--rm", "--cap-drop", "all", "--cap-add", "KILL"],
-            &["/bin/grep", "CapEff", "/proc/self/status"],
-        )
-        .go()
-        .ok()
-        .says("0000000000000020");
-    podman
-        .run(
-            "e",
-            &[
-                "--rm",
-                "--tmpfs",
-                "/t:size=1m",
-                "--sysctl",
-                "kernel.msgmax=1234",
-            ],
-            &[
-                "/bin/sh",
-                "-c",
-                "df -k /t | tail -1; cat /proc/sys/kernel/msgmax",
-            ],
-        )
-        .go()
-        .ok()
-        .says("1024")
-        .says("1234");
-    podman
-        .run(
-            "f",
-            &["--rm", "--tty"],
-            &["/bin/sh", "-c", "test -t 1 && echo terminal"],
-        )
-        .go()
-        .ok()
-        .says("terminal");
-    podman.run("g", &["--rm", "--init"], &["/bin/true"]).go();
-    podman
-        .run(
-            "h",
-            &["--rm", "--privileged"],
-            &["/bin/grep", "NoNewPrivs", "/proc/self/status"],
-        )
-        .go()
+        .prints("5");
+    podman.says("start box").ok();
+    podman.says("rm box").failed();
+    podman.says("kill box").ok();
+    let status = || {
+        podman
+            .says("inspect --format {{.State.Status}} box")
+            .stdout()
+    };
+    assert!(
+        wait_until(PATIENCE, || status().contains("exited")),
+        "{}",
+        status()
+    );
+    podman.says("rm box").ok();
+    drop(podman);
+    lab.assert_clean();
+}
+
+#[test]
+fn confinement_reaches_the_container() {
+    let lab = Lab::new();
+    let podman = Podman::start(&lab);
+    let run = |options: &str, args: &str| {
+        let options: Vec<&str> = ["--rm"].into_iter().chain(options.split(' ')).collect();
+        let args: Vec<&str> = args.split(' ').collect();
+        podman.run(&lab.id(), &options, &args).go()
+    };
+    run("--read-only", "touch /x").code(1).says("Read-only");
+    run("--memory 32m --memory-swap 32m", "tail /dev/zero").code(137);
+    run(
+        "--cap-drop all --cap-add KILL",
+        "grep CapEff /proc/self/status",
+    )
+    .ok()
+    .says("0000000000000020");
+    run("--privileged", "grep NoNewPrivs /proc/self/status")
         .ok()
         .says("0");
+    run(
+        "--security-opt no-new-privileges",
+        "grep NoNewPrivs /proc/self/status",
+    )
+    .ok()
+    .says("1");
+    drop(podman);
+    lab.assert_clean();
+}
+
+#[test]
+fn surroundings_reach_the_container() {
+    let lab = Lab::new();
+    let podman = Podman::start(&lab);
+    let run = |options: &[&str], script: &str| {
+        podman
+            .run(
+                &lab.id(),
+                &[&["--rm"], options].concat(),
+                &["/bin/sh", "-c", script],
+            )
+            .go()
+            .ok()
+    };
+    run(
+        &["--hostname", "name", "--env", "X=y", "--workdir", "/tmp"],
+        "hostname; echo $X; pwd",
+    )
+    .prints("name\ny\n/tmp");
+    run(&["--tmpfs", "/t:size=1m"], "df -k /t | tail -1").says("1024");
+    run(
+        &["--sysctl", "kernel.msgmax=1234"],
+        "cat /proc/sys/kernel/msgmax",
+    )
+    .prints("1234");
+    run(&["--tty"], "test -t 1 && echo terminal").says("terminal");
+    run(&["--user", "1000:1000"], "id -u; id -g").prints("1000\n1000");
     drop(podman);
     lab.assert_clean();
 }
