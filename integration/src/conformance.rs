@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 /// A difference that is meant.
 pub struct Explained {
-    /// Where in the view: a path such as `mounts./proc/keys.*`; `*` stands for anything.
-    pub path: &'static str,
+    /// Where in the view: paths such as `mounts./proc/keys.*`; `*` stands for anything.
+    pub paths: &'static [&'static str],
     /// What the reference has there, in words.
     pub reference: &'static str,
     /// What brig has.
@@ -21,52 +21,51 @@ pub struct Explained {
 /// Every difference that is meant.
 pub const EXPLAINED: &[Explained] = &[
     Explained {
-        path: "mounts./proc/*.root",
-        reference: "a masked file is covered by the container's own /dev/null",
-        brig: "by an empty, read-only file of brig's",
-        why: "an image or a race could put something else at /dev/null (CVE-2025-31133)",
+        paths: &[
+            "mounts./proc/keys.*",
+            "mounts./proc/timer_list.*",
+            "mounts./proc/kcore.*",
+        ],
+        reference: "a masked file is covered by the container's own `/dev/null`",
+        brig: "by an empty read-only file of brig's",
+        why: "an image, or a race, can put something else at `/dev/null` (CVE-2025-31133)",
     },
     Explained {
-        path: "mounts./proc/*.options",
-        reference: "masks have the options of /dev",
-        brig: "masks are read-only, without set-user-id programs, devices and execution",
-        why: "a mask is there to be read as empty, and for nothing else",
+        paths: &[
+            "mounts./proc/acpi.*",
+            "mounts./proc/scsi.*",
+            "mounts./sys/firmware.*",
+            "mounts./home.*",
+        ],
+        reference: "a masked directory is covered by a read-only tmpfs of its own",
+        brig: "by an empty read-only directory of brig's, without set-user-id programs, devices and execution",
+        why: "an empty directory can be shared by all masks, and needs no privilege",
     },
     Explained {
-        path: "mounts./proc/*.data",
-        reference: "masks show the size and mode of /dev's tmpfs",
-        brig: "masks show those of brig's mask",
-        why: "masks are brig's own mounts, not the container's /dev",
+        paths: &["fds.0", "fds.1", "fds.2"],
+        reference: "in the foreground, pipes to runc, which copies",
+        brig: "the caller's own descriptors",
+        why: "nothing is copied, reordered or lost, whatever happens to brig",
     },
     Explained {
-        path: "mounts./sys/firmware.*",
-        reference: "a masked directory is a read-only tmpfs of its own",
-        brig: "one empty directory serves all masks, without set-user-id programs, devices and execution",
-        why: "one mount is cheaper than several, and an empty directory can be shared",
+        paths: &["mounts./sys.data"],
+        reference: "`ro` is set on the file system as well as on the mount",
+        brig: "on the mount alone",
+        why: "fsmount(2) takes it as an attribute of the mount, which is what denies the write",
     },
     Explained {
-        path: "mounts.*.source",
-        reference: "the tmpfs of a mask is named tmpfs",
-        brig: "what brig mounts of its own is named brig",
-        why: "who reads mountinfo sees what came from where",
-    },
-    Explained {
-        path: "dev./dev/core",
-        reference: "a link to /proc/kcore, where the host has that",
-        brig: "no such link",
-        why: "it leads to a masked path; the specification does not ask for it",
-    },
-    Explained {
-        path: "speculation",
-        reference: "left as the kernel's filter sets it",
-        brig: "as the kernel's filter sets it, with the flags that the spec lists and no others",
-        why: "libseccomp adds flags of its own",
+        paths: &["mounts./.propagation"],
+        reference: "a slave of the host's mount, where the spec names no propagation",
+        brig: "private",
+        why: "the root is a detached clone: what is mounted on the host later does not show up inside",
     },
 ];
 
 /// The entry that explains a difference at `path`.
 pub fn explanation(path: &str) -> Option<&'static Explained> {
-    EXPLAINED.iter().find(|e| matches(e.path, path))
+    EXPLAINED
+        .iter()
+        .find(|e| e.paths.iter().any(|pattern| matches(pattern, path)))
 }
 
 /// Whether `path` is of the form `pattern`, in which `*` stands for anything.
@@ -185,10 +184,14 @@ pub fn document(bundles: &[&str]) -> String {
          | where | runc | brig | why |\n|---|---|---|---|\n",
     );
     for e in EXPLAINED {
+        let paths: Vec<String> = e.paths.iter().map(|p| format!("`{p}`")).collect();
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} |",
-            e.path, e.reference, e.brig, e.why
+            "| {} | {} | {} | {} |",
+            paths.join(", "),
+            e.reference,
+            e.brig,
+            e.why
         );
     }
     text.push_str("\nCompared are these bundles:\n\n");

@@ -370,14 +370,14 @@ fn session() -> Value {
     json!({"process_group": fields.get(2), "session": fields.get(3), "terminal": fields.get(4)})
 }
 
-/// Blocked, ignored and caught signals: a program must not inherit the runtime's own. Rust's
-/// start-up code ignores SIGPIPE and catches SIGSEGV and SIGBUS, so these say nothing.
+/// Blocked and ignored signals: a program must not inherit the runtime's own. Rust's start-up code
+/// ignores SIGPIPE and catches SIGSEGV and SIGBUS; 32 and 33 are the C library's: these say nothing.
 fn signals() -> Value {
-    const RUST: u64 = 1 << 12 | 1 << 10 | 1 << 6;
+    const MEANINGLESS: u64 = 1 << 12 | 1 << 10 | 1 << 6 | 1 << 31 | 1 << 32;
     let mask = |field| {
         let value = status(field);
         let bits = u64::from_str_radix(value.as_str().unwrap_or("0"), 16).unwrap_or(0);
-        format!("{:016x}", bits & !RUST)
+        format!("{:016x}", bits & !MEANINGLESS)
     };
     json!({"blocked": mask("SigBlk"), "ignored": mask("SigIgn")})
 }

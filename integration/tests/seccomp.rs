@@ -1,0 +1,275 @@
+//! seccomp filters, met by a workload. Reference: the OCI runtime specification's config-linux.md,
+//! seccomp(2), seccomp_unotify(2).
+
+use brig_integration::{Bundle, Lab, PATIENCE, Value, json, wait_until};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixListener;
+
+/// A filter that allows all but what `rules` say.
+fn filtered(bundle: Bundle, rules: Value) -> Bundle {
+    bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "syscalls": rules}))
+}
+
+#[test]
+fn errno_is_what_the_rule_says() {
+    let lab = Lab::new();
+    let rule = |errno: u32| json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno}]);
+    lab.container(filtered(lab.bundle(), rule(1)).args(["/bin/mkdir", "/x"]))
+        .run()
+        .code(1)
+        .says("not permitted");
+    lab.container(filtered(lab.bundle(), rule(28)).args(["/bin/mkdir", "/x"]))
+        .run()
+        .code(1)
+        .says("No space");
+}
+
+#[test]
+fn errno_is_eperm_unless_said() {
+    let lab = Lab::new();
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    lab.container(filtered(lab.bundle(), rules).args(["/bin/mkdir", "/x"]))
+        .run()
+        .code(1)
+        .says("not permitted");
+}
+
+#[test]
+fn killing_ends_the_process_with_sigsys() {
+    let lab = Lab::new();
+    for action in [
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_KILL_PROCESS",
+    ] {
+        let rules = json!([{"names": ["mkdir", "mkdirat"], "action": action}]);
+        lab.container(filtered(lab.bundle(), rules).sh("/bin/mkdir /x; echo $?"))
+            .run()
+            .says("159"); // 128 + SIGSYS
+    }
+}
+
+#[test]
+fn a_trap_is_sigsys() {
+    let lab = Lab::new();
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_TRAP"}]);
+    lab.container(filtered(lab.bundle(), rules).sh("/bin/mkdir /x; echo $?"))
+        .run()
+        .says("159");
+}
+
+#[test]
+fn arguments_are_compared() {
+    let lab = Lab::new();
+    // kill(2) with signal 10 only.
+    let rules = json!([{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [{"index": 1, "value": 10, "op": "SCMP_CMP_EQ"}]}]);
+    let script = "trap 'echo got 12' 12; kill -12 $$; kill -10 $$ || echo denied 10";
+    lab.container(filtered(lab.bundle(), rules).sh(script))
+        .run()
+        .ok()
+        .says("got 12")
+        .says("denied 10");
+}
+
+#[test]
+fn masked_arguments_are_compared() {
+    let lab = Lab::new();
+    // socket(2) of type SOCK_RAW (3) whatever its flags: runc's and Docker's way to say so.
+    let rules = json!([{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [{"index": 1, "value": 8, "valueTwo": 8, "op": "SCMP_CMP_MASKED_EQ"}]}]);
+    let script = "trap 'echo got 1' 1; kill -1 $$; kill -10 $$ || echo denied 10; kill -12 $$ || echo denied 12";
+    lab.container(filtered(lab.bundle(), rules).sh(script))
+        .run()
+        .ok()
+        .says("got 1")
+        .says("denied 10")
+        .says("denied 12");
+}
+
+#[test]
+fn a_default_of_errno_with_an_allow_list() {
+    let lab = Lab::new();
+    let names = json!([
+        "read",
+        "write",
+        "close",
+        "execve",
+        "exit",
+        "exit_group",
+        "brk",
+        "mmap",
+        "mprotect",
+        "munmap",
+        "arch_prctl",
+        "set_tid_address",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "getuid",
+        "geteuid",
+        "getgid",
+        "getegid",
+        "setuid",
+        "setgid",
+        "prctl",
+        "uname",
+        "readlink",
+        "readlinkat",
+        "open",
+        "openat",
+        "fstat",
+        "newfstatat",
+        "set_robust_list",
+        "rseq",
+        "prlimit64",
+        "getrandom",
+        "futex",
+        "fcntl",
+        "ioctl",
+        "writev",
+        "poll",
+        "capget",
+        "capset",
+        "lseek",
+        "getpid",
+        "getppid",
+        "sched_yield",
+        "nanosleep",
+        "clock_nanosleep",
+        "sigaltstack",
+        "rt_sigreturn",
+        "epoll_ctl",
+        "epoll_pwait",
+        "tgkill",
+        "gettid",
+        "getdents64",
+        "close_range",
+        "chdir",
+        "fchdir",
+        "getcwd",
+        "faccessat2",
+        "faccessat",
+        "execveat",
+        "landlock_restrict_self",
+        "fstatfs",
+        "statx",
+        "dup3",
+        "epoll_create1",
+        "pipe2",
+        "clone",
+        "madvise",
+        "sched_getaffinity",
+        "eventfd2",
+        "kill",
+        "getdents64",
+        "wait4",
+        "seccomp"
+    ]);
+    let filter = json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]});
+    let c = lab.container(
+        lab.bundle()
+            .set("/linux/seccomp", filter.clone())
+            .args(["/bin/echo", "enough"]),
+    );
+    c.run().ok().prints("enough");
+    lab.container(
+        lab.bundle()
+            .set("/linux/seccomp", filter)
+            .args(["/bin/mkdir", "/x"]),
+    )
+    .run()
+    .code(1)
+    .says("not permitted");
+}
+
+#[test]
+fn unknown_system_calls_in_a_profile_are_skipped() {
+    let lab = Lab::new();
+    // Profiles are written for newer kernels than the one at hand, and for other architectures.
+    let rules =
+        json!([{"names": ["no_such_call_yet", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    lab.container(filtered(lab.bundle(), rules).args(["/bin/mkdir", "/x"]))
+        .run()
+        .code(1)
+        .says("not permitted");
+}
+
+#[test]
+fn the_filter_holds_without_no_new_privileges_too() {
+    let lab = Lab::new();
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    let view = lab.view(filtered(lab.bundle(), rules).set("/process/noNewPrivileges", false));
+    assert_eq!(view["seccomp"], 2);
+    assert_eq!(view["no_new_privs"], 0);
+    assert_eq!(view["seccomp_filters"], 1);
+}
+
+#[test]
+fn the_filter_holds_for_an_ordinary_user() {
+    let lab = Lab::new();
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    for nnp in [true, false] {
+        let b = filtered(lab.bundle(), rules.clone())
+            .set("/process/noNewPrivileges", nnp)
+            .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+        lab.container(b.sh("mkdir /tmp/x"))
+            .run()
+            .code(1)
+            .says("not permitted");
+    }
+}
+
+#[test]
+fn notifications_go_to_the_listener_with_the_containers_state() {
+    let lab = Lab::new();
+    let path = lab.path("listener");
+    let listener = UnixListener::bind(&path).expect("bind");
+    listener.set_nonblocking(true).expect("nonblocking");
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "listenerPath": path, "listenerMetadata": "note",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]});
+    let c = lab.container(
+        lab.bundle()
+            .set("/linux/seccomp", filter)
+            .sh("echo up; mkdir /x; echo $?"),
+    );
+    let running = c.run_call(&[]).spawn();
+    let mut stream = None;
+    assert!(
+        wait_until(PATIENCE, || {
+            stream = listener.accept().ok();
+            stream.is_some()
+        }),
+        "nobody connects: {}",
+        running.stderr()
+    );
+    let (stream, _) = stream.expect("a connection");
+    stream.set_nonblocking(false).expect("blocking");
+    let mut text = vec![0; 65536];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(
+        &stream,
+        &mut [IoSliceMut::new(&mut text)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .expect("receive");
+    let fds: usize = control
+        .drain()
+        .map(|m| {
+            if let RecvAncillaryMessage::ScmRights(fds) = m {
+                fds.count()
+            } else {
+                0
+            }
+        })
+        .sum();
+    let state: Value = brig_integration::from_slice(&text[..message.bytes]).expect("JSON");
+    assert_eq!(state["metadata"], "note", "{state}");
+    assert_eq!(state["state"]["id"], c.id());
+    assert!(state["pid"].as_i64().is_some_and(|p| p > 0));
+    assert_eq!(state["fds"], json!(["seccompFd"]));
+    assert_eq!(fds, 1);
+    // The listener is gone with its descriptor: the call fails with ENOSYS, and the workload ends.
+    running.wait().ok().says("not implemented");
+}
