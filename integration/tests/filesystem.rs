@@ -280,6 +280,17 @@ fn mounts_come_in_the_listed_order() {
 }
 
 #[test]
+fn a_relative_destination_is_below_the_root() {
+    let lab = Lab::new();
+    // Deprecated by the specification, and still found in the field.
+    let b = lab.bundle().set("/process/cwd", "/tmp");
+    mount_at(
+        &lab.view(b.mount(json!({"destination": "data", "type": "tmpfs", "source": "tmpfs"}))),
+        "/data",
+    );
+}
+
+#[test]
 fn a_mount_over_a_link_in_the_image_stays_in_the_image() {
     let lab = Lab::new();
     let b = lab

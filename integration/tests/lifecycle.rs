@@ -268,6 +268,9 @@ fn kill_all_reaches_every_process() {
 
 #[test]
 fn a_shared_pid_namespace_is_killed_whole() {
+    if machine::layout() == machine::Layout::V2 {
+        need!(Brig); // runc 1.1 removes the cgroup too early, and leaves it
+    }
     let lab = Lab::new();
     let bundle = lab
         .bundle()

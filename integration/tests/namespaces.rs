@@ -1,6 +1,6 @@
 //! Namespaces: new ones, the host's, and others' by path; what belongs to each of them.
 
-use brig_integration::{Lab, Value, json, need};
+use brig_integration::{Lab, Value, json, machine, need};
 use std::fs;
 
 fn own(kind: &str) -> String {
@@ -111,6 +111,9 @@ fn a_joined_pid_namespace_shows_its_processes() {
 
 #[test]
 fn deleting_a_member_of_a_pid_namespace_spares_the_owner() {
+    if machine::layout() == machine::Layout::V2 {
+        need!(Brig); // runc 1.1 removes the cgroup too early, and leaves it
+    }
     let lab = Lab::new();
     let first = lab.container(lab.bundle().idle());
     first.run_detached();
