@@ -72,6 +72,8 @@ pub mod propagation {
 pub mod prctl {
     /// `PR_SET_KEEPCAPS`.
     pub const KEEPCAPS: i32 = libc::PR_SET_KEEPCAPS;
+    /// `PR_SET_DUMPABLE`.
+    pub const DUMPABLE: i32 = libc::PR_SET_DUMPABLE;
     /// `PR_SET_NO_NEW_PRIVS`.
     pub const NO_NEW_PRIVS: i32 = libc::PR_SET_NO_NEW_PRIVS;
 }

@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use brig_child::{Op, Report};
+use nix::errno::Errno;
 
 use crate::plan::{SlotUse, call_name, render_op};
 
@@ -92,16 +93,17 @@ fn part(op: &Op<'_>, detail: u32) -> Option<String> {
 }
 
 fn program_not_found(name: &str, errno: i32, searched: bool) -> Error {
+    // The words that Docker, Podman and containerd look for.
     let what = match errno {
         libc::ENOENT if searched => format!("exec: {name:?}: executable file not found in $PATH"),
-        _ => format!("exec: {name:?}"),
+        _ => format!("exec: {name:?}: {}", Errno::from_raw(errno).desc().to_lowercase()),
     };
     let hint = match errno {
         libc::ENOENT => "process.args[0] must name a program of the root file system",
         libc::EACCES => "the program is a directory, or the user of process.user may not execute it",
         _ => "look at process.args[0]",
     };
-    Error::system(what, io::Error::from_raw_os_error(errno)).with_hint(hint)
+    Error::plain(what).with_hint(hint)
 }
 
 /// A hook's end that is not success, from a child's record.

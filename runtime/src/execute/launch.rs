@@ -102,6 +102,8 @@ impl Conversation<'_> {
             born(self.pid())?;
         }
         let mut ready = false;
+        // The process may ask before the intermediate has told its pid.
+        let mut deferred = None;
         loop {
             let Some(report) = read_report(&self.socket)? else {
                 return if ready { Ok(()) } else { Err(self.died()) };
@@ -110,14 +112,16 @@ impl Conversation<'_> {
                 kind if kind == ReportKind::Cloned as u32 => {
                     self.adopt(report.value)?;
                     born(self.pid())?;
+                    if let Some(wants) = deferred.take() {
+                        serve(wants, self.pid())?;
+                        self.go_on()?;
+                    }
                 }
                 kind if kind == ReportKind::WantsSetup as u32 => {
-                    serve(Wants::Setup, self.pid())?;
-                    self.go_on()?;
+                    deferred = self.answer(Wants::Setup, serve)?;
                 }
                 kind if kind == ReportKind::WantsHooks as u32 => {
-                    serve(Wants::Hooks, self.pid())?;
-                    self.go_on()?;
+                    deferred = self.answer(Wants::Hooks, serve)?;
                 }
                 kind if kind == ReportKind::Ready as u32 => {
                     ready = true;
@@ -128,6 +132,20 @@ impl Conversation<'_> {
                 _ => return Err(Error::of_child(&report, self.plan.ops, &self.plan.slots)),
             }
         }
+    }
+
+    /// Does what the process wants; gives it back where the process is not known yet.
+    fn answer(
+        &self,
+        wants: Wants,
+        serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
+    ) -> Result<Option<Wants>, Error> {
+        if self.plan.intermediate && self.second.is_none() && !self.plan.asks_first {
+            return Ok(Some(wants));
+        }
+        serve(wants, self.pid())?;
+        self.go_on()?;
+        Ok(None)
     }
 
     /// The intermediate has made the container's process, which is brig's child: nobody else can

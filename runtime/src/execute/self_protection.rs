@@ -16,7 +16,7 @@ use brig_sys::mount::{MountAttr, mount_setattr};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
@@ -33,7 +33,7 @@ const RDONLY: u64 = 1;
 /// No way to protect the program worked.
 pub fn ensure() -> Result<(), Error> {
     if is_protected() {
-        return Ok(());
+        return hide();
     }
     let failed = |error: io::Error| {
         Error::system("protecting brig's own program from the container", error)
@@ -41,7 +41,7 @@ pub fn ensure() -> Result<(), Error> {
     };
     let protected = match read_only_clone() {
         Ok(fd) => fd,
-        Err(_) if access(SELF, AccessFlags::W_OK).is_err() => return Ok(()),
+        Err(_) if access(SELF, AccessFlags::W_OK).is_err() => return hide(),
         Err(_) => sealed_copy().map_err(failed)?,
     };
     let c_string = |text: std::ffi::OsString| CString::new(text.into_vec()).unwrap_or_default();
@@ -51,6 +51,16 @@ pub fn ensure() -> Result<(), Error> {
         .map(c_string)
         .collect();
     Err(failed(brig_sys::process::fexecve(protected, &args, &env)))
+}
+
+/// No container's process may trace this one or take its descriptors. An ordinary user's brig must
+/// stay readable for newuidmap(1); its children hide themselves once they have their ids.
+fn hide() -> Result<(), Error> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    brig_sys::process::set_undumpable()
+        .map_err(|error| Error::system("hiding brig's memory from containers", error))
 }
 
 fn is_protected() -> bool {

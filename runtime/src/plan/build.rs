@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use brig_child::flags::namespace;
 use brig_child::op::{Arg, Vector};
 use brig_child::{Op, ReportKind, Slot};
 use bumpalo::Bump;
@@ -175,6 +176,7 @@ impl<'a> Builder<'a> {
             clone_into_cgroup: stages.first_into_cgroup,
             share_memory: stages.share_memory,
             intermediate: stages.second.is_some(),
+            asks_first: stages.first & u64::from(namespace::USER) != 0,
             ops,
             slots: self.slots,
             after_gate: self.after_gate.min(ops.len()),

@@ -36,8 +36,7 @@ const DEFAULT: [(&str, u64, u64); 6] = [
 ];
 
 /// Links that every container has: name in /dev, what it points to.
-const LINKS: [(&str, &str); 6] = [
-    ("core", "/proc/kcore"),
+const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),

@@ -10,7 +10,7 @@ use bumpalo::Bump;
 use oci_spec::runtime::{Process, Spec};
 
 use super::build::{Builder, SlotUse};
-use super::namespaces::{Namespaces, Stages, join_cgroup};
+use super::namespaces::{Namespaces, Stages, hide_from_joined_processes, join_cgroup};
 use super::process::{Tail, personality};
 use super::rootfs::RootMode;
 use super::{HostFacts, Join, Plan, Refusal};
@@ -59,6 +59,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         builder.push(Op::Setns { fd: init, flags });
     }
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
+    hide_from_joined_processes(&mut builder);
     builder.push(Op::Clone { flags: 0, cgroup });
     builder.push(Op::DieWithParent { enabled: true });
     join_cgroup(&mut builder, request.join);

@@ -322,7 +322,11 @@ fn attach_cgroups(
 ) -> Result<(), Refusal> {
     let destination = mount.destination.to_string_lossy();
     let into = builder.made(format!("tmpfs for {destination}"));
-    let options = builder.slice(&[(builder.text("mode")?, Some(builder.text("755")?))]);
+    let options = [
+        (builder.text("source")?, Some(builder.text("tmpfs")?)),
+        (builder.text("mode")?, Some(builder.text("755")?)),
+    ];
+    let options = builder.slice(&options);
     let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC) as u32;
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
     let at = target(builder, root, &destination, Target::Directory)?;

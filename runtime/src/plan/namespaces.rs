@@ -5,7 +5,7 @@
 //! new time namespace hold for children only; after joining or making a user namespace the host's
 //! other namespaces, mounts and limits can no longer be touched (namespaces(7)).
 
-use brig_child::flags::{namespace, propagation};
+use brig_child::flags::{namespace, prctl, propagation};
 use brig_child::{Op, ReportKind, Slot};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 
@@ -161,6 +161,7 @@ pub(super) fn enter(
         time_namespace(builder, request, all)?;
     }
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
+    hide_from_joined_processes(builder);
     builder.push(Op::Clone { flags: second, cgroup });
     builder.push(Op::DieWithParent { enabled: true });
     join_cgroup(builder, request.join);
@@ -269,6 +270,12 @@ fn time_namespace(
         builder.push(Op::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
     }
     Ok(())
+}
+
+/// In a pid namespace that others are in already, they must not trace the process, nor take its
+/// descriptors through /proc, before it has become the program (CVE-2016-9962).
+pub(super) fn hide_from_joined_processes(builder: &mut Builder<'_>) {
+    builder.push(Op::Prctl { option: prctl::DUMPABLE, value: 0 });
 }
 
 fn unshare(builder: &mut Builder<'_>, flags: u32) {

@@ -75,12 +75,14 @@ impl Container {
         let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone());
         let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
         let state = OciState::of(self.record()?, Status::Stopped).to_json();
-        // Each is run even if one before it failed (runtime.md, "Lifecycle" step 13).
-        let failed = |hook| run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state).err();
-        match hooks.iter().filter_map(failed).next() {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
+        // Each is run even if one before it failed, and the container is deleted all the same
+        // (runtime.md, "Lifecycle" step 13).
+        for hook in &hooks {
+            if let Err(error) = run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state) {
+                eprintln!("warning: {error}");
+            }
         }
+        Ok(())
     }
 }
 
