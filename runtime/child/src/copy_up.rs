@@ -111,6 +111,6 @@ fn copy_bytes(from: i32, to: i32) -> Answer<()> {
 }
 
 /// The kernel's encoding of a device number for mknod(2) (linux/kdev_t.h `new_encode_dev`).
-fn makedev(major: u32, minor: u32) -> u64 {
+pub(crate) fn makedev(major: u32, minor: u32) -> u64 {
     u64::from((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12))
 }

@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use crate::copy_up::makedev;
 use crate::interpret::{Child, invalid};
 use crate::op::{Op, Slot, Target, Vector};
 use crate::syscall::{self, Answer, fault};
@@ -39,11 +40,24 @@ impl<'a> Child<'a, '_> {
             }
             Op::Mknod { dir, path, mode, device, uid, gid } => {
                 let dir = self.fd(dir)?;
-                syscall::mknodat(dir, path, mode, device)?;
+                match syscall::mknodat(dir, path, mode, device) {
+                    Err(exists) if exists.errno == libc::EEXIST => {
+                        let flags = libc::AT_SYMLINK_NOFOLLOW;
+                        let same = is_device(dir, path, flags, mode & libc::S_IFMT, device)?;
+                        return if same { Ok(()) } else { Err(exists) };
+                    }
+                    answer => drop(answer?),
+                }
                 if (uid, gid) == (0, 0) {
                     return Ok(());
                 }
                 syscall::fchownat(dir, path, uid, gid).map(drop)
+            }
+            Op::CheckDevice { fd, kind, device } => {
+                match is_device(self.fd(fd)?, c"", libc::AT_EMPTY_PATH, kind, device)? {
+                    true => Ok(()),
+                    false => Err(fault(libc::SYS_statx, libc::ENXIO)),
+                }
             }
             Op::Symlink { dir, name, target, exist_ok } => {
                 match syscall::symlinkat(target, self.fd(dir)?, name) {
@@ -148,6 +162,16 @@ fn executable(path: &CStr) -> Answer<()> {
 pub(crate) fn is_directory(fd: i32) -> Answer<bool> {
     let stat = syscall::statx(fd, c"", libc::AT_EMPTY_PATH)?;
     Ok(u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFDIR)
+}
+
+/// Whether a file is this node: of type `kind` and, if that is a device's, with this number.
+fn is_device(dir: i32, path: &CStr, flags: i32, kind: u32, device: u64) -> Answer<bool> {
+    let stat = syscall::statx(dir, path, flags)?;
+    if u32::from(stat.stx_mode) & libc::S_IFMT != kind {
+        return Ok(false);
+    }
+    let numbered = matches!(kind, libc::S_IFCHR | libc::S_IFBLK);
+    Ok(!numbered || makedev(stat.stx_rdev_major, stat.stx_rdev_minor) == device)
 }
 
 pub(crate) fn write_all(fd: i32, data: &[u8]) -> Answer<()> {

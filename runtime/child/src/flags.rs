@@ -30,6 +30,8 @@ pub mod open {
     pub const NO_XDEV: u64 = 0x01;
     /// `RESOLVE_NO_MAGICLINKS`.
     pub const NO_MAGICLINKS: u64 = 0x02;
+    /// `RESOLVE_IN_ROOT`.
+    pub const IN_ROOT: u64 = 0x10;
     /// `RESOLVE_BENEATH`.
     pub const BENEATH: u64 = 0x08;
 }
@@ -46,6 +48,8 @@ pub mod tree {
 
 /// File types of mknod(2).
 pub mod file {
+    /// `S_IFMT`: the bits of the type.
+    pub const FORMAT: u32 = libc::S_IFMT;
     /// `S_IFIFO`.
     pub const FIFO: u32 = libc::S_IFIFO;
     /// `S_IFCHR`.

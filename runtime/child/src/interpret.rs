@@ -79,6 +79,7 @@ impl<'a> Child<'a, '_> {
             | Op::Write { .. }
             | Op::Mkdir { .. }
             | Op::Mknod { .. }
+            | Op::CheckDevice { .. }
             | Op::Symlink { .. }
             | Op::OpenTarget { .. } => self.execute_file(op),
             Op::OpenTree { .. }

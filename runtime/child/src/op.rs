@@ -134,8 +134,10 @@ pub enum Op<'a> {
     Write { fd: Slot, data: &'a [u8] },
     /// mkdirat(2).
     Mkdir { dir: Slot, name: &'a CStr, mode: u32 },
-    /// mknodat(2), then owner and mode.
+    /// mknodat(2), then owner and mode; the same device is left as it is where it exists.
     Mknod { dir: Slot, path: &'a CStr, mode: u32, device: u64, uid: u32, gid: u32 },
+    /// statx(2): what is open in this slot is the device `device` of type `kind`, else `ENXIO`.
+    CheckDevice { fd: Slot, kind: u32, device: u64 },
     /// symlinkat(2); an existing entry is left as it is where `exist_ok`.
     Symlink { dir: Slot, name: &'a CStr, target: &'a CStr, exist_ok: bool },
     /// Opens `path` below `root` without ever leaving it (`RESOLVE_IN_ROOT`, no magic links),
@@ -251,6 +253,7 @@ impl Op<'_> {
             Self::Write { .. } => "write",
             Self::Mkdir { .. } => "mkdirat",
             Self::Mknod { .. } => "mknodat",
+            Self::CheckDevice { .. } => "check device",
             Self::Symlink { .. } => "symlinkat",
             Self::OpenTarget { .. } => "open target",
             Self::OpenTree { .. } => "open_tree",

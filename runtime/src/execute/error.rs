@@ -154,6 +154,12 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::WriteFile { path, .. }, libc::ENOENT) if path.to_bytes().starts_with(b"sys/") => {
             "this kernel has no such parameter"
         }
+        (Op::CheckDevice { .. }, _) => {
+            "the host's file of this path is another device than linux.devices asks for"
+        }
+        (Op::Mknod { .. }, libc::EEXIST) => {
+            "the image has another file at the path of a device of linux.devices"
+        }
         (Op::Mknod { .. }, libc::EPERM) => {
             "device nodes cannot be made here; is brig in a user namespace?"
         }

@@ -8,10 +8,14 @@ mod hooks;
 mod idmap;
 mod inputs;
 mod launch;
+mod netdevice;
+pub mod resctrl;
 pub mod self_protection;
 
 pub use error::Error;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
+pub use netdevice::NetDevices;
+pub use resctrl::Resctrl;
 pub use launch::{Launched, Wants, describe_failure, launch, read_report};

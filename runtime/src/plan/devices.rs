@@ -1,9 +1,11 @@
 //! /dev: brig's own tmpfs, filled by descriptor.
 //!
-//! Device nodes are made; in a user namespace, where that is forbidden, the host's are bound.
-//! runtime-spec config-linux.md, "Default Devices".
+//! Device nodes are made; in a user namespace, where that is forbidden, the host's of the same path
+//! are bound, with the owner and mode that they have there, after a check that each is the device
+//! that is asked for. A /dev that is a bind mount is left as it is, and checked in the same way.
+//! runtime-spec config-linux.md, "Devices" and "Default Devices".
 
-use brig_child::flags::{file, namespace, tree};
+use brig_child::flags::{file, namespace, open as flags, tree};
 use brig_child::op::Target;
 use brig_child::{Op, Slot};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
@@ -14,7 +16,7 @@ use super::rootfs::target;
 use super::{Refusal, Request};
 
 /// A device of the container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Device {
     path: String,
     mode: u32,
@@ -53,6 +55,12 @@ fn requested(device: &LinuxDevice, index: usize) -> Result<Device, Refusal> {
     let field = format!("linux.devices[{index}]");
     let path = device.path().to_str();
     let path = path.ok_or_else(|| Refusal::new(format!("{field}.path"), "is not UTF-8", ""))?;
+    let components = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    let path: String = components.flat_map(|part| ["/", part]).collect();
+    if path.is_empty() || path == "/dev" {
+        let reason = "is a directory of every container";
+        return Err(Refusal::new(format!("{field}.path"), reason, "name the device itself"));
+    }
     let kind = match device.typ() {
         LinuxDeviceType::C | LinuxDeviceType::U => file::CHARACTER,
         LinuxDeviceType::B => file::BLOCK,
@@ -63,14 +71,39 @@ fn requested(device: &LinuxDevice, index: usize) -> Result<Device, Refusal> {
         }
     };
     let number = |value: i64| u64::try_from(value).unwrap_or_default();
+    let number = match kind {
+        file::FIFO => 0,
+        _ => device_number(number(device.major()), number(device.minor())),
+    };
     Ok(Device {
-        path: path.to_owned(),
+        path,
         mode: kind | device.file_mode().unwrap_or(0o666) & 0o7777,
-        number: device_number(number(device.major()), number(device.minor())),
+        number,
         uid: device.uid().unwrap_or(0),
         gid: device.gid().unwrap_or(0),
         bound: None,
     })
+}
+
+/// The devices that are listed: the same one twice is one, two at one path are refused.
+fn listed(request: &Request<'_>) -> Result<Vec<Device>, Refusal> {
+    let listed = request.spec.linux().as_ref().and_then(|linux| linux.devices().as_deref());
+    let mut devices: Vec<Device> = Vec::new();
+    for (index, device) in listed.unwrap_or_default().iter().enumerate() {
+        let device = requested(device, index)?;
+        match devices.iter().find(|known| known.path == device.path) {
+            None => devices.push(device),
+            Some(known) if *known == device => {}
+            Some(_) => {
+                return Err(Refusal::new(
+                    format!("linux.devices[{index}].path"),
+                    format!("{} is listed before as another device", device.path),
+                    "remove one of the two",
+                ));
+            }
+        }
+    }
+    Ok(devices)
 }
 
 /// The container's devices; where nodes cannot be made, opens the host's.
@@ -78,14 +111,11 @@ pub(super) fn open(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     all: &Namespaces,
+    bound_dev: bool,
 ) -> Result<Vec<Device>, Refusal> {
-    let listed = request.spec.linux().as_ref().and_then(|linux| linux.devices().as_deref());
-    let mut devices = Vec::new();
-    for (index, device) in listed.unwrap_or_default().iter().enumerate() {
-        devices.push(requested(device, index)?);
-    }
+    let mut devices = listed(request)?;
     for (path, major, minor) in DEFAULT {
-        if !devices.iter().any(|device| device.path == path) {
+        if !bound_dev && !devices.iter().any(|device| device.path == path) {
             let mode = file::CHARACTER | 0o666;
             let number = device_number(major, minor);
             let path = path.to_owned();
@@ -93,15 +123,31 @@ pub(super) fn open(
         }
     }
     if all.has(namespace::USER) || !request.host.initial_user_namespace {
-        for device in &mut devices {
+        let kept = |device: &&mut Device| bound_dev && device.in_dev() || device.is_fifo();
+        for device in devices.iter_mut().filter(|device| !kept(device)) {
             let into = builder.made(format!("host's {}", device.path));
             let path = builder.text(&device.path)?;
             let flags = tree::CLONE | tree::NOFOLLOW;
             builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
+            builder.push(device.check(into));
             device.bound = Some(into);
         }
     }
     Ok(devices)
+}
+
+impl Device {
+    fn in_dev(&self) -> bool {
+        self.path.starts_with("/dev/")
+    }
+
+    fn is_fifo(&self) -> bool {
+        self.mode & file::FORMAT == file::FIFO
+    }
+
+    fn check<'a>(&self, fd: Slot) -> Op<'a> {
+        Op::CheckDevice { fd, kind: self.mode & file::FORMAT, device: self.number }
+    }
 }
 
 /// Fills /dev, whose mount is `dev`.
@@ -112,23 +158,60 @@ pub(super) fn populate(
     dev: Slot,
     devices: &[Device],
 ) -> Result<(), Refusal> {
-    for device in devices {
-        node(builder, root, dev, device)?;
+    for device in devices.iter().filter(|device| device.in_dev()) {
+        node(builder, root, Some(dev), device)?;
     }
     for (name, points_to) in LINKS {
         let (name, points_to) = (builder.text(name)?, builder.text(points_to)?);
         builder.push(Op::Symlink { dir: dev, name, target: points_to, exist_ok: true });
     }
+    console(builder, request, root)
+}
+
+fn console(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    root: Slot,
+) -> Result<(), Refusal> {
     if request.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false) {
         builder.console = Some(target(builder, root, "/dev/console", Target::File)?);
     }
     Ok(())
 }
 
+/// Devices outside of /dev: in the image, or in a mount.
+pub(super) fn elsewhere(
+    builder: &mut Builder<'_>,
+    root: Slot,
+    devices: &[Device],
+) -> Result<(), Refusal> {
+    for device in devices.iter().filter(|device| !device.in_dev()) {
+        node(builder, root, None, device)?;
+    }
+    Ok(())
+}
+
+/// A /dev of the host's has what is listed already, or not at all: brig makes nothing there.
+pub(super) fn check_bound(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    root: Slot,
+    devices: &[Device],
+) -> Result<(), Refusal> {
+    for device in devices.iter().filter(|device| device.in_dev()) {
+        let into = builder.made(device.path.clone());
+        let path = builder.text(&device.path)?;
+        let resolve = flags::IN_ROOT | flags::NO_MAGICLINKS;
+        builder.push(Op::Open { dir: root, path, flags: flags::PATH, resolve, into });
+        builder.push(device.check(into));
+    }
+    console(builder, request, root)
+}
+
 fn node(
     builder: &mut Builder<'_>,
     root: Slot,
-    dev: Slot,
+    dev: Option<Slot>,
     device: &Device,
 ) -> Result<(), Refusal> {
     if let Some(bound) = device.bound {
@@ -137,10 +220,10 @@ fn node(
         return Ok(());
     }
     let (above, name) = device.path.rsplit_once('/').unwrap_or(("", &device.path));
-    let dir = match above {
-        "/dev" => dev,
-        "" => root,
-        above => target(builder, root, above, Target::Directory)?,
+    let dir = match (above, dev) {
+        ("/dev", Some(dev)) => dev,
+        ("", _) => root,
+        (above, _) => target(builder, root, above, Target::Directory)?,
     };
     let path = builder.text(name)?;
     let Device { mode, number, uid, gid, .. } = *device;

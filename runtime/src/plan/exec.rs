@@ -10,8 +10,11 @@ use bumpalo::Bump;
 use oci_spec::runtime::{Process, Spec};
 
 use super::build::{Builder, SlotUse};
-use super::namespaces::{Namespaces, Stages, hide_from_joined_processes, join_cgroup};
-use super::process::{Tail, personality};
+use super::fields;
+use super::namespaces::{
+    Namespaces, Stages, hide_from_joined_processes, host_side_limits, join_cgroup,
+};
+use super::process::{Tail, affinity, memory_policy, personality};
 use super::rootfs::RootMode;
 use super::{HostFacts, Join, Plan, Refusal};
 use crate::spec::ContainerId;
@@ -46,8 +49,14 @@ pub struct ExecRequest<'s> {
 pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<'a>, Refusal> {
     let mut builder = Builder::new(arena);
     let all = Namespaces::of(request.spec)?;
+    fields::check_process(request.process)?;
     let flags = all.joined.iter().fold(all.new, |flags, (flag, ..)| flags | flag);
     builder.push(Op::DieWithParent { enabled: true });
+    let cpus = request.process.exec_cpu_affinity().as_ref();
+    let initial = cpus.and_then(|cpus| cpus.initial().as_deref());
+    affinity(&mut builder, "process.execCPUAffinity.initial", initial)?;
+    let enters_user = request.host.privileged && flags & namespace::USER != 0;
+    host_side_limits(&mut builder, request.process, enters_user)?;
     let init = builder.input(SlotUse::Init);
     // With the host's privileges the others first: once in the container's user namespace,
     // namespaces that the host owns (a pod's network) can no longer be joined.
@@ -63,6 +72,11 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     builder.push(Op::Clone { flags: 0, cgroup });
     builder.push(Op::DieWithParent { enabled: true });
     join_cgroup(&mut builder, request.join);
+    if request.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
+        builder.ask(ReportKind::WantsSetup);
+    }
+    let last = cpus.and_then(|cpus| cpus.cpu_affinity_final().as_deref());
+    affinity(&mut builder, "process.execCPUAffinity.final", last)?;
     if user != 0 {
         builder.push(Op::Setgid { gid: 0 });
         builder.push(Op::Setuid { uid: 0 });
@@ -85,6 +99,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         let name = builder.text(format!("_ses.{}", request.id.as_str()))?;
         builder.push(Op::JoinSessionKeyring { name });
     }
+    memory_policy(builder, request.spec)?;
     if request.process.terminal().unwrap_or(false) {
         let into = builder.made("/dev/pts");
         let path = builder.text("/dev/pts")?;
@@ -106,6 +121,10 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         personality: personality(request.spec),
         proc: None,
     };
+    if request.seccomp.is_some_and(|program| program.notify) {
+        // For the state that goes with the listener.
+        builder.ask(ReportKind::WantsHooks);
+    }
     tail.before_gate(builder)?;
     builder.push(Op::DieWithParent { enabled: false });
     builder.tell(ReportKind::Ready);

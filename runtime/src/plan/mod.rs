@@ -11,6 +11,7 @@ mod build;
 mod devices;
 mod error;
 mod exec;
+mod fields;
 mod identity;
 mod mounts;
 mod namespaces;
@@ -129,10 +130,11 @@ pub struct Plan<'a> {
 pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refusal> {
     let mut builder = build::Builder::new(arena);
     let namespaces = Namespaces::of(request.spec)?;
+    fields::check(request, &namespaces)?;
     let stages = namespaces::Stages::choose(&namespaces, request)?;
     namespaces::enter(&mut builder, request, &namespaces, &stages)?;
     process::surroundings(&mut builder, request, &namespaces)?;
-    rootfs::assemble(&mut builder, request, &namespaces, &stages)?;
+    rootfs::assemble(&mut builder, request, &stages)?;
     process::finish(&mut builder, request, &namespaces)?;
     Ok(builder.finish(&stages))
 }

@@ -1,12 +1,13 @@
 //! The mounts of the specification, in its order.
 
+use std::ffi::CStr;
 use std::path::Path;
 
 use brig_child::flags::{namespace, tree};
 use brig_child::op::Target;
 use brig_child::syscall::MountAttr;
 use brig_child::{Op, Slot};
-use oci_spec::runtime::LinuxIdMapping;
+use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 use super::build::{Builder, IdMapping};
 use super::devices;
@@ -61,13 +62,17 @@ pub(super) fn open(
             .map_err(|error| Refusal::new(field.clone(), error.to_string(), ""))?;
         let opened = match &mount.kind {
             Kind::Bind(scope) => bind(builder, request, &mount, *scope, &field)?,
-            Kind::Remount => Opened::Remount,
+            Kind::Remount if mount.superblock.is_empty() => Opened::Remount,
+            Kind::Remount => {
+                let reason = format!("{:?} is of the file system, which a remount leaves as it is", mount.superblock[0].key);
+                return Err(Refusal::new(format!("{field}.options"), reason, "give the option where the file system is mounted"));
+            }
             Kind::Filesystem(kind) if kind == "cgroup" || kind == "cgroup2" => {
-                cgroups(builder, request, all, &mount)?
+                cgroups(builder, request, all, &mount, &field)?
             }
             Kind::Filesystem(kind) if OF_NAMESPACES.contains(&kind.as_str()) => Opened::Later,
             Kind::Filesystem(kind) => {
-                let slot = filesystem(builder, kind, &mount, 0)?;
+                let slot = filesystem(builder, request, kind, &mount, 0)?;
                 idmap(builder, request, &mount, slot, &field)?;
                 Opened::Mount(slot)
             }
@@ -127,6 +132,26 @@ fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
     }
 }
 
+/// New attributes for a mount that is there; its propagation stays unless it is named.
+fn remount(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
+    for (attributes, recursive) in [(mount.recursive, true), (mount.attributes, false)] {
+        if !attributes.is_empty() {
+            let Attributes { set, clear } = attributes;
+            let attr = MountAttr { set, clear, ..MountAttr::default() };
+            builder.push(Op::MountSetattr { fd, recursive, attr });
+        }
+    }
+    propagate(builder, mount, fd);
+}
+
+/// The propagation that is asked for.
+fn propagate(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
+    for (propagation, scope) in &mount.propagation {
+        let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
+    }
+}
+
 /// The id mapping of a detached mount.
 fn idmap(
     builder: &mut Builder<'_>,
@@ -165,12 +190,14 @@ fn cgroups(
     request: &Request<'_>,
     all: &Namespaces,
     mount: &MountRequest,
+    field: &str,
 ) -> Result<Opened, Refusal> {
     let Some(cgroup) = request.cgroup else { return Ok(Opened::Later) };
     let unified_only = cgroup.directories.iter().all(|directory| directory.unified);
     if unified_only && all.new & namespace::CGROUP != 0 {
         return Ok(Opened::Later);
     }
+    plain_cgroups(mount, field)?;
     let mut opened = Vec::new();
     for directory in &cgroup.directories {
         let name = directory.mount.file_name().and_then(|name| name.to_str()).unwrap_or("cgroup");
@@ -178,7 +205,7 @@ fn cgroups(
         let path = builder.text(directory.absolute().to_string_lossy().as_bytes())?;
         builder.push(Op::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE, into });
         let attr = MountAttr {
-            set: mount.attributes.set,
+            set: mount.attributes.set | mount.recursive.set,
             clear: mount.attributes.clear,
             propagation: DETACHED,
             userns_fd: 0,
@@ -192,18 +219,34 @@ fn cgroups(
     }
 }
 
+/// The host's directories are shown as the host mounted them: nothing of the file system's own can
+/// be asked for, and their owners cannot be mapped.
+fn plain_cgroups(mount: &MountRequest, field: &str) -> Result<(), Refusal> {
+    if let Some(parameter) = mount.superblock.iter().chain(&mount.data).next() {
+        return Err(Refusal::new(
+            format!("{field}.options"),
+            format!("{:?} cannot be set: the cgroup mounts are the host's", parameter.key),
+            "remove the option",
+        ));
+    }
+    if mount.idmap.is_some() {
+        let reason = "cgroup mounts cannot be idmapped";
+        return Err(Refusal::new(format!("{field}.options"), reason, "remove the mapping"));
+    }
+    Ok(())
+}
+
 /// Attaches everything below the root. The answer is what becomes read-only at the very end.
 pub(super) fn attach(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
-    all: &Namespaces,
     sources: &Sources,
 ) -> Result<Vec<Slot>, Refusal> {
     let root = sources.rootfs;
     let mut readonly_later = Vec::new();
     let own_dev = sources.mounts.iter().any(|source| is_dev(&source.request));
     if !own_dev {
-        let dev = default_dev(builder, root)?;
+        let dev = default_dev(builder, request, root)?;
         devices::populate(builder, request, root, dev, &sources.devices)?;
     }
     for (index, source) in sources.mounts.iter().enumerate() {
@@ -213,12 +256,12 @@ pub(super) fn attach(
         let fd = match (&source.opened, &mount.kind) {
             (Opened::Mount(fd), _) => *fd,
             (Opened::Cgroups(directories), _) => {
-                attach_cgroups(builder, root, mount, directories)?;
+                attach_cgroups(builder, request.spec, root, mount, directories)?;
                 continue;
             }
             (Opened::Remount, _) => {
                 let fd = target(builder, root, &destination, Target::Directory)?;
-                attributes(builder, mount, fd);
+                remount(builder, mount, fd);
                 continue;
             }
             (Opened::Later, Kind::Filesystem(kind)) => {
@@ -226,7 +269,7 @@ pub(super) fn attach(
                 // A read-only /dev or copied-up tmpfs must be filled first.
                 let filled = dev || mount.copy_up == CopyUp::Yes;
                 let withheld = if filled { MOUNT_ATTR_RDONLY } else { 0 };
-                let fd = filesystem(builder, kind, mount, withheld)?;
+                let fd = filesystem(builder, request, kind, mount, withheld)?;
                 if filled && mount.is_read_only() {
                     readonly_later.push(fd);
                 }
@@ -255,7 +298,10 @@ pub(super) fn attach(
             _ => {}
         }
     }
-    let _ = all;
+    if is_bound_dev(&sources.mounts) {
+        devices::check_bound(builder, request, root, &sources.devices)?;
+    }
+    devices::elsewhere(builder, root, &sources.devices)?;
     Ok(readonly_later)
 }
 
@@ -263,13 +309,20 @@ fn is_dev(mount: &MountRequest) -> bool {
     mount.destination == Path::new("/dev") && !matches!(mount.kind, Kind::Remount)
 }
 
+/// Whether the container's /dev is a directory of the host's.
+pub(super) fn is_bound_dev(mounts: &[Source]) -> bool {
+    let last = mounts.iter().rev().find(|source| is_dev(&source.request));
+    last.is_some_and(|source| matches!(source.request.kind, Kind::Bind(_)))
+}
+
 /// Where the specification mounts nothing on /dev, the image's is hidden by brig's own.
-fn default_dev(builder: &mut Builder<'_>, root: Slot) -> Result<Slot, Refusal> {
+fn default_dev(builder: &mut Builder<'_>, request: &Request<'_>, root: Slot) -> Result<Slot, Refusal> {
     let into = builder.made("/dev");
-    let options = [
+    let mut options = vec![
         (builder.text("mode")?, Some(builder.text("755")?)),
         (builder.text("size")?, Some(builder.text("65536k")?)),
     ];
+    options.extend(label_option(builder, request.spec)?);
     let options = builder.slice(&options);
     let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME) as u32;
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
@@ -281,14 +334,20 @@ fn default_dev(builder: &mut Builder<'_>, root: Slot) -> Result<Slot, Refusal> {
 /// A new instance of a file system.
 fn filesystem(
     builder: &mut Builder<'_>,
+    request: &Request<'_>,
     kind: &str,
     mount: &MountRequest,
     withheld: u64,
 ) -> Result<Slot, Refusal> {
     let into = builder.made(format!("{kind} for {}", mount.destination.display()));
+    let given = mount.data.iter().any(|parameter| parameter.key == "context");
+    let label = label(request.spec, kind).filter(|_| !given);
     let mut options = Vec::new();
     if let Some(source) = mount.source.as_deref().and_then(Path::to_str) {
         options.push((builder.text("source")?, Some(builder.text(source)?)));
+    }
+    if let Some(label) = label {
+        options.push((builder.text("context")?, Some(builder.text(label)?)));
     }
     for parameter in mount.superblock.iter().chain(&mount.data) {
         let value = parameter.value.as_ref().map(|value| builder.text(value)).transpose()?;
@@ -298,7 +357,7 @@ fn filesystem(
     if on_device && mount.is_read_only() {
         options.push((builder.text("ro")?, None));
     }
-    let attrs = mount.attributes.set & !withheld;
+    let attrs = (mount.attributes.set | mount.recursive.set) & !withheld;
     let op = Op::Fsmount {
         kind: builder.text(kind)?,
         options: builder.slice(&options),
@@ -306,26 +365,42 @@ fn filesystem(
         into,
     };
     builder.push(op);
-    for (propagation, scope) in &mount.propagation {
-        let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd: into, recursive: *scope == Scope::Tree, attr });
-    }
+    propagate(builder, mount, into);
     Ok(into)
+}
+
+/// `linux.mountLabel`: the SELinux context of every file of a new file system. Those that the
+/// kernel labels file by file take none.
+pub(super) fn label<'s>(spec: &'s Spec, kind: &str) -> Option<&'s str> {
+    const BY_THE_KERNEL: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
+    let label = spec.linux().as_ref()?.mount_label().as_deref();
+    label.filter(|label| !label.is_empty() && !BY_THE_KERNEL.contains(&kind))
+}
+
+/// The option of a tmpfs of brig's own, if there is a label.
+pub(super) fn label_option<'a>(
+    builder: &Builder<'a>,
+    spec: &Spec,
+) -> Result<Option<(&'a CStr, Option<&'a CStr>)>, Refusal> {
+    let Some(label) = label(spec, "tmpfs") else { return Ok(None) };
+    Ok(Some((builder.text("context")?, Some(builder.text(label)?))))
 }
 
 /// cgroup v1: a tmpfs with one directory for each hierarchy, and links for joint controllers.
 fn attach_cgroups(
     builder: &mut Builder<'_>,
+    spec: &Spec,
     root: Slot,
     mount: &MountRequest,
     directories: &[(String, Slot)],
 ) -> Result<(), Refusal> {
     let destination = mount.destination.to_string_lossy();
     let into = builder.made(format!("tmpfs for {destination}"));
-    let options = [
+    let mut options = vec![
         (builder.text("source")?, Some(builder.text("tmpfs")?)),
         (builder.text("mode")?, Some(builder.text("755")?)),
     ];
+    options.extend(label_option(builder, spec)?);
     let options = builder.slice(&options);
     let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC) as u32;
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
@@ -345,5 +420,6 @@ fn attach_cgroups(
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
     }
+    propagate(builder, mount, into);
     Ok(())
 }

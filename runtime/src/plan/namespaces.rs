@@ -7,9 +7,10 @@
 
 use brig_child::flags::{namespace, prctl, propagation};
 use brig_child::{Op, ReportKind, Slot};
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::{Builder, SlotUse};
+use super::fields::has_net_devices;
 use super::rootfs::{RootMode, open_sources};
 use super::{Join, Refusal, Request};
 
@@ -134,7 +135,10 @@ pub(super) fn enter(
     stages: &Stages,
 ) -> Result<(), Refusal> {
     builder.push(Op::DieWithParent { enabled: true });
-    host_side_limits(builder, request, all)?;
+    if let Some(process) = request.spec.process() {
+        let user = request.host.privileged && all.has(namespace::USER);
+        host_side_limits(builder, process, user)?;
+    }
     let privileged = request.host.privileged;
     let Some(second) = stages.second else {
         join_cgroup(builder, request.join);
@@ -179,18 +183,17 @@ pub(super) fn enter(
 
 /// What needs the host's privileges and is inherited: later, inside a user namespace, it could
 /// only be lowered.
-fn host_side_limits(
+pub(super) fn host_side_limits(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
-    all: &Namespaces,
+    process: &Process,
+    enters_user_namespace: bool,
 ) -> Result<(), Refusal> {
-    let Some(process) = request.spec.process() else { return Ok(()) };
     if let Some(score) = process.oom_score_adj() {
         let data = builder.bytes(score.to_string());
         let path = builder.text("/proc/self/oom_score_adj")?;
         builder.push(Op::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
     }
-    if request.host.privileged && all.has(namespace::USER) {
+    if enters_user_namespace {
         for limit in process.rlimits().as_deref().unwrap_or_default() {
             let resource = super::process::rlimit_number(limit.typ());
             builder.push(Op::RaiseLimit { resource, hard: limit.hard() });
@@ -210,7 +213,7 @@ pub(super) fn join_cgroup(builder: &mut Builder<'_>, join: Join) {
 /// Waits for what the supervisor does for the process: id maps, its cgroup, network devices.
 fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, all: &Namespaces) {
     let linux = request.spec.linux().as_ref();
-    let devices = linux.and_then(Linux::net_devices_if_any).is_some();
+    let devices = linux.is_some_and(has_net_devices);
     let user = all.new & namespace::USER != 0;
     let rdt = linux.is_some_and(|linux| linux.intel_rdt().is_some());
     if user || devices || rdt || request.join.by_supervisor {
@@ -286,14 +289,3 @@ fn unshare(builder: &mut Builder<'_>, flags: u32) {
 
 /// The propagation with which the host's tree is left alone.
 pub(super) const DETACHED: u64 = propagation::PRIVATE;
-
-/// Whether a list is there and holds something.
-trait NetDevices {
-    fn net_devices_if_any(&self) -> Option<()>;
-}
-
-impl NetDevices for Linux {
-    fn net_devices_if_any(&self) -> Option<()> {
-        self.net_devices().as_ref().filter(|devices| !devices.is_empty()).map(drop)
-    }
-}

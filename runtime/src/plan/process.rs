@@ -287,18 +287,6 @@ impl Tail<'_> {
         if let Some(domain) = self.personality {
             builder.push(Op::Personality { domain });
         }
-        if let Some(affinity) = self.process.exec_cpu_affinity() {
-            // The CPUs of `initial` are the exec process's before it enters the container's
-            // cgroup; those of `final` stay.
-            let list = affinity.cpu_affinity_final().as_ref();
-            if let Some(list) = list.or(affinity.initial().as_ref()) {
-                let mask = cpu_mask(list).ok_or_else(|| {
-                    Refusal::new("process.execCPUAffinity", "is not a list of CPUs", "")
-                })?;
-                let mask = builder.slice(&mask);
-                builder.push(Op::SchedSetaffinity { mask });
-            }
-        }
         Ok(())
     }
 
@@ -361,7 +349,7 @@ fn sched_flag(flag: &LinuxSchedulerFlag) -> u64 {
     }
 }
 
-fn memory_policy(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
+pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
     let policy = spec.linux().as_ref().and_then(|linux| linux.memory_policy().as_ref());
     let Some(policy) = policy else { return Ok(()) };
     let nodes = match policy.nodes().as_deref() {
@@ -399,6 +387,22 @@ fn memory_policy_mode(policy: &LinuxMemoryPolicy) -> u32 {
         })
         .fold(0, |all, flag| all | flag);
     mode | flags
+}
+
+/// `process.execCPUAffinity`, one of its two moments: for processes of `exec` only (config.md).
+pub(super) fn affinity(
+    builder: &mut Builder<'_>,
+    field: &str,
+    list: Option<&str>,
+) -> Result<(), Refusal> {
+    let Some(list) = list.filter(|list| !list.is_empty()) else { return Ok(()) };
+    let mask = cpu_mask(list).ok_or_else(|| {
+        let reason = format!("{list:?} is not a list of CPUs below 4096");
+        Refusal::new(field, reason, "write it as 0-3,7")
+    })?;
+    let mask = builder.slice(&mask);
+    builder.push(Op::SchedSetaffinity { mask });
+    Ok(())
 }
 
 /// A list such as `0-3,7` as a bit mask; `None` where it is not one. At most 4096 CPUs.

@@ -92,7 +92,7 @@ pub fn render_op(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
         }
         Op::Mknod { dir, path, mode, device, uid, gid } => {
             let path = path.to_string_lossy();
-            let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & !0xff);
+            let (major, minor) = device_numbers(*device);
             format!("{name} {}:{path} {mode:o} {major}:{minor} {uid}:{gid}", at(*dir))
         }
         Op::Symlink { dir, name: link, target, .. } => {
@@ -101,6 +101,11 @@ pub fn render_op(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
         }
         _ => render_mount(op, slots),
     }
+}
+
+/// Major and minor number (linux/kdev_t.h `new_decode_dev`).
+fn device_numbers(device: u64) -> (u64, u64) {
+    (device >> 8 & 0xfff, device & 0xff | device >> 12 & !0xff)
 }
 
 fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
@@ -147,6 +152,10 @@ fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
         }
         Op::Mask { path, .. } | Op::Readonly { path, .. } | Op::CopyUp { path, .. } => {
             format!("{name} {}", path.to_string_lossy())
+        }
+        Op::CheckDevice { fd, device, .. } => {
+            let (major, minor) = device_numbers(*device);
+            format!("{name} {} is {major}:{minor}", at(*fd))
         }
         Op::EnterRoot { root, .. } => format!("{name} {}", at(*root)),
         _ => render_process(op),

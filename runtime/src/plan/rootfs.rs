@@ -92,7 +92,7 @@ pub(super) fn open_sources(
         builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
     }
     let mounts = mounts::open(builder, request, all)?;
-    let devices = devices::open(builder, request, all)?;
+    let devices = devices::open(builder, request, all, mounts::is_bound_dev(&mounts))?;
     builder.sources = Some(Sources { rootfs: into, mounts, devices });
     Ok(())
 }
@@ -115,7 +115,6 @@ fn isolate_host_copy(builder: &mut Builder<'_>) -> Result<(), Refusal> {
 pub(super) fn assemble(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
-    all: &Namespaces,
     stages: &Stages,
 ) -> Result<(), Refusal> {
     let Some(sources) = builder.sources.take() else {
@@ -134,7 +133,7 @@ pub(super) fn assemble(
         builder.push(Op::MoveMountTo { from: masks, path: attach_at });
     }
     builder.push(Op::MoveMountTo { from: root, path: attach_at });
-    let readonly_later = mounts::attach(builder, request, all, &sources)?;
+    let readonly_later = mounts::attach(builder, request, &sources)?;
     hide(builder, request.spec, root, masks)?;
     for fd in readonly_later {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
@@ -158,11 +157,12 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
     }
     let into = builder.made("masks");
     let attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    let options = [
+    let mut options = vec![
         (builder.text("mode")?, Some(builder.text("0555")?)),
         (builder.text("nr_inodes")?, Some(builder.text("2")?)),
         (builder.text("size")?, Some(builder.text("4k")?)),
     ];
+    options.extend(mounts::label_option(builder, spec)?);
     let options = builder.slice(&options);
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
     let mode = file::REGULAR | 0o444;

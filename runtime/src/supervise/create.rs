@@ -6,19 +6,21 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use brig_child::flags::namespace;
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::geteuid;
 use oci_spec::runtime::Spec;
 
+use super::listener::Listener;
 use super::record::{Record, StateDirectory};
 use super::state::{OciState, now};
 use super::{Error, Status, gate, process};
 use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, CgroupRecord, Driver};
 use crate::execute::{
-    HookStage, IdMaps, Inputs, Launched, Wants, launch, run_hooks, write_id_maps,
+    HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wants, launch, run_hooks,
+    write_id_maps,
 };
 use crate::host::Host;
 use crate::plan::{self, IdMapping, Plan, Start};
@@ -147,7 +149,9 @@ pub(super) fn make(
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
     let directory = StateDirectory::make(&options.root, id)?;
     let record = new_record(id, &blueprint, &cgroup);
-    let mut making = Making { id, options, start, directory, record, blueprint, cgroup, made: None };
+    let (made, outside) = (None, Outside::default());
+    let mut making =
+        Making { id, options, start, directory, record, blueprint, cgroup, made, outside };
     match making.attempt(seccomp.as_ref(), &mut inputs) {
         Ok(process) => Ok(Created {
             directory: making.directory,
@@ -227,6 +231,14 @@ struct Making<'m> {
     blueprint: Blueprint,
     cgroup: CgroupPlan,
     made: Option<Cgroup>,
+    outside: Outside,
+}
+
+/// What `setup` has changed outside of the container's process and cgroup.
+#[derive(Default)]
+struct Outside {
+    devices: Option<NetDevices>,
+    resctrl: Option<Resctrl>,
 }
 
 impl Making<'_> {
@@ -294,15 +306,22 @@ impl Making<'_> {
         after: Option<&cgroup::AfterClone>,
     ) -> Result<Launched, Error> {
         let mut state = self.state_file(plan, &mut inputs)?;
+        let listener = Listener::connect(&self.blueprint.spec, plan, &mut inputs)?;
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(self.directory.path())?);
             self.record.after_gate = (plan.after_gate, words_after_gate(plan));
         }
-        let (directory, spec) = (&self.directory, &self.blueprint.spec);
+        let (id, directory, spec) = (self.id, &self.directory, &self.blueprint.spec);
+        let outside = &mut self.outside;
         let record = std::cell::RefCell::new(&mut self.record);
         let mut serve = |wants, pid| match wants {
-            Wants::Setup => setup(spec, pid, after),
-            Wants::Hooks => hooks(spec, &record.borrow(), state.as_mut()),
+            Wants::Setup => setup(spec, id, pid, after, outside),
+            Wants::Hooks => {
+                if let Some(listener) = &listener {
+                    listener.tell(spec, &record.borrow(), Status::Creating, pid)?;
+                }
+                hooks(spec, &record.borrow(), state.as_mut())
+            }
         };
         let mut born = |pid| {
             let mut record = record.borrow_mut();
@@ -319,7 +338,7 @@ impl Making<'_> {
         Ok(launched)
     }
 
-    /// The files with the container's state for hooks and the seccomp listener.
+    /// The file with the container's state for hooks.
     fn state_file(
         &self,
         plan: &Plan<'_>,
@@ -334,9 +353,6 @@ impl Making<'_> {
         let clone = |file: &fs::File| {
             file.try_clone().map(OwnedFd::from).map_err(|error| Error::system(doing, error))
         };
-        if plan.slots.contains(&plan::SlotUse::SeccompListener) {
-            inputs.seccomp_listener = Some(connect_listener(&self.blueprint.spec)?);
-        }
         if !plan.slots.contains(&plan::SlotUse::State) {
             return Ok(None);
         }
@@ -348,10 +364,15 @@ impl Making<'_> {
     /// Removes what has been made, and says what could not be.
     fn undo(mut self, error: Error) -> Error {
         let mut left = Vec::new();
+        // Before the process's namespace ends, and the kernel with it what is in there.
+        let devices = self.outside.devices.take().and_then(|devices| devices.undo().err());
+        left.extend(devices.map(|error| error.to_string()));
         if let Some(cgroup) = self.made.take() {
             let removed = cgroup.kill().and_then(|()| cgroup.delete());
             left.extend(removed.err().map(|error| error.to_string()));
         }
+        let group = self.outside.resctrl.take().and_then(|group| group.remove().err());
+        left.extend(group.map(|error| error.to_string()));
         left.extend(self.directory.remove().err().map(|error| error.to_string()));
         self.directory.unlock();
         if left.is_empty() {
@@ -370,28 +391,41 @@ fn wants_label(spec: &Spec) -> bool {
     let some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     spec.process().as_ref().is_some_and(|process| {
         some(process.apparmor_profile()) || some(process.selinux_label())
-    })
+    }) || linux(spec).is_some_and(|linux| some(linux.mount_label()))
 }
 
 /// What only the supervisor can do for the waiting process.
 fn setup(
     spec: &Spec,
+    id: &ContainerId,
     pid: i32,
     after: Option<&cgroup::AfterClone>,
+    outside: &mut Outside,
 ) -> Result<(), crate::execute::Error> {
     let of = |list: &Option<Vec<_>>| {
         list.as_deref().unwrap_or_default().iter().map(IdMapping::from).collect::<Vec<_>>()
     };
-    if let Some(linux) = linux(spec) {
+    let namespaces = plan::Namespaces::of(spec)
+        .map_err(|refusal| crate::execute::Error::because("reading linux.namespaces", refusal))?;
+    if let Some(linux) = linux(spec)
+        && namespaces.new & namespace::USER != 0
+    {
         let maps = IdMaps { uids: of(linux.uid_mappings()), gids: of(linux.gid_mappings()) };
-        if !maps.uids.is_empty() || !maps.gids.is_empty() {
-            write_id_maps(pid, &maps)?;
-        }
+        write_id_maps(pid, &maps)?;
     }
     if let Some(after) = after {
         after.attach(pid).map_err(|error| {
             crate::execute::Error::because("moving the process into its cgroup", error)
         })?;
+    }
+    let Some(linux) = linux(spec) else { return Ok(()) };
+    if let Some(rdt) = linux.intel_rdt() {
+        outside.resctrl = Some(Resctrl::assign(id.as_str(), rdt, pid)?);
+    }
+    if let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) {
+        let joined = namespaces.joined.iter().find(|(flag, ..)| *flag == namespace::NETWORK);
+        let path = joined.map_or_else(|| format!("/proc/{pid}/ns/net"), |(_, path, _)| path.clone());
+        outside.devices = Some(NetDevices::move_into(devices, Path::new(&path))?);
     }
     Ok(())
 }
@@ -445,21 +479,6 @@ pub(super) fn home_of(uid: u32, rootfs: &Path) -> Option<String> {
         fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid)
     })?;
     entry.get(5).filter(|home| home.starts_with('/') && !home.contains('\0')).map(|&home| home.to_owned())
-}
-
-/// Connects to `linux.seccomp.listenerPath`.
-fn connect_listener(spec: &Spec) -> Result<OwnedFd, Error> {
-    let field = "linux.seccomp.listenerPath";
-    let path = linux(spec)
-        .and_then(|linux| linux.seccomp().as_ref()?.listener_path().clone())
-        .ok_or_else(|| Error::plain(format!("{field} is missing, but a rule notifies")))?;
-    let doing = || format!("{field}: connecting to {}", path.display());
-    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-        .map_err(|errno| Error::system(doing(), errno))?;
-    UnixAddr::new(&path)
-        .and_then(|address| connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address))
-        .map_err(|errno| Error::system(doing(), errno))?;
-    Ok(socket)
 }
 
 /// Writes a pid so that a reader never sees half of it.

@@ -8,8 +8,9 @@ use oci_spec::runtime::Process;
 
 use super::container::{Container, Status};
 use super::create::{compile_seccomp, home_of, write_pid_file};
+use super::listener::Listener;
 use super::{Error, Foreground, terminal};
-use crate::execute::{Inputs, Launched, Wants, launch};
+use crate::execute::{Inputs, Launched, Wants, launch, resctrl};
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
 
@@ -96,7 +97,15 @@ fn launch_in(
             seccomp: seccomp.as_ref(),
         },
     )?;
-    let mut serve = |_: Wants, _: i32| Ok(());
+    let listener = Listener::connect(&spec, &plan, &mut inputs)?;
+    let mut serve = |wants, pid| match (wants, &listener) {
+        (Wants::Setup, _) => match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(rdt) => resctrl::join(container.id().as_str(), rdt, pid),
+            None => Ok(()),
+        },
+        (Wants::Hooks, Some(listener)) => listener.tell(&spec, record, Status::Running, pid),
+        (Wants::Hooks, None) => Ok(()),
+    };
     let mut born = |_: i32| Ok(());
     let launched = launch(&plan, inputs, Start::AtOnce, &mut serve, &mut born)?;
     if let Some(path) = &options.pid_file {

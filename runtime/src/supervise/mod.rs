@@ -11,6 +11,7 @@ mod delete;
 mod error;
 mod exec;
 mod gate;
+mod listener;
 mod preview;
 mod process;
 mod record;

@@ -1,0 +1,312 @@
+//! `linux.intelRdt`: a group of the resctrl file system for the container.
+//!
+//! Promises: what the specification asks is what the file system says afterwards, or an error that
+//! names the field and has the kernel's own reason from `info/last_cmd_status`. Must never change a
+//! group that somebody else configured: one that exists has to match (config-linux.md, "IntelRdt").
+//!
+//! Reference: Documentation/filesystems/resctrl.rst.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxIntelRdt;
+
+use super::Error;
+
+/// The container's groups, and which of them are its own.
+#[derive(Debug)]
+pub struct Resctrl {
+    /// Made for this container; removed children first.
+    made: Vec<PathBuf>,
+}
+
+impl Resctrl {
+    /// Puts the process `pid` into the group that `rdt` describes for container `id`.
+    ///
+    /// # Errors
+    /// resctrl is not mounted, a group that exists does not match, or the kernel refuses a schema;
+    /// nothing is left then.
+    pub fn assign(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<Self, Error> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let root = mount_point(&mounts).ok_or_else(|| {
+            Error::plain("linux.intelRdt: no resctrl file system is mounted")
+                .with_hint("mount -t resctrl resctrl /sys/fs/resctrl, where the processor has RDT")
+        })?;
+        Self::assign_below(&root, id, rdt, pid)
+    }
+
+    fn assign_below(root: &Path, id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<Self, Error> {
+        let mut groups = Self { made: Vec::new() };
+        match groups.fill(root, id, rdt, pid) {
+            Ok(()) => Ok(groups),
+            Err(error) => match groups.remove() {
+                Ok(()) => Err(error),
+                Err(left) => Err(Error::because(format!("cannot undo ({left}) after a failure"), error)),
+            },
+        }
+    }
+
+    fn fill(&mut self, root: &Path, id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<(), Error> {
+        let group = group(root, id, rdt);
+        let lines = schemata(rdt);
+        let configured = rdt.clos_id().is_some() && lines.is_empty();
+        let exists = group.is_dir();
+        match (exists, configured) {
+            (false, true) => {
+                return Err(Error::plain(format!(
+                    "linux.intelRdt.closID: there is no group {}",
+                    group.display()
+                ))
+                .with_hint("make the group beforehand, or give a schema for it"));
+            }
+            (true, _) if rdt.clos_id().is_some() => matches(&group, &lines)?,
+            (true, _) => {
+                return Err(Error::plain(format!("linux.intelRdt: {} exists already", group.display()))
+                    .with_hint("it is left of another container of this id: remove it with rmdir"));
+            }
+            (false, false) => {
+                self.make(&group, "linux.intelRdt")?;
+                for (field, text) in &lines {
+                    write(root, &group.join("schemata"), text, field)?;
+                }
+            }
+        }
+        write(root, &group.join("tasks"), &pid.to_string(), "linux.intelRdt")?;
+        if monitors(rdt) {
+            let monitor = group.join("mon_groups").join(id);
+            self.make(&monitor, "linux.intelRdt.enableMonitoring")?;
+            write(root, &monitor.join("tasks"), &pid.to_string(), "linux.intelRdt.enableMonitoring")?;
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, group: &Path, field: &str) -> Result<(), Error> {
+        fs::create_dir(group).map_err(|error| {
+            let hint = match error.raw_os_error() {
+                Some(libc::ENOSPC) => "the processor has no class or monitor left; remove groups",
+                _ => "see Documentation/filesystems/resctrl.rst",
+            };
+            Error::system(format!("{field}: making {}", group.display()), error).with_hint(hint)
+        })?;
+        self.made.push(group.to_owned());
+        Ok(())
+    }
+
+    /// Removes what has been made.
+    ///
+    /// # Errors
+    /// The first that could not be removed; the others are still tried.
+    pub fn remove(self) -> Result<(), Error> {
+        remove_all(self.made.iter().rev())
+    }
+}
+
+/// Puts another process of the container `id` where its first one is.
+///
+/// # Errors
+/// The group is gone, or the kernel refuses the process.
+pub fn join(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<(), Error> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Some(root) = mount_point(&mounts) else {
+        return Err(Error::plain("linux.intelRdt: no resctrl file system is mounted any more"));
+    };
+    let group = group(&root, id, rdt);
+    write(&root, &group.join("tasks"), &pid.to_string(), "linux.intelRdt")?;
+    if monitors(rdt) {
+        let tasks = group.join("mon_groups").join(id).join("tasks");
+        write(&root, &tasks, &pid.to_string(), "linux.intelRdt.enableMonitoring")?;
+    }
+    Ok(())
+}
+
+/// Removes what belongs to the container `id` alone: its monitor, and its group where it has no
+/// name of its own. What is not there is no error.
+///
+/// # Errors
+/// The first that could not be removed; the others are still tried.
+pub fn remove(id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Some(root) = mount_point(&mounts) else { return Ok(()) };
+    remove_below(&root, id, rdt)
+}
+
+fn remove_below(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+    let group = group(root, id, rdt);
+    let mut own = Vec::new();
+    if monitors(rdt) {
+        own.push(group.join("mon_groups").join(id));
+    }
+    if rdt.clos_id().is_none() {
+        own.push(group);
+    }
+    remove_all(own.iter())
+}
+
+fn remove_all<'p>(groups: impl Iterator<Item = &'p PathBuf>) -> Result<(), Error> {
+    let mut first = None;
+    for group in groups {
+        match fs::remove_dir(group) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let what = format!("linux.intelRdt: removing {}", group.display());
+                first.get_or_insert(Error::system(what, error));
+            }
+            _ => {}
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Where resctrl is mounted (proc_pid_mountinfo(5)).
+fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, superblock) = line.split_once(" - ")?;
+        let kind = superblock.split(' ').next()?;
+        (kind == "resctrl").then(|| mount.split(' ').nth(4)).flatten().map(PathBuf::from)
+    })
+}
+
+fn group(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> PathBuf {
+    root.join(rdt.clos_id().as_deref().unwrap_or(id))
+}
+
+/// `enableCMT` and `enableMBM` are what `enableMonitoring` was called before 1.3.
+fn monitors(rdt: &LinuxIntelRdt) -> bool {
+    [rdt.enable_monitoring(), rdt.enable_cmt(), rdt.enable_mbm()].into_iter().any(|on| *on == Some(true))
+}
+
+/// What is written to `schemata`, one write each, in order, with the field it comes from.
+fn schemata(rdt: &LinuxIntelRdt) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    let bandwidth = rdt.mem_bw_schema().as_deref().filter(|text| !text.is_empty());
+    if let Some(cache) = rdt.l3_cache_schema().as_deref() {
+        // memBwSchema has the last word on memory bandwidth.
+        let of_cache = |line: &&str| bandwidth.is_none() || !line.trim_start().starts_with("MB:");
+        let lines: Vec<_> = cache.lines().filter(|line| !line.is_empty()).filter(of_cache).collect();
+        if !lines.is_empty() {
+            all.push(("linux.intelRdt.l3CacheSchema", lines.join("\n") + "\n"));
+        }
+    }
+    if let Some(bandwidth) = bandwidth {
+        all.push(("linux.intelRdt.memBwSchema", format!("{bandwidth}\n")));
+    }
+    let lines = rdt.schemata().as_deref().unwrap_or_default();
+    if !lines.is_empty() {
+        all.push(("linux.intelRdt.schemata", lines.join("\n") + "\n"));
+    }
+    all
+}
+
+/// A group that exists must have what is asked for.
+fn matches(group: &Path, wanted: &[(&'static str, String)]) -> Result<(), Error> {
+    let path = group.join("schemata");
+    let found = fs::read_to_string(&path)
+        .map_err(|error| Error::system(format!("linux.intelRdt.closID: reading {}", path.display()), error))?;
+    let found: Vec<_> = found.lines().flat_map(settings).collect();
+    for (field, text) in wanted {
+        for setting in text.lines().flat_map(settings) {
+            if !found.contains(&setting) {
+                let (resource, domain, value) = setting;
+                return Err(Error::plain(format!(
+                    "{field}: {resource}:{domain}={value} is not what {} has",
+                    path.display()
+                ))
+                .with_hint("another container or the administrator configured this closID"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `L3:0=0ff;1=f0` as (L3, 0, ff), (L3, 1, f0): numbers without leading zeroes.
+fn settings(line: &str) -> impl Iterator<Item = (String, String, String)> {
+    let (resource, domains) = line.trim().split_once(':').unwrap_or_default();
+    let plain = |number: &str| {
+        let text = number.trim().trim_start_matches('0').to_ascii_lowercase();
+        if text.is_empty() { "0".to_owned() } else { text }
+    };
+    let settings = domains.split(';').filter_map(move |domain| {
+        let (domain, value) = domain.split_once('=')?;
+        Some((resource.trim().to_owned(), plain(domain), plain(value)))
+    });
+    settings.collect::<Vec<_>>().into_iter()
+}
+
+fn write(root: &Path, path: &Path, text: &str, field: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|error| {
+        let said = fs::read_to_string(root.join("info/last_cmd_status")).unwrap_or_default();
+        let said = match said.trim() {
+            "" | "ok" => String::new(),
+            said => format!(" ({said})"),
+        };
+        let what = format!("{field}: writing {:?} to {}{said}", text.trim_end(), path.display());
+        Error::system(what, error).with_hint("see info/ in the resctrl file system for its limits")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::fs;
+
+    use oci_spec::runtime::LinuxIntelRdt;
+
+    use super::{Resctrl, mount_point, remove_below, schemata};
+
+    fn rdt(json: &str) -> LinuxIntelRdt {
+        serde_json::from_str(json).expect("a valid intelRdt")
+    }
+
+    #[test]
+    fn the_mount_is_found_by_its_type() {
+        let text = "36 25 0:31 / /sys/fs/cgroup rw - cgroup2 none rw\n\
+                    97 25 0:52 / /sys/fs/resctrl rw,relatime - resctrl resctrl rw\n";
+        assert_eq!(mount_point(text).as_deref(), Some("/sys/fs/resctrl".as_ref()));
+        assert_eq!(mount_point("36 25 0:31 / /sys/fs/resctrl rw - tmpfs none rw\n"), None);
+    }
+
+    #[test]
+    fn the_bandwidth_field_wins_over_the_cache_field_and_schemata_comes_last() {
+        let rdt = rdt(
+            r#"{"l3CacheSchema": "L3:0=f\nMB:0=10", "memBwSchema": "MB:0=20", "schemata": ["L2:0=3", "L3:1=f"]}"#,
+        );
+        let texts: Vec<_> = schemata(&rdt).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["L3:0=f\n", "MB:0=20\n", "L2:0=3\nL3:1=f\n"]);
+    }
+
+    #[test]
+    fn a_group_of_its_own_is_made_and_removed() {
+        let root = tempfile::tempdir().expect("a directory");
+        let rdt = rdt(r#"{"memBwSchema": "MB:0=20"}"#);
+        Resctrl::assign_below(root.path(), "web", &rdt, 42).expect("it is made");
+        let read = |name: &str| fs::read_to_string(root.path().join("web").join(name)).ok();
+        assert_eq!(read("schemata").as_deref(), Some("MB:0=20\n"));
+        assert_eq!(read("tasks").as_deref(), Some("42"));
+        // The real file system removes a group's files with it.
+        for name in ["schemata", "tasks"] {
+            fs::remove_file(root.path().join("web").join(name)).expect("a file");
+        }
+        remove_below(root.path(), "web", &rdt).expect("it is removed");
+        assert!(!root.path().join("web").exists());
+        remove_below(root.path(), "web", &rdt).expect("nothing is there, and that is no error");
+    }
+
+    #[test]
+    fn a_named_group_must_exist_or_match() {
+        let root = tempfile::tempdir().expect("a directory");
+        let missing = rdt(r#"{"closID": "gold"}"#);
+        let error = Resctrl::assign_below(root.path(), "web", &missing, 42).expect_err("no group");
+        assert!(error.to_string().starts_with("linux.intelRdt.closID: there is no group"));
+        fs::create_dir(root.path().join("gold")).expect("a directory");
+        fs::write(root.path().join("gold/schemata"), "    L3:0=00ff;1=0f0\n    MB:0=100\n").expect("a file");
+        Resctrl::assign_below(root.path(), "web", &missing, 42).expect("it is there");
+        let same = rdt(r#"{"closID": "gold", "l3CacheSchema": "L3:0=FF;1=f0"}"#);
+        Resctrl::assign_below(root.path(), "web", &same, 42).expect("it matches");
+        let other = rdt(r#"{"closID": "gold", "memBwSchema": "MB:0=50"}"#);
+        let error = Resctrl::assign_below(root.path(), "web", &other, 42).expect_err("it differs");
+        assert!(error.to_string().starts_with("linux.intelRdt.memBwSchema: MB:0=50"), "{error}");
+        assert!(error.source().is_none() && error.hint().is_some());
+        remove_below(root.path(), "web", &same).expect("nothing of the container's own");
+        assert!(root.path().join("gold").exists(), "it is somebody else's");
+    }
+}

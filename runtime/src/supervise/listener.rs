@@ -1,0 +1,112 @@
+//! `linux.seccomp.listenerPath`: who answers the system calls that the filter reports, and what it
+//! is told about the process (config-linux.md, "The Container Process State").
+//!
+//! The child sends the listener itself, since only it has it; the text that goes with it is in a
+//! file that the supervisor fills as soon as the pid is known.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+use serde::Serialize;
+
+use super::record::Record;
+use super::state::OciState;
+use super::{Error, Status};
+use crate::execute::{self, Inputs};
+use crate::plan::{Plan, SlotUse};
+
+/// What one message from the child can hold (`Op::Seccomp` of brig-child).
+const STATE_LIMIT_BYTES: usize = 16 << 10;
+
+/// The file for the state.
+#[derive(Debug)]
+pub(super) struct Listener(File);
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessState<'r> {
+    oci_version: &'r str,
+    fds: [&'static str; 1],
+    pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'r str>,
+    state: OciState<'r>,
+}
+
+impl Listener {
+    /// Connects to the listener, where the filter of `plan` notifies one.
+    pub(super) fn connect(
+        spec: &Spec,
+        plan: &Plan<'_>,
+        inputs: &mut Inputs,
+    ) -> Result<Option<Self>, Error> {
+        if !plan.slots.contains(&SlotUse::SeccompListener) {
+            return Ok(None);
+        }
+        let doing = "making the state file for the seccomp listener";
+        let file = memfd_create(c"brig-seccomp-state", MFdFlags::MFD_CLOEXEC)
+            .map_err(|errno| Error::system(doing, errno))?;
+        let file = File::from(file);
+        let clone = file.try_clone().map_err(|error| Error::system(doing, error))?;
+        inputs.seccomp_listener = Some(connect_socket(spec)?);
+        inputs.seccomp_state = Some(OwnedFd::from(clone));
+        Ok(Some(Self(file)))
+    }
+
+    /// Says which process it is.
+    pub(super) fn tell(
+        &self,
+        spec: &Spec,
+        record: &Record,
+        status: Status,
+        pid: i32,
+    ) -> Result<(), execute::Error> {
+        let metadata = seccomp(spec).and_then(|seccomp| seccomp.listener_metadata().as_deref());
+        let state = ProcessState {
+            oci_version: &record.oci_version,
+            fds: [oci_spec::runtime::SECCOMP_FD_NAME],
+            pid,
+            metadata: metadata.filter(|text| !text.is_empty()),
+            state: OciState::of(record, status),
+        };
+        let doing = "writing the state for the seccomp listener";
+        let text = serde_json::to_vec(&state).map_err(|error| execute::Error::because(doing, error))?;
+        if text.len() > STATE_LIMIT_BYTES {
+            return Err(execute::Error::plain(format!(
+                "linux.seccomp.listenerMetadata: the state for the listener has {} bytes, more than {STATE_LIMIT_BYTES}",
+                text.len()
+            ))
+            .with_hint("shorten it, or the annotations, which are part of the state"));
+        }
+        // Not through the file's position, which the child reads from.
+        self.0.write_all_at(&text, 0).map_err(|error| execute::Error::system(doing, error))
+    }
+}
+
+fn seccomp(spec: &Spec) -> Option<&LinuxSeccomp> {
+    spec.linux().as_ref()?.seccomp().as_ref()
+}
+
+fn connect_socket(spec: &Spec) -> Result<OwnedFd, Error> {
+    let field = "linux.seccomp.listenerPath";
+    let path = seccomp(spec)
+        .and_then(|seccomp| seccomp.listener_path().clone())
+        .filter(|path| !path.as_os_str().is_empty())
+        .ok_or_else(|| {
+            Error::plain(format!("{field} is missing, but a rule notifies"))
+                .with_hint("name the socket of whoever answers SCMP_ACT_NOTIFY")
+        })?;
+    let doing = || format!("{field}: connecting to {}", path.display());
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(|errno| Error::system(doing(), errno))?;
+    UnixAddr::new(&path)
+        .and_then(|address| connect(socket.as_raw_fd(), &address))
+        .map_err(|errno| {
+            Error::system(doing(), errno).with_hint("the seccomp agent must listen there already")
+        })?;
+    Ok(socket)
+}
