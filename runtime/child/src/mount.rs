@@ -19,8 +19,9 @@ const TO_FD: u32 = 0x40;
 const RDONLY: u64 = 1;
 /// `MOUNT_ATTR_IDMAP`, Linux 5.12.
 const IDMAP: u64 = 0x0010_0000;
-/// The regular file in a mount of masks; `plan` makes it under this name.
+/// What is in a mount of masks; `plan` makes both under these names.
 const MASK_FILE: &CStr = c"file";
+const MASK_DIRECTORY: &CStr = c"directory";
 
 impl<'a> Child<'a, '_> {
     pub(crate) fn execute_mount(&mut self, op: &Op<'a>) -> Answer<()> {
@@ -65,11 +66,8 @@ impl<'a> Child<'a, '_> {
     fn mask(&self, root: Slot, path: &CStr, masks: Slot) -> Answer<()> {
         let Some(target) = self.open_inside(root, path)? else { return Ok(()) };
         let masks = self.fd(masks)?;
-        let mask = if is_directory(target)? {
-            syscall::open_tree(masks, c"", CLONE | EMPTY_PATH)?
-        } else {
-            syscall::open_tree(masks, MASK_FILE, CLONE)?
-        };
+        let name = if is_directory(target)? { MASK_DIRECTORY } else { MASK_FILE };
+        let mask = syscall::open_tree(masks, name, CLONE)?;
         attach(mask, target)?;
         syscall::close(mask)?;
         syscall::close(target).map(drop)

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Error;
+
+/// How much of what a hook says is kept for the error, in chunks of at most 1 KiB.
+const SAID_CHUNKS: usize = 4;
 
 /// Which hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +71,14 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
-    feed(&mut child, state);
+    feed(&mut child, state.to_vec());
     let stderr = drain(&mut child);
     let ended = wait(&mut child, hook.timeout(), what);
-    let said = stderr.join().unwrap_or_default();
     let status = ended?;
     if status.success() {
         return Ok(());
     }
+    let said = last_words(&stderr);
     let how = match status.signal() {
         Some(signal) => format!("was killed by signal {signal}"),
         None => format!("ended with exit code {}", status.code().unwrap_or(-1)),
@@ -84,28 +88,34 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
     Err(Error::plain(format!("{what} {how}{said}")))
 }
 
-/// A hook may end without reading its state: that is its own affair.
-fn feed(child: &mut Child, state: &[u8]) {
+/// A hook may end without reading its state: that is its own affair. A state longer than a pipe
+/// holds must not keep the timeout from being watched.
+fn feed(child: &mut Child, state: Vec<u8>) {
     if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(state);
+        thread::spawn(move || drop(stdin.write_all(&state)));
     }
 }
 
-/// Keeps the first 4 KiB of what the hook says for the error, and reads the rest away.
-fn drain(child: &mut Child) -> thread::JoinHandle<Vec<u8>> {
+/// Reads what the hook says, as long as anybody that it left behind may still say something.
+fn drain(child: &mut Child) -> Receiver<Vec<u8>> {
     let stderr = child.stderr.take();
+    let (sender, receiver) = sync_channel(SAID_CHUNKS);
     thread::spawn(move || {
-        let mut kept = Vec::new();
-        if let Some(mut stderr) = stderr {
-            let mut chunk = [0; 1024];
-            while let Ok(count @ 1..) = std::io::Read::read(&mut stderr, &mut chunk) {
-                if kept.len() < 4096 {
-                    kept.extend_from_slice(&chunk[..count]);
-                }
-            }
+        let Some(mut stderr) = stderr else { return };
+        let mut chunk = [0; 1024];
+        while let Ok(count @ 1..) = std::io::Read::read(&mut stderr, &mut chunk) {
+            // A full channel: the error needs no more.
+            let _ = sender.try_send(chunk[..count].to_vec());
         }
-        kept
-    })
+    });
+    receiver
+}
+
+/// The start of what a hook that has ended has said. A process that it left behind may keep its
+/// standard error open for ever, so the end is not waited for.
+fn last_words(said: &Receiver<Vec<u8>>) -> Vec<u8> {
+    const PATIENCE: Duration = Duration::from_millis(50);
+    std::iter::from_fn(|| said.recv_timeout(PATIENCE).ok()).take(SAID_CHUNKS).flatten().collect()
 }
 
 fn wait(

@@ -14,6 +14,7 @@ use brig_child::{Op, Slot};
 use brig_sys::launch::{Memory, launch};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{getegid, geteuid};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Error;
 use crate::plan::IdMapping;
@@ -55,6 +56,8 @@ impl IdMaps {
             let file = fs::File::open(format!("/proc/{}/ns/user", process.pid));
             file.map_err(|error| Error::system(doing, error))
         });
+        // It holds a copy of our end too, so closing ours would not wake it.
+        let _ = pidfd_send_signal(&process.pidfd, Signal::KILL);
         drop(ours);
         let _ = super::launch::reap(&process.pidfd);
         held.map(OwnedFd::from)

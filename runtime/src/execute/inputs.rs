@@ -20,6 +20,8 @@ pub struct Inputs {
     pub console_socket: Option<OwnedFd>,
     /// [`SlotUse::State`].
     pub state: Option<OwnedFd>,
+    /// [`SlotUse::CreatedState`].
+    pub created_state: Option<OwnedFd>,
     /// [`SlotUse::SeccompListener`].
     pub seccomp_listener: Option<OwnedFd>,
     /// [`SlotUse::SeccompState`].
@@ -70,6 +72,7 @@ impl Inputs {
                 SlotUse::Gate => fd(&self.gate),
                 SlotUse::ConsoleSocket => fd(&self.console_socket),
                 SlotUse::State => fd(&self.state),
+                SlotUse::CreatedState => fd(&self.created_state),
                 SlotUse::SeccompListener => fd(&self.seccomp_listener),
                 SlotUse::SeccompState => fd(&self.seccomp_state),
                 SlotUse::CgroupDirectory => fd(&self.cgroup_directory),

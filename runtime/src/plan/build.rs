@@ -40,8 +40,10 @@ pub enum SlotUse<'a> {
     Gate,
     /// The socket that takes the terminal's master.
     ConsoleSocket,
-    /// A file with the container's state.
+    /// A file with the container's state while it is `creating`.
     State,
+    /// The same once it is `created`: what startContainer hooks get.
+    CreatedState,
     /// The socket of `linux.seccomp.listenerPath`.
     SeccompListener,
     /// A file with the state for that socket.

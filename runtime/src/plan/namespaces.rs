@@ -151,9 +151,10 @@ pub(super) fn enter(
     };
     if privileged {
         open_sources(builder, request, all, stages)?;
+        // While the host's /proc is in reach and nobody else's.
+        time_namespace(builder, request, all)?;
         join(builder, all, |flag| flag != namespace::USER)?;
         enter_empty_namespace(builder, stages);
-        time_namespace(builder, request, all)?;
         join(builder, all, |flag| flag == namespace::USER)?;
     } else {
         supervisor_setup(builder, request, all);
@@ -161,8 +162,8 @@ pub(super) fn enter(
         if all.joins(namespace::USER) {
             become_root(builder);
         }
-        join(builder, all, |flag| flag != namespace::USER)?;
         time_namespace(builder, request, all)?;
+        join(builder, all, |flag| flag != namespace::USER)?;
     }
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
     hide_from_joined_processes(builder);

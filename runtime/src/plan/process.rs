@@ -98,7 +98,7 @@ pub(super) fn finish(
     }
     let hooks = request.spec.hooks().as_ref();
     let hooks = hooks.and_then(|hooks| hooks.start_container().as_deref());
-    push_hooks(builder, hooks.unwrap_or_default())?;
+    push_hooks(builder, hooks.unwrap_or_default(), SlotUse::CreatedState)?;
     if request.start == Start::AtOnce {
         // From here on an end without a failure record is the program's own.
         builder.tell(ReportKind::Ready);
@@ -151,8 +151,12 @@ pub(super) fn personality(spec: &Spec) -> Option<u64> {
     })
 }
 
-/// Hooks that the child runs.
-pub(super) fn push_hooks(builder: &mut Builder<'_>, hooks: &[Hook]) -> Result<(), Refusal> {
+/// Hooks that the child runs, with the file `state` as their standard input.
+pub(super) fn push_hooks<'a>(
+    builder: &mut Builder<'a>,
+    hooks: &[Hook],
+    state: SlotUse<'a>,
+) -> Result<(), Refusal> {
     for hook in hooks {
         let path = hook.path().to_string_lossy();
         let args = match hook.args().as_deref() {
@@ -160,7 +164,7 @@ pub(super) fn push_hooks(builder: &mut Builder<'_>, hooks: &[Hook]) -> Result<()
             _ => builder.vector([&*path])?,
         };
         let envp = builder.vector(hook.env().as_deref().unwrap_or_default())?;
-        let stdin = builder.input(SlotUse::State);
+        let stdin = builder.input(state.clone());
         let timeout_ms = hook.timeout().map_or(-1, |seconds| seconds.saturating_mul(1000));
         let path = builder.text(&*path)?;
         builder.push(Op::Hook(PreparedHook { path, argv: args, envp, stdin, timeout_ms }));

@@ -47,6 +47,7 @@ fn slot(slot: Slot, slots: &[SlotUse<'_>]) -> String {
         Some(SlotUse::Gate) => "start gate".to_owned(),
         Some(SlotUse::ConsoleSocket) => "console socket".to_owned(),
         Some(SlotUse::State) => "state".to_owned(),
+        Some(SlotUse::CreatedState) => "created state".to_owned(),
         Some(SlotUse::SeccompListener) => "seccomp listener".to_owned(),
         Some(SlotUse::SeccompState) => "seccomp state".to_owned(),
         Some(SlotUse::CgroupTasks(index)) => format!("cgroup tasks {index}"),

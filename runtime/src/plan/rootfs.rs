@@ -149,7 +149,7 @@ pub(super) fn assemble(
     Ok(())
 }
 
-/// A read-only mount with an empty directory (its root) and an empty file, for hiding things.
+/// A read-only mount with an empty directory and an empty file, for hiding things.
 fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Refusal> {
     let paths = spec.linux().as_ref().and_then(|linux| linux.masked_paths().as_ref());
     if paths.is_none_or(Vec::is_empty) {
@@ -159,7 +159,7 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
     let attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     let mut options = vec![
         (builder.text("mode")?, Some(builder.text("0555")?)),
-        (builder.text("nr_inodes")?, Some(builder.text("2")?)),
+        (builder.text("nr_inodes")?, Some(builder.text("3")?)),
         (builder.text("size")?, Some(builder.text("4k")?)),
     ];
     options.extend(mounts::label_option(builder, spec)?);
@@ -167,6 +167,7 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
     let mode = file::REGULAR | 0o444;
     builder.push(Op::Mknod { dir: into, path: c"file", mode, device: 0, uid: 0, gid: 0 });
+    builder.push(Op::Mkdir { dir: into, name: c"directory", mode: 0o555 });
     let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
     builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
     Ok(Some(into))
@@ -201,7 +202,7 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
         builder.ask(ReportKind::WantsHooks);
     }
     let hooks = hooks.and_then(|hooks| hooks.create_container().as_deref());
-    super::process::push_hooks(builder, hooks.unwrap_or_default())
+    super::process::push_hooks(builder, hooks.unwrap_or_default(), SlotUse::State)
 }
 
 fn any_before_exec(hooks: &Hooks) -> bool {

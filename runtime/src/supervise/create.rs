@@ -234,6 +234,9 @@ struct Making<'m> {
     outside: Outside,
 }
 
+/// Files with the container's state, each at its moment of life.
+type StateFiles = Vec<(Status, fs::File)>;
+
 /// What `setup` has changed outside of the container's process and cgroup.
 #[derive(Default)]
 struct Outside {
@@ -305,7 +308,7 @@ impl Making<'_> {
         mut inputs: Inputs,
         after: Option<&cgroup::AfterClone>,
     ) -> Result<Launched, Error> {
-        let mut state = self.state_file(plan, &mut inputs)?;
+        let mut states = self.state_files(plan, &mut inputs)?;
         let listener = Listener::connect(&self.blueprint.spec, plan, &mut inputs)?;
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(self.directory.path())?);
@@ -320,7 +323,7 @@ impl Making<'_> {
                 if let Some(listener) = &listener {
                     listener.tell(spec, &record.borrow(), Status::Creating, pid)?;
                 }
-                hooks(spec, &record.borrow(), state.as_mut())
+                hooks(spec, &record.borrow(), &mut states)
             }
         };
         let mut born = |pid| {
@@ -338,27 +341,25 @@ impl Making<'_> {
         Ok(launched)
     }
 
-    /// The file with the container's state for hooks.
-    fn state_file(
-        &self,
-        plan: &Plan<'_>,
-        inputs: &mut Inputs,
-    ) -> Result<Option<fs::File>, Error> {
-        let doing = "making the state file for hooks";
-        let memory_file = || {
-            let fd = memfd_create(c"brig-state", MFdFlags::MFD_CLOEXEC)
-                .map_err(|errno| Error::system(doing, errno))?;
-            Ok::<_, Error>(fs::File::from(fd))
-        };
-        let clone = |file: &fs::File| {
-            file.try_clone().map(OwnedFd::from).map_err(|error| Error::system(doing, error))
-        };
-        if !plan.slots.contains(&plan::SlotUse::State) {
-            return Ok(None);
+    /// The files with the container's state for the hooks that the child runs.
+    fn state_files(&self, plan: &Plan<'_>, inputs: &mut Inputs) -> Result<StateFiles, Error> {
+        let mut files = StateFiles::default();
+        let wanted = [
+            (plan::SlotUse::State, Status::Creating, &mut inputs.state),
+            (plan::SlotUse::CreatedState, Status::Created, &mut inputs.created_state),
+        ];
+        for (slot, status, input) in wanted {
+            if plan.slots.contains(&slot) {
+                let doing = "making the state file for hooks";
+                let fd = memfd_create(c"brig-state", MFdFlags::MFD_CLOEXEC)
+                    .map_err(|errno| Error::system(doing, errno))?;
+                let file = fs::File::from(fd);
+                let clone = file.try_clone().map_err(|error| Error::system(doing, error))?;
+                *input = Some(OwnedFd::from(clone));
+                files.push((status, file));
+            }
         }
-        let file = memory_file()?;
-        inputs.state = Some(clone(&file)?);
-        Ok(Some(file))
+        Ok(files)
     }
 
     /// Removes what has been made, and says what could not be.
@@ -434,11 +435,11 @@ fn setup(
 fn hooks(
     spec: &Spec,
     record: &Record,
-    state: Option<&mut fs::File>,
+    states: &mut StateFiles,
 ) -> Result<(), crate::execute::Error> {
     let creating = OciState::of(record, Status::Creating).to_json();
-    if let Some(file) = state {
-        let written = file.write_all(&OciState::of(record, Status::Created).to_json());
+    for (status, file) in states {
+        let written = file.write_all(&OciState::of(record, *status).to_json());
         written.map_err(|error| crate::execute::Error::system("writing the state", error))?;
     }
     let Some(hooks) = spec.hooks() else { return Ok(()) };
