@@ -38,27 +38,54 @@ pub(super) struct Arguments {
     /// The last flag, as typed.
     flag: String,
     wants_help: bool,
+    /// Whether flags may follow positional arguments.
+    permutes: bool,
+}
+
+/// What `--format` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Columns for people.
+    Table,
+    /// For programs.
+    Json,
 }
 
 impl Arguments {
     pub(super) fn new(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Self {
         let parser = Parser::from_args(args);
-        Self { parser, positional: VecDeque::new(), flag: String::new(), wants_help: false }
+        Self {
+            parser,
+            positional: VecDeque::new(),
+            flag: String::new(),
+            wants_help: false,
+            permutes: false,
+        }
     }
 
-    /// The next flag, with its dashes; `None` where a positional argument comes, or nothing.
+    /// Everything after the first positional argument belongs to somebody else.
+    pub(super) fn stop_at_positional(&mut self) {
+        self.permutes = false;
+    }
+
+    /// The next flag, with its dashes; `None` where there is none, or where flags must not follow
+    /// positional arguments and one comes.
     pub(super) fn next_flag(&mut self) -> Result<Option<String>, Usage> {
-        if !self.positional.is_empty() {
+        if !self.permutes && !self.positional.is_empty() {
             return Ok(None);
         }
-        let flag = match self.parser.next()? {
-            None => return Ok(None),
-            Some(Arg::Value(value)) => {
-                self.positional.push_back(value);
-                return Ok(None);
+        let flag = loop {
+            match self.parser.next()? {
+                None => return Ok(None),
+                Some(Arg::Value(value)) => {
+                    self.positional.push_back(value);
+                    if !self.permutes {
+                        return Ok(None);
+                    }
+                }
+                Some(Arg::Short(letter)) => break format!("-{letter}"),
+                Some(Arg::Long(name)) => break format!("--{name}"),
             }
-            Some(Arg::Short(letter)) => format!("-{letter}"),
-            Some(Arg::Long(name)) => format!("--{name}"),
         };
         self.flag.clone_from(&flag);
         Ok(Some(flag))
@@ -79,7 +106,8 @@ impl Arguments {
     /// The value of the last flag, as a number.
     pub(super) fn number<T: std::str::FromStr>(&mut self) -> Result<T, Usage> {
         let text = self.text()?;
-        text.parse().map_err(|_| Usage::new(format!("{}: {text:?} is not a number", self.flag)))
+        text.parse()
+            .map_err(|_| Usage::new(format!("{}: {text:?} is not a number", self.flag)))
     }
 
     /// A flag that is on unless it says `=false`.
@@ -89,8 +117,23 @@ impl Arguments {
             Some(value) => match value.to_str() {
                 Some("true" | "1" | "t") => Ok(true),
                 Some("false" | "0" | "f") => Ok(false),
-                _ => Err(Usage::new(format!("{}: {value:?} is not true or false", self.flag))),
+                _ => Err(Usage::new(format!(
+                    "{}: {value:?} is not true or false",
+                    self.flag
+                ))),
             },
+        }
+    }
+
+    /// The value of the last flag, as a format.
+    pub(super) fn format(&mut self) -> Result<Format, Usage> {
+        match self.text()?.as_str() {
+            "table" => Ok(Format::Table),
+            "json" => Ok(Format::Json),
+            other => {
+                let what = format!("{}: {other:?} is neither table nor json", self.flag);
+                Err(Usage::new(what))
+            }
         }
     }
 
@@ -108,8 +151,12 @@ impl Arguments {
                 _ => return None,
             },
         };
-        let first = self.parser.try_raw_args().and_then(|args| args.peek().map(OsString::from));
+        let first = self
+            .parser
+            .try_raw_args()
+            .and_then(|args| args.peek().map(OsString::from));
         self.wants_help = first.is_some_and(|first| first == "--help" || first == "-h");
+        self.permutes = true;
         Some(verb)
     }
 
@@ -127,12 +174,15 @@ impl Arguments {
                 None => return Err(Usage::new(format!("{name} is missing"))),
             },
         };
-        value.into_string().map_err(|value| Usage::new(format!("{name}: {value:?} is not UTF-8")))
+        value
+            .into_string()
+            .map_err(|value| Usage::new(format!("{name}: {value:?} is not UTF-8")))
     }
 
     /// The next positional argument, if there is one.
     pub(super) fn optional(&mut self) -> Result<Option<String>, Usage> {
-        if self.positional.is_empty() && self.next_flag()?.is_some() {
+        let look = self.permutes || self.positional.is_empty();
+        if look && self.next_flag()?.is_some() {
             return Err(self.unknown());
         }
         match self.positional.is_empty() {
@@ -146,7 +196,9 @@ impl Arguments {
         let mut all: Vec<OsString> = self.positional.drain(..).collect();
         all.extend(self.parser.raw_args()?);
         let text = |value: OsString| {
-            value.into_string().map_err(|value| Usage::new(format!("{value:?} is not UTF-8")))
+            value
+                .into_string()
+                .map_err(|value| Usage::new(format!("{value:?} is not UTF-8")))
         };
         all.into_iter().map(text).collect()
     }

@@ -1,6 +1,7 @@
 //! `brig kill`.
 
-use super::{Arguments, Global, Outcome, Usage, Verb, open};
+use super::{Arguments, Global, Outcome, Usage, Verb, container_id};
+use crate::supervise::Container;
 
 pub(super) const VERB: Verb = Verb {
     name: "kill",
@@ -9,7 +10,7 @@ pub(super) const VERB: Verb = Verb {
 usage: brig kill [OPTION...] CONTAINER-ID [SIGNAL]
 
 Sends SIGNAL (default SIGTERM) to the container's first process. SIGNAL is a name with or without
-SIG, a number, or RTMIN+N, RTMAX-N.
+SIG, a number, or RTMIN+N, RTMAX-N. 0 sends nothing, and tells by the exit code whether it runs.
 
 options:
   -a, --all               to every process of the container's cgroup
@@ -25,13 +26,13 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             _ => return Err(arguments.unknown().into()),
         }
     }
-    let container = open(global, &mut arguments)?;
+    let id = container_id(&mut arguments)?;
     let signal = match arguments.optional()? {
         None => libc::SIGTERM,
         Some(text) => signal_number(&text)?,
     };
     arguments.end()?;
-    container.kill(signal, all)?;
+    Container::open(&global.root, &id)?.kill(signal, all)?;
     Ok(0)
 }
 
@@ -43,7 +44,11 @@ const RTMAX: i32 = 64;
 pub(super) fn signal_number(text: &str) -> Result<i32, Usage> {
     let unknown = || Usage::new(format!("unknown signal {text:?}"));
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=RTMAX).contains(&number) { Ok(number) } else { Err(unknown()) };
+        return if (0..=RTMAX).contains(&number) {
+            Ok(number)
+        } else {
+            Err(unknown())
+        };
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -56,7 +61,11 @@ pub(super) fn signal_number(text: &str) -> Result<i32, Usage> {
         _ => None,
     };
     if let Some(number) = real_time {
-        return if (RTMIN..=RTMAX).contains(&number) { Ok(number) } else { Err(unknown()) };
+        return if (RTMIN..=RTMAX).contains(&number) {
+            Ok(number)
+        } else {
+            Err(unknown())
+        };
     }
     let name = match name {
         "CLD" => "CHLD",
@@ -79,6 +88,7 @@ mod tests {
             ("SIGKILL", 9),
             ("sigterm", 15),
             ("9", 9),
+            ("0", 0),
             ("RTMIN", 34),
             ("SIGRTMIN+3", 37),
             ("RTMAX-1", 63),
@@ -91,7 +101,9 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused() {
-        for text in ["", "SIG", "KIL", "0", "65", "-1", "RTMIN+40", "RTMAX-", "RTMIN-1"] {
+        for text in [
+            "", "SIG", "KIL", "65", "-1", "RTMIN+40", "RTMAX-", "RTMIN-1",
+        ] {
             assert!(signal_number(text).is_err(), "{text}");
         }
     }

@@ -1,6 +1,7 @@
 //! `brig list`.
 
-use super::{Arguments, Global, Outcome, Usage, Verb, print};
+use super::arguments::Format;
+use super::{Arguments, Global, Outcome, Verb, print};
 use crate::supervise::{self, Container, Shown};
 
 pub(super) const VERB: Verb = Verb {
@@ -19,18 +20,10 @@ options:
 };
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut json, mut quiet) = (false, false);
+    let (mut format, mut quiet) = (Format::Table, false);
     while let Some(flag) = arguments.next_flag()? {
         match flag.as_str() {
-            "-f" | "--format" => {
-                json = match arguments.text()?.as_str() {
-                    "json" => true,
-                    "table" => false,
-                    other => {
-                        return Err(Usage::new(format!("unknown format {other:?}")).into());
-                    }
-                }
-            }
+            "-f" | "--format" => format = arguments.format()?,
             "-q" | "--quiet" => quiet = arguments.switch()?,
             _ => return Err(arguments.unknown().into()),
         }
@@ -49,7 +42,10 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             shown.push(container);
         }
     }
-    let text = if json { serde_json::to_string(&shown)? + "\n" } else { table(&shown) };
+    let text = match format {
+        Format::Json => serde_json::to_string(&shown)? + "\n",
+        Format::Table => table(&shown),
+    };
     print(&text);
     Ok(0)
 }
@@ -69,22 +65,36 @@ fn table(containers: &[Shown]) -> String {
     columns(&rows)
 }
 
-/// Aligns columns, as wide as their widest cell.
+/// runc's columns: as wide as their widest cell and three spaces, but at least this.
+const COLUMN_WIDTH: usize = 12;
+
+/// Aligns columns as runc does.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
+    let mut widths = [COLUMN_WIDTH; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.chars().count() + 3);
         }
     }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
-            line.push_str(&format!("{cell:<width$}   "));
+            line.push_str(&format!("{cell:<width$}"));
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn an_empty_table_is_runcs() {
+        let header = "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n";
+        assert_eq!(table(&[]), header);
+    }
 }

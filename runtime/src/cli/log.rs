@@ -21,7 +21,9 @@ impl LogFormat {
         match name {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(Usage::new(format!("--log-format: {name:?} is neither text nor json"))),
+            _ => Err(Usage::new(format!(
+                "--log-format: {name:?} is neither text nor json"
+            ))),
         }
     }
 }
@@ -47,8 +49,15 @@ impl Log {
         }
         let _ = std::io::stderr().write_all(text.as_bytes());
         let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
-        let hint = hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+        let hint = hint
+            .map(|hint| format!(" (hint: {hint})"))
+            .unwrap_or_default();
         self.write("error", &format!("{}{hint}", chain.join(": ")));
+    }
+
+    /// Notes a wrong command line; standard error gets the words from elsewhere.
+    pub(super) fn usage(&self, usage: &Usage) {
+        self.write("error", &usage.to_string());
     }
 
     /// Reports what is being done, with `--debug`.

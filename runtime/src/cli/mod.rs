@@ -6,17 +6,23 @@
 mod arguments;
 mod container;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
 mod list;
 mod log;
+mod pause;
 mod plan;
+mod ps;
+mod quantity;
+mod resume;
 mod run;
 mod sandbox;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -46,6 +52,11 @@ const VERBS: &[Verb] = &[
     delete::VERB,
     exec::VERB,
     list::VERB,
+    ps::VERB,
+    events::VERB,
+    pause::VERB,
+    resume::VERB,
+    update::VERB,
     spec::VERB,
     features::VERB,
     plan::VERB,
@@ -76,6 +87,7 @@ options:
   --debug             log what is done
   --systemd-cgroup    let systemd make the cgroups; cgroupsPath is then slice:prefix:name
   --rootless MODE     true, false or auto; accepted for compatibility: brig looks for itself
+  --criu PATH         accepted for compatibility
   -v, --version       print the version
   -h, --help          print this, or with a verb its own help
 
@@ -102,7 +114,10 @@ pub fn main() -> ExitCode {
     match (verb.run)(&global, arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => match error.downcast_ref::<Usage>() {
-            Some(usage) => usage_failed(usage),
+            Some(usage) => {
+                global.log.usage(usage);
+                usage_failed(usage)
+            }
             None => {
                 global.log.error(verb.name, &error);
                 ExitCode::from(if verb.name == "exec" { 255 } else { 1 })
@@ -147,7 +162,7 @@ impl Global {
                 "--log-format" => log.format = LogFormat::parse(&arguments.text()?)?,
                 "--debug" => log.debug = arguments.switch()?,
                 "--systemd-cgroup" => systemd_cgroup = arguments.switch()?,
-                "--rootless" => drop(arguments.text()?),
+                "--rootless" | "--criu" => drop(arguments.text()?),
                 "-v" | "--version" => {
                     print(&format!(
                         "brig version {}\nspec: {}\n",
@@ -164,7 +179,11 @@ impl Global {
             }
         }
         let root = root.unwrap_or_else(default_root);
-        Ok(Some(Self { root, systemd_cgroup, log }))
+        Ok(Some(Self {
+            root,
+            systemd_cgroup,
+            log,
+        }))
     }
 }
 
@@ -172,7 +191,9 @@ fn default_root() -> PathBuf {
     let runtime_dir = || std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
     match nix::unistd::geteuid().is_root() {
         true => PathBuf::from("/run/brig/containers"),
-        false => PathBuf::from(runtime_dir().unwrap_or_else(|| OsString::from("/tmp"))).join("brig"),
+        false => {
+            PathBuf::from(runtime_dir().unwrap_or_else(|| OsString::from("/tmp"))).join("brig")
+        }
     }
 }
 
@@ -182,7 +203,17 @@ fn container_id(arguments: &mut Arguments) -> anyhow::Result<crate::spec::Contai
     Ok(crate::spec::ContainerId::parse(&id)?)
 }
 
-/// The container that a verb operates on.
+/// The container of a verb that takes nothing else.
+fn only(global: &Global, mut arguments: Arguments) -> anyhow::Result<crate::supervise::Container> {
+    if arguments.next_flag()?.is_some() {
+        return Err(arguments.unknown().into());
+    }
+    let id = container_id(&mut arguments)?;
+    arguments.end()?;
+    Ok(crate::supervise::Container::open(&global.root, &id)?)
+}
+
+/// The container that a verb operates on, with arguments to come.
 fn open(global: &Global, arguments: &mut Arguments) -> anyhow::Result<crate::supervise::Container> {
     let id = container_id(arguments)?;
     Ok(crate::supervise::Container::open(&global.root, &id)?)

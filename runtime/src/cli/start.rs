@@ -1,6 +1,6 @@
 //! `brig start`.
 
-use super::{Arguments, Global, Outcome, Verb, open};
+use super::{Arguments, Global, Outcome, Verb, only};
 
 pub(super) const VERB: Verb = Verb {
     name: "start",
@@ -13,9 +13,7 @@ Lets the program of a container run that `brig create` made.
     run,
 };
 
-fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut container = open(global, &mut arguments)?;
-    arguments.end()?;
-    container.start()?;
+fn run(global: &Global, arguments: Arguments) -> Outcome {
+    only(global, arguments)?.start()?;
     Ok(0)
 }

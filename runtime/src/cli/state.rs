@@ -1,6 +1,6 @@
 //! `brig state`.
 
-use super::{Arguments, Global, Outcome, Verb, open, print};
+use super::{Arguments, Global, Outcome, Verb, only, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "state",
@@ -13,9 +13,11 @@ Prints the container's state as JSON: the OCI's fields and runc's.
     run,
 };
 
-fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let container = open(global, &mut arguments)?;
-    arguments.end()?;
-    print(&format!("{}\n", serde_json::to_string_pretty(&container.show()?)?));
+fn run(global: &Global, arguments: Arguments) -> Outcome {
+    let container = only(global, arguments)?;
+    print(&format!(
+        "{}\n",
+        serde_json::to_string_pretty(&container.show()?)?
+    ));
     Ok(0)
 }

@@ -149,11 +149,17 @@ impl Container {
             let creating = record.pid.is_none() && self.directory.is_locked();
             return Ok(if creating { Status::Creating } else { Status::Stopped });
         }
-        if gate::is_closed(self.directory.path()) {
-            return Ok(Status::Created);
+        // Before the gate: a frozen process would not hear a start.
+        if self.is_frozen()? {
+            return Ok(Status::Paused);
         }
-        let frozen = self.cgroup()?.is_frozen().unwrap_or(false);
-        Ok(if frozen { Status::Paused } else { Status::Running })
+        let closed = gate::is_closed(self.directory.path());
+        Ok(if closed { Status::Created } else { Status::Running })
+    }
+
+    /// False where nothing can freeze it (a rootless container on cgroup v1).
+    fn is_frozen(&self) -> Result<bool, Error> {
+        Ok(self.cgroup()?.is_frozen().unwrap_or(false))
     }
 
     /// What `state` prints.
@@ -186,14 +192,25 @@ impl Container {
             return Ok(self.cgroup()?.signal_all(signal)?);
         }
         let Some(init) = self.init() else {
-            return Err(Error::plain(format!("container {:?} is not running", self.id.as_str())));
+            return Err(self.not("running", Status::Stopped));
         };
         let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
         send_signal(&init, signal).map_err(|error| Error::system(doing(), error))?;
+        if signal == libc::SIGKILL {
+            self.thaw()?;
+        }
         let spec = (signal == libc::SIGKILL).then(|| self.spec()).transpose()?;
         if spec.is_some_and(|spec| !has_own_pid_namespace(&spec)) {
             // No process ends with the first one; the cgroup says which are the container's.
             self.cgroup()?.kill()?;
+        }
+        Ok(())
+    }
+
+    /// On cgroup v1 a frozen process does not die before it is thawed.
+    pub(super) fn thaw(&self) -> Result<(), Error> {
+        if self.is_frozen()? {
+            self.cgroup()?.thaw()?;
         }
         Ok(())
     }

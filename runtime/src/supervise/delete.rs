@@ -46,6 +46,8 @@ impl Container {
     fn kill_everything(&self) -> Result<(), Error> {
         if let Some(init) = self.init() {
             let _ = brig_sys::process::send_signal(&init, libc::SIGKILL);
+            // Whether it worked shows in the wait, and the cgroup's kill thaws too.
+            let _ = self.thaw();
             wait_for_end(&init);
         }
         if self.record.is_some() {

@@ -55,8 +55,8 @@ fn launch_in(
         Status::Created | Status::Running => {}
         Status::Paused if options.ignore_paused => {}
         Status::Paused => {
-            return Err(Error::plain("cannot exec in a paused container")
-                .with_hint("`brig resume` it, or use --ignore-paused"));
+            let what = "cannot exec in a paused container (use --ignore-paused to override)";
+            return Err(Error::plain(what).with_hint("`brig resume` it first"));
         }
         Status::Creating | Status::Stopped => {
             return Err(Error::plain("cannot exec in a stopped container"));

@@ -6,6 +6,7 @@
 
 mod confinement;
 mod container;
+mod control;
 mod create;
 mod delete;
 mod error;
@@ -23,6 +24,7 @@ mod terminal;
 
 pub use confinement::Confinement;
 pub use container::{Container, Shown, Status};
+pub use control::Happened;
 pub use delete::Force;
 pub use create::{Blueprint, Created, Options, create};
 pub use error::Error;

@@ -15,8 +15,12 @@ impl Container {
         self.directory.lock(super::create::PATIENCE)?;
         match self.status()? {
             Status::Created => {}
-            Status::Running | Status::Paused => {
+            Status::Running => {
                 return Err(Error::plain("cannot start an already running container"));
+            }
+            Status::Paused => {
+                return Err(Error::plain("cannot start a container in the paused state")
+                    .with_hint("`brig resume` it first"));
             }
             Status::Stopped => {
                 return Err(Error::plain("cannot start a container that has stopped"));

@@ -1,0 +1,156 @@
+//! `brig events`.
+//!
+//! Promises: the JSON of `runc events`, one object a line; an out-of-memory event is told before the
+//! end that it causes. Reference: opencontainers/runc `types/events.go`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{Arguments, Global, Outcome, Usage, Verb, container_id, quantity};
+use crate::cgroup::Stats;
+use crate::supervise::{Container, Happened};
+
+pub(super) const VERB: Verb = Verb {
+    name: "events",
+    summary: "print what a container uses, and when its memory runs out",
+    help: "\
+usage: brig events [OPTION...] CONTAINER-ID
+
+Prints JSON, an object a line: {\"type\":\"stats\",…} after each interval, {\"type\":\"oom\",…} when memory
+runs out, until the container ends.
+
+options:
+      --interval TIME     between statistics, e.g. 500ms, 5s (default), 1m
+      --stats             print the statistics once and end
+",
+    run,
+};
+
+/// A line of output.
+#[derive(Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data>,
+}
+
+/// The statistics, and the parts of runc's that brig has nothing for.
+#[derive(Serialize)]
+struct Data {
+    #[serde(flatten)]
+    stats: Stats,
+    intel_rdt: Nothing,
+    network_interfaces: Option<Nothing>,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+fn run(global: &Global, mut arguments: Arguments) -> Outcome {
+    let (mut interval, mut once) = (Duration::from_secs(5), false);
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "--interval" => interval = positive(&arguments.text()?)?,
+            "--stats" => once = arguments.switch()?,
+            _ => return Err(arguments.unknown().into()),
+        }
+    }
+    let id = container_id(&mut arguments)?;
+    arguments.end()?;
+    let container = Container::open(&global.root, &id)?;
+    if once {
+        tell(&stats(id.as_str(), container.stats()?))?;
+        return Ok(0);
+    }
+    container.watch(interval, |happened| {
+        tell(&match happened {
+            Happened::OutOfMemory => Event {
+                kind: "oom",
+                id: id.as_str(),
+                data: None,
+            },
+            Happened::Interval(usage) => stats(id.as_str(), *usage),
+        })
+    })?;
+    Ok(0)
+}
+
+fn positive(text: &str) -> Result<Duration, Usage> {
+    match quantity::duration(text) {
+        Some(Duration::ZERO) => Err(Usage::new("--interval: must be greater than 0")),
+        Some(interval) => Ok(interval),
+        None => Err(Usage::new(format!(
+            "--interval: {text:?} is not a duration such as 5s"
+        ))),
+    }
+}
+
+fn stats(id: &str, stats: Stats) -> Event<'_> {
+    let data = Data {
+        stats,
+        intel_rdt: Nothing {},
+        network_interfaces: None,
+    };
+    Event {
+        kind: "stats",
+        id,
+        data: Some(data),
+    }
+}
+
+/// Prints a line at once; fails when nobody reads any more.
+fn tell(event: &Event<'_>) -> anyhow::Result<()> {
+    let line = serde_json::to_string(event)? + "\n";
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("printing an event")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_have_runcs_shape() {
+        let oom = Event {
+            kind: "oom",
+            id: "c1",
+            data: None,
+        };
+        assert_eq!(
+            serde_json::to_string(&oom).unwrap(),
+            r#"{"type":"oom","id":"c1"}"#
+        );
+        let text = serde_json::to_string(&stats("c1", Stats::default())).unwrap();
+        assert!(
+            text.starts_with(r#"{"type":"stats","id":"c1","data":{"cpu":{"usage":"#),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(r#""hugetlb":{},"intel_rdt":{},"network_interfaces":null}}"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_interval_is_positive() {
+        assert_eq!(positive("250ms").unwrap(), Duration::from_millis(250));
+        for text in ["0s", "-1s", "5", "soon"] {
+            assert!(
+                positive(text)
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with("--interval: "),
+                "{text}"
+            );
+        }
+    }
+}

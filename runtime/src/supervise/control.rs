@@ -1,0 +1,142 @@
+//! Operations on the cgroup of a container that runs: pause, resume, statistics, limits, events.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use oci_spec::runtime::LinuxResources;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::container::{Container, Status};
+use super::{Error, create::PATIENCE};
+use crate::cgroup::Stats;
+
+/// What [`Container::watch`] tells of.
+#[derive(Debug)]
+pub enum Happened {
+    /// Its memory has run out.
+    OutOfMemory,
+    /// The interval is over: what it uses.
+    Interval(Box<Stats>),
+}
+
+impl Container {
+    /// Freezes its processes, and waits until they are.
+    ///
+    /// # Errors
+    /// It is neither created nor running, or the cgroup cannot be frozen; then it runs on.
+    pub fn pause(&mut self) -> Result<(), Error> {
+        // A start that is under way would wait for ever for a frozen process.
+        self.directory.lock(PATIENCE)?;
+        self.record = self.directory.load()?;
+        match self.status()? {
+            Status::Created | Status::Running => Ok(self.cgroup()?.freeze()?),
+            status => Err(self.not("running", status)),
+        }
+    }
+
+    /// Lets its frozen processes run again.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub fn resume(&mut self) -> Result<(), Error> {
+        self.directory.lock(PATIENCE)?;
+        self.record = self.directory.load()?;
+        match self.status()? {
+            Status::Paused => Ok(self.cgroup()?.thaw()?),
+            status => Err(self.not("paused", status)),
+        }
+    }
+
+    /// The pids of its processes as brig's pid namespace sees them, sorted; none when it has stopped.
+    ///
+    /// # Errors
+    /// The cgroup cannot be read.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        Ok(self.cgroup()?.pids()?)
+    }
+
+    /// What it uses.
+    ///
+    /// # Errors
+    /// It does not run, or the cgroup cannot be read.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.must_live()?;
+        Ok(self.cgroup()?.stats()?)
+    }
+
+    /// Changes the limits that `resources` names.
+    ///
+    /// # Errors
+    /// It does not run, or the first limit that the kernel refuses, with those before it in effect.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
+        self.must_live()?;
+        Ok(self.cgroup()?.update(resources)?)
+    }
+
+    /// Tells what happens until it ends; `tell` may end the watching with an error.
+    ///
+    /// # Errors
+    /// As [`Container::stats`]; out-of-memory events cannot be had; what `tell` says.
+    pub fn watch<E: From<Error>>(
+        &self,
+        interval: Duration,
+        mut tell: impl FnMut(Happened) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.must_live()?;
+        let Some(init) = self.init() else {
+            return Ok(());
+        };
+        let cgroup = self.cgroup()?;
+        let mut memory = cgroup.watch_oom().map_err(Error::from)?;
+        let mut due = Instant::now() + interval;
+        loop {
+            let ended = wait([init.as_fd(), memory.as_fd()], due)?;
+            match memory.drain(&cgroup).map_err(Error::from)? {
+                None => return Ok(()),
+                Some(0) => {}
+                // As runc: notices that came together are one event.
+                Some(_) => tell(Happened::OutOfMemory)?,
+            }
+            if ended {
+                return Ok(());
+            }
+            if Instant::now() >= due {
+                match cgroup.stats() {
+                    Ok(stats) => tell(Happened::Interval(Box::new(stats)))?,
+                    Err(error) if is_gone(&error) => return Ok(()),
+                    Err(error) => return Err(Error::from(error).into()),
+                }
+                due = (due + interval).max(Instant::now());
+            }
+        }
+    }
+
+    pub(super) fn must_live(&self) -> Result<(), Error> {
+        match self.status()? {
+            Status::Created | Status::Running | Status::Paused => Ok(()),
+            status => Err(self.not("running", status)),
+        }
+    }
+
+    /// The words that callers of runtimes look for: "container not running", "container not paused".
+    pub(super) fn not(&self, wanted: &str, status: Status) -> Error {
+        let (id, status) = (self.id().as_str(), status.name());
+        Error::plain(format!("container not {wanted}: {id:?} is {status}"))
+    }
+}
+
+fn is_gone(error: &crate::cgroup::Error) -> bool {
+    matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV))
+}
+
+/// Waits until `due` or until one is readable; whether the first is.
+fn wait(fds: [std::os::fd::BorrowedFd<'_>; 2], due: Instant) -> Result<bool, Error> {
+    let left = due.saturating_duration_since(Instant::now());
+    let timeout = Timespec::try_from(left).ok();
+    let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut set, timeout.as_ref()) {
+        Ok(_) => Ok(!set[0].revents().is_empty()),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(errno) => Err(Error::system("waiting for events", errno)),
+    }
+}
