@@ -211,3 +211,83 @@ impl Arguments {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::{Arguments, OsString, Usage};
+
+    fn of(line: &str) -> Arguments {
+        let words: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+        Arguments::new(words)
+    }
+
+    /// The flags that a verb with only switches sees, and what is left.
+    fn read(mut arguments: Arguments) -> Result<(Vec<String>, Vec<String>), Usage> {
+        let mut flags = Vec::new();
+        while let Some(flag) = arguments.next_flag()? {
+            flags.push(flag);
+        }
+        Ok((flags, arguments.rest()?))
+    }
+
+    #[test]
+    fn global_flags_end_at_the_verb() {
+        let mut arguments = of("--debug delete --force c1");
+        assert_eq!(arguments.next_flag().unwrap().as_deref(), Some("--debug"));
+        assert_eq!(arguments.next_flag().unwrap(), None);
+        assert_eq!(arguments.verb().unwrap(), "delete");
+        assert_eq!(
+            read(arguments).unwrap(),
+            (vec!["--force".into()], vec!["c1".into()])
+        );
+    }
+
+    #[test]
+    fn flags_may_follow_the_container() {
+        for line in ["kill -a c1 KILL", "kill c1 -a KILL", "kill c1 KILL -a"] {
+            let mut arguments = of(line);
+            arguments.verb().unwrap();
+            let (flags, rest) = read(arguments).unwrap();
+            assert_eq!(
+                (flags, rest.join(" ")),
+                (vec!["-a".into()], "c1 KILL".into()),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_follows_the_container_of_exec_is_its_command() {
+        let mut arguments = of("exec -t c1 ls -t --all");
+        arguments.verb().unwrap();
+        arguments.stop_at_positional();
+        let (flags, rest) = read(arguments).unwrap();
+        assert_eq!(
+            (flags, rest.join(" ")),
+            (vec!["-t".into()], "c1 ls -t --all".into())
+        );
+    }
+
+    #[test]
+    fn nothing_may_be_left() {
+        for line in ["state c1 c2", "state c1 --frob", "state --frob c1"] {
+            let mut arguments = of(line);
+            arguments.verb().unwrap();
+            assert!(arguments.end().is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn switches_can_be_off() {
+        for (line, on) in [
+            ("--all", Some(true)),
+            ("--all=false", Some(false)),
+            ("--all=maybe", None),
+        ] {
+            let mut arguments = of(line);
+            arguments.next_flag().unwrap();
+            assert_eq!(arguments.switch().ok(), on, "{line}");
+        }
+    }
+}

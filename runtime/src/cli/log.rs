@@ -1,7 +1,7 @@
 //! Errors for people, and in runc's form for the programs that read `--log`.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use super::Usage;
@@ -40,15 +40,14 @@ impl Log {
     /// Reports the failure of a verb.
     pub(super) fn error(&self, verb: &str, error: &anyhow::Error) {
         let hint = hint(error);
-        let mut text = format!("error: {verb}: {error}\n");
-        for cause in error.chain().skip(1) {
-            text.push_str(&format!("caused by: {cause}\n"));
-        }
-        if let Some(hint) = &hint {
-            text.push_str(&format!("hint: {hint}\n"));
-        }
-        let _ = std::io::stderr().write_all(text.as_bytes());
         let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
+        let text = words(
+            verb,
+            &chain,
+            hint.as_deref(),
+            std::io::stderr().is_terminal(),
+        );
+        let _ = std::io::stderr().write_all(text.as_bytes());
         let hint = hint
             .map(|hint| format!(" (hint: {hint})"))
             .unwrap_or_default();
@@ -84,6 +83,17 @@ impl Log {
     }
 }
 
+/// What standard error gets. For people a cause a line; for programs all of them on one, because
+/// Podman picks the line that holds the words it knows and shows no other.
+fn words(verb: &str, chain: &[String], hint: Option<&str>, for_people: bool) -> String {
+    let separator = if for_people { "\ncaused by: " } else { ": " };
+    let mut text = format!("error: {verb}: {}\n", chain.join(separator));
+    if let Some(hint) = hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
 /// The hint of whichever error of the chain has one.
 fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
@@ -98,4 +108,50 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| refusal.and_then(|error| error.hint()))
             .map(str::to_owned)
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::{Log, LogFormat, words};
+
+    #[test]
+    fn programs_get_the_whole_chain_on_one_line() {
+        let chain = [
+            "exec: \"/x\"".to_owned(),
+            "Permission denied (os error 13)".to_owned(),
+        ];
+        let text = words("create", &chain, Some("look"), false);
+        assert_eq!(
+            text,
+            "error: create: exec: \"/x\": Permission denied (os error 13)\nhint: look\n"
+        );
+        let text = words("create", &chain, None, true);
+        assert_eq!(
+            text,
+            "error: create: exec: \"/x\"\ncaused by: Permission denied (os error 13)\n"
+        );
+    }
+
+    #[test]
+    fn the_json_log_is_what_containerd_and_podman_parse() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.json");
+        let log = Log {
+            file: Some(path.clone()),
+            format: LogFormat::Json,
+            debug: false,
+        };
+        log.write("error", "a \"quoted\"\nmessage");
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "error");
+        assert_eq!(line["msg"], "a \"quoted\"\nmessage");
+        let time = line["time"].as_str().unwrap();
+        assert!(
+            time.len() == 30 && time.ends_with('Z') && time.contains('T'),
+            "{time}"
+        );
+    }
 }

@@ -103,10 +103,10 @@ pub fn main() -> ExitCode {
         Err(usage) => return usage_failed(&usage),
     };
     let Some(name) = arguments.verb() else {
-        return usage_failed(&Usage::new("no verb is given"));
+        return refused(&global, &Usage::new("no verb is given"));
     };
     let Some(verb) = VERBS.iter().find(|verb| name == verb.name) else {
-        return usage_failed(&Usage::new(format!("unknown verb {name:?}")));
+        return refused(&global, &Usage::new(format!("unknown verb {name:?}")));
     };
     if arguments.wants_help() {
         return print(verb.help);
@@ -114,16 +114,19 @@ pub fn main() -> ExitCode {
     match (verb.run)(&global, arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => match error.downcast_ref::<Usage>() {
-            Some(usage) => {
-                global.log.usage(usage);
-                usage_failed(usage)
-            }
+            Some(usage) => refused(&global, usage),
             None => {
                 global.log.error(verb.name, &error);
                 ExitCode::from(if verb.name == "exec" { 255 } else { 1 })
             }
         },
     }
+}
+
+/// A wrong command line, once it is known where errors go.
+fn refused(global: &Global, usage: &Usage) -> ExitCode {
+    global.log.usage(usage);
+    usage_failed(usage)
 }
 
 fn usage_failed(usage: &Usage) -> ExitCode {
