@@ -105,6 +105,9 @@ pub fn main() -> ExitCode {
     let Some(name) = arguments.verb() else {
         return refused(&global, &Usage::new("no verb is given"));
     };
+    if name == "help" {
+        return print_help(arguments);
+    }
     let Some(verb) = VERBS.iter().find(|verb| name == verb.name) else {
         return refused(&global, &Usage::new(format!("unknown verb {name:?}")));
     };
@@ -141,6 +144,15 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// `brig help [VERB]`.
+fn print_help(mut arguments: Arguments) -> ExitCode {
+    let verb = match arguments.optional() {
+        Ok(Some(name)) => VERBS.iter().find(|verb| verb.name == name),
+        _ => None,
+    };
+    print(&verb.map_or_else(help, |verb| verb.help.to_owned()))
 }
 
 fn help() -> String {
