@@ -118,11 +118,15 @@ impl Container {
         }
     }
 
-    /// The words that callers of runtimes look for: "container not running", "container not paused".
     pub(super) fn not(&self, wanted: &str, status: Status) -> Error {
-        let (id, status) = (self.id().as_str(), status.name());
-        Error::plain(format!("container not {wanted}: {id:?} is {status}"))
+        Error::plain(wrong_state(self.id().as_str(), wanted, status))
     }
+}
+
+/// Begins with the words that containerd's shim takes for "it has ended already", which is no failure
+/// of a kill (`checkKillError` in its pkg/process/utils.go).
+fn wrong_state(id: &str, wanted: &str, status: Status) -> String {
+    format!("container not {wanted}: {id:?} is {}", status.name())
 }
 
 fn is_gone(error: &crate::cgroup::Error) -> bool {
@@ -138,5 +142,42 @@ fn wait(fds: [std::os::fd::BorrowedFd<'_>; 2], due: Instant) -> Result<bool, Err
         Ok(_) => Ok(!set[0].revents().is_empty()),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(errno) => Err(Error::system("waiting for events", errno)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::spec::ContainerId;
+
+    #[test]
+    fn callers_find_the_words_that_they_look_for() {
+        let words = wrong_state("c1", "running", Status::Stopped);
+        assert_eq!(words, "container not running: \"c1\" is stopped");
+        let words = wrong_state("c1", "paused", Status::Running);
+        assert_eq!(words, "container not paused: \"c1\" is running");
+        let root = tempfile::tempdir().unwrap();
+        let error = Container::open(root.path(), &ContainerId::parse("c1").unwrap()).unwrap_err();
+        assert!(error.to_string().ends_with(" does not exist"), "{error}");
+    }
+
+    #[test]
+    fn waiting_ends_with_the_process_with_a_notice_or_in_time() {
+        let (ended, mut end) = std::io::pipe().unwrap();
+        let (notice, mut notify) = std::io::pipe().unwrap();
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let late = || Instant::now() + Duration::from_secs(60);
+        let due = soon();
+        assert!(!wait([ended.as_fd(), notice.as_fd()], due).unwrap());
+        assert!(Instant::now() >= due);
+        notify.write_all(b"!").unwrap();
+        let due = late();
+        assert!(!wait([ended.as_fd(), notice.as_fd()], due).unwrap());
+        end.write_all(b"!").unwrap();
+        assert!(wait([ended.as_fd(), notice.as_fd()], due).unwrap());
+        assert!(Instant::now() < due);
     }
 }
