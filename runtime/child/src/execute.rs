@@ -9,6 +9,8 @@ use crate::syscall::{self, Answer, fault};
 
 /// `RESOLVE_NO_MAGICLINKS` of openat2(2).
 const NO_MAGICLINKS: u64 = 0x02;
+/// `RESOLVE_NO_SYMLINKS` of openat2(2).
+const NO_SYMLINKS: u64 = 0x04;
 /// `RESOLVE_IN_ROOT` of openat2(2).
 const IN_ROOT: u64 = 0x10;
 /// How every path that an image may have shaped is resolved.
@@ -76,12 +78,13 @@ impl<'a> Child<'a, '_> {
     fn open_target(&self, root: Slot, path: &CStr, target: Target) -> Answer<i32> {
         let root = self.fd(root)?;
         let directory = match target {
-            Target::Directory => true,
+            Target::Directory | Target::NoLink => true,
             Target::File => false,
             Target::Like(slot) => is_directory(self.fd(slot)?)?,
         };
         let flags = libc::O_PATH | if directory { libc::O_DIRECTORY } else { 0 };
-        match syscall::openat2(root, path, flags, 0, INSIDE) {
+        let resolve = INSIDE | if target == Target::NoLink { NO_SYMLINKS } else { 0 };
+        match syscall::openat2(root, path, flags, 0, resolve) {
             Err(fault) if fault.errno == libc::ENOENT => {}
             Ok(fd) if !directory && is_directory(fd)? => {
                 return Err(fault(libc::SYS_openat2, libc::EISDIR));
@@ -89,7 +92,7 @@ impl<'a> Child<'a, '_> {
             answer => return answer,
         }
         make_path(root, path, directory)?;
-        syscall::openat2(root, path, flags, 0, INSIDE)
+        syscall::openat2(root, path, flags, 0, resolve)
     }
 
     pub(crate) fn execute_process(&mut self, op: &Op<'a>) -> Answer<()> {
@@ -122,7 +125,7 @@ impl<'a> Child<'a, '_> {
                 answer => answer.map(drop),
             },
             Op::Umask { mask } => syscall::umask(mask).map(drop),
-            Op::Chdir { path } => change_directory(path),
+            Op::Chdir { path, create } => change_directory(path, create),
             _ => self.execute_privileges(op),
         }
     }
@@ -252,9 +255,9 @@ fn make_entry(parent: i32, name: &CStr, directory: bool) -> Answer<()> {
 }
 
 /// chdir(2), and proof that the directory is inside the root (CVE-2024-21626).
-fn change_directory(path: &CStr) -> Answer<()> {
+fn change_directory(path: &CStr, create: bool) -> Answer<()> {
     match syscall::chdir(path) {
-        Err(fault) if fault.errno == libc::ENOENT => {
+        Err(fault) if create && fault.errno == libc::ENOENT => {
             make_path(libc::AT_FDCWD, path, true)?;
             syscall::chdir(path)?;
         }

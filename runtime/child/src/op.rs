@@ -68,6 +68,8 @@ impl<'a> Vector<'a> {
 pub enum Target {
     /// A directory.
     Directory,
+    /// A directory at this very path: no symbolic link on the way.
+    NoLink,
     /// Anything but a directory.
     File,
     /// Whatever the mount in this slot is.
@@ -199,8 +201,9 @@ pub enum Op<'a> {
     JoinSessionKeyring { name: &'a CStr },
     /// umask(2).
     Umask { mask: u32 },
-    /// chdir(2), making the directory where it is missing, and a check that it is inside the root.
-    Chdir { path: &'a CStr },
+    /// chdir(2), and a check that the directory is inside the root; with `create` it is made where
+    /// it is missing.
+    Chdir { path: &'a CStr, create: bool },
     /// setgroups(2).
     Setgroups { groups: &'a [u32] },
     /// setresgid(2), all three.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use brig_sys::process::send_signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::apply::{Cgroup, Node};
 use super::{Error, file};
@@ -155,24 +156,16 @@ impl Cgroup {
         let Some(node) = self.census() else {
             return Ok(());
         };
-        let Some(signal) = Signal::from_named_raw(signal) else {
-            let source = io::Error::from_raw_os_error(libc::EINVAL);
-            return Err(Error::Call {
-                call: "pidfd_send_signal",
-                path: node.path.clone(),
-                source,
-            });
-        };
         let was_frozen = self.is_frozen().unwrap_or(false);
         let froze = !was_frozen && self.freeze().is_ok();
         let result = self.signal_once(node, signal);
-        if froze || (was_frozen && signal == Signal::KILL) {
+        if froze || (was_frozen && signal == libc::SIGKILL) {
             self.thaw().or_else(gone_is_fine)?;
         }
         result
     }
 
-    fn signal_once(&self, node: &Node, signal: Signal) -> Result<(), Error> {
+    fn signal_once(&self, node: &Node, signal: i32) -> Result<(), Error> {
         let mut targets: Vec<(i32, OwnedFd)> = Vec::new();
         for raw in self.pids()? {
             // 0 is a process of a pid namespace that brig cannot see into.
@@ -191,8 +184,9 @@ impl Cgroup {
             if present.binary_search(&raw).is_err() {
                 continue;
             }
-            match pidfd_send_signal(&descriptor, signal) {
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            match send_signal(&descriptor, signal) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(error) => return Err(Error::call("pidfd_send_signal", &node.path, error)),
             }
         }

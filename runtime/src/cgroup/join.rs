@@ -98,12 +98,29 @@ impl Cgroup {
         self.join_below("")
     }
 
-    /// As `join`, for a cgroup below the container's (`exec --cgroup`), a relative path.
+    /// As `join`, for a cgroup below the container's (`exec --cgroup`): a relative path, or on v1
+    /// `controller[,controller]:path` for those controllers alone.
     ///
     /// # Errors
-    /// [`Error::Field`] for a path that leads out; [`Error::Call`] as `join`.
+    /// [`Error::Field`] for a path that leads out or a controller that is not there;
+    /// [`Error::Call`] as `join`.
     pub fn join_sub(&self, sub: &str) -> Result<Join, Error> {
-        self.join_below(&clean(sub, "exec cgroup")?)
+        let (controllers, sub) = match sub.split_once(':') {
+            Some((controllers, sub)) => (controllers.split(',').collect(), sub),
+            None => (Vec::new(), sub),
+        };
+        let sub = clean(sub, "exec cgroup")?;
+        let chosen = |node: &Node| controllers.iter().any(|name| node.has(name));
+        if !controllers.is_empty() && !self.nodes.iter().any(chosen) {
+            let problem = format!("no hierarchy has {}", controllers.join(","));
+            return Err(Error::field("exec cgroup", problem));
+        }
+        let mut opened = Opened::default();
+        for node in &self.nodes {
+            let below = controllers.is_empty() || chosen(node);
+            opened.add(node, if below { &sub } else { "" })?;
+        }
+        Ok(opened.join())
     }
 
     /// As `join`, into the cgroups that process `pid` of the container is in. For exec on

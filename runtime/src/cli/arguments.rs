@@ -14,6 +14,11 @@ impl Usage {
     pub(super) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
+
+    /// What to do about it.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        Some("see `brig --help`")
+    }
 }
 
 impl fmt::Display for Usage {

@@ -63,11 +63,21 @@ pub(super) fn options(
         }
     }
     let id = container_id(arguments)?;
+    check_preserved(options.preserve_fds)?;
     global.log.debug(&format!(
         "bundle {} for container {id:?}",
         options.bundle.display()
     ));
     Ok((id, options))
+}
+
+/// Descriptors that are to be inherited must be there.
+pub(super) fn check_preserved(count: u32) -> Result<(), Usage> {
+    let missing = |fd: &u32| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_err();
+    match (3..count.saturating_add(3)).find(missing) {
+        Some(fd) => Err(Usage::new(format!("--preserve-fds: descriptor {fd} is not open"))),
+        None => Ok(()),
+    }
 }
 
 /// Descriptors of socket activation (sd_listen_fds(3)).

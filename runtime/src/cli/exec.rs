@@ -67,6 +67,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let flags = Flags::parse(&mut arguments)?;
     let container = open(global, &mut arguments)?;
     let command = arguments.rest()?;
+    container::check_preserved(flags.preserve_fds)?;
     self_protection::ensure()?;
     let process = match &flags.process {
         Some(path) => {

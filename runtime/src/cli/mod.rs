@@ -133,7 +133,7 @@ fn refused(global: &Global, usage: &Usage) -> ExitCode {
 }
 
 fn usage_failed(usage: &Usage) -> ExitCode {
-    eprintln!("error: {usage}\nhint: see `brig --help`");
+    eprintln!("error: {usage}\nhint: {}", usage.hint().unwrap_or_default());
     ExitCode::from(2)
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use brig_child::{Op, Report};
 use nix::errno::Errno;
 
-use crate::plan::{SlotUse, call_name, render_op};
+use crate::plan::{Plan, call_name, render_op};
 
 /// What was being done, what the kernel said, what to do.
 #[derive(Debug)]
@@ -49,11 +49,16 @@ impl Error {
 
     /// What a child's failure record says.
     #[must_use]
-    pub fn of_child(report: &Report, ops: &[Op<'_>], slots: &[SlotUse<'_>]) -> Self {
-        let Some(op) = ops.get(report.op as usize) else {
+    pub fn of_child(report: &Report, plan: &Plan<'_>) -> Self {
+        let index = report.op as usize;
+        let Some(op) = plan.ops.get(index) else {
             return Self::plain("the container's process reported a failure of no operation");
         };
-        of_op(report, op, &render_op(op, slots))
+        let mut error = of_op(report, op, &render_op(op, &plan.slots));
+        if let Ok(at) = plan.fields.binary_search_by_key(&index, |(index, _)| *index) {
+            error.doing = format!("{}: {}", plan.fields[at].1, error.doing);
+        }
+        error
     }
 }
 

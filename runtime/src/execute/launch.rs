@@ -129,7 +129,7 @@ impl Conversation<'_> {
                         return Ok(());
                     }
                 }
-                _ => return Err(Error::of_child(&report, self.plan.ops, &self.plan.slots)),
+                _ => return Err(Error::of_child(&report, self.plan)),
             }
         }
     }

@@ -85,6 +85,10 @@ pub(super) struct Builder<'a> {
     ops: Vec<Op<'a>>,
     slots: Vec<SlotUse<'a>>,
     after_gate: usize,
+    /// The field that the operations to come are about.
+    field: Option<String>,
+    /// For each operation about a field, its index and the field.
+    fields: Vec<(usize, String)>,
     /// What was opened on the host's side and waits to be attached.
     pub(super) sources: Option<Sources>,
     /// The mount on /dev/pts.
@@ -100,13 +104,21 @@ impl<'a> Builder<'a> {
             ops: Vec::with_capacity(96),
             slots: vec![SlotUse::Cwd, SlotUse::Supervisor],
             after_gate: usize::MAX,
+            field: None,
+            fields: Vec::new(),
             sources: None,
             pts: None,
             console: None,
         }
     }
 
+    /// The operations to come are about this field: a failure names it.
+    pub(super) fn concerning(&mut self, field: Option<String>) {
+        self.field = field;
+    }
+
     pub(super) fn push(&mut self, op: Op<'a>) {
+        self.fields.extend(self.field.clone().map(|field| (self.ops.len(), field)));
         self.ops.push(op);
     }
 
@@ -181,6 +193,7 @@ impl<'a> Builder<'a> {
             asks_first: stages.first & u64::from(namespace::USER) != 0,
             ops,
             slots: self.slots,
+            fields: self.fields,
             after_gate: self.after_gate.min(ops.len()),
         }
     }

@@ -119,6 +119,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         landlock: None,
         setgroups: request.host.privileged || !single,
         personality: personality(request.spec),
+        new_root: false,
         proc: None,
     };
     if request.seccomp.is_some_and(|program| program.notify) {

@@ -119,6 +119,8 @@ pub struct Plan<'a> {
     pub ops: &'a [Op<'a>],
     /// What each slot is.
     pub slots: Vec<SlotUse<'a>>,
+    /// For each operation about one field of config.json, its index and the field.
+    pub fields: Vec<(usize, String)>,
     /// Index of the first operation after the start gate.
     pub after_gate: usize,
 }

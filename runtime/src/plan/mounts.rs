@@ -58,6 +58,7 @@ pub(super) fn open(
     let mut sources = Vec::new();
     for (index, mount) in request.spec.mounts().as_deref().unwrap_or_default().iter().enumerate() {
         let field = format!("mounts[{index}]");
+        builder.concerning(Some(field.clone()));
         let mount = MountRequest::parse(index, mount)
             .map_err(|error| Refusal::new(field.clone(), error.to_string(), ""))?;
         let opened = match &mount.kind {
@@ -79,6 +80,7 @@ pub(super) fn open(
         };
         sources.push(Source { request: mount, opened });
     }
+    builder.concerning(None);
     Ok(sources)
 }
 
@@ -250,6 +252,7 @@ pub(super) fn attach(
         devices::populate(builder, request, root, dev, &sources.devices)?;
     }
     for (index, source) in sources.mounts.iter().enumerate() {
+        builder.concerning(Some(format!("mounts[{index}]")));
         let mount = &source.request;
         let destination = mount.destination.to_string_lossy();
         let dev = is_dev(mount);
@@ -279,6 +282,8 @@ pub(super) fn attach(
             (Opened::Later, _) => continue,
         };
         let kind = match &mount.kind {
+            // What is masked and read back below them must be theirs (CVE-2019-16884).
+            Kind::Filesystem(kind) if kind == "proc" || kind == "sysfs" => Target::NoLink,
             Kind::Filesystem(_) => Target::Directory,
             _ => Target::Like(fd),
         };
@@ -302,6 +307,7 @@ pub(super) fn attach(
         devices::check_bound(builder, request, root, &sources.devices)?;
     }
     devices::elsewhere(builder, root, &sources.devices)?;
+    builder.concerning(None);
     Ok(readonly_later)
 }
 

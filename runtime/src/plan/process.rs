@@ -83,6 +83,7 @@ pub(super) fn finish(
         landlock: request.landlock,
         setgroups: setgroups_allowed(request, all),
         personality: personality(request.spec),
+        new_root: true,
         proc: needs_proc,
     };
     tail.before_gate(builder)?;
@@ -182,6 +183,8 @@ pub(super) struct Tail<'s> {
     pub(super) landlock: Option<(&'s [String], u64)>,
     pub(super) setgroups: bool,
     pub(super) personality: Option<u64>,
+    /// The root has just been put together: the working directory may be made in it.
+    pub(super) new_root: bool,
     /// A private procfs that is there already.
     pub(super) proc: Option<Slot>,
 }
@@ -193,7 +196,7 @@ impl Tail<'_> {
         self.scheduling(builder)?;
         identity::security_labels(builder, self)?;
         let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
-        builder.push(Op::Chdir { path: cwd });
+        builder.push(Op::Chdir { path: cwd, create: self.new_root });
         if !self.no_new_privileges() {
             self.seccomp(builder)?;
         }

@@ -190,7 +190,7 @@ fn render_process(op: &Op<'_>) -> String {
             format!("{name} session {}", keyring.to_string_lossy())
         }
         Op::Umask { mask } => format!("{name} {mask:04o}"),
-        Op::Chdir { path } => format!("{name} {}", path.to_string_lossy()),
+        Op::Chdir { path, .. } => format!("{name} {}", path.to_string_lossy()),
         Op::Setgroups { groups } => format!("{name} {groups:?}"),
         Op::Setgid { gid } => format!("{name} {gid}"),
         Op::Setuid { uid } => format!("{name} {uid}"),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use brig_child::flags::namespace;
@@ -138,11 +138,12 @@ pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
 /// Makes a container whose terminal, if it has one, goes to `terminal` or the console socket.
 pub(super) fn make(
     id: &ContainerId,
-    blueprint: Blueprint,
+    mut blueprint: Blueprint,
     options: &Options,
     start: Start,
     terminal: Option<OwnedFd>,
 ) -> Result<Created, Error> {
+    pass_on_listeners(&mut blueprint.spec);
     let console_socket = console_socket(&blueprint.spec, options, terminal)?;
     let mut inputs = Inputs { console_socket, ..Inputs::default() };
     let seccomp = compile_seccomp(&blueprint.spec)?;
@@ -175,11 +176,27 @@ pub(crate) fn root_directory(bundle: &Path, spec: &Spec) -> Result<PathBuf, Erro
         Error::system(format!("root.path: opening {}", path.display()), error)
             .with_hint("root.path must be a directory, absolute or relative to the bundle")
     };
-    let path = fs::canonicalize(&path).map_err(refused)?;
+    let real = fs::canonicalize(&path).map_err(refused)?;
+    let straight = path.components().filter(|part| *part != Component::CurDir);
+    if !straight.eq(real.components()) {
+        // An image's author may have made the link; what it names is not the image.
+        return Err(Error::plain(format!("root.path: {} leads over a symbolic link", path.display()))
+            .with_hint(format!("if it is meant, write {}", real.display())));
+    }
     match fs::metadata(&path) {
         Ok(data) if data.is_dir() => Ok(path),
         Ok(_) => Err(Error::plain(format!("root.path: {} is not a directory", path.display()))),
         Err(error) => Err(refused(error)),
+    }
+}
+
+/// Socket activation (sd_listen_fds(3)): the sockets that brig was given are the program's, which
+/// has another pid.
+fn pass_on_listeners(spec: &mut Spec) {
+    let Ok(count) = std::env::var("LISTEN_FDS") else { return };
+    if let Some(process) = spec.process_mut() {
+        let env = process.env_mut().get_or_insert_default();
+        env.extend([format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()]);
     }
 }
 

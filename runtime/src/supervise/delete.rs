@@ -31,7 +31,8 @@ impl Container {
         // It may have changed while somebody else held the lock.
         self.record = self.directory.load()?;
         let status = self.status()?;
-        if force == Force::No && !matches!(status, Status::Stopped) {
+        // A container that never ran has nothing to lose: as with runc and crun, it is ended.
+        if force == Force::No && !matches!(status, Status::Stopped | Status::Created) {
             return Err(Error::plain(format!(
                 "cannot delete container {:?} that is not stopped: {}",
                 self.id().as_str(),
