@@ -264,6 +264,10 @@ impl Lab {
         for path in self.mounted.borrow().iter().rev() {
             let _ = umount2(path, MntFlags::MNT_DETACH);
         }
+        // A further lab of the same thread starts from the host's own; overlays stack only twice.
+        for path in ["/etc", "/run/brig"] {
+            let _ = umount2(path, MntFlags::MNT_DETACH);
+        }
         leftovers::remove_tree(&self.dir);
     }
 }

@@ -511,16 +511,6 @@ fn a_detached_run_leaves_its_exit_to_the_caller() {
 }
 
 #[test]
-fn run_keeps_the_container_where_asked() {
-    let lab = Lab::new();
-    need!(Brig);
-    let c = lab.container(lab.bundle().sh("exit 4"));
-    c.run_call(&["--keep"]).go().code(4);
-    assert_eq!(c.status(), "stopped");
-    c.delete().ok();
-}
-
-#[test]
 fn spec_writes_a_bundle_that_runs() {
     let lab = Lab::new();
     let bundle = lab.bundle();

@@ -9,8 +9,23 @@ use std::os::unix::net::UnixListener;
 
 /// A filter that allows all but what `rules` say.
 fn filtered(bundle: Bundle, rules: Value) -> Bundle {
-    bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "syscalls": rules}))
+    let architectures = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
+    let bundle = bundle.set("/linux/seccomp/defaultAction", "SCMP_ACT_ALLOW");
+    bundle
+        .set("/linux/seccomp/architectures", architectures)
+        .set("/linux/seccomp/syscalls", rules)
 }
+
+/// What a runtime's own last steps and a small program need.
+const ENOUGH: &str = "
+    read write close execve exit exit_group brk mmap mprotect munmap arch_prctl
+    set_tid_address rt_sigaction rt_sigprocmask getuid geteuid getgid getegid setuid
+    setgid prctl uname readlink readlinkat open openat fstat newfstatat set_robust_list
+    rseq prlimit64 getrandom futex fcntl ioctl writev poll capget capset lseek getpid
+    getppid sched_yield nanosleep clock_nanosleep sigaltstack rt_sigreturn epoll_ctl
+    epoll_pwait tgkill gettid getdents64 close_range chdir fchdir getcwd faccessat2
+    faccessat execveat landlock_restrict_self fstatfs statx dup3 epoll_create1 pipe2
+    clone madvise sched_getaffinity eventfd2 kill getdents64 wait4 seccomp";
 
 #[test]
 fn errno_is_what_the_rule_says() {
@@ -86,17 +101,6 @@ fn masked_arguments_are_compared() {
         .says("denied 10")
         .says("denied 12");
 }
-
-/// What a runtime's own last steps and a small program need.
-const ENOUGH: &str = "
-    read write close execve exit exit_group brk mmap mprotect munmap arch_prctl
-    set_tid_address rt_sigaction rt_sigprocmask getuid geteuid getgid getegid setuid
-    setgid prctl uname readlink readlinkat open openat fstat newfstatat set_robust_list
-    rseq prlimit64 getrandom futex fcntl ioctl writev poll capget capset lseek getpid
-    getppid sched_yield nanosleep clock_nanosleep sigaltstack rt_sigreturn epoll_ctl
-    epoll_pwait tgkill gettid getdents64 close_range chdir fchdir getcwd faccessat2
-    faccessat execveat landlock_restrict_self fstatfs statx dup3 epoll_create1 pipe2
-    clone madvise sched_getaffinity eventfd2 kill getdents64 wait4 seccomp";
 
 #[test]
 fn a_default_of_errno_with_an_allow_list() {
