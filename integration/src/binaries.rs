@@ -103,7 +103,7 @@ fn built(package: &str, bin: &str) -> PathBuf {
     if target.ends_with("gnu") {
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     }
-    let status = cargo.status();
+    let status = crate::leftovers::own(|| cargo.spawn()).and_then(|mut child| child.wait());
     assert!(
         status.as_ref().is_ok_and(std::process::ExitStatus::success) && path.exists(),
         "cannot build {bin} for {target}: {status:?}"

@@ -37,12 +37,19 @@ impl Flavour {
 pub fn flavour() -> Flavour {
     static FLAVOUR: OnceLock<Flavour> = OnceLock::new();
     *FLAVOUR.get_or_init(|| {
-        let output = Command::new(binaries::runtime()).arg("--version").output();
-        let text = output.map_or_else(
-            |_| String::new(),
-            |o| String::from_utf8_lossy(&o.stdout).into_owned(),
-        );
-        match text.split_whitespace().next() {
+        let mut command = Command::new(binaries::runtime());
+        command
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let child = crate::leftovers::own(|| command.spawn()).expect("run the runtime under test");
+        let output = child
+            .wait_with_output()
+            .expect("wait for the runtime under test");
+        match String::from_utf8_lossy(&output.stdout)
+            .split_whitespace()
+            .next()
+        {
             Some("runc") => Flavour::Runc,
             Some("crun") => Flavour::Crun,
             _ => Flavour::Brig,
