@@ -243,6 +243,7 @@ impl Running {
             }
             pause = (pause * 2).min(Duration::from_millis(5));
         };
+        crate::leftovers::disown(self.pid());
         Output {
             words: self.words,
             status,

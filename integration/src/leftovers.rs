@@ -66,6 +66,13 @@ pub fn own(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
     Ok(child)
 }
 
+/// Forgets a child that has been waited for: its id may come back as an orphan's.
+pub fn disown(pid: i32) {
+    OWN.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&pid);
+}
+
 /// Collects orphans that have exited, from now on, as an engine's shim does: a container's pid
 /// namespace does not end, nor do its cgroups, before all of its processes have been waited for.
 pub fn keep_reaping() {
