@@ -6,10 +6,11 @@
 //! a process, a mount or a descriptor, so with the former two gone, they are.
 
 use crate::machine;
+use nix::mount::{MntFlags, umount2};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -185,7 +186,26 @@ fn kill(pid: i32) {
     }
 }
 
-/// Removes a directory tree, if it can.
-pub fn remove_tree(dir: &PathBuf) {
-    let _ = fs::remove_dir_all(dir);
+/// Removes a directory tree with everything that is mounted in it. What an engine's daemon was
+/// still writing when it was killed may come in between: it is tried until it works.
+pub fn remove_tree(dir: &Path) {
+    let removed = crate::wait_until(Duration::from_secs(3), || {
+        let below = format!("{}/", dir.display());
+        let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+        let targets = text.lines().rev().filter_map(|line| line.split(' ').nth(4));
+        for target in targets.filter(|target| target.starts_with(&below)) {
+            let _ = umount2(target, MntFlags::MNT_DETACH);
+        }
+        match fs::remove_dir_all(dir) {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    });
+    if !removed {
+        eprintln!(
+            "cannot remove {}: {:?}",
+            dir.display(),
+            fs::remove_dir_all(dir)
+        );
+    }
 }
