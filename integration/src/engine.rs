@@ -162,6 +162,8 @@ impl<'l> Podman<'l> {
             .call("podman")
             .env("CONTAINERS_CONF", path("containers.conf"))
             .env("DISABLE_HC_SYSTEMD", "true")
+            // conmon leaves a file named `oom` where it was started.
+            .cwd(&self.dir)
             .arg("--root")
             .arg(path("root"))
             .arg("--runroot")
