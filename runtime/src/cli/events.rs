@@ -3,13 +3,11 @@
 //! Promises: the JSON of `runc events`, one object a line; an out-of-memory event is told before the
 //! end that it causes. Reference: opencontainers/runc `types/events.go`.
 
-use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::Serialize;
 
-use super::{Arguments, Global, Outcome, Usage, Verb, container_id, quantity};
+use super::{Arguments, Global, Outcome, Usage, Verb, container_id, print, quantity};
 use crate::cgroup::Stats;
 use crate::supervise::{Container, Happened};
 
@@ -105,12 +103,7 @@ fn stats(id: &str, stats: Stats) -> Event<'_> {
 
 /// Prints a line at once; fails when nobody reads any more.
 fn tell(event: &Event<'_>) -> anyhow::Result<()> {
-    let line = serde_json::to_string(event)? + "\n";
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(line.as_bytes())
-        .and_then(|()| stdout.flush())
-        .context("printing an event")
+    print(&(serde_json::to_string(event)? + "\n"))
 }
 
 #[cfg(test)]

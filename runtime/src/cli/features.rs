@@ -19,6 +19,6 @@ fn run(_: &Global, arguments: Arguments) -> Outcome {
     print(&format!(
         "{}\n",
         serde_json::to_string_pretty(&features(&Compiled::default()))?
-    ));
+    ))?;
     Ok(0)
 }

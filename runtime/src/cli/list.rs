@@ -32,7 +32,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let ids = supervise::list(&global.root)?;
     if quiet {
         let lines: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
-        print(&lines);
+        print(&lines)?;
         return Ok(0);
     }
     let mut shown = Vec::new();
@@ -46,7 +46,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         Format::Json => serde_json::to_string(&shown)? + "\n",
         Format::Table => table(&shown),
     };
-    print(&text);
+    print(&text)?;
     Ok(0)
 }
 

@@ -25,9 +25,12 @@ mod state;
 mod update;
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use arguments::{Arguments, Usage};
 pub(crate) use log::{Log, LogFormat};
 
@@ -98,8 +101,8 @@ exit status: the container's for run and exec, 1 for errors (exec: 255), 2 for u
 pub fn main() -> ExitCode {
     let mut arguments = Arguments::new(std::env::args_os().skip(1));
     let global = match Global::parse(&mut arguments) {
-        Ok(Some(global)) => global,
-        Ok(None) => return ExitCode::SUCCESS,
+        Ok(ControlFlow::Continue(global)) => global,
+        Ok(ControlFlow::Break(code)) => return code,
         Err(usage) => return usage_failed(&usage),
     };
     let Some(name) = arguments.verb() else {
@@ -112,7 +115,7 @@ pub fn main() -> ExitCode {
         return refused(&global, &Usage::new(format!("unknown verb {name:?}")));
     };
     if arguments.wants_help() {
-        return print(verb.help);
+        return printed(verb.help);
     }
     match (verb.run)(&global, arguments) {
         Ok(code) => ExitCode::from(code),
@@ -137,10 +140,18 @@ fn usage_failed(usage: &Usage) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints, unless nobody reads any more.
-fn print(text: &str) -> ExitCode {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
+/// Prints what a verb has to say; that nobody could read it is a failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    written.context("writing to standard output")
+}
+
+/// Prints help or the version, which is all there is to do.
+fn printed(text: &str) -> ExitCode {
+    match print(text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -152,7 +163,16 @@ fn print_help(mut arguments: Arguments) -> ExitCode {
         Ok(Some(name)) => VERBS.iter().find(|verb| verb.name == name),
         _ => None,
     };
-    print(&verb.map_or_else(help, |verb| verb.help.to_owned()))
+    printed(&verb.map_or_else(help, |verb| verb.help.to_owned()))
+}
+
+/// In the form that engines parse: `NAME version VERSION`, then `spec: VERSION`.
+fn version() -> String {
+    format!(
+        "brig version {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        crate::spec::VERSION
+    )
 }
 
 fn help() -> String {
@@ -165,8 +185,8 @@ fn help() -> String {
 }
 
 impl Global {
-    /// `None` where help or the version was printed.
-    fn parse(arguments: &mut Arguments) -> Result<Option<Self>, Usage> {
+    /// Breaks where help or the version was printed.
+    fn parse(arguments: &mut Arguments) -> Result<ControlFlow<ExitCode, Self>, Usage> {
         let mut root = None;
         let mut systemd_cgroup = false;
         let mut log = Log::default();
@@ -178,23 +198,13 @@ impl Global {
                 "--debug" => log.debug = arguments.switch()?,
                 "--systemd-cgroup" => systemd_cgroup = arguments.switch()?,
                 "--rootless" | "--criu" => drop(arguments.text()?),
-                "-v" | "--version" => {
-                    print(&format!(
-                        "brig version {}\nspec: {}\n",
-                        env!("CARGO_PKG_VERSION"),
-                        crate::spec::VERSION
-                    ));
-                    return Ok(None);
-                }
-                "-h" | "--help" => {
-                    print(&help());
-                    return Ok(None);
-                }
+                "-v" | "--version" => return Ok(ControlFlow::Break(printed(&version()))),
+                "-h" | "--help" => return Ok(ControlFlow::Break(printed(&help()))),
                 _ => return Err(arguments.unknown()),
             }
         }
         let root = root.unwrap_or_else(default_root);
-        Ok(Some(Self {
+        Ok(ControlFlow::Continue(Self {
             root,
             systemd_cgroup,
             log,

@@ -32,6 +32,6 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     }
     arguments.end()?;
     let id = crate::spec::ContainerId::parse(&id)?;
-    print(&supervise::preview(&id, &bundle, global.systemd_cgroup)?);
+    print(&supervise::preview(&id, &bundle, global.systemd_cgroup)?)?;
     Ok(0)
 }

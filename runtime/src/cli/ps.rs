@@ -35,7 +35,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut options = arguments.rest()?;
     let pids = container.pids()?;
     if format == Format::Json {
-        print(&format!("{}\n", serde_json::to_string(&pids)?));
+        print(&format!("{}\n", serde_json::to_string(&pids)?))?;
         return Ok(0);
     }
     if options.is_empty() {
@@ -52,7 +52,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             words.trim()
         );
     }
-    print(&rows_of(&String::from_utf8_lossy(&output.stdout), &pids)?);
+    print(&rows_of(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
     Ok(0)
 }
 

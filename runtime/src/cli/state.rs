@@ -18,6 +18,6 @@ fn run(global: &Global, arguments: Arguments) -> Outcome {
     print(&format!(
         "{}\n",
         serde_json::to_string_pretty(&container.show()?)?
-    ));
+    ))?;
     Ok(0)
 }
