@@ -54,10 +54,46 @@ pub const EXPLAINED: &[Explained] = &[
         why: "fsmount(2) takes it as an attribute of the mount, which is what denies the write",
     },
     Explained {
-        paths: &["mounts./.propagation"],
+        paths: &[
+            "mounts./.propagation",
+            "mounts./s.propagation",
+            "mounts./s/t.propagation",
+            "mounts./etc/hostname.propagation",
+            "mounts./var.propagation",
+            "mounts./dev/full.propagation",
+            "mounts./dev/null.propagation",
+            "mounts./dev/random.propagation",
+            "mounts./dev/tty.propagation",
+            "mounts./dev/urandom.propagation",
+            "mounts./dev/zero.propagation",
+        ],
         reference: "a slave of the host's mount, where the spec names no propagation",
         brig: "private",
-        why: "the root is a detached clone: what is mounted on the host later does not show up inside",
+        why: "they are detached clones: what is mounted on the host later does not show up inside",
+    },
+    Explained {
+        paths: &["cgroup.0:"],
+        reference: "on a hybrid host, a directory in the v2 hierarchy as well",
+        brig: "only where a limit needs that hierarchy",
+        why: "it has no controller of use; two system calls and a directory less for each container",
+    },
+    Explained {
+        paths: &["mounts./sys/fs/cgroup.options"],
+        reference: "the tmpfs that holds the hierarchies stays writable, though the mount asks for `ro`",
+        brig: "read-only",
+        why: "the mount asked for it",
+    },
+    Explained {
+        paths: &["mounts./sys/fs/cgroup/systemd.source"],
+        reference: "`systemd`",
+        brig: "the source of the host's mount",
+        why: "the directory is a clone of the host's mount, not a new one",
+    },
+    Explained {
+        paths: &["dev./dev/mqueue"],
+        reference: "with a user namespace, owned by its root",
+        brig: "by an id that is not mapped; anyone may write there as before",
+        why: "the IPC namespace is made in one clone3 with the user namespace, whose id maps come after",
     },
 ];
 
@@ -109,6 +145,14 @@ pub fn normalised(view: &Value, host: &Value, id: &str) -> Value {
             };
             *link = kind.into();
         }
+    }
+    // Lines such as `4:memory:/path`.
+    if let Some(lines) = view["cgroup"].as_array() {
+        let split = |line: &Value| {
+            let (name, path) = line.as_str()?.rsplit_once(':')?;
+            Some((name.to_owned(), Value::from(path)))
+        };
+        view["cgroup"] = Value::Object(lines.iter().filter_map(split).collect());
     }
     if let Some(mounts) = view["mounts"].as_array() {
         view["mounts"] = Value::Object(by_target(mounts));

@@ -388,6 +388,8 @@ fn idmapped_mounts() {
         "uidMappings": [{"containerID": 0, "hostID": 300_000, "size": 65536}],
         "gidMappings": [{"containerID": 0, "hostID": 300_000, "size": 65536}]}),
     );
+    // The root is not the user's, who could not make the mount point.
+    fs::create_dir_all(b.rootfs.join("data")).expect("make");
     let c = lab.container(b.sh("stat -c '%u %g' /data/file; touch /data/new"));
     c.run().ok().prints("0 0");
     assert_eq!(fs::metadata(source.join("new")).expect("new").uid(), 0);

@@ -119,7 +119,7 @@ fn state_has_what_the_specification_asks_for() {
             .is_some_and(|t| t.starts_with("20")),
         "{state}"
     );
-    assert_eq!(state["owner"], "");
+    assert_eq!(state["owner"], "root");
     assert!(machine::is_alive(c.pid()));
 }
 

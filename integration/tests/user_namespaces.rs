@@ -2,7 +2,6 @@
 
 use brig_integration::{Lab, PATIENCE, binaries, json, machine, need, wait_until};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 #[test]
 fn root_inside_is_nobody_outside() {
@@ -186,26 +185,6 @@ fn a_terminal_in_a_user_namespace() {
     running.wait().ok();
     console.shows("owner 0");
     c.wait_status("stopped");
-}
-
-#[test]
-fn an_idmapped_root_shows_its_files_as_roots() {
-    need!(Brig, Idmap);
-    let lab = Lab::new();
-    // The kernel maps the root; nothing is chowned on disk.
-    let c = lab.container(
-        lab.plain_bundle()
-            .user_namespace(200_000)
-            .sh("stat -c '%u' /bin/busybox; touch /made"),
-    );
-    c.run().ok().prints("0");
-    assert_eq!(
-        fs::metadata(c.host_path("/bin/busybox"))
-            .expect("busybox")
-            .uid(),
-        0
-    );
-    assert_eq!(fs::metadata(c.host_path("/made")).expect("made").uid(), 0);
 }
 
 /// An ordinary user runs a container in a user namespace with a map of one id, without cgroups.

@@ -102,7 +102,7 @@ pub struct Hook<'a> {
 
 /// One operation.
 #[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the fields are the arguments of the system call that is named")]
+#[allow(missing_docs, reason = "the fields are the arguments of the system call that is named")]
 pub enum Op<'a> {
     // --- namespaces and processes ---
     /// setns(2).

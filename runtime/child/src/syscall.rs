@@ -434,7 +434,7 @@ pub(crate) fn prlimit(resource: u32, new: Option<&[u64; 2]>) -> Answer<[u64; 2]>
 /// `struct sched_attr` of sched_setattr(2), version 1 (Linux 5.3).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are those of sched_setattr(2)")]
+#[allow(missing_docs, reason = "the fields are those of sched_setattr(2)")]
 pub struct SchedAttr {
     pub size: u32,
     pub policy: u32,

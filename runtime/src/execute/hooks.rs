@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use oci_spec::runtime::Hook;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::Error;
 
@@ -63,7 +63,7 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
     if let Some((name, args)) = hook.args().as_deref().and_then(<[_]>::split_first) {
         command.arg0(name).args(args);
     }
-    command.env_clear();
+    command.env_clear().process_group(0);
     for entry in hook.env().as_deref().unwrap_or_default() {
         if let Some((key, value)) = entry.split_once('=') {
             command.env(key, value);
@@ -134,7 +134,8 @@ fn wait(
             let left = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
             match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
                 Ok(0) => {
-                    let _ = child.kill();
+                    // The hook with all that it has started, as far as that stayed in its group.
+                    let _ = kill_process_group(pid, Signal::KILL);
                     let _ = child.wait();
                     return Err(Error::plain(format!("{what} did not end within {seconds} s")));
                 }

@@ -7,11 +7,12 @@
 
 use brig_child::flags::{file, namespace, open as flags, tree};
 use brig_child::op::Target;
+use brig_child::syscall::MountAttr;
 use brig_child::{Op, Slot};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::build::Builder;
-use super::namespaces::Namespaces;
+use super::namespaces::{DETACHED, Namespaces};
 use super::rootfs::target;
 use super::{Refusal, Request};
 
@@ -129,6 +130,8 @@ pub(super) fn open(
             let path = builder.text(&device.path)?;
             let flags = tree::CLONE | tree::NOFOLLOW;
             builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
+            let attr = MountAttr { propagation: DETACHED, ..MountAttr::default() };
+            builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
             builder.push(device.check(into));
             device.bound = Some(into);
         }

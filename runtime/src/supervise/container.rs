@@ -141,13 +141,13 @@ impl Container {
     /// # Errors
     /// The cgroup's freezer cannot be read.
     pub fn status(&self) -> Result<Status, Error> {
-        let Some(record) = &self.record else {
-            let locked = self.directory.is_locked();
-            return Ok(if locked { Status::Creating } else { Status::Stopped });
-        };
         if self.init().is_none() {
-            let creating = record.pid.is_none() && self.directory.is_locked();
+            let unborn = self.record.as_ref().is_none_or(|record| record.pid.is_none());
+            let creating = unborn && self.directory.is_being_made();
             return Ok(if creating { Status::Creating } else { Status::Stopped });
+        }
+        if self.directory.is_being_made() {
+            return Ok(Status::Creating);
         }
         // Before the gate: a frozen process would not hear a start.
         if self.is_frozen()? {

@@ -154,12 +154,11 @@ pub(super) fn make(
     let mut making =
         Making { id, options, start, directory, record, blueprint, cgroup, made, outside };
     match making.attempt(seccomp.as_ref(), &mut inputs) {
-        Ok(process) => Ok(Created {
-            directory: making.directory,
-            record: making.record,
-            spec: making.blueprint.spec,
-            process,
-        }),
+        Ok(process) => {
+            making.directory.is_made()?;
+            let Making { directory, record, blueprint, .. } = making;
+            Ok(Created { directory, record, spec: blueprint.spec, process })
+        }
         Err(error) => Err(making.undo(error)),
     }
 }

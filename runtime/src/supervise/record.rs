@@ -83,7 +83,7 @@ impl StateDirectory {
             _ => Error::system(format!("making {}", path.display()), error),
         })?;
         let mut directory = Self { path, lock: None };
-        match directory.lock(Duration::ZERO) {
+        match directory.lock_bytes(bytes(libc::F_WRLCK, CHANGING, 2), Duration::ZERO) {
             Ok(()) => Ok(directory),
             Err(error) => {
                 directory.remove()?;
@@ -113,6 +113,10 @@ impl StateDirectory {
 
     /// Waits at most `patience` until no other brig changes the container.
     pub(super) fn lock(&mut self, patience: Duration) -> Result<(), Error> {
+        self.lock_bytes(bytes(libc::F_WRLCK, CHANGING, 1), patience)
+    }
+
+    fn lock_bytes(&mut self, wanted: libc::flock, patience: Duration) -> Result<(), Error> {
         let path = self.path.join(LOCK);
         let failed = |error: io::Error| Error::system(format!("locking {}", path.display()), error);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
@@ -120,7 +124,7 @@ impl StateDirectory {
         let file = file.map_err(|errno| failed(errno.into()))?;
         let deadline = Instant::now() + patience;
         loop {
-            let mut range = whole_file(libc::F_WRLCK);
+            let mut range = wanted;
             match fcntl(&file, FcntlArg::F_SETLK(&range)) {
                 Ok(_) => break,
                 Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() < deadline => {
@@ -138,14 +142,27 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// Whether somebody else holds the lock: the container is being created or deleted.
-    pub(super) fn is_locked(&self) -> bool {
-        let Ok(file) = OpenOptions::new().write(true).open(self.path.join(LOCK)) else {
-            return false;
+    /// Whether another brig is making the container.
+    pub(super) fn is_being_made(&self) -> bool {
+        let mut range = bytes(libc::F_WRLCK, MAKING, 1);
+        let asked = match &self.lock {
+            // Closing another descriptor of the file would release this lock (fcntl(2)).
+            Some(file) => fcntl(file, FcntlArg::F_GETLK(&mut range)),
+            None => match OpenOptions::new().write(true).open(self.path.join(LOCK)) {
+                Ok(file) => fcntl(&file, FcntlArg::F_GETLK(&mut range)),
+                Err(_) => return false,
+            },
         };
-        let mut range = whole_file(libc::F_WRLCK);
-        let asked = fcntl(&file, FcntlArg::F_GETLK(&mut range));
         asked.is_ok() && i32::from(range.l_type) != libc::F_UNLCK
+    }
+
+    /// The container is made; what else is done to it under the lock does not show.
+    pub(super) fn is_made(&self) -> Result<(), Error> {
+        let Some(file) = &self.lock else { return Ok(()) };
+        let range = bytes(libc::F_UNLCK, MAKING, 1);
+        fcntl(file, FcntlArg::F_SETLK(&range))
+            .map(drop)
+            .map_err(|errno| Error::system("unlocking the container", errno))
     }
 
     pub(super) fn unlock(&mut self) {
@@ -206,12 +223,16 @@ impl StateDirectory {
     }
 }
 
-fn whole_file(kind: libc::c_int) -> libc::flock {
+/// The byte of the lock file that stands for any change, and the one that stands for making.
+const CHANGING: i64 = 0;
+const MAKING: i64 = 1;
+
+fn bytes(kind: libc::c_int, start: i64, length: i64) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: length,
         l_pid: 0,
     }
 }
