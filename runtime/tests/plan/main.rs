@@ -1,0 +1,9 @@
+//! What the planner makes of whole configurations: golden texts, refusals, and properties.
+//!
+//! `BRIG_UPDATE_GOLDEN=1 cargo test -p brig --test plan` writes the golden texts anew; read the
+//! difference before committing it.
+
+mod golden;
+mod properties;
+mod refusals;
+mod support;

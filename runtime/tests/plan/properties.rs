@@ -1,0 +1,221 @@
+//! What holds for every plan, whatever the configuration and the machine.
+
+use brig::plan::{Plan, Start};
+use brig_child::flags::prctl;
+use brig_child::{Op, Slot};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Machine, config, filter, namespace, planned, remap, spec_of};
+
+/// Names that only an image or a tenant would choose.
+const HOSTILE: &str = "/evil";
+
+#[derive(Clone, Debug)]
+struct Case {
+    namespaces: u8,
+    joined: u8,
+    user: u32,
+    no_new_privileges: bool,
+    /// 0: none, 1: a filter, 2: one that notifies.
+    seccomp: u8,
+    terminal: bool,
+    hooks: u8,
+    extras: u8,
+    machine: u8,
+    at_gate: bool,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let first = (any::<u8>(), any::<u8>(), prop_oneof![Just(0u32), Just(1000)], any::<bool>());
+    let second = (0u8..3, any::<bool>(), 0u8..8, any::<u8>(), 0u8..4, any::<bool>());
+    (first, second).prop_map(|((namespaces, joined, user, no_new_privileges), second)| {
+        let (seccomp, terminal, hooks, extras, machine, at_gate) = second;
+        Case { namespaces, joined, user, no_new_privileges, seccomp, terminal, hooks, extras, machine, at_gate }
+    })
+}
+
+fn configure(case: &Case) -> Value {
+    let mut config = config(None);
+    let kinds = ["network", "ipc", "uts", "pid", "cgroup", "user", "time"];
+    for (bit, kind) in kinds.iter().enumerate() {
+        let path = (case.joined >> bit & 1 == 1).then(|| format!("/proc/7/ns/{kind}"));
+        match (case.namespaces >> bit & 1 == 1, *kind) {
+            (true, "user") => {
+                remap(&mut config);
+                namespace(&mut config, "user", path.as_deref());
+            }
+            (true, kind) => namespace(&mut config, kind, path.as_deref()),
+            (false, _) => {}
+        }
+    }
+    config["process"]["user"] = json!({"uid": case.user, "gid": case.user, "additionalGids": [4]});
+    config["process"]["noNewPrivileges"] = json!(case.no_new_privileges);
+    config["process"]["terminal"] = json!(case.terminal);
+    let action = if case.seccomp == 2 { "SCMP_ACT_NOTIFY" } else { "SCMP_ACT_ERRNO" };
+    if case.seccomp > 0 {
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/s",
+            "syscalls": [{"names": ["mount"], "action": action}]});
+    }
+    let mut hooks = json!({});
+    for (bit, name) in ["createRuntime", "createContainer", "startContainer"].iter().enumerate() {
+        if case.hooks >> bit & 1 == 1 {
+            hooks[name] = json!([{"path": "/opt/hook"}]);
+        }
+    }
+    config["hooks"] = hooks;
+    extras(&mut config, case.extras);
+    config
+}
+
+fn extras(config: &mut Value, bits: u8) {
+    let has = |bit: u8| bits >> bit & 1 == 1;
+    let mounts = config["mounts"].as_array_mut().expect("a list");
+    if has(0) {
+        mounts.push(json!({"destination": "/evil/bind", "source": "/src", "options": ["rbind", "ro"]}));
+        mounts.push(json!({"destination": "/evil/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro"]}));
+    }
+    if has(1) {
+        mounts.push(json!({"destination": "/evil/bind", "options": ["remount", "noexec"]}));
+    }
+    if has(2) {
+        config["linux"]["devices"] = json!([{"path": "/evil/null", "type": "c", "major": 1, "minor": 3},
+            {"path": "/dev/evil/pipe", "type": "p"}]);
+    }
+    if has(3) {
+        config["linux"]["maskedPaths"] = json!(["/evil/mask"]);
+        config["linux"]["readonlyPaths"] = json!(["/evil/ro"]);
+    }
+    if has(4) {
+        config["root"]["readonly"] = json!(true);
+        config["linux"]["rootfsPropagation"] = json!("rslave");
+    }
+    if has(5) {
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
+        config["process"]["oomScoreAdj"] = json!(5);
+    }
+    if has(6) {
+        config["linux"]["netDevices"] = json!({"eth1": {}});
+    }
+}
+
+fn machine(number: u8) -> Machine {
+    match number {
+        0 => Machine::v2(),
+        1 => Machine::v1(),
+        2 => Machine::hybrid(),
+        _ => {
+            let mut machine = Machine::v2();
+            machine.host.empty_namespace = false;
+            machine
+        }
+    }
+}
+
+struct Order<'p>(&'p [Op<'p>]);
+
+impl Order<'_> {
+    fn first(&self, wanted: impl Fn(&Op<'_>) -> bool) -> Option<usize> {
+        self.0.iter().position(wanted)
+    }
+
+    fn last(&self, wanted: impl Fn(&Op<'_>) -> bool) -> Option<usize> {
+        self.0.iter().rposition(wanted)
+    }
+
+    /// Where it happens, which must be once.
+    fn only(&self, what: &str, wanted: impl Fn(&Op<'_>) -> bool) -> usize {
+        let first = self.first(&wanted).unwrap_or_else(|| panic!("no {what}"));
+        assert_eq!(Some(first), self.last(&wanted), "{what} twice");
+        first
+    }
+}
+
+/// The order that hardening rests on.
+fn privileges_fall_in_order(case: &Case, plan: &Plan<'_>, filtered: bool) {
+    let order = Order(plan.ops);
+    let exec = order.only("execve", |op| matches!(op, Op::Execve { .. }));
+    assert_eq!(exec, plan.ops.len() - 1, "nothing comes after the program");
+    let bounding = order.only("bounding set", |op| matches!(op, Op::KeepBounding { .. }));
+    let user = order.last(|op| matches!(op, Op::Setuid { .. })).expect("a user");
+    let groups = order.last(|op| matches!(op, Op::Setgroups { .. })).expect("groups");
+    let capset = order.only("capset", |op| matches!(op, Op::Capset { .. }));
+    assert!(bounding < user && groups < user && user < capset, "capabilities(7)");
+    assert!(matches!(plan.ops[user], Op::Setuid { uid } if uid == case.user));
+    let nnp = order.first(
+        |op| matches!(op, Op::Prctl { option, value: 1 } if *option == prctl::NO_NEW_PRIVS),
+    );
+    assert_eq!(nnp.is_some(), case.no_new_privileges);
+    let seccomp = order.first(|op| matches!(op, Op::Seccomp { .. }));
+    assert_eq!(seccomp.is_some(), filtered, "a filter that is asked for is loaded");
+    if let (Some(nnp), Some(seccomp)) = (nnp, seccomp) {
+        assert!(nnp < seccomp);
+        assert_eq!(seccomp, exec - 1, "with no_new_privs the filter is the last but the program");
+    }
+    let closed = order.only("close_range", |op| matches!(op, Op::CloseOnExec { .. }));
+    assert!(closed < exec);
+    let found = order.only("find program", |op| matches!(op, Op::FindProgram { .. }));
+    let alone = order.only("orphan", |op| matches!(op, Op::DieWithParent { enabled: false }));
+    let first_wish = order.first(|op| matches!(op, Op::DieWithParent { enabled: true }));
+    assert_eq!(first_wish, Some(0), "a child never outlives its supervisor by accident");
+    match order.first(|op| matches!(op, Op::Gate { .. })) {
+        Some(gate) => {
+            assert!(case.at_gate && alone < gate && found < gate && closed < gate && capset < gate);
+            assert_eq!(plan.after_gate, gate + 1);
+        }
+        None => assert!(!case.at_gate),
+    }
+}
+
+/// Whatever the image may have shaped is reached by descriptor, below the root.
+fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
+    let attached = plan.ops.iter().rposition(|op| matches!(op, Op::MoveMountTo { .. }));
+    let attached = attached.expect("the root is attached");
+    for (index, op) in plan.ops.iter().enumerate() {
+        match op {
+            // Paths of the host, while there is nothing else.
+            Op::Open { dir: Slot::CWD, path, .. }
+            | Op::WriteFile { dir: Slot::CWD, path, .. }
+            | Op::OpenTree { dir: Slot::CWD, path, .. } => {
+                assert!(index < attached && path.to_bytes().starts_with(b"/"), "{op:?}");
+            }
+            Op::OpenTarget { .. } | Op::Mask { .. } | Op::Readonly { .. } | Op::CopyUp { .. } => {}
+            Op::Open { path, .. } | Op::WriteFile { path, .. } | Op::OpenTree { path, .. } => {
+                assert!(!path.to_string_lossy().starts_with(HOSTILE), "{op:?}");
+            }
+            Op::MoveMountTo { path, .. } => {
+                let path = path.to_string_lossy();
+                assert!(path == "/" || path == "/bundle/rootfs", "{op:?}");
+            }
+            Op::Mknod { dir, path, .. } | Op::Mkdir { dir, name: path, .. } => {
+                let name = path.to_string_lossy();
+                assert!(*dir != Slot::CWD && !name.contains('/'), "{op:?}");
+            }
+            Op::Symlink { dir, name, .. } => {
+                assert!(*dir != Slot::CWD && !name.to_string_lossy().contains('/'), "{op:?}");
+            }
+            _ => {}
+        }
+    }
+    let entered = plan.ops.iter().position(|op| matches!(op, Op::EnterRoot { .. })).expect("a root");
+    let late = plan.ops[entered..].iter().any(|op| {
+        matches!(op, Op::OpenTree { .. } | Op::MoveMountTo { .. } | Op::Setns { .. } | Op::Unshare { .. })
+    });
+    assert!(!late, "the host is out of reach once the root is entered");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_plan_is_in_order(case in cases()) {
+        let spec = spec_of(&configure(&case));
+        let start = if case.at_gate { Start::AtGate } else { Start::AtOnce };
+        let filtered = filter(&spec).is_some();
+        planned(&spec, &machine(case.machine), start, |plan| {
+            let plan = plan.expect("all of it can be planned");
+            privileges_fall_in_order(&case, &plan, filtered);
+            image_paths_are_resolved_below_the_root(&plan);
+        });
+    }
+}

@@ -1,0 +1,76 @@
+//! What cannot be honoured is refused by the name of its field, with a way out.
+
+use brig::plan::Start;
+use serde_json::{Value, json};
+
+use crate::support::{Machine, config, namespace, planned, remap, spec_of};
+
+fn refused(machine: &Machine, change: impl FnOnce(&mut Value)) -> String {
+    let mut config = config(None);
+    change(&mut config);
+    planned(&spec_of(&config), machine, Start::AtOnce, |plan| {
+        let refusal = plan.expect_err("it cannot be honoured");
+        assert!(refusal.hint().is_some(), "{refusal}");
+        refusal.field().to_owned()
+    })
+}
+
+#[test]
+fn sections_and_fields_of_other_platforms() {
+    let v2 = Machine::v2();
+    assert_eq!(refused(&v2, |c| c["vm"] = json!({"kernel": {"path": "/k"}})), "vm");
+    let command_line = refused(&v2, |c| c["process"]["commandLine"] = json!("cmd /c dir"));
+    assert_eq!(command_line, "process.commandLine");
+    let username = refused(&v2, |c| c["process"]["user"]["username"] = json!("bob"));
+    assert_eq!(username, "process.user.username");
+}
+
+#[test]
+fn what_needs_a_security_module_or_root() {
+    let v2 = Machine::v2();
+    assert_eq!(refused(&v2, |c| c["linux"]["mountLabel"] = json!("a:b:c:s0")), "linux.mountLabel");
+    let profile = refused(&v2, |c| c["process"]["apparmorProfile"] = json!("p"));
+    assert_eq!(profile, "process.apparmorProfile");
+    let rootless = Machine::rootless();
+    let devices = refused(&rootless, |c| {
+        remap(c);
+        c["linux"]["netDevices"] = json!({"eth1": {}});
+    });
+    assert_eq!(devices, "linux.netDevices");
+    let rdt = refused(&rootless, |c| {
+        remap(c);
+        c["linux"]["intelRdt"] = json!({});
+    });
+    assert_eq!(rdt, "linux.intelRdt");
+}
+
+#[test]
+fn mounts_and_devices_that_contradict() {
+    let v2 = Machine::v2();
+    let twice = refused(&v2, |c| {
+        c["linux"]["devices"] = json!([
+            {"path": "/dev/a", "type": "c", "major": 1, "minor": 3},
+            {"path": "/dev/./a", "type": "c", "major": 1, "minor": 5}]);
+    });
+    assert_eq!(twice, "linux.devices[1].path");
+    let cgroup_option = refused(&Machine::v1(), |c| {
+        c["mounts"] = json!([{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "x=y"]}]);
+    });
+    assert_eq!(cgroup_option, "mounts[0].options");
+    let remount = refused(&v2, |c| {
+        c["mounts"].as_array_mut().expect("a list").insert(0, json!({"destination": "/", "options": ["remount", "sync"]}));
+    });
+    assert_eq!(remount, "mounts[0].options");
+    let no_terminal = refused(&v2, |c| {
+        c["process"]["terminal"] = json!(true);
+        c["mounts"] = json!([]);
+    });
+    assert_eq!(no_terminal, "process.terminal");
+    let host_mounts = refused(&v2, |c| {
+        namespace(c, "mount", None);
+        c["linux"]["maskedPaths"] = json!([]);
+        c["linux"]["readonlyPaths"] = json!([]);
+        c["linux"]["namespaces"].as_array_mut().expect("a list").retain(|n| n["type"] != "mount");
+    });
+    assert_eq!(host_mounts, "linux.namespaces");
+}

@@ -1,0 +1,161 @@
+//! Configurations and machines to plan for.
+
+use brig::cgroup::{self, CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
+use brig::plan::{HostFacts, Join, Plan, Refusal, Request, Start, plan};
+use brig::spec::{self, ContainerId};
+use brig_seccomp::{Arch, Program};
+use bumpalo::Bump;
+use oci_spec::runtime::Spec;
+use serde_json::{Value, json};
+
+/// A configuration as JSON, so that a test changes what it is about and nothing else.
+pub(crate) fn config(rootless: Option<(u32, u32)>) -> Value {
+    let text = spec::template_text(rootless);
+    let mut value: Value = serde_json::from_str(&text).expect("the template is JSON");
+    value["process"]["terminal"] = json!(false);
+    value
+}
+
+pub(crate) fn spec_of(config: &Value) -> Spec {
+    let text = serde_json::to_vec(config).expect("JSON");
+    let spec = spec::parse(&text).expect("it parses");
+    spec::check(&spec).expect("it is acceptable");
+    spec
+}
+
+/// Gives the container this namespace: new, or the one at a path.
+pub(crate) fn namespace(config: &mut Value, kind: &str, path: Option<&str>) {
+    let list = config["linux"]["namespaces"].as_array_mut().expect("a list");
+    list.retain(|entry| entry["type"] != kind);
+    match path {
+        Some(path) => list.push(json!({"type": kind, "path": path})),
+        None => list.push(json!({"type": kind})),
+    }
+}
+
+/// A user namespace with a range of ids.
+pub(crate) fn remap(config: &mut Value) {
+    namespace(config, "user", None);
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+}
+
+/// A machine, and how its cgroups are laid out.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) host: HostFacts,
+    pub(crate) cgroups: CgroupFacts,
+    pub(crate) driver: Driver,
+}
+
+fn hierarchy(names: &str, mount: &str) -> Hierarchy {
+    let controllers = names.split(',').map(str::to_owned).collect();
+    Hierarchy { controllers, mount: mount.into(), own: "/".into() }
+}
+
+fn unified(mount: &str) -> Unified {
+    let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"];
+    let controllers = controllers.map(str::to_owned).to_vec();
+    Unified { mount: mount.into(), own: "/".into(), controllers }
+}
+
+impl Machine {
+    /// Root on cgroup v2 with a kept empty mount namespace.
+    pub(crate) fn v2() -> Self {
+        let host = HostFacts {
+            privileged: true,
+            initial_user_namespace: true,
+            empty_namespace: true,
+            apparmor: false,
+            selinux: false,
+        };
+        let cgroups = CgroupFacts { layout: Layout::Unified(unified("/sys/fs/cgroup")) };
+        Self { host, cgroups, driver: Driver::Fs }
+    }
+
+    pub(crate) fn v1() -> Self {
+        let hierarchies = vec![
+            hierarchy("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
+            hierarchy("memory", "/sys/fs/cgroup/memory"),
+            hierarchy("devices", "/sys/fs/cgroup/devices"),
+            hierarchy("freezer", "/sys/fs/cgroup/freezer"),
+            hierarchy("pids", "/sys/fs/cgroup/pids"),
+        ];
+        let layout = Layout::Legacy { hierarchies, unified: None };
+        Self { cgroups: CgroupFacts { layout }, ..Self::v2() }
+    }
+
+    pub(crate) fn hybrid() -> Self {
+        let mut machine = Self::v1();
+        if let Layout::Legacy { unified: beside, .. } = &mut machine.cgroups.layout {
+            *beside = Some(unified("/sys/fs/cgroup/unified"));
+        }
+        machine
+    }
+
+    pub(crate) fn rootless() -> Self {
+        let mut machine = Self::v2();
+        machine.host.privileged = false;
+        machine.host.empty_namespace = false;
+        machine
+    }
+
+    fn cgroup(&self, spec: &Spec) -> CgroupPlan {
+        let linux = spec.linux().as_ref();
+        let request = cgroup::Request {
+            id: "web",
+            cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
+            resources: None,
+            driver: self.driver,
+            devices: &[],
+            rootless: !self.host.privileged,
+            owner: None,
+        };
+        cgroup::plan(&self.cgroups, &request).expect("a cgroup plan")
+    }
+
+    fn join(&self, cgroup: &CgroupPlan) -> Join {
+        if self.driver == Driver::Systemd {
+            return Join { by_supervisor: true, ..Join::default() };
+        }
+        let tasks = cgroup.directories.iter().filter(|directory| !directory.unified).count();
+        let into = matches!(self.cgroups.layout, Layout::Unified(_));
+        Join { into, tasks: u16::try_from(tasks).expect("a few"), by_supervisor: false }
+    }
+}
+
+/// The compiled filter of the configuration.
+pub(crate) fn filter(spec: &Spec) -> Option<Program> {
+    let seccomp = spec.linux().as_ref()?.seccomp().as_ref()?;
+    Some(brig_seccomp::compile(seccomp, Arch::X86_64).expect("it compiles"))
+}
+
+/// Plans, and hands the plan or the refusal to `look`.
+pub(crate) fn planned<T>(
+    spec: &Spec,
+    machine: &Machine,
+    start: Start,
+    look: impl FnOnce(Result<Plan<'_>, Refusal>) -> T,
+) -> T {
+    let arena = Bump::new();
+    let id = ContainerId::parse("web").expect("an id");
+    let cgroup = machine.cgroup(spec);
+    let seccomp = filter(spec);
+    let request = Request {
+        id: &id,
+        spec,
+        bundle: "/bundle",
+        rootfs: "/bundle/rootfs",
+        start,
+        host: &machine.host,
+        cgroup: Some(&cgroup),
+        join: machine.join(&cgroup),
+        preserve_fds: 0,
+        new_keyring: true,
+        home: None,
+        seccomp: seccomp.as_ref(),
+        landlock: false,
+    };
+    look(plan(&arena, &request))
+}
