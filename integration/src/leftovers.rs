@@ -40,8 +40,9 @@ pub fn mount_changes(
 ) -> Vec<String> {
     let mut changes = Vec::new();
     for (mount, count) in after {
-        // brig keeps one small mount namespace for all containers, pinned below /run/brig.
-        if before.get(mount).unwrap_or(&0) < count && !mount.starts_with("nsfs on /run/brig/") {
+        // brig keeps one small mount namespace for all containers, pinned in a private mount.
+        let kept = mount.contains(" on /run/brig/ns from ") || mount.starts_with("nsfs on /run/brig/");
+        if before.get(mount).unwrap_or(&0) < count && !kept {
             changes.push(format!("mount: {mount}"));
         }
     }

@@ -156,6 +156,12 @@ impl Cgroup {
         let Some(node) = self.census() else {
             return Ok(());
         };
+        // Even where there is nobody to ask the kernel about it.
+        if !(0..=64).contains(&signal) {
+            let source = io::Error::from_raw_os_error(libc::EINVAL);
+            let (call, path) = ("pidfd_send_signal", node.path.clone());
+            return Err(Error::Call { call, path, source });
+        }
         let was_frozen = self.is_frozen().unwrap_or(false);
         let froze = !was_frozen && self.freeze().is_ok();
         let result = self.signal_once(node, signal);

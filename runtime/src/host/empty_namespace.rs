@@ -22,6 +22,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{chdir, gettid, pivot_root};
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 
 /// The directory, a private mount.
 const DIRECTORY: &str = "/run/brig/ns";
@@ -76,9 +77,12 @@ fn make() -> io::Result<OwnedFd> {
     open_kept().ok_or_else(|| io::Error::other("the kept mount namespace is not one"))
 }
 
+/// Whether a mount's root is at `path`, as it is seen now: the mount table also lists what others
+/// cover (statx(2) `STATX_ATTR_MOUNT_ROOT`, Linux 5.8).
 fn is_mount_point(path: &str) -> bool {
-    let root = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    root.lines().any(|line| line.split(' ').nth(4) == Some(path))
+    let mask = StatxFlags::empty();
+    rustix::fs::statx(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW, mask)
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// A thread makes the namespace, and waits while it is bound to the file.

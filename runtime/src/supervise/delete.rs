@@ -64,12 +64,21 @@ impl Container {
             let cgroup = self.cgroup()?;
             let removed = cgroup.kill().and_then(|()| cgroup.delete());
             failures.extend(removed.err().map(Error::from));
+            failures.extend(self.remove_resctrl().err());
             failures.extend(self.poststop().err());
         }
         failures.extend(self.directory.remove().err());
         match failures.len() {
             0 => Ok(()),
             _ => Err(failures.swap_remove(0)),
+        }
+    }
+
+    fn remove_resctrl(&self) -> Result<(), Error> {
+        let spec = self.spec()?;
+        match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(rdt) => Ok(crate::execute::resctrl::remove(self.id().as_str(), rdt)?),
+            None => Ok(()),
         }
     }
 

@@ -155,7 +155,8 @@ pub(crate) fn planned<T>(
         new_keyring: true,
         home: None,
         seccomp: seccomp.as_ref(),
-        landlock: false,
+        landlock: None,
+            read_only_tree: false,
     };
     look(plan(&arena, &request))
 }
