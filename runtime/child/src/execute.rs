@@ -189,7 +189,8 @@ fn verify(fd: i32, expected: &[u8]) -> Answer<()> {
     let mismatch = fault(libc::SYS_read, libc::EBADE);
     let rest = found.strip_prefix(expected).ok_or(mismatch)?;
     match rest.first() {
-        None | Some(b'\n' | 0) => Ok(()),
+        // AppArmor adds the profile's mode: `name (enforce)`.
+        None | Some(b'\n' | b' ' | 0) => Ok(()),
         Some(_) => Err(mismatch),
     }
 }

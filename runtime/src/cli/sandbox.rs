@@ -76,10 +76,8 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             true => "in force (the kernel shows no more of it)",
             false => "none: this kernel has no Landlock",
         };
-        let (memory, pids) = (sandbox.memory_bytes, sandbox.pids);
         eprint!("brig: what confines the command, read back from the kernel:\n{confinement}");
         eprintln!("  landlock      {landlock}");
-        eprintln!("  cgroup        memory at most {} MiB, at most {pids} processes", memory >> 20);
     };
     Ok(supervise::try_command(&id, &options, &sandbox, &mut show)?)
 }

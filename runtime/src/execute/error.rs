@@ -65,6 +65,9 @@ impl Error {
 fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
     let errno = report.value;
     match op {
+        Op::VerifyFile { .. } if errno == libc::EBADE => {
+            return Error::plain(format!("{what}: the kernel holds something else"));
+        }
         Op::Hook(hook) => return hook_failed(report, &hook.path.to_string_lossy()),
         Op::FindProgram { candidates } => {
             let name = candidates.first().map(|path| path.to_string_lossy()).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::cgroup::Cgroup;
 use crate::small_file;
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
@@ -17,6 +18,14 @@ pub struct Confinement {
     namespaces: Vec<&'static str>,
     writable_mounts: Vec<String>,
     read_only_mounts: usize,
+    limits: Option<Limits>,
+}
+
+/// What its cgroup allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    memory_bytes: u64,
+    pids: u64,
 }
 
 /// All namespaces of /proc/PID/ns.
@@ -43,7 +52,16 @@ impl Confinement {
             namespaces,
             writable_mounts,
             read_only_mounts,
+            limits: None,
         })
+    }
+
+    /// Adds the limits that its cgroup has in force.
+    pub(super) fn add_limits(&mut self, cgroup: &Cgroup) {
+        self.limits = cgroup.stats().ok().map(|stats| Limits {
+            memory_bytes: stats.memory.usage.limit,
+            pids: stats.pids.limit,
+        });
     }
 
     /// Reads the seccomp mode again: the filter is the last thing to be put in force. Also works
@@ -106,7 +124,15 @@ impl fmt::Display for Confinement {
             "  file systems  {} read-only, writable {}",
             self.read_only_mounts,
             self.writable_mounts.join(" ")
-        )
+        )?;
+        match self.limits {
+            Some(Limits { memory_bytes, pids }) => writeln!(
+                f,
+                "  cgroup        memory at most {} MiB, at most {pids} processes",
+                memory_bytes >> 20
+            ),
+            None => writeln!(f, "  cgroup        none"),
+        }
     }
 }
 

@@ -205,7 +205,8 @@ impl StateDirectory {
 
     /// Removes the directory with all that brig puts there.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        for name in [GATE, CONFIG, NEW_RECORD, RECORD, LOCK] {
+        // The record first: whoever is killed after that leaves nothing that needs what is gone.
+        for name in [RECORD, NEW_RECORD, GATE, CONFIG, LOCK] {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let doing = format!("removing {}", self.path.join(name).display());

@@ -68,6 +68,9 @@ pub fn try_command(
         new.directory.unlock();
         let mut confinement = Confinement::read(process.pid)
             .map_err(|error| Error::system("reading back what confines the command", error))?;
+        if let Ok(cgroup) = new.cgroup() {
+            confinement.add_limits(&cgroup);
+        }
         let started = new.start();
         container = Some(new);
         started?;
