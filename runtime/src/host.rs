@@ -4,7 +4,6 @@
 //! namespace below `/run/brig`.
 
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::unistd::geteuid;
@@ -56,16 +55,11 @@ impl Host {
     }
 }
 
-/// The initial user namespace maps all ids to themselves (user_namespaces(7)).
+/// The initial user namespace has a fixed number (linux/proc_ns.h `PROC_USER_INIT_INO`). A kernel
+/// without user namespaces has no such link, and no other.
 fn in_initial_user_namespace() -> bool {
-    let all = |text: String| {
-        let mut words = text.split_ascii_whitespace();
-        words.by_ref().take(3).eq(["0", "0", "4294967295"]) && words.next().is_none()
-    };
-    small_file::read_text("/proc/self/uid_map").map(all).unwrap_or_else(not_in_a_user_namespace)
-}
-
-/// A kernel without user namespaces has only the initial one.
-fn not_in_a_user_namespace(error: io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
+    match rustix::fs::readlink("/proc/self/ns/user", Vec::with_capacity(32)) {
+        Ok(link) => link.as_bytes() == b"user:[4026531837]",
+        Err(errno) => errno == rustix::io::Errno::NOENT,
+    }
 }

@@ -43,8 +43,8 @@ impl<'a> Child<'a, '_> {
                 set_attributes(self.fd(fd)?, recursive, &attr)
             }
             Op::MoveMount { from, to } => attach(self.fd(from)?, self.fd(to)?),
-            Op::MoveMountTo { from, path } => {
-                syscall::move_mount(self.fd(from)?, libc::AT_FDCWD, path, FROM_FD).map(drop)
+            Op::MoveMountTo { from, dir, path } => {
+                syscall::move_mount(self.fd(from)?, self.fd(dir)?, path, FROM_FD).map(drop)
             }
             Op::Mask { root, path, masks } => self.mask(root, path, masks),
             Op::Readonly { root, path } => self.make_readonly(root, path),
@@ -68,18 +68,15 @@ impl<'a> Child<'a, '_> {
         let masks = self.fd(masks)?;
         let name = if is_directory(target)? { MASK_DIRECTORY } else { MASK_FILE };
         let mask = syscall::open_tree(masks, name, CLONE)?;
-        attach(mask, target)?;
-        syscall::close(mask)?;
-        syscall::close(target).map(drop)
+        // Descriptors are left to execve, which closes them all at once.
+        attach(mask, target)
     }
 
     fn make_readonly(&self, root: Slot, path: &CStr) -> Answer<()> {
         let Some(target) = self.open_inside(root, path)? else { return Ok(()) };
         let tree = syscall::open_tree(target, c"", CLONE | EMPTY_PATH | RECURSIVE)?;
         set_attributes(tree, true, &MountAttr { set: RDONLY, ..MountAttr::default() })?;
-        attach(tree, target)?;
-        syscall::close(tree)?;
-        syscall::close(target).map(drop)
+        attach(tree, target)
     }
 }
 
@@ -99,9 +96,7 @@ fn fsmount(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attrs: u32) -> Answe
         syscall::fsconfig(fs, Some(key), *value).map_err(|fault| fault.at(index + 1))?;
     }
     syscall::fsconfig(fs, None, None)?;
-    let mount = syscall::fsmount(fs, CLOEXEC, attrs)? as i32;
-    syscall::close(fs)?;
-    Ok(mount)
+    syscall::fsmount(fs, CLOEXEC, attrs).map(|mount| mount as i32)
 }
 
 fn enter_root(root: i32, how: Enter) -> Answer<()> {

@@ -157,8 +157,8 @@ pub enum Op<'a> {
     MountIdmap { fd: Slot, recursive: bool, userns: Slot },
     /// move_mount(2) from a descriptor to a descriptor.
     MoveMount { from: Slot, to: Slot },
-    /// move_mount(2) to a path as the process sees it.
-    MoveMountTo { from: Slot, path: &'a CStr },
+    /// move_mount(2) to a path below `dir`, whose last component is no link.
+    MoveMountTo { from: Slot, dir: Slot, path: &'a CStr },
     /// Hides `path` below `root`, where it exists: files under `file`, directories under `dir`.
     Mask { root: Slot, path: &'a CStr, masks: Slot },
     /// Makes `path` below `root`, where it exists, read-only with all below it.

@@ -32,7 +32,7 @@ const RDONLY: u64 = 1;
 /// # Errors
 /// No way to protect the program worked.
 pub fn ensure() -> Result<(), Error> {
-    if is_protected() {
+    if is_on_read_only_mount() {
         return hide();
     }
     let failed = |error: io::Error| {
@@ -41,7 +41,7 @@ pub fn ensure() -> Result<(), Error> {
     };
     let protected = match read_only_clone() {
         Ok(fd) => fd,
-        Err(_) if access(SELF, AccessFlags::W_OK).is_err() => return hide(),
+        Err(_) if is_sealed() || access(SELF, AccessFlags::W_OK).is_err() => return hide(),
         Err(_) => sealed_copy().map_err(failed)?,
     };
     let c_string = |text: std::ffi::OsString| CString::new(text.into_vec()).unwrap_or_default();
@@ -63,10 +63,8 @@ fn hide() -> Result<(), Error> {
         .map_err(|error| Error::system("hiding brig's memory from containers", error))
 }
 
-fn is_protected() -> bool {
-    let on_read_only_mount =
-        statvfs(SELF).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY));
-    on_read_only_mount || is_sealed()
+fn is_on_read_only_mount() -> bool {
+    statvfs(SELF).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
 }
 
 fn is_sealed() -> bool {

@@ -93,6 +93,8 @@ pub(super) struct Builder<'a> {
     pub(super) sources: Option<Sources>,
     /// The mount on /dev/pts.
     pub(super) pts: Option<Slot>,
+    /// brig's own tmpfs on /dev, and the names that mounts have been given in it.
+    pub(super) fresh_dev: Option<(Slot, Vec<String>)>,
     /// The target of the console.
     pub(super) console: Option<Slot>,
 }
@@ -108,6 +110,7 @@ impl<'a> Builder<'a> {
             fields: Vec::new(),
             sources: None,
             pts: None,
+            fresh_dev: None,
             console: None,
         }
     }

@@ -281,20 +281,10 @@ pub(super) fn attach(
             }
             (Opened::Later, _) => continue,
         };
-        let kind = match &mount.kind {
-            // What is masked and read back below them must be theirs (CVE-2019-16884).
-            Kind::Filesystem(kind) if kind == "proc" || kind == "sysfs" => Target::NoLink,
-            Kind::Filesystem(_) => Target::Directory,
-            _ => Target::Like(fd),
-        };
-        let at = target(builder, root, &destination, kind)?;
-        if mount.copy_up == CopyUp::Yes {
-            let path = builder.text(destination.as_bytes())?;
-            builder.push(Op::CopyUp { root, path, to: fd });
-        }
-        builder.push(Op::MoveMount { from: fd, to: at });
+        place(builder, root, mount, fd)?;
         match &mount.kind {
             Kind::Filesystem(_) if dev => {
+                builder.fresh_dev = Some((fd, Vec::new()));
                 devices::populate(builder, request, root, fd, &sources.devices)?;
             }
             Kind::Filesystem(kind) if kind == "devpts" && destination == "/dev/pts" => {
@@ -309,6 +299,49 @@ pub(super) fn attach(
     devices::elsewhere(builder, root, &sources.devices)?;
     builder.concerning(None);
     Ok(readonly_later)
+}
+
+/// Attaches a mount where it belongs.
+fn place(
+    builder: &mut Builder<'_>,
+    root: Slot,
+    mount: &MountRequest,
+    from: Slot,
+) -> Result<(), Refusal> {
+    let destination = mount.destination.to_string_lossy();
+    if let Some((dir, name)) = new_in_dev(builder, mount) {
+        let path = builder.text(name)?;
+        builder.push(Op::Mkdir { dir, name: path, mode: 0o755 });
+        builder.push(Op::MoveMountTo { from, dir, path });
+        return Ok(());
+    }
+    let kind = match &mount.kind {
+        // What is masked and read back below them must be theirs (CVE-2019-16884).
+        Kind::Filesystem(kind) if kind == "proc" || kind == "sysfs" => Target::NoLink,
+        Kind::Filesystem(_) => Target::Directory,
+        _ => Target::Like(from),
+    };
+    let to = target(builder, root, &destination, kind)?;
+    if mount.copy_up == CopyUp::Yes {
+        let path = builder.text(destination.as_bytes())?;
+        builder.push(Op::CopyUp { root, path, to: from });
+    }
+    builder.push(Op::MoveMount { from, to });
+    Ok(())
+}
+
+/// The mount's directory, where it is one that every container has in brig's own /dev, and not
+/// there yet: then it need not be looked for.
+fn new_in_dev(builder: &mut Builder<'_>, mount: &MountRequest) -> Option<(Slot, &'static str)> {
+    const USUAL: [&str; 3] = ["pts", "shm", "mqueue"];
+    let (dir, seen) = builder.fresh_dev.as_mut()?;
+    let below = mount.destination.strip_prefix("/dev").ok()?;
+    let name = below.iter().next().and_then(|name| name.to_str())?;
+    let first = !seen.iter().any(|known| known == name);
+    seen.push(name.to_owned());
+    let usual = USUAL.into_iter().find(|usual| Path::new(usual) == below)?;
+    let plain = matches!(mount.kind, Kind::Filesystem(_)) && mount.copy_up == CopyUp::No;
+    (first && plain).then_some((*dir, usual))
 }
 
 fn is_dev(mount: &MountRequest) -> bool {
@@ -415,8 +448,7 @@ fn attach_cgroups(
     for (name, from) in directories {
         let path = builder.text(name)?;
         builder.push(Op::Mkdir { dir: into, name: path, mode: 0o755 });
-        let at = target(builder, into, name, Target::Directory)?;
-        builder.push(Op::MoveMount { from: *from, to: at });
+        builder.push(Op::MoveMountTo { from: *from, dir: into, path });
         for link in name.split(',').filter(|_| name.contains(',')) {
             let link = builder.text(link)?;
             builder.push(Op::Symlink { dir: into, name: link, target: path, exist_ok: true });

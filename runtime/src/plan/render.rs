@@ -148,8 +148,8 @@ fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
         }
         Op::MountIdmap { fd, userns, .. } => format!("{name} {} idmap {}", at(*fd), at(*userns)),
         Op::MoveMount { from, to } => format!("{name} {} -> {}", at(*from), at(*to)),
-        Op::MoveMountTo { from, path } => {
-            format!("{name} {} -> {}", at(*from), path.to_string_lossy())
+        Op::MoveMountTo { from, dir, path } => {
+            format!("{name} {} -> {}:{}", at(*from), at(*dir), path.to_string_lossy())
         }
         Op::Mask { path, .. } | Op::Readonly { path, .. } | Op::CopyUp { path, .. } => {
             format!("{name} {}", path.to_string_lossy())

@@ -130,9 +130,9 @@ pub(super) fn assemble(
     builder.push(Op::Umask { mask: 0 });
     let masks = masks(builder, request.spec)?;
     if let Some(masks) = masks {
-        builder.push(Op::MoveMountTo { from: masks, path: attach_at });
+        builder.push(Op::MoveMountTo { from: masks, dir: Slot::CWD, path: attach_at });
     }
-    builder.push(Op::MoveMountTo { from: root, path: attach_at });
+    builder.push(Op::MoveMountTo { from: root, dir: Slot::CWD, path: attach_at });
     let readonly_later = mounts::attach(builder, request, &sources)?;
     hide(builder, request.spec, root, masks)?;
     for fd in readonly_later {
@@ -157,11 +157,7 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
     }
     let into = builder.made("masks");
     let attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    let mut options = vec![
-        (builder.text("mode")?, Some(builder.text("0555")?)),
-        (builder.text("nr_inodes")?, Some(builder.text("3")?)),
-        (builder.text("size")?, Some(builder.text("4k")?)),
-    ];
+    let mut options = vec![(builder.text("mode")?, Some(builder.text("0555")?))];
     options.extend(mounts::label_option(builder, spec)?);
     let options = builder.slice(&options);
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });

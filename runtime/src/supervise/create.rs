@@ -12,6 +12,8 @@ use bumpalo::Bump;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 use oci_spec::runtime::Spec;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use super::listener::Listener;
 use super::record::{Record, StateDirectory};
@@ -167,26 +169,37 @@ fn linux(spec: &Spec) -> Option<&oci_spec::runtime::Linux> {
     spec.linux().as_ref()
 }
 
-/// `root.path`, absolute and without links.
-pub(crate) fn root_directory(bundle: &Path, spec: &Spec) -> Result<PathBuf, Error> {
+/// `root.path`, absolute and without links: an image's author may have made one, and what it names
+/// is not the image.
+fn root_directory(bundle: &Path, spec: &Spec) -> Result<PathBuf, Error> {
     let path = spec.root().as_ref().map(|root| root.path().as_path());
-    let path = bundle.join(path.unwrap_or(Path::new("rootfs")));
-    let refused = |error: std::io::Error| {
-        Error::system(format!("root.path: opening {}", path.display()), error)
-            .with_hint("root.path must be a directory, absolute or relative to the bundle")
-    };
-    let real = fs::canonicalize(&path).map_err(refused)?;
-    let straight = path.components().filter(|part| *part != Component::CurDir);
-    if !straight.eq(real.components()) {
-        // An image's author may have made the link; what it names is not the image.
-        return Err(Error::plain(format!("root.path: {} leads over a symbolic link", path.display()))
-            .with_hint(format!("if it is meant, write {}", real.display())));
+    let path = normal(&bundle.join(path.unwrap_or(Path::new("rootfs"))));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let straight = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(CWD, &path, flags, Mode::empty(), straight) {
+        Ok(_) => Ok(path),
+        Err(Errno::LOOP) => {
+            let what = format!("root.path: {} leads over a symbolic link", path.display());
+            Err(Error::plain(what).with_hint("write the path that it leads to, if that is meant"))
+        }
+        Err(errno) => {
+            Err(Error::system(format!("root.path: opening {}", path.display()), errno)
+                .with_hint("root.path must be a directory, absolute or relative to the bundle"))
+        }
     }
-    match fs::metadata(&path) {
-        Ok(data) if data.is_dir() => Ok(path),
-        Ok(_) => Err(Error::plain(format!("root.path: {} is not a directory", path.display()))),
-        Err(error) => Err(refused(error)),
+}
+
+/// The path without `.` and `..`; where no link is on it, that is the same place.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(normal.pop()),
+            part => normal.push(part),
+        }
     }
+    normal
 }
 
 /// Socket activation (sd_listen_fds(3)): the sockets that brig was given are the program's, which
@@ -480,7 +493,6 @@ pub(super) fn home(spec: &Spec, rootfs: &Path) -> Option<String> {
 }
 
 pub(super) fn home_of(uid: u32, rootfs: &Path) -> Option<String> {
-    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
     let root = rustix::fs::open(rootfs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;

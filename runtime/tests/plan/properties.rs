@@ -169,7 +169,13 @@ fn privileges_fall_in_order(case: &Case, plan: &Plan<'_>, filtered: bool) {
 
 /// Whatever the image may have shaped is reached by descriptor, below the root.
 fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
-    let attached = plan.ops.iter().rposition(|op| matches!(op, Op::MoveMountTo { .. }));
+    let by_path = |op: &Op<'_>| matches!(op, Op::MoveMountTo { dir: Slot::CWD, .. });
+    let attached = plan.ops.iter().rposition(by_path);
+    let fresh = |slot: Slot| {
+        plan.ops.iter().any(|op| {
+            matches!(op, Op::Fsmount { kind, into, .. } if *into == slot && *kind == c"tmpfs")
+        })
+    };
     let attached = attached.expect("the root is attached");
     for (index, op) in plan.ops.iter().enumerate() {
         match op {
@@ -183,9 +189,13 @@ fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
             Op::Open { path, .. } | Op::WriteFile { path, .. } | Op::OpenTree { path, .. } => {
                 assert!(!path.to_string_lossy().starts_with(HOSTILE), "{op:?}");
             }
-            Op::MoveMountTo { path, .. } => {
+            Op::MoveMountTo { dir: Slot::CWD, path, .. } => {
                 let path = path.to_string_lossy();
                 assert!(path == "/" || path == "/bundle/rootfs", "{op:?}");
+            }
+            // In a tmpfs that brig has just made there is nothing of the image's.
+            Op::MoveMountTo { dir, path, .. } => {
+                assert!(fresh(*dir) && !path.to_string_lossy().contains('/'), "{op:?}");
             }
             Op::Mknod { dir, path, .. } | Op::Mkdir { dir, name: path, .. } => {
                 let name = path.to_string_lossy();
