@@ -18,10 +18,10 @@ use std::sync::mpsc;
 
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::fstatfs;
-use nix::unistd::{chdir, gettid, pivot_root};
+use nix::unistd::{Pid, chdir, gettid, pivot_root};
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 
 /// The directory, a private mount.
@@ -73,7 +73,7 @@ fn make() -> io::Result<OwnedFd> {
     }
     mount(NO_SOURCE, DIRECTORY, NO_SOURCE, MsFlags::MS_PRIVATE, NO_SOURCE)?;
     File::create(NAMESPACE)?;
-    keep_namespace_of_thread()?;
+    keep_a_new_namespace()?;
     open_kept().ok_or_else(|| io::Error::other("the kept mount namespace is not one"))
 }
 
@@ -85,12 +85,30 @@ fn is_mount_point(path: &str) -> bool {
         .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// A thread makes the namespace, and waits while it is bound to the file.
-fn keep_namespace_of_thread() -> io::Result<()> {
+/// Binds a new empty namespace to its file.
+///
+/// The kernel allows that only for a namespace younger than the one it is bound in, and tells the
+/// age by numbers which since Linux 6.18 each processor draws from a range of its own; so a
+/// processor may be needed whose range is higher.
+fn keep_a_new_namespace() -> io::Result<()> {
+    let processors = sched_getaffinity(Pid::from_raw(0))?;
+    let each = (0..CpuSet::count()).filter(|cpu| processors.is_set(*cpu) == Ok(true)).map(Some);
+    for processor in [None].into_iter().chain(each) {
+        match keep_namespace_of_thread(processor) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            answer => return answer,
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// A thread makes the namespace, on that processor, and waits while it is bound to the file.
+fn keep_namespace_of_thread(processor: Option<usize>) -> io::Result<()> {
     let (made, is_made) = mpsc::channel();
     let (bound, is_bound) = mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
-        let made_it = empty_this_thread().map(|()| gettid());
+        let moved = processor.map_or(Ok(()), move_to);
+        let made_it = moved.and_then(|()| empty_this_thread()).map(|()| gettid());
         let _ = made.send(made_it);
         // Ends when the other side has bound the namespace, or has given up.
         let _ = is_bound.recv();
@@ -103,6 +121,12 @@ fn keep_namespace_of_thread() -> io::Result<()> {
     drop(bound);
     let _ = thread.join();
     answer
+}
+
+fn move_to(processor: usize) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(processor)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &only)?)
 }
 
 fn empty_this_thread() -> io::Result<()> {
