@@ -257,13 +257,19 @@ fn make_entry(parent: i32, name: &CStr, directory: bool) -> Answer<()> {
 
 /// chdir(2), and proof that the directory is inside the root (CVE-2024-21626).
 fn change_directory(path: &CStr, create: bool) -> Answer<()> {
-    match syscall::chdir(path) {
+    let open = || {
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        syscall::openat2(libc::AT_FDCWD, path, flags, 0, NO_MAGICLINKS)
+    };
+    let directory = match open() {
         Err(fault) if create && fault.errno == libc::ENOENT => {
             make_path(libc::AT_FDCWD, path, true)?;
-            syscall::chdir(path)?;
+            open()?
         }
-        answer => drop(answer?),
-    }
+        answer => answer?,
+    };
+    syscall::fchdir(directory)?;
+    syscall::close(directory)?;
     let mut buffer = [0; PATH_MAX];
     syscall::getcwd(&mut buffer)?;
     if buffer.first() == Some(&b'/') {

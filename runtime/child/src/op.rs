@@ -231,6 +231,9 @@ pub enum Op<'a> {
     Hook(Hook<'a>),
     /// Finds the first candidate that can be executed.
     FindProgram { candidates: &'a [&'a CStr] },
+    /// Closes every descriptor from `first` on but those in these slots: what the image names from
+    /// now on cannot lead through one (CVE-2024-21626).
+    CloseAllBut { first: u32, keep: &'a [Slot] },
     /// Marks all descriptors from `first` on close-on-exec, and those from 3 to `first` not.
     CloseOnExec { first: u32 },
     /// execve(2) of what [`Op::FindProgram`] found.
@@ -294,7 +297,7 @@ impl Op<'_> {
             Self::Seccomp { .. } => "seccomp",
             Self::Hook(_) => "hook",
             Self::FindProgram { .. } => "find program",
-            Self::CloseOnExec { .. } => "close_range",
+            Self::CloseAllBut { .. } | Self::CloseOnExec { .. } => "close_range",
             Self::Execve { .. } => "execve",
         }
     }

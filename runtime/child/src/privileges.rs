@@ -23,8 +23,24 @@ impl<'a> Child<'a, '_> {
                 syscall::landlock_restrict_self(self.fd(ruleset)?, 0).map(drop)
             }
             Op::Seccomp { filter, flags, socket } => self.seccomp(filter, flags, socket),
+            Op::CloseAllBut { first, keep } => self.close_all_but(first, keep),
             Op::CloseOnExec { first } => close_on_exec(first),
             _ => Err(invalid(libc::SYS_prctl)),
+        }
+    }
+
+    fn close_all_but(&self, first: u32, keep: &[Slot]) -> Answer<()> {
+        let mut from = first.max(3);
+        loop {
+            let kept = keep.iter().filter_map(|slot| self.fd(*slot).ok());
+            let next = kept.map(i32::cast_unsigned).filter(|fd| *fd >= from).min();
+            let Some(next) = next else {
+                return syscall::close_range(from, u32::MAX, 0).map(drop);
+            };
+            if next > from {
+                syscall::close_range(from, next - 1, 0)?;
+            }
+            from = next + 1;
         }
     }
 

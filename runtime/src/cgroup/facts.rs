@@ -17,6 +17,8 @@ use super::{Error, file};
 
 /// Where the cgroup file systems are by convention (systemd, cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
+/// Where systemd mounts v2 beside v1.
+const HYBRID: &str = "/sys/fs/cgroup/unified";
 /// `CGROUP2_SUPER_MAGIC` in linux/magic.h.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
@@ -73,16 +75,19 @@ impl CgroupFacts {
     /// [`Error::Call`] when a file cannot be read.
     pub fn read() -> Result<CgroupFacts, Error> {
         let membership = Membership::parse(&file::read("/proc/self/cgroup")?)?;
-        let magic = statfs(ROOT)
-            .ok()
-            .and_then(|found| u64::try_from(found.f_type).ok());
+        let magic = |path: &str| {
+            let found = statfs(path).ok();
+            found.and_then(|found| u64::try_from(found.f_type).ok())
+        };
         // A v1 hierarchy that somebody mounts elsewhere (a VPN its net_cls) changes nothing.
-        if magic == Some(CGROUP2_SUPER_MAGIC) {
+        if magic(ROOT) == Some(CGROUP2_SUPER_MAGIC) {
             return Ok(CgroupFacts {
                 layout: Layout::Unified(unified_at_root(&membership)?),
             });
         }
-        let mounts = read_mounts(&membership)?;
+        // Every process has a place in v2, also where it is not mounted: then do not look for it.
+        let hybrid = magic(HYBRID) == Some(CGROUP2_SUPER_MAGIC);
+        let mounts = read_mounts(&membership, hybrid)?;
         CgroupFacts::from_parts(&membership, &mounts, |mount| {
             file::read(mount.join("cgroup.controllers")).map(|text| words(&text))
         })
@@ -291,7 +296,7 @@ fn unescape(text: &str) -> Vec<u8> {
 
 /// Reads mountinfo until every hierarchy of `membership` has been seen. A host
 /// with a thousand container mounts has its cgroup mounts near the top.
-fn read_mounts(membership: &Membership) -> Result<Vec<Mount>, Error> {
+fn read_mounts(membership: &Membership, hybrid: bool) -> Result<Vec<Mount>, Error> {
     const PATH: &str = "/proc/self/mountinfo";
     let fail = |source| Error::call("read", PATH, source);
     let mut file = File::open(PATH).map_err(|e| Error::call("open", PATH, e))?;
@@ -311,15 +316,16 @@ fn read_mounts(membership: &Membership) -> Result<Vec<Mount>, Error> {
         };
         let text = String::from_utf8_lossy(&pending[..end]);
         mounts.extend(text.lines().filter_map(Mount::parse));
-        if count == 0 || complete(membership, &mounts) {
+        if count == 0 || complete(membership, &mounts, hybrid) {
             return Ok(mounts);
         }
         pending.drain(..end);
     }
 }
 
-fn complete(membership: &Membership, mounts: &[Mount]) -> bool {
-    let unified = membership.unified.as_ref().is_none_or(|own| {
+fn complete(membership: &Membership, mounts: &[Mount], hybrid: bool) -> bool {
+    let wanted = membership.unified.as_ref().filter(|_| hybrid);
+    let unified = wanted.is_none_or(|own| {
         mounts
             .iter()
             .any(|m| m.kind == MountKind::Unified && below(own, &m.root).is_some())
@@ -356,7 +362,7 @@ mod tests {
              34 31 0:31 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
              41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
         );
-        assert!(complete(&membership, &mounts));
+        assert!(complete(&membership, &mounts, true));
         let facts =
             CgroupFacts::from_parts(&membership, &mounts, |_| Ok(vec!["hugetlb".into()])).unwrap();
         assert_eq!(facts.name(), "hybrid");

@@ -16,6 +16,8 @@ usage: brig try [OPTION...] [--] COMMAND [ARGUMENT...]
 Runs COMMAND in a sandbox over this machine's own root file system, read-only: nothing needs to be
 prepared. /tmp, /run and /var/tmp are empty and writable, homes are hidden except the current
 directory, there is no network but loopback, no capability, and the user is nobody on the host.
+Servers that listen on unix sockets outside those directories can still be reached by path, where
+their files allow it to everybody.
 Prints what confines the command, as read back from the kernel, to standard error, and exits with
 its exit code.
 

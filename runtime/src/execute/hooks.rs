@@ -71,6 +71,7 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
+    let group = Pid::from_child(&child);
     feed(&mut child, state.to_vec());
     let stderr = drain(&mut child);
     let ended = wait(&mut child, hook.timeout(), what);
@@ -79,6 +80,8 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     let said = last_words(&stderr);
+    // What a failed hook has left running has nobody who knows of it.
+    let _ = kill_process_group(group, Signal::KILL);
     let how = match status.signal() {
         Some(signal) => format!("was killed by signal {signal}"),
         None => format!("ended with exit code {}", status.code().unwrap_or(-1)),

@@ -119,6 +119,8 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         landlock: None,
         setgroups: request.host.privileged || !single,
         personality: personality(request.spec),
+        gate: false,
+        start_hooks: false,
         new_root: false,
         proc: None,
     };

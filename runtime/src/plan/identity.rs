@@ -79,6 +79,9 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     builder.push(Op::Setgid { gid: user.gid() });
     builder.push(Op::Setuid { uid: user.uid() });
     if changes_user {
+        // A change of ids takes both back (prctl(2)).
+        builder.push(Op::DieWithParent { enabled: true });
+        builder.push(Op::Prctl { option: prctl::DUMPABLE, value: 0 });
         builder.push(Op::Prctl { option: KEEPCAPS, value: 0 });
     }
     let Sets { effective, permitted, inheritable, .. } = sets;

@@ -107,7 +107,7 @@ impl Stages {
             return Ok(Self {
                 first: u64::from(cloned),
                 first_into_cgroup: into,
-                share_memory: true,
+                share_memory: false,
                 second: None,
                 unshared,
                 root,
@@ -118,7 +118,7 @@ impl Stages {
         Ok(Self {
             first: u64::from(early),
             first_into_cgroup: false,
-            share_memory: all.new & namespace::TIME == 0,
+            share_memory: false,
             second: Some(u64::from(cloned & !early)),
             unshared,
             root,
@@ -228,6 +228,8 @@ fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, all: &Name
 fn become_root(builder: &mut Builder<'_>) {
     builder.push(Op::Setgid { gid: 0 });
     builder.push(Op::Setuid { uid: 0 });
+    // A change of ids takes it back (prctl(2)).
+    builder.push(Op::DieWithParent { enabled: true });
 }
 
 fn join(

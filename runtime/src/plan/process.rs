@@ -74,6 +74,8 @@ pub(super) fn finish(
     let Some(process) = request.spec.process() else {
         return Err(Refusal::new("process", "is missing", "add a process to config.json"));
     };
+    let hooks = request.spec.hooks().as_ref();
+    let start_hooks = hooks.and_then(|hooks| hooks.start_container().as_deref());
     let tail = Tail {
         process,
         home: request.home,
@@ -83,6 +85,8 @@ pub(super) fn finish(
         landlock: request.landlock,
         setgroups: setgroups_allowed(request, all),
         personality: personality(request.spec),
+        gate: request.start == Start::AtGate,
+        start_hooks: start_hooks.is_some_and(|hooks| !hooks.is_empty()),
         new_root: true,
         proc: needs_proc,
     };
@@ -97,9 +101,7 @@ pub(super) fn finish(
         }
         Start::AtOnce => {}
     }
-    let hooks = request.spec.hooks().as_ref();
-    let hooks = hooks.and_then(|hooks| hooks.start_container().as_deref());
-    push_hooks(builder, hooks.unwrap_or_default(), SlotUse::CreatedState)?;
+    push_hooks(builder, start_hooks.unwrap_or_default(), SlotUse::CreatedState)?;
     if request.start == Start::AtOnce {
         // From here on an end without a failure record is the program's own.
         builder.tell(ReportKind::Ready);
@@ -183,6 +185,10 @@ pub(super) struct Tail<'s> {
     pub(super) landlock: Option<(&'s [String], u64)>,
     pub(super) setgroups: bool,
     pub(super) personality: Option<u64>,
+    /// The process waits at the start gate.
+    pub(super) gate: bool,
+    /// startContainer hooks run before the program.
+    pub(super) start_hooks: bool,
     /// The root has just been put together: the working directory may be made in it.
     pub(super) new_root: bool,
     /// A private procfs that is there already.
@@ -195,6 +201,7 @@ impl Tail<'_> {
         self.limits(builder)?;
         self.scheduling(builder)?;
         identity::security_labels(builder, self)?;
+        self.close_descriptors(builder);
         let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
         builder.push(Op::Chdir { path: cwd, create: self.new_root });
         if !self.no_new_privileges() {
@@ -233,6 +240,21 @@ impl Tail<'_> {
         let envp = builder.vector(env)?;
         builder.push(Op::Execve { argv, envp });
         Ok(())
+    }
+
+    /// From here on names come from the image: the working directory, the program, its
+    /// interpreter. What brig has opened of the host must be gone before they are looked up.
+    fn close_descriptors(&self, builder: &mut Builder<'_>) {
+        let mut keep = vec![Slot::SUPERVISOR];
+        keep.extend(self.gate.then(|| builder.input(SlotUse::Gate)));
+        keep.extend(self.start_hooks.then(|| builder.input(SlotUse::CreatedState)));
+        keep.extend(self.landlock.map(|_| builder.input(SlotUse::Landlock)));
+        if self.seccomp.is_some_and(|program| program.notify) {
+            keep.push(builder.input(SlotUse::SeccompListener));
+            keep.push(builder.input(SlotUse::SeccompState));
+        }
+        let keep = builder.slice(&keep);
+        builder.push(Op::CloseAllBut { first: 3 + self.preserve_fds, keep });
     }
 
     pub(super) fn no_new_privileges(&self) -> bool {

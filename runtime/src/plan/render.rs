@@ -212,6 +212,9 @@ fn render_process(op: &Op<'_>) -> String {
             let list: Vec<_> = candidates.iter().map(|path| path.to_string_lossy()).collect();
             format!("{name} {}", list.join(" or "))
         }
+        Op::CloseAllBut { first, keep } => {
+            format!("{name} from {first}, all but {} of brig's own", keep.len())
+        }
         Op::CloseOnExec { first } => format!("{name} close-on-exec from {first}"),
         Op::Execve { argv, envp } => {
             let args: Vec<_> = argv.iter().map(|arg| arg.to_string_lossy()).collect();

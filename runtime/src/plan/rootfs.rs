@@ -87,7 +87,7 @@ pub(super) fn open_sources(
         builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
     }
     if request.read_only_tree {
-        let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID;
+        let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
         let attr = MountAttr { set, ..MountAttr::default() };
         builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
     }
