@@ -51,7 +51,9 @@ pub fn launch(
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|errno| Error::system("making a socket pair", errno))?;
     let (table, opened) = inputs.table(plan, theirs.as_raw_fd())?;
-    let memory = if plan.share_memory { Memory::Shared } else { Memory::Copied };
+    // In a copy: what shares memory is killed together when memory runs out, and has one
+    // oom_score_adj (kernel mm/oom_kill.c, fs/proc/base.c). brig outlives its container.
+    let memory = Memory::Copied;
     let into = inputs.cgroup_directory.as_ref().filter(|_| plan.clone_into_cgroup);
     let into = into.map(AsFd::as_fd);
     let process = brig_sys::launch::launch(plan.clone_flags, into, memory, plan.ops, table.leak())

@@ -191,7 +191,6 @@ impl<'a> Builder<'a> {
         Plan {
             clone_flags: stages.first,
             clone_into_cgroup: stages.first_into_cgroup,
-            share_memory: stages.share_memory,
             intermediate: stages.second.is_some(),
             asks_first: stages.first & u64::from(namespace::USER) != 0,
             ops,

@@ -85,7 +85,6 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let stages = Stages {
         first: 0,
         first_into_cgroup: false,
-        share_memory: false,
         second: Some(0),
         unshared: 0,
         root: RootMode::Joined,

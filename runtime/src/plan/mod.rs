@@ -109,8 +109,6 @@ pub struct Plan<'a> {
     pub clone_flags: u64,
     /// The first clone3 is into the cgroup.
     pub clone_into_cgroup: bool,
-    /// The first process may run in the supervisor's memory.
-    pub share_memory: bool,
     /// The process that runs the program is a second one, which the first makes.
     pub intermediate: bool,
     /// It is the first process that waits for its id maps.

@@ -79,7 +79,6 @@ impl Namespaces {
 pub(super) struct Stages {
     pub(super) first: u64,
     pub(super) first_into_cgroup: bool,
-    pub(super) share_memory: bool,
     /// Flags of the intermediate's clone3.
     pub(super) second: Option<u64>,
     /// Flags that the process unshares itself.
@@ -107,7 +106,6 @@ impl Stages {
             return Ok(Self {
                 first: u64::from(cloned),
                 first_into_cgroup: into,
-                share_memory: false,
                 second: None,
                 unshared,
                 root,
@@ -118,7 +116,6 @@ impl Stages {
         Ok(Self {
             first: u64::from(early),
             first_into_cgroup: false,
-            share_memory: false,
             second: Some(u64::from(cloned & !early)),
             unshared,
             root,
