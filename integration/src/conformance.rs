@@ -21,11 +21,7 @@ pub struct Explained {
 /// Every difference that is meant.
 pub const EXPLAINED: &[Explained] = &[
     Explained {
-        paths: &[
-            "mounts./proc/keys.*",
-            "mounts./proc/timer_list.*",
-            "mounts./proc/kcore.*",
-        ],
+        paths: &["mounts./proc/keys.*", "mounts./proc/timer_list.*", "mounts./proc/kcore.*"],
         reference: "a masked file is covered by the container's own `/dev/null`",
         brig: "by an empty read-only file of brig's",
         why: "an image, or a race, can put something else at `/dev/null` (CVE-2025-31133)",
@@ -99,9 +95,7 @@ pub const EXPLAINED: &[Explained] = &[
 
 /// The entry that explains a difference at `path`.
 pub fn explanation(path: &str) -> Option<&'static Explained> {
-    EXPLAINED
-        .iter()
-        .find(|e| e.paths.iter().any(|pattern| matches(pattern, path)))
+    EXPLAINED.iter().find(|e| e.paths.iter().any(|pattern| matches(pattern, path)))
 }
 
 /// Whether `path` is of the form `pattern`, in which `*` stands for anything.
@@ -123,11 +117,7 @@ pub fn normalised(view: &Value, host: &Value, id: &str) -> Value {
     let mut view = view.clone();
     if let Some(namespaces) = view["namespaces"].as_object_mut() {
         for (kind, link) in namespaces.iter_mut() {
-            *link = if host[kind] == *link {
-                "the host's".into()
-            } else {
-                "its own".into()
-            };
+            *link = if host[kind] == *link { "the host's".into() } else { "its own".into() };
         }
     }
     if view["namespaces"]["pid"] == "the host's" {
@@ -195,17 +185,10 @@ fn compare(path: String, left: &Value, right: &Value, found: &mut Vec<(String, V
         found.push((path, left.clone(), right.clone()));
         return;
     };
-    let mut keys: Vec<&String> = l
-        .keys()
-        .chain(r.keys().filter(|k| !l.contains_key(*k)))
-        .collect();
+    let mut keys: Vec<&String> = l.keys().chain(r.keys().filter(|k| !l.contains_key(*k))).collect();
     keys.sort();
     for key in keys {
-        let inner = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
+        let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         compare(
             inner,
             l.get(key).unwrap_or(&Value::Null),
@@ -220,7 +203,7 @@ fn compare(path: String, left: &Value, right: &Value, found: &mut Vec<(String, V
 pub fn document(bundles: &[&str]) -> String {
     let mut text = String::from(
         "# Conformance\n\n\
-         `integration/tests/differential.rs` runs the same bundle under brig, with the profile `oci`, and under\n\
+         `integration/tests/differential.rs` runs the same bundle under brig and under\n\
          Debian's runc, and compares what a process inside sees of itself: namespaces, ids, capabilities, limits,\n\
          mounts with their options and propagation, devices, descriptors, sysctls, signals and more. Every\n\
          difference fails the test, but for those in this table. It is generated from\n\
@@ -229,14 +212,8 @@ pub fn document(bundles: &[&str]) -> String {
     );
     for e in EXPLAINED {
         let paths: Vec<String> = e.paths.iter().map(|p| format!("`{p}`")).collect();
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} |",
-            paths.join(", "),
-            e.reference,
-            e.brig,
-            e.why
-        );
+        let _ =
+            writeln!(text, "| {} | {} | {} | {} |", paths.join(", "), e.reference, e.brig, e.why);
     }
     text.push_str("\nCompared are these bundles:\n\n");
     for name in bundles {
@@ -254,10 +231,7 @@ mod tests {
     fn differences_are_found_at_their_place() {
         let left = json!({"a": {"b": 1, "c": [1, 2]}, "d": 1});
         let right = json!({"a": {"b": 2, "c": [1, 2]}, "e": 1});
-        let paths: Vec<String> = differences(&left, &right)
-            .into_iter()
-            .map(|d| d.0)
-            .collect();
+        let paths: Vec<String> = differences(&left, &right).into_iter().map(|d| d.0).collect();
         assert_eq!(paths, ["a.b", "d", "e"]);
         assert!(differences(&left, &left).is_empty());
     }
@@ -274,14 +248,8 @@ mod tests {
     fn namespaces_and_descriptors_become_kinds() {
         let view = json!({"namespaces": {"net": "net:[1]", "pid": "pid:[5]"}, "fds": {"0": "/dev/null", "1": "/tmp/x", "2": "pipe:[7]"}, "hostname": "box-1"});
         let seen = normalised(&view, &json!({"net": "net:[1]", "pid": "pid:[2]"}), "box-1");
-        assert_eq!(
-            seen["namespaces"],
-            json!({"net": "the host's", "pid": "its own"})
-        );
-        assert_eq!(
-            seen["fds"],
-            json!({"0": "/dev/null", "1": "file", "2": "pipe"})
-        );
+        assert_eq!(seen["namespaces"], json!({"net": "the host's", "pid": "its own"}));
+        assert_eq!(seen["fds"], json!({"0": "/dev/null", "1": "file", "2": "pipe"}));
         assert_eq!(seen["hostname"], "ID");
     }
 }

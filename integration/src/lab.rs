@@ -32,32 +32,19 @@ pub struct Lab {
 /// own, so tests run in parallel there.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The node policy under which brig runs here: containers as specified, nothing tightened.
-const POLICY: &str = "default = \"oci\"\nprofiles = [\"oci\"]\n";
-
 impl Lab {
     /// Fresh surroundings.
     ///
     /// # Panics
     /// Without root, or without what integration/setup makes.
-    #[expect(
-        clippy::new_without_default,
-        reason = "it does far too much for a default"
-    )]
+    #[expect(clippy::new_without_default, reason = "it does far too much for a default")]
     pub fn new() -> Lab {
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "the integration tests need root"
-        );
+        assert!(nix::unistd::geteuid().is_root(), "the integration tests need root");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seed = [0; 4];
         let random = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed));
         random.expect("random bytes");
-        let token = format!(
-            "bt{:08x}{:06x}",
-            u32::from_ne_bytes(seed),
-            std::process::id()
-        );
+        let token = format!("bt{:08x}{:06x}", u32::from_ne_bytes(seed), std::process::id());
         let dir = std::env::temp_dir().join(&token);
         fs::create_dir_all(dir.join("root")).expect("make the test's directory");
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -107,9 +94,7 @@ impl Lab {
 
     /// Calls the runtime with its global options.
     pub fn runtime(&self) -> Call {
-        Call::new(binaries::runtime(), &self.dir)
-            .arg("--root")
-            .arg(self.root())
+        Call::new(binaries::runtime(), &self.dir).arg("--root").arg(self.root())
     }
 
     /// Calls any program.
@@ -124,20 +109,14 @@ impl Lab {
 
     /// A bundle over a fresh copy-on-write Debian: Python, nginx, Redis, PostgreSQL.
     pub fn debian(&self) -> Bundle {
-        self.overlay_bundle("debian")
-            .set("/process/env/-", "HOME=/root")
+        self.overlay_bundle("debian").set("/process/env/-", "HOME=/root")
     }
 
     /// A bundle over a plain directory, with the files of busybox and the probe.
     pub fn plain_bundle(&self) -> Bundle {
         let (dir, cgroup) = self.bundle_dir();
         let rootfs = dir.join("rootfs");
-        self.call("cp")
-            .arg("-a")
-            .arg(binaries::rootfs("busybox"))
-            .arg(&rootfs)
-            .go()
-            .ok();
+        self.call("cp").arg("-a").arg(binaries::rootfs("busybox")).arg(&rootfs).go().ok();
         fs::copy(binaries::probe(), rootfs.join("probe")).expect("copy the probe");
         Bundle::new(dir, rootfs, &cgroup)
     }
@@ -161,14 +140,8 @@ impl Lab {
             dir.display(),
         );
         let rootfs = dir.join("rootfs");
-        mount(
-            Some("overlay"),
-            &rootfs,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        )
-        .expect("mount an overlay");
+        mount(Some("overlay"), &rootfs, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+            .expect("mount an overlay");
         self.mounted.borrow_mut().push(rootfs.clone());
         Bundle::new(dir, rootfs, &cgroup)
     }
@@ -189,14 +162,8 @@ impl Lab {
     /// When it cannot.
     pub fn tmpfs(&self, dir: &Path) {
         fs::create_dir_all(dir).expect("make a mount point");
-        mount(
-            Some("tmpfs"),
-            dir,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            None::<&str>,
-        )
-        .expect("mount a tmpfs");
+        mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), None::<&str>)
+            .expect("mount a tmpfs");
         self.mounted.borrow_mut().push(dir.to_owned());
     }
 
@@ -227,9 +194,7 @@ impl Lab {
         let mut left = leftovers::mount_changes(&self.mounts_before, &leftovers::mounts());
         let own = |line: &String| {
             let mounted = self.mounted.borrow();
-            mounted
-                .iter()
-                .any(|m| line.contains(&format!(" on {} from ", m.display())))
+            mounted.iter().any(|m| line.contains(&format!(" on {} from ", m.display())))
         };
         left.retain(|line| !own(line));
         left.extend(leftovers::processes(&self.processes_before));
@@ -252,13 +217,8 @@ impl Lab {
 
     fn clean_up(&self) {
         for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
-            let _ = self
-                .runtime()
-                .arg("delete")
-                .arg("--force")
-                .arg(entry.file_name())
-                .spawn()
-                .wait();
+            let _ =
+                self.runtime().arg("delete").arg("--force").arg(entry.file_name()).spawn().wait();
         }
         leftovers::sweep(&self.token, &self.processes_before);
         for path in self.mounted.borrow().iter().rev() {
@@ -288,24 +248,15 @@ impl Drop for Lab {
 fn leftovers_known() -> Vec<i32> {
     leftovers::reap();
     let own = std::process::id().cast_signed();
-    crate::machine::descendants(own)
-        .iter()
-        .map(|p| p.pid)
-        .collect()
+    crate::machine::descendants(own).iter().map(|p| p.pid).collect()
 }
 
 /// Gives this thread, and what it starts, a mount namespace, with propagation as under systemd.
 fn enter_namespace(dir: &Path) {
     unshare(CloneFlags::CLONE_NEWNS).expect("make a mount namespace");
     for flags in [MsFlags::MS_SLAVE, MsFlags::MS_SHARED] {
-        mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            flags | MsFlags::MS_REC,
-            None::<&str>,
-        )
-        .expect("set the propagation of mounts");
+        mount(None::<&str>, "/", None::<&str>, flags | MsFlags::MS_REC, None::<&str>)
+            .expect("set the propagation of mounts");
     }
     own_configuration(dir);
     if flavour() == Flavour::Crun {
@@ -314,36 +265,19 @@ fn enter_namespace(dir: &Path) {
     }
 }
 
-/// An /etc with the tests' node policy and ids for Podman's user namespaces, and an empty
+/// An /etc with ids for Podman's user namespaces, and an empty
 /// /run/brig, in this namespace only.
 fn own_configuration(dir: &Path) {
     let (upper, work) = (dir.join("etc"), dir.join("etc-work"));
-    fs::create_dir_all(upper.join("brig")).expect("make a directory");
+    fs::create_dir_all(&upper).expect("make a directory");
     fs::create_dir_all(&work).expect("make a directory");
-    fs::write(upper.join("brig/policy.toml"), POLICY).expect("write the node policy");
     for file in ["subuid", "subgid"] {
         fs::write(upper.join(file), "containers:1000000:1000000\n").expect("write subordinate ids");
     }
-    let options = format!(
-        "lowerdir=/etc,upperdir={},workdir={}",
-        upper.display(),
-        work.display()
-    );
-    mount(
-        Some("overlay"),
-        "/etc",
-        Some("overlay"),
-        MsFlags::empty(),
-        Some(options.as_str()),
-    )
-    .expect("mount an overlay on /etc");
+    let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
+    mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .expect("mount an overlay on /etc");
     fs::create_dir_all("/run/brig").expect("make /run/brig");
-    mount(
-        Some("tmpfs"),
-        "/run/brig",
-        Some("tmpfs"),
-        MsFlags::empty(),
-        Some("mode=700"),
-    )
-    .expect("mount a tmpfs on /run/brig");
+    mount(Some("tmpfs"), "/run/brig", Some("tmpfs"), MsFlags::empty(), Some("mode=700"))
+        .expect("mount a tmpfs on /run/brig");
 }
