@@ -118,10 +118,7 @@ impl<'a> Bench<'a> {
                 Scenario::Size => {
                     for subject in self.subjects {
                         let bytes = subject.size_bytes()?;
-                        results.sizes.push(Size {
-                            subject: subject.name.clone(),
-                            bytes,
-                        });
+                        results.sizes.push(Size { subject: subject.name.clone(), bytes });
                     }
                     continue;
                 }
@@ -141,21 +138,10 @@ impl<'a> Bench<'a> {
 
     fn measure_run(&mut self, scenario: Scenario) -> Result<Vec<Lane>> {
         let tracks = self.tracks(|_| true);
-        let bundle = if scenario == Scenario::RunDocker {
-            Bundle::Docker
-        } else {
-            Bundle::Default
-        };
-        let iterations = if scenario == Scenario::Memory {
-            MEMORY_ITERATIONS
-        } else {
-            self.extent.iterations
-        };
-        let gap = if scenario == Scenario::RunGap {
-            self.extent.gap
-        } else {
-            Duration::ZERO
-        };
+        let bundle = if scenario == Scenario::RunDocker { Bundle::Docker } else { Bundle::Default };
+        let iterations =
+            if scenario == Scenario::Memory { MEMORY_ITERATIONS } else { self.extent.iterations };
+        let gap = if scenario == Scenario::RunGap { self.extent.gap } else { Duration::ZERO };
         let steps =
             |subject: &Subject, place: &Path, id: &str| run_steps(subject, place, bundle, id);
         let mut lanes = self.interleave(&tracks, iterations, gap, steps)?;
@@ -171,16 +157,8 @@ impl<'a> Bench<'a> {
             let create = subject.create(place, Bundle::Default, id);
             let after = vec![subject.delete(place, id)];
             match scenario {
-                Scenario::Create => Steps {
-                    before: Vec::new(),
-                    timed: create,
-                    after,
-                },
-                _ => Steps {
-                    before: vec![create],
-                    timed: subject.start(place, id),
-                    after,
-                },
+                Scenario::Create => Steps { before: Vec::new(), timed: create, after },
+                _ => Steps { before: vec![create], timed: subject.start(place, id), after },
             }
         };
         let mut lanes = self.interleave(&tracks, self.extent.iterations, Duration::ZERO, steps)?;
@@ -200,10 +178,7 @@ impl<'a> Bench<'a> {
         }
         let steps = |subject: &Subject, place: &Path, _: &str| Steps {
             before: Vec::new(),
-            timed: subject.exec(
-                place,
-                containers.get(&subject.name).map_or("", String::as_str),
-            ),
+            timed: subject.exec(place, containers.get(&subject.name).map_or("", String::as_str)),
             after: Vec::new(),
         };
         let mut lanes = self.interleave(&tracks, self.extent.iterations, Duration::ZERO, steps)?;
@@ -215,24 +190,11 @@ impl<'a> Bench<'a> {
     fn measure_mounts(&mut self) -> Result<Vec<Lane>> {
         let dir = self.ground.place().join("mounts");
         let log = self.ground.place().join("log-mounts");
-        let extra = ExtraMounts {
-            dir: &dir,
-            count: self.extent.mounts,
-        };
-        self.loaded_meter = Some(Meter::start(
-            &self.programs.meter,
-            log,
-            TIMEOUT,
-            Some(extra),
-        )?);
+        let extra = ExtraMounts { dir: &dir, count: self.extent.mounts };
+        self.loaded_meter = Some(Meter::start(&self.programs.meter, log, TIMEOUT, Some(extra))?);
         let mut tracks = self.tracks(|_| true);
-        let loaded: Vec<Track> = tracks
-            .iter()
-            .map(|track| Track {
-                load: Load::Added,
-                ..*track
-            })
-            .collect();
+        let loaded: Vec<Track> =
+            tracks.iter().map(|track| Track { load: Load::Added, ..*track }).collect();
         tracks.extend(loaded);
         let lanes = self.interleave(
             &tracks,
@@ -279,17 +241,8 @@ impl<'a> Bench<'a> {
     }
 
     fn tracks(&self, wanted: impl Fn(&Subject) -> bool) -> Vec<Track> {
-        let found = self
-            .subjects
-            .iter()
-            .enumerate()
-            .filter(|(_, subject)| wanted(subject));
-        found
-            .map(|(subject, _)| Track {
-                subject,
-                load: Load::None,
-            })
-            .collect()
+        let found = self.subjects.iter().enumerate().filter(|(_, subject)| wanted(subject));
+        found.map(|(subject, _)| Track { subject, load: Load::None }).collect()
     }
 
     /// Runs every track once in each iteration, in an order of its own each time: with a mere rotation,
@@ -380,8 +333,7 @@ impl<'a> Bench<'a> {
         let subject = &self.subjects[index];
         let id = self.ground.next_id(&subject.name);
         self.alive.push((index, id.clone()));
-        self.meter
-            .run(&subject.create(self.ground.place(), Bundle::Pause, &id))?;
+        self.meter.run(&subject.create(self.ground.place(), Bundle::Pause, &id))?;
         self.meter.run(&subject.start(self.ground.place(), &id))?;
         Ok(id)
     }
@@ -391,9 +343,7 @@ impl<'a> Bench<'a> {
     fn delete_all(&mut self) {
         let alive = std::mem::take(&mut self.alive);
         for (index, id) in &alive {
-            let _ = self
-                .meter
-                .run(&self.subjects[*index].kill(self.ground.place(), id));
+            let _ = self.meter.run(&self.subjects[*index].kill(self.ground.place(), id));
         }
         for (index, id) in &alive {
             self.forget(*index, id);
@@ -424,11 +374,7 @@ impl<'a> Bench<'a> {
 }
 
 fn run_steps(subject: &Subject, place: &Path, bundle: Bundle, id: &str) -> Steps {
-    Steps {
-        before: Vec::new(),
-        timed: subject.run(place, bundle, id),
-        after: Vec::new(),
-    }
+    Steps { before: Vec::new(), timed: subject.run(place, bundle, id), after: Vec::new() }
 }
 
 /// A subject that failed in every warm-up run will not do better later.
@@ -446,9 +392,7 @@ fn refuse_the_unable(lanes: &[Lane]) -> Result<()> {
 /// signals and exits have lines of their own.
 fn count_calls(log: &str) -> u64 {
     let is_call = |line: &&str| {
-        let rest = line
-            .trim_start_matches(|c: char| c.is_ascii_digit())
-            .trim_start();
+        let rest = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
         !rest.starts_with("<... ") && !rest.starts_with("---") && !rest.starts_with("+++")
     };
     log.lines().filter(is_call).count() as u64

@@ -50,21 +50,11 @@ pub struct Budget {
 }
 
 const fn ratio(scenario: Scenario, quantity: Quantity, other: &'static str, limit: f64) -> Budget {
-    Budget {
-        scenario,
-        quantity,
-        against: Against::Subject(other),
-        limit,
-    }
+    Budget { scenario, quantity, against: Against::Subject(other), limit }
 }
 
 const fn absolute(scenario: Scenario, quantity: Quantity, limit: f64) -> Budget {
-    Budget {
-        scenario,
-        quantity,
-        against: Against::Absolute,
-        limit,
-    }
+    Budget { scenario, quantity, against: Against::Absolute, limit }
 }
 
 /// brig's budgets. The ratios to the floor are what the design promises; those to crun and runc are what
@@ -133,11 +123,7 @@ impl Budget {
             Against::Subject(other) => format!(" × {other}"),
             Against::Absolute => String::new(),
         };
-        format!(
-            "{}: {quantity} ≤ {}{against}",
-            self.scenario.name(),
-            self.limit
-        )
+        format!("{}: {quantity} ≤ {}{against}", self.scenario.name(), self.limit)
     }
 
     fn judge(&self, results: &Results, candidate: &str, excluded: &[String]) -> Verdict {
@@ -156,10 +142,7 @@ impl Budget {
     fn figure(&self, results: &Results, candidate: &str) -> Option<Estimate> {
         match (self.quantity, self.against) {
             (Quantity::SizeMib, _) => {
-                let size = results
-                    .sizes
-                    .iter()
-                    .find(|size| size.subject == candidate)?;
+                let size = results.sizes.iter().find(|size| size.subject == candidate)?;
                 Some(exact(size.bytes as f64 / f64::from(1 << 20)))
             }
             (Quantity::WallGrowth, _) => {
@@ -174,14 +157,8 @@ impl Budget {
                 Some(exact(own as f64 / others as f64))
             }
             (quantity, Against::Subject(other)) => paired_ratio(
-                &quantity_values(
-                    lane_of(results, self.scenario, candidate, Load::None)?,
-                    quantity,
-                ),
-                &quantity_values(
-                    lane_of(results, self.scenario, other, Load::None)?,
-                    quantity,
-                ),
+                &quantity_values(lane_of(results, self.scenario, candidate, Load::None)?, quantity),
+                &quantity_values(lane_of(results, self.scenario, other, Load::None)?, quantity),
             ),
             (_, Against::Absolute) => None,
         }
@@ -196,12 +173,8 @@ pub fn judge_all(
     candidate: &str,
     excluded: &[String],
 ) -> Vec<(Budget, Verdict)> {
-    let asked = BUDGETS
-        .iter()
-        .filter(|budget| measured.contains(&budget.scenario));
-    asked
-        .map(|budget| (*budget, budget.judge(results, candidate, excluded)))
-        .collect()
+    let asked = BUDGETS.iter().filter(|budget| measured.contains(&budget.scenario));
+    asked.map(|budget| (*budget, budget.judge(results, candidate, excluded))).collect()
 }
 
 /// A subject's wall or CPU time with the scenario's load relative to that without.
@@ -213,10 +186,7 @@ pub fn growth(
     beside: Option<&str>,
     quantity: Quantity,
 ) -> Option<Estimate> {
-    let outcome = results
-        .outcomes
-        .iter()
-        .find(|outcome| outcome.scenario == scenario)?;
+    let outcome = results.outcomes.iter().find(|outcome| outcome.scenario == scenario)?;
     let values = |load| {
         let lane = outcome.lanes.iter().find(|lane| {
             lane.subject == subject && lane.load == load && lane.beside.as_deref() == beside
@@ -246,19 +216,11 @@ fn growth_beyond_floor(
     }
     let kernel = growth(results, scenario, "floor", Some(candidate), quantity)
         .map_or(1.0, |floor| floor.value.max(1.0));
-    Some(Estimate {
-        value: own.value / kernel,
-        low: own.low / kernel,
-        high: own.high / kernel,
-    })
+    Some(Estimate { value: own.value / kernel, low: own.low / kernel, high: own.high / kernel })
 }
 
 fn exact(value: f64) -> Estimate {
-    Estimate {
-        value,
-        low: value,
-        high: value,
-    }
+    Estimate { value, low: value, high: value }
 }
 
 #[cfg(test)]
@@ -286,17 +248,12 @@ mod tests {
     }
 
     fn results(scenario: Scenario, lanes: Vec<Lane>) -> Results {
-        Results {
-            outcomes: vec![Outcome { scenario, lanes }],
-            ..Results::default()
-        }
+        Results { outcomes: vec![Outcome { scenario, lanes }], ..Results::default() }
     }
 
     fn failures(results: &Results, scenario: Scenario, excluded: &[String]) -> Vec<String> {
         let judged = judge_all(results, &[scenario], "brig", excluded);
-        let failed = judged
-            .into_iter()
-            .filter(|(_, verdict)| verdict.is_failure());
+        let failed = judged.into_iter().filter(|(_, verdict)| verdict.is_failure());
         failed.map(|(budget, _)| budget.describe()).collect()
     }
 
@@ -318,68 +275,41 @@ mod tests {
 
     #[test]
     fn growth_with_mounts_is_brigs_own() {
-        let lanes = vec![
-            lane("brig", Load::None, 100),
-            lane("brig", Load::Added, 120),
-        ];
-        assert_eq!(
-            failures(&results(Scenario::Mounts, lanes), Scenario::Mounts, &[]).len(),
-            2
-        );
+        let lanes = vec![lane("brig", Load::None, 100), lane("brig", Load::Added, 120)];
+        assert_eq!(failures(&results(Scenario::Mounts, lanes), Scenario::Mounts, &[]).len(), 2);
     }
 
     #[test]
     fn growth_with_containers_leaves_out_the_kernels() {
-        let beside = |load, wall_ns| Lane {
-            beside: Some("brig".into()),
-            ..lane("floor", load, wall_ns)
-        };
-        let own = [
-            lane("brig", Load::None, 100),
-            lane("brig", Load::Added, 150),
-        ];
+        let beside =
+            |load, wall_ns| Lane { beside: Some("brig".into()), ..lane("floor", load, wall_ns) };
+        let own = [lane("brig", Load::None, 100), lane("brig", Load::Added, 150)];
         let mut lanes = own.to_vec();
         assert_eq!(
-            failures(
-                &results(Scenario::Containers, lanes.clone()),
-                Scenario::Containers,
-                &[]
-            )
-            .len(),
+            failures(&results(Scenario::Containers, lanes.clone()), Scenario::Containers, &[])
+                .len(),
             2
         );
         lanes.extend([beside(Load::None, 10), beside(Load::Added, 14)]);
         assert!(
-            failures(
-                &results(Scenario::Containers, lanes),
-                Scenario::Containers,
-                &[]
-            )
-            .is_empty()
+            failures(&results(Scenario::Containers, lanes), Scenario::Containers, &[]).is_empty()
         );
     }
 
     #[test]
     fn the_documentation_lists_these_budgets() {
         let page = include_str!("../../docs/performance.md");
-        let listed: Vec<&str> = page
-            .lines()
-            .filter(|line| line.starts_with("- ") && line.contains('≤'))
-            .collect();
-        let budgets: Vec<String> = BUDGETS
-            .iter()
-            .map(|budget| format!("- {}", budget.describe()))
-            .collect();
+        let listed: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("- ") && line.contains('≤')).collect();
+        let budgets: Vec<String> =
+            BUDGETS.iter().map(|budget| format!("- {}", budget.describe())).collect();
         assert_eq!(listed, budgets);
     }
 
     #[test]
     fn size_is_absolute() {
         let sized = |bytes| Results {
-            sizes: vec![Size {
-                subject: "brig".into(),
-                bytes,
-            }],
+            sizes: vec![Size { subject: "brig".into(), bytes }],
             ..Results::default()
         };
         assert!(failures(&sized(2_621_440), Scenario::Size, &[]).is_empty());

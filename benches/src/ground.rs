@@ -43,10 +43,7 @@ pub fn is_cgroup_v2() -> bool {
 /// # Errors
 /// When the effective user is another.
 pub fn require_root() -> Result<()> {
-    ensure!(
-        Uid::effective().is_root(),
-        "measuring containers needs root"
-    );
+    ensure!(Uid::effective().is_root(), "measuring containers needs root");
     Ok(())
 }
 
@@ -65,11 +62,7 @@ impl Ground {
         let pid = std::process::id();
         let place = PathBuf::from(format!("/tmp/brig-compare-{pid}"));
         fs::create_dir(&place).with_context(|| format!("cannot make {}", place.display()))?;
-        let ground = Self {
-            place,
-            prefix: format!("brigbench-{pid}-"),
-            made: 0,
-        };
+        let ground = Self { place, prefix: format!("brigbench-{pid}-"), made: 0 };
         match ground.lay_out(programs, subjects) {
             Ok(()) => Ok(ground),
             Err(error) => {
@@ -107,11 +100,7 @@ impl Ground {
                 failed.push(format!("{}: {error}", cgroup.display()));
             }
         }
-        ensure!(
-            failed.is_empty(),
-            "cannot remove cgroups: {}",
-            failed.join("; ")
-        );
+        ensure!(failed.is_empty(), "cannot remove cgroups: {}", failed.join("; "));
         Ok(found)
     }
 
@@ -135,14 +124,8 @@ impl Ground {
     fn lay_out(&self, programs: &Programs, subjects: &[String]) -> Result<()> {
         // Not on the disk: the runtimes' state files would then compete with whatever else writes.
         let none = MsFlags::empty();
-        mount(
-            Some("bench"),
-            &self.place,
-            Some("tmpfs"),
-            none,
-            Some("mode=755"),
-        )
-        .with_context(|| format!("cannot mount a tmpfs at {}", self.place.display()))?;
+        mount(Some("bench"), &self.place, Some("tmpfs"), none, Some("mode=755"))
+            .with_context(|| format!("cannot mount a tmpfs at {}", self.place.display()))?;
         for bundle in [Bundle::Default, Bundle::Docker, Bundle::Pause] {
             self.lay_out_bundle(bundle, &programs.guest)?;
         }
@@ -151,8 +134,7 @@ impl Ground {
         }
         fs::create_dir(self.place.join("mounts"))?;
         if !is_cgroup_v2() {
-            self.hide_unified()
-                .context("cannot hide the hybrid's cgroup v2 mount")?;
+            self.hide_unified().context("cannot hide the hybrid's cgroup v2 mount")?;
         }
         Ok(())
     }
@@ -189,13 +171,7 @@ impl Ground {
         let view = self.place.join("cgroup");
         fs::create_dir(&view)?;
         let none = MsFlags::empty();
-        mount(
-            Some("cgroups"),
-            &view,
-            Some("tmpfs"),
-            none,
-            Some("mode=755"),
-        )?;
+        mount(Some("cgroups"), &view, Some("tmpfs"), none, Some("mode=755"))?;
         for entry in fs::read_dir(CGROUPS)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -204,23 +180,11 @@ impl Ground {
                 std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)?;
             } else if entry.file_type()?.is_dir() && name != "unified" {
                 fs::create_dir(&target)?;
-                mount(
-                    Some(&entry.path()),
-                    &target,
-                    None::<&str>,
-                    MsFlags::MS_BIND,
-                    None::<&str>,
-                )?;
+                mount(Some(&entry.path()), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
             }
         }
         umount2(CGROUPS, MntFlags::MNT_DETACH)?;
-        mount(
-            Some(&view),
-            CGROUPS,
-            None::<&str>,
-            MsFlags::MS_MOVE,
-            None::<&str>,
-        )?;
+        mount(Some(&view), CGROUPS, None::<&str>, MsFlags::MS_MOVE, None::<&str>)?;
         Ok(())
     }
 }
@@ -258,11 +222,7 @@ fn remove_cgroup(cgroup: &Path) -> io::Result<()> {
         let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
         // A member that this pid namespace does not know is shown as 0, which kill(2) takes for the
         // caller's own group.
-        for pid in members
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .filter(|pid| *pid > 1)
-        {
+        for pid in members.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 1) {
             // It may have ended since; if it did not, the directory stays and the next round tries again.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }

@@ -72,12 +72,7 @@ impl Meter {
             .with_context(|| format!("cannot start {}", program.display()))?;
         let input = child.stdin.take();
         let output = child.stdout.take().context("meter has no output")?;
-        Ok(Self {
-            child,
-            input,
-            output: BufReader::new(output),
-            log,
-        })
+        Ok(Self { child, input, output: BufReader::new(output), log })
     }
 
     /// Runs `argv` to its end and says what it cost.
@@ -85,23 +80,14 @@ impl Meter {
     /// # Errors
     /// When the command fails or does not end in time: with the end of what it printed.
     pub fn run(&mut self, argv: &[OsString]) -> Result<Sample> {
-        let reply = self
-            .exchange(argv)
-            .context("the meter ended unexpectedly")?;
+        let reply = self.exchange(argv).context("the meter ended unexpectedly")?;
         let fields = reply
             .split_whitespace()
             .map(str::parse)
             .collect::<Result<Vec<u64>, _>>()
             .with_context(|| format!("the meter says {reply:?}"))?;
-        let [
-            wall_ns,
-            user_us,
-            system_us,
-            max_rss_kib,
-            minor_faults,
-            status,
-            timed_out,
-        ] = fields[..]
+        let [wall_ns, user_us, system_us, max_rss_kib, minor_faults, status, timed_out] =
+            fields[..]
         else {
             bail!("the meter says {reply:?}");
         };
@@ -113,13 +99,7 @@ impl Meter {
             describe(status),
             self.last_words()
         );
-        Ok(Sample {
-            wall_ns,
-            user_us,
-            system_us,
-            max_rss_kib,
-            minor_faults,
-        })
+        Ok(Sample { wall_ns, user_us, system_us, max_rss_kib, minor_faults })
     }
 
     /// What the last command printed.
@@ -139,10 +119,7 @@ impl Meter {
         let input = self.input.as_mut().context("closed")?;
         input.write_all(&frame)?;
         let mut reply = String::new();
-        ensure!(
-            self.output.read_line(&mut reply)? > 0,
-            "it closed its output"
-        );
+        ensure!(self.output.read_line(&mut reply)? > 0, "it closed its output");
         Ok(reply)
     }
 
@@ -168,10 +145,7 @@ pub fn argv<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> Argv {
 }
 
 fn words(argv: &[OsString]) -> String {
-    argv.iter()
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// A wait status in words (wait(2): the low 7 bits are the signal, the next byte the exit code).

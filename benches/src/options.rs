@@ -85,19 +85,12 @@ pub fn run_command_line() -> Result<ExitCode> {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     report_failures(&results);
-    Ok(if typed.is_check {
-        check(&typed, &results)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if typed.is_check { check(&typed, &results) } else { ExitCode::SUCCESS })
 }
 
 fn measure(typed: &Typed, programs: &Programs, subjects: &[Subject]) -> Result<Results> {
     let interrupt = Interrupt::block()?;
-    let names: Vec<String> = subjects
-        .iter()
-        .map(|subject| subject.name.clone())
-        .collect();
+    let names: Vec<String> = subjects.iter().map(|subject| subject.name.clone()).collect();
     let mut ground = Ground::prepare(programs, &names)?;
     let measured = Bench::new(subjects, &mut ground, &interrupt, programs, typed.extent)
         .and_then(|mut bench| bench.measure(&typed.scenarios));
@@ -126,18 +119,11 @@ fn check(typed: &Typed, results: &Results) -> ExitCode {
     if !is_reliable {
         eprintln!("missed: every run of {CANDIDATE} succeeds");
     }
-    let is_clean = !results
-        .left_behind
-        .iter()
-        .any(|cgroup| is_of(cgroup, CANDIDATE));
+    let is_clean = !results.left_behind.iter().any(|cgroup| is_of(cgroup, CANDIDATE));
     if !is_clean {
         eprintln!("missed: {CANDIDATE} leaves no cgroup behind");
     }
-    if failed.is_empty() && is_reliable && is_clean {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed.is_empty() && is_reliable && is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Whether a cgroup is of one of the subject's containers: their names end with its name.
@@ -205,10 +191,7 @@ fn parse(mut parser: Parser) -> Result<Option<Typed>> {
     if typed.scenarios.is_empty() {
         typed.scenarios = Scenario::ALL.to_vec();
     }
-    ensure!(
-        typed.extent.iterations > 0,
-        "--iterations must be at least 1"
-    );
+    ensure!(typed.extent.iterations > 0, "--iterations must be at least 1");
     ensure!(
         !(typed.is_check && typed.without.iter().any(|name| name == CANDIDATE)),
         "--check is about {CANDIDATE}, which --without leaves out"
@@ -223,10 +206,7 @@ fn named(value: &OsStr) -> Result<(String, OsString)> {
         bail!("{text:?} is not NAME=VALUE");
     };
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    ensure!(
-        is_plain,
-        "{name:?} is not a name: letters, digits and dashes only"
-    );
+    ensure!(is_plain, "{name:?} is not a name: letters, digits and dashes only");
     Ok((name.to_owned(), value.into()))
 }
 
@@ -252,23 +232,13 @@ fn resolve_subjects(typed: &Typed, programs: &Programs) -> Result<Vec<Subject>> 
     }
     if is_wanted("floor") {
         let flags = is_cgroup_v2().then_some("+cg2");
-        let kind = Kind::Floor {
-            docker_filter: programs.docker_filter.clone(),
-            flags,
-        };
+        let kind = Kind::Floor { docker_filter: programs.docker_filter.clone(), flags };
         let program = programs.floor.clone();
-        subjects.push(Subject {
-            name: "floor".into(),
-            kind,
-            program,
-            options: Vec::new(),
-        });
+        subjects.push(Subject { name: "floor".into(), kind, program, options: Vec::new() });
     }
     ensure!(!subjects.is_empty(), "nothing is left to measure");
     for (index, subject) in subjects.iter().enumerate() {
-        let is_repeated = subjects[..index]
-            .iter()
-            .any(|other| other.name == subject.name);
+        let is_repeated = subjects[..index].iter().any(|other| other.name == subject.name);
         ensure!(!is_repeated, "two subjects are called {}", subject.name);
         ensure!(
             subject.program.is_file(),
@@ -288,19 +258,13 @@ fn resolve_subjects(typed: &Typed, programs: &Programs) -> Result<Vec<Subject>> 
 }
 
 fn runtime(name: &str, program: PathBuf) -> Subject {
-    Subject {
-        name: name.into(),
-        kind: Kind::Runtime,
-        program,
-        options: Vec::new(),
-    }
+    Subject { name: name.into(), kind: Kind::Runtime, program, options: Vec::new() }
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let dirs = env::split_paths(&path).chain([Path::new("/usr/sbin").to_path_buf()]);
-    dirs.map(|dir| dir.join(name))
-        .find(|program| program.is_file())
+    dirs.map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
 #[cfg(test)]
@@ -313,9 +277,7 @@ mod tests {
 
     #[test]
     fn without_scenarios_all_are_measured() {
-        let typed = parsed(&["--iterations", "7"])
-            .expect("valid")
-            .expect("no help");
+        let typed = parsed(&["--iterations", "7"]).expect("valid").expect("no help");
         assert_eq!(typed.scenarios, Scenario::ALL);
         assert_eq!(typed.extent.iterations, 7);
     }
@@ -330,10 +292,7 @@ mod tests {
     fn a_left_cgroup_is_told_from_another_subjects() {
         let cgroup = Path::new("/sys/fs/cgroup/cpu/brigbench-7-000001-brig");
         assert!(is_of(cgroup, "brig"));
-        assert!(!is_of(
-            &cgroup.with_file_name("brigbench-7-000001-old-brig"),
-            "brig"
-        ));
+        assert!(!is_of(&cgroup.with_file_name("brigbench-7-000001-old-brig"), "brig"));
     }
 
     #[test]

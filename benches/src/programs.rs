@@ -70,12 +70,7 @@ fn build_one(dir: &Path, name: &str, source: &str) -> Result<PathBuf> {
     fs::write(&unfinished, source)
         .with_context(|| format!("cannot write {}", unfinished.display()))?;
     // musl's own headers come first; the kernel's, which musl does not carry, come last.
-    let musl = [
-        "-idirafter",
-        "/usr/include",
-        "-idirafter",
-        "/usr/include/x86_64-linux-gnu",
-    ];
+    let musl = ["-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"];
     let compilers: [(&str, &[&str]); 2] = [("musl-gcc", &musl), ("cc", &[])];
     for (compiler, flags) in compilers {
         let built = Command::new(compiler)

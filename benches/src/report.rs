@@ -42,10 +42,7 @@ impl Machine {
             processor: model
                 .and_then(|line| line.split_once(": "))
                 .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned()),
-            processors: cpuinfo
-                .lines()
-                .filter(|line| line.starts_with("processor"))
-                .count(),
+            processors: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             load_before: load_average(),
         }
     }
@@ -83,10 +80,7 @@ pub fn lane_of<'a>(
     subject: &str,
     load: Load,
 ) -> Option<&'a Lane> {
-    let outcome = results
-        .outcomes
-        .iter()
-        .find(|outcome| outcome.scenario == scenario)?;
+    let outcome = results.outcomes.iter().find(|outcome| outcome.scenario == scenario)?;
     find_lane(outcome, subject, load)
 }
 
@@ -98,10 +92,7 @@ pub fn quantity_values(lane: &Lane, quantity: Quantity) -> Vec<Option<f64>> {
         Quantity::Memory => sample.max_rss_kib as f64,
         _ => sample.wall_ns as f64 / 1000.0,
     };
-    lane.samples
-        .iter()
-        .map(|sample| sample.as_ref().map(value))
-        .collect()
+    lane.samples.iter().map(|sample| sample.as_ref().map(value)).collect()
 }
 
 /// All tables.
@@ -136,11 +127,7 @@ pub fn render_budgets(judged: &[(Budget, Verdict)], style: Style) -> String {
         };
         let is_close =
             figure.is_some_and(|figure| figure.low <= budget.limit && budget.limit < figure.high);
-        let word = if is_close {
-            format!("{word}, but within the noise")
-        } else {
-            word.to_owned()
-        };
+        let word = if is_close { format!("{word}, but within the noise") } else { word.to_owned() };
         vec![budget.describe(), show(figure), word]
     });
     Table {
@@ -233,33 +220,17 @@ impl Table {
 
     fn render_text(&self) -> String {
         let width = |column: usize| {
-            let cells = self
-                .rows
-                .iter()
-                .chain([&self.header])
-                .filter_map(|row| row.get(column));
+            let cells = self.rows.iter().chain([&self.header]).filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
         let line = |row: &Vec<String>| {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .enumerate()
-                .map(|(column, (cell, width))| {
-                    if column == 0 {
-                        format!("{cell:<width$}")
-                    } else {
-                        format!("{cell:>width$}")
-                    }
-                });
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+                if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
-        let lines: Vec<String> = [&self.header]
-            .into_iter()
-            .chain(&self.rows)
-            .map(line)
-            .collect();
+        let lines: Vec<String> = [&self.header].into_iter().chain(&self.rows).map(line).collect();
         format!("\n{}\n{}\n", self.title, lines.join("\n"))
     }
 
@@ -269,22 +240,14 @@ impl Table {
             .map(|column| if column == 0 { "|---" } else { "|--:" })
             .collect();
         let rows: String = self.rows.iter().map(line).collect();
-        format!(
-            "\n### {}\n\n{}{rule}|\n{rows}",
-            self.title,
-            line(&self.header)
-        )
+        format!("\n### {}\n\n{}{rule}|\n{rows}", self.title, line(&self.header))
     }
 }
 
 fn size_table(results: &Results) -> Table {
     let row = |size: &crate::scenario::Size| {
         let mib = size.bytes as f64 / f64::from(1 << 20);
-        vec![
-            size.subject.clone(),
-            size.bytes.to_string(),
-            format!("{mib:.2}"),
-        ]
+        vec![size.subject.clone(), size.bytes.to_string(), format!("{mib:.2}")]
     };
     Table {
         title: "size: the program, without shared libraries".into(),
@@ -307,12 +270,8 @@ fn figures_table(outcome: &Outcome) -> Table {
         let wall = summary_of(lane, Quantity::Wall);
         let cpu = summary_of(lane, Quantity::Cpu);
         let memory = summary_of(lane, Quantity::Memory);
-        let faults: Vec<f64> = lane
-            .samples
-            .iter()
-            .flatten()
-            .map(|sample| sample.minor_faults as f64)
-            .collect();
+        let faults: Vec<f64> =
+            lane.samples.iter().flatten().map(|sample| sample.minor_faults as f64).collect();
         let whole =
             |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.0}"));
         vec![
@@ -324,8 +283,7 @@ fn figures_table(outcome: &Outcome) -> Table {
             whole(cpu.map(|cpu| cpu.min)),
             whole(memory.map(|memory| memory.median)),
             whole(summarise(&faults).map(|faults| faults.median)),
-            lane.syscalls
-                .map_or_else(|| "–".into(), |count| count.to_string()),
+            lane.syscalls.map_or_else(|| "–".into(), |count| count.to_string()),
             format!("{}/{}", lane.failures.len(), lane.samples.len()),
         ]
     };
@@ -340,21 +298,15 @@ fn figures_table(outcome: &Outcome) -> Table {
 }
 
 fn ratio_table(outcome: &Outcome) -> Table {
-    let references: Vec<&Lane> = REFERENCES
-        .iter()
-        .filter_map(|name| find_lane(outcome, name, Load::None))
-        .collect();
+    let references: Vec<&Lane> =
+        REFERENCES.iter().filter_map(|name| find_lane(outcome, name, Load::None)).collect();
     let quantities: &[(Quantity, &str)] = match outcome.scenario {
         Scenario::Memory => &[(Quantity::Memory, "memory")],
         _ => &[(Quantity::Wall, "wall"), (Quantity::Cpu, "CPU")],
     };
     let mut header = vec!["ratio [95 %]".to_owned()];
     for (_, name) in quantities {
-        header.extend(
-            references
-                .iter()
-                .map(|lane| format!("{name} / {}", lane.subject)),
-        );
+        header.extend(references.iter().map(|lane| format!("{name} / {}", lane.subject)));
     }
     let row = |lane: &Lane| {
         let mut cells = vec![label(lane)];
@@ -370,11 +322,7 @@ fn ratio_table(outcome: &Outcome) -> Table {
         cells
     };
     let title = format!("{}: paired ratios", outcome.scenario.name());
-    Table {
-        title,
-        header,
-        rows: outcome.lanes.iter().map(row).collect(),
-    }
+    Table { title, header, rows: outcome.lanes.iter().map(row).collect() }
 }
 
 fn growth_table(results: &Results, outcome: &Outcome) -> Table {
@@ -382,27 +330,14 @@ fn growth_table(results: &Results, outcome: &Outcome) -> Table {
     let row = |lane: &Lane| {
         let growth_of = |quantity| {
             let beside = lane.beside.as_deref();
-            show(growth(
-                results,
-                outcome.scenario,
-                &lane.subject,
-                beside,
-                quantity,
-            ))
+            show(growth(results, outcome.scenario, &lane.subject, beside, quantity))
         };
-        let name = label(&Lane {
-            load: Load::None,
-            ..lane.clone()
-        });
+        let name = label(&Lane { load: Load::None, ..lane.clone() });
         vec![name, growth_of(Quantity::Wall), growth_of(Quantity::Cpu)]
     };
     Table {
         title: format!("{}: growth", outcome.scenario.name()),
-        header: words(&[
-            "subject",
-            "wall, loaded / not [95 %]",
-            "CPU, loaded / not [95 %]",
-        ]),
+        header: words(&["subject", "wall, loaded / not [95 %]", "CPU, loaded / not [95 %]"]),
         rows: loaded.map(row).collect(),
     }
 }
@@ -425,30 +360,17 @@ fn purpose(scenario: Scenario) -> &'static str {
 }
 
 fn label(lane: &Lane) -> String {
-    let beside = lane
-        .beside
-        .as_ref()
-        .map_or_else(String::new, |name| format!(" beside {name}"));
-    let load = if lane.load == Load::Added {
-        ", loaded"
-    } else {
-        ""
-    };
+    let beside = lane.beside.as_ref().map_or_else(String::new, |name| format!(" beside {name}"));
+    let load = if lane.load == Load::Added { ", loaded" } else { "" };
     format!("{}{beside}{load}", lane.subject)
 }
 
 fn find_lane<'a>(outcome: &'a Outcome, subject: &str, load: Load) -> Option<&'a Lane> {
-    outcome
-        .lanes
-        .iter()
-        .find(|lane| lane.subject == subject && lane.load == load)
+    outcome.lanes.iter().find(|lane| lane.subject == subject && lane.load == load)
 }
 
 fn summary_of(lane: &Lane, quantity: Quantity) -> Option<Summary> {
-    let values: Vec<f64> = quantity_values(lane, quantity)
-        .into_iter()
-        .flatten()
-        .collect();
+    let values: Vec<f64> = quantity_values(lane, quantity).into_iter().flatten().collect();
     summarise(&values)
 }
 
@@ -480,8 +402,5 @@ fn load_average() -> String {
 }
 
 fn read_line(path: &str) -> String {
-    fs::read_to_string(path)
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }

@@ -138,20 +138,12 @@ pub struct Results {
 /// # Errors
 /// When there is none.
 pub fn scenario_named(name: &str) -> Result<Scenario> {
-    let found = Scenario::ALL
-        .into_iter()
-        .find(|scenario| scenario.name() == name);
+    let found = Scenario::ALL.into_iter().find(|scenario| scenario.name() == name);
     match found {
         Some(scenario) => Ok(scenario),
         None => {
-            let names: Vec<&str> = Scenario::ALL
-                .iter()
-                .map(|scenario| scenario.name())
-                .collect();
-            bail!(
-                "there is no scenario {name:?}; there are: {}",
-                names.join(", ")
-            )
+            let names: Vec<&str> = Scenario::ALL.iter().map(|scenario| scenario.name()).collect();
+            bail!("there is no scenario {name:?}; there are: {}", names.join(", "))
         }
     }
 }
@@ -163,10 +155,7 @@ mod tests {
     #[test]
     fn every_scenario_has_a_name_of_its_own() {
         for scenario in Scenario::ALL {
-            assert_eq!(
-                scenario_named(scenario.name()).expect("its own name"),
-                scenario
-            );
+            assert_eq!(scenario_named(scenario.name()).expect("its own name"), scenario);
         }
         assert!(scenario_named("nonsense").is_err());
     }

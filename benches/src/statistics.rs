@@ -51,9 +51,8 @@ pub fn paired_ratio(numerator: &[Option<f64>], denominator: &[Option<f64>]) -> O
         .collect();
     let value = middle(&sorted(&ratios))?;
     let mut random = Random::new(SEED);
-    let resampled: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| middle(&random.resample(&ratios)))
-        .collect();
+    let resampled: Vec<f64> =
+        (0..RESAMPLES).filter_map(|_| middle(&random.resample(&ratios))).collect();
     Some(interval(value, &resampled))
 }
 
@@ -79,17 +78,8 @@ pub fn ratio_of_medians(
 
 fn interval(value: f64, resampled: &[f64]) -> Estimate {
     let resampled = sorted(resampled);
-    let at = |share: usize| {
-        resampled
-            .get(resampled.len() * share / 1000)
-            .copied()
-            .unwrap_or(value)
-    };
-    Estimate {
-        value,
-        low: at(25),
-        high: at(975),
-    }
+    let at = |share: usize| resampled.get(resampled.len() * share / 1000).copied().unwrap_or(value);
+    Estimate { value, low: at(25), high: at(975) }
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {
@@ -155,33 +145,17 @@ mod tests {
     #[test]
     fn a_summary_is_of_the_sorted_values() {
         let values: Vec<f64> = (1..=10).rev().map(f64::from).collect();
-        assert_eq!(
-            summarise(&values),
-            Some(Summary {
-                median: 5.5,
-                min: 1.0,
-                p90: 10.0
-            })
-        );
+        assert_eq!(summarise(&values), Some(Summary { median: 5.5, min: 1.0, p90: 10.0 }));
         assert_eq!(summarise(&[]), None);
     }
 
     #[test]
     fn pairing_cancels_what_disturbed_both() {
         // The machine is ten times slower in every second iteration; the ratio stays 2.
-        let base: Vec<f64> = (0..50)
-            .map(|i| if i % 2 == 0 { 1.0 } else { 10.0 })
-            .collect();
+        let base: Vec<f64> = (0..50).map(|i| if i % 2 == 0 { 1.0 } else { 10.0 }).collect();
         let double: Vec<f64> = base.iter().map(|value| value * 2.0).collect();
         let ratio = paired_ratio(&some(&double), &some(&base));
-        assert_eq!(
-            ratio,
-            Some(Estimate {
-                value: 2.0,
-                low: 2.0,
-                high: 2.0
-            })
-        );
+        assert_eq!(ratio, Some(Estimate { value: 2.0, low: 2.0, high: 2.0 }));
     }
 
     #[test]
@@ -195,9 +169,7 @@ mod tests {
     fn the_interval_holds_the_estimate_and_narrows_with_more_samples() {
         let mut random = Random::new(7);
         let mut noisy = |count: usize| -> Vec<f64> {
-            (0..count)
-                .map(|_| 1.0 + random.below(1000) as f64 / 1000.0)
-                .collect()
+            (0..count).map(|_| 1.0 + random.below(1000) as f64 / 1000.0).collect()
         };
         let width = |top: &[f64], bottom: &[f64]| {
             let estimate = ratio_of_medians(&some(top), &some(bottom)).expect("samples");

@@ -69,11 +69,7 @@ impl Subject {
     /// Runs a container to its end.
     #[must_use]
     pub fn run(&self, place: &Path, bundle: Bundle, id: &str) -> Argv {
-        let Kind::Floor {
-            docker_filter,
-            flags,
-        } = &self.kind
-        else {
+        let Kind::Floor { docker_filter, flags } = &self.kind else {
             return self.verb(
                 place,
                 &["run", "--bundle"],
@@ -98,12 +94,7 @@ impl Subject {
     /// Makes a container that waits for `start`.
     #[must_use]
     pub fn create(&self, place: &Path, bundle: Bundle, id: &str) -> Argv {
-        self.verb(
-            place,
-            &["create", "--bundle"],
-            &[bundle_dir(place, bundle).as_os_str()],
-            id,
-        )
+        self.verb(place, &["create", "--bundle"], &[bundle_dir(place, bundle).as_os_str()], id)
     }
 
     /// Starts a created container.
@@ -215,20 +206,13 @@ mod tests {
     fn floor_loads_the_filter_only_where_the_bundle_has_one() {
         let subject = Subject {
             name: "floor".into(),
-            kind: Kind::Floor {
-                docker_filter: "/f.bpf".into(),
-                flags: Some("+cg2"),
-            },
+            kind: Kind::Floor { docker_filter: "/f.bpf".into(), flags: Some("+cg2") },
             program: "/floor".into(),
             options: Vec::new(),
         };
         let plain = subject.run(Path::new("/w"), Bundle::Default, "c");
         assert!(!words(&plain).contains(&"/f.bpf"));
         let docker = subject.run(Path::new("/w"), Bundle::Docker, "c");
-        assert!(
-            words(&docker)
-                .windows(2)
-                .any(|pair| pair == ["-b", "/f.bpf"])
-        );
+        assert!(words(&docker).windows(2).any(|pair| pair == ["-b", "/f.bpf"]));
     }
 }

@@ -20,27 +20,15 @@ pub fn probe() -> &'static Path {
 
 fn from_env(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os(name)?);
-    assert!(
-        path.is_absolute(),
-        "{name} must be an absolute path, not {}",
-        path.display()
-    );
-    assert!(
-        path.is_file(),
-        "{name} is {}, which is no file",
-        path.display()
-    );
+    assert!(path.is_absolute(), "{name} must be an absolute path, not {}", path.display());
+    assert!(path.is_file(), "{name} is {}, which is no file", path.display());
     Some(path)
 }
 
 /// The cached root file system `name`.
 pub fn rootfs(name: &str) -> PathBuf {
     let path = cache().join(name);
-    assert!(
-        path.is_dir(),
-        "no root file system {}: run integration/setup",
-        path.display()
-    );
+    assert!(path.is_dir(), "no root file system {}: run integration/setup", path.display());
     path
 }
 
@@ -58,17 +46,13 @@ pub fn cache() -> PathBuf {
 
 /// The target that static binaries are built for: integration/setup has written it down.
 pub fn static_target() -> String {
-    std::fs::read_to_string(cache().join("target")).map_or_else(
-        |_| "x86_64-unknown-linux-musl".into(),
-        |t| t.trim().to_owned(),
-    )
+    std::fs::read_to_string(cache().join("target"))
+        .map_or_else(|_| "x86_64-unknown-linux-musl".into(), |t| t.trim().to_owned())
 }
 
 /// The workspace's directory.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("/"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
 }
 
 /// The target directory: two above `…/debug/deps/TEST`, or `$CARGO_TARGET_DIR`.
@@ -77,9 +61,7 @@ pub fn target_dir() -> PathBuf {
         return dir.into();
     }
     let test = std::env::current_exe().unwrap_or_default();
-    test.ancestors()
-        .nth(3)
-        .map_or_else(|| workspace().join("target"), Path::to_owned)
+    test.ancestors().nth(3).map_or_else(|| workspace().join("target"), Path::to_owned)
 }
 
 fn built(package: &str, bin: &str) -> PathBuf {

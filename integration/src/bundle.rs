@@ -25,12 +25,7 @@ impl Bundle {
         let mut spec = default_spec();
         spec["root"]["path"] = json!(rootfs);
         spec["linux"]["cgroupsPath"] = json!(cgroup);
-        Bundle {
-            dir,
-            rootfs,
-            spec,
-            raw: None,
-        }
+        Bundle { dir, rootfs, spec, raw: None }
     }
 
     /// Edits the spec.
@@ -53,11 +48,8 @@ impl Bundle {
                     if key == "-" {
                         items.push(Value::Null);
                     }
-                    let index = if key == "-" {
-                        items.len() - 1
-                    } else {
-                        key.parse().expect("an index")
-                    };
+                    let index =
+                        if key == "-" { items.len() - 1 } else { key.parse().expect("an index") };
                     &mut items[index]
                 }
                 other => &mut other[key],
@@ -149,8 +141,7 @@ impl Bundle {
         if let Some(path) = path {
             entry["path"] = json!(path);
         }
-        self.without_namespace(kind)
-            .set("/linux/namespaces/-", entry)
+        self.without_namespace(kind).set("/linux/namespaces/-", entry)
     }
 
     /// In a user namespace in which container ids 0 to 65535 are `base` and up on the host.
@@ -183,9 +174,7 @@ impl Bundle {
 
     /// The cgroup, below each hierarchy's root.
     pub fn cgroup(&self) -> &str {
-        self.spec["linux"]["cgroupsPath"]
-            .as_str()
-            .unwrap_or_default()
+        self.spec["linux"]["cgroupsPath"].as_str().unwrap_or_default()
     }
 }
 

@@ -38,18 +38,10 @@ pub fn flavour() -> Flavour {
     static FLAVOUR: OnceLock<Flavour> = OnceLock::new();
     *FLAVOUR.get_or_init(|| {
         let mut command = Command::new(binaries::runtime());
-        command
-            .arg("--version")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped());
         let child = crate::leftovers::own(|| command.spawn()).expect("run the runtime under test");
-        let output = child
-            .wait_with_output()
-            .expect("wait for the runtime under test");
-        match String::from_utf8_lossy(&output.stdout)
-            .split_whitespace()
-            .next()
-        {
+        let output = child.wait_with_output().expect("wait for the runtime under test");
+        match String::from_utf8_lossy(&output.stdout).split_whitespace().next() {
             Some("runc") => Flavour::Runc,
             Some("crun") => Flavour::Crun,
             _ => Flavour::Brig,
@@ -118,8 +110,7 @@ impl Call {
     pub fn stdin(mut self, bytes: &[u8]) -> Call {
         let path = self.file("in");
         fs::write(&path, bytes).expect("write standard input");
-        self.command
-            .stdin(File::open(&path).expect("open standard input"));
+        self.command.stdin(File::open(&path).expect("open standard input"));
         self.has_stdin = true;
         self
     }
@@ -141,8 +132,7 @@ impl Call {
 
     fn file(&self, kind: &str) -> PathBuf {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        self.dir
-            .join(format!("{kind}{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+        self.dir.join(format!("{kind}{}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Starts it.
@@ -161,14 +151,7 @@ impl Call {
             Ok(child) => child,
             Err(error) => panic!("cannot run {}: {error}", self.words),
         };
-        Running {
-            child,
-            words: self.words,
-            out,
-            err,
-            limit: self.limit,
-            start: Instant::now(),
-        }
+        Running { child, words: self.words, out, err, limit: self.limit, start: Instant::now() }
     }
 
     /// Runs it to its end.
@@ -327,11 +310,7 @@ impl Output {
     /// Otherwise.
     #[track_caller]
     pub fn failed(self) -> Output {
-        assert!(
-            self.status.signal().is_none(),
-            "died from a signal: {}",
-            self.report()
-        );
+        assert!(self.status.signal().is_none(), "died from a signal: {}", self.report());
         assert!(!self.succeeded(), "must fail: {}", self.report());
         self
     }

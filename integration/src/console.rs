@@ -44,18 +44,9 @@ impl ConsoleSocket {
     /// # Panics
     /// When none comes in time.
     pub fn accept(&self) -> Console {
-        assert!(
-            readable(&self.listener, crate::PATIENCE),
-            "nobody connects to the console socket"
-        );
-        let (stream, _) = self
-            .listener
-            .accept()
-            .expect("accept on the console socket");
-        assert!(
-            readable(&stream, crate::PATIENCE),
-            "nothing comes over the console socket"
-        );
+        assert!(readable(&self.listener, crate::PATIENCE), "nobody connects to the console socket");
+        let (stream, _) = self.listener.accept().expect("accept on the console socket");
+        assert!(readable(&stream, crate::PATIENCE), "nothing comes over the console socket");
         let mut name = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -69,10 +60,7 @@ impl ConsoleSocket {
             }
         }
         assert_eq!(fds.len(), 1, "a console socket gets one descriptor");
-        Console {
-            master: File::from(fds.remove(0)),
-            seen: Vec::new(),
-        }
+        Console { master: File::from(fds.remove(0)), seen: Vec::new() }
     }
 }
 
@@ -91,9 +79,7 @@ impl Console {
     /// # Panics
     /// When the terminal is gone.
     pub fn types(&mut self, text: &str) {
-        self.master
-            .write_all(text.as_bytes())
-            .expect("type on the console");
+        self.master.write_all(text.as_bytes()).expect("type on the console");
     }
 
     /// Sets the size in rows and columns, which sends SIGWINCH.
@@ -101,12 +87,8 @@ impl Console {
     /// # Panics
     /// When the terminal is gone.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = rustix::termios::Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size =
+            rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&self.master, size).expect("resize the console");
     }
 

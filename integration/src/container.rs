@@ -19,11 +19,7 @@ pub struct Container<'l> {
 impl<'l> Container<'l> {
     /// Nothing is done yet.
     pub fn new(lab: &'l Lab, id: &str, bundle: Bundle) -> Container<'l> {
-        Container {
-            lab,
-            id: id.into(),
-            bundle,
-        }
+        Container { lab, id: id.into(), bundle }
     }
 
     /// The id.
@@ -34,10 +30,7 @@ impl<'l> Container<'l> {
     /// The runtime with `verb` and `options`, then this container's id.
     pub fn call<S: AsRef<str>>(&self, verb: &str, options: impl IntoIterator<Item = S>) -> Call {
         let call = self.lab.runtime().arg(verb);
-        options
-            .into_iter()
-            .fold(call, |call, o| call.arg(o.as_ref()))
-            .arg(&self.id)
+        options.into_iter().fold(call, |call, o| call.arg(o.as_ref())).arg(&self.id)
     }
 
     /// A verb that takes the bundle.
@@ -184,9 +177,7 @@ impl<'l> Container<'l> {
 
     /// The directory of its state.
     fn state_dir(&self) -> PathBuf {
-        self.lab
-            .root()
-            .join(Path::new(&self.id).file_name().unwrap_or_default())
+        self.lab.root().join(Path::new(&self.id).file_name().unwrap_or_default())
     }
 }
 

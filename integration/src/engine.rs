@@ -40,34 +40,18 @@ impl<'l> Containerd<'l> {
             dir.display()
         );
         fs::write(dir.join("config.toml"), config).expect("write the configuration");
-        let mut containerd = Containerd {
-            lab,
-            socket,
-            daemon: None,
-        };
+        let mut containerd = Containerd { lab, socket, daemon: None };
         containerd.daemon = Some(containerd.launch());
         let archive = binaries::rootfs("image").join("box.tar");
-        containerd
-            .ctr(&["image", "import", "--index-name", IMAGE])
-            .arg(archive)
-            .go()
-            .ok();
+        containerd.ctr(&["image", "import", "--index-name", IMAGE]).arg(archive).go().ok();
         containerd
     }
 
     fn launch(&self) -> Running {
         let config = self.socket.with_file_name("config.toml");
         let limit = Duration::from_secs(600);
-        let daemon = self
-            .lab
-            .call("containerd")
-            .arg("--config")
-            .arg(config)
-            .limit(limit)
-            .spawn();
-        let up = crate::wait_until(crate::PATIENCE * 2, || {
-            self.ctr(&["version"]).go().succeeded()
-        });
+        let daemon = self.lab.call("containerd").arg("--config").arg(config).limit(limit).spawn();
+        let up = crate::wait_until(crate::PATIENCE * 2, || self.ctr(&["version"]).go().succeeded());
         assert!(up, "containerd does not come up: {}", daemon.stderr());
         daemon
     }
@@ -87,11 +71,7 @@ impl<'l> Containerd<'l> {
 
     /// `ctr` with these arguments.
     pub fn ctr(&self, args: &[&str]) -> Call {
-        self.lab
-            .call("ctr")
-            .arg("--address")
-            .arg(&self.socket)
-            .args(args)
+        self.lab.call("ctr").arg("--address").arg(&self.socket).args(args)
     }
 
     /// `ctr run` of the image under the runtime under test, as container `id`.
@@ -143,15 +123,8 @@ impl<'l> Podman<'l> {
         fs::write(dir.join("containers.conf"), config).expect("write the configuration");
         let podman = Podman { lab, dir };
         let archive = binaries::rootfs("image").join("box.tar");
-        podman
-            .call(&["load", "--quiet", "--input"])
-            .arg(archive)
-            .go()
-            .ok();
-        podman
-            .call(&["tag", "localhost/box:latest", IMAGE])
-            .go()
-            .ok();
+        podman.call(&["load", "--quiet", "--input"]).arg(archive).go().ok();
+        podman.call(&["tag", "localhost/box:latest", IMAGE]).go().ok();
         podman
     }
 
@@ -187,10 +160,7 @@ impl<'l> Podman<'l> {
     /// What `podman` says to a line of arguments, divided at blanks; a tab stands for a blank
     /// within one.
     pub fn says(&self, line: &str) -> Output {
-        let words: Vec<String> = line
-            .split(' ')
-            .map(|word| word.replace('\t', " "))
-            .collect();
+        let words: Vec<String> = line.split(' ').map(|word| word.replace('\t', " ")).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.call(&words).go()
     }

@@ -22,13 +22,8 @@ pub fn mounts() -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
-        let kind = fields
-            .iter()
-            .position(|f| *f == "-")
-            .map_or("", |at| fields[at + 1]);
-        *found
-            .entry(format!("{} on {} from {}", kind, fields[4], fields[3]))
-            .or_insert(0) += 1;
+        let kind = fields.iter().position(|f| *f == "-").map_or("", |at| fields[at + 1]);
+        *found.entry(format!("{} on {} from {}", kind, fields[4], fields[3])).or_insert(0) += 1;
     }
     found
 }
@@ -41,7 +36,8 @@ pub fn mount_changes(
     let mut changes = Vec::new();
     for (mount, count) in after {
         // brig keeps one small mount namespace for all containers, pinned in a private mount.
-        let kept = mount.contains(" on /run/brig/ns from ") || mount.starts_with("nsfs on /run/brig/");
+        let kept =
+            mount.contains(" on /run/brig/ns from ") || mount.starts_with("nsfs on /run/brig/");
         if before.get(mount).unwrap_or(&0) < count && !kept {
             changes.push(format!("mount: {mount}"));
         }
@@ -70,9 +66,7 @@ pub fn own(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
 
 /// Forgets a child that has been waited for: its id may come back as an orphan's.
 pub fn disown(pid: i32) {
-    OWN.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&pid);
+    OWN.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
 }
 
 /// Collects orphans that have exited, from now on, as an engine's shim does: a container's pid
@@ -102,16 +96,9 @@ pub fn reap() {
 /// This process's children, of all its threads.
 fn children() -> Vec<i32> {
     let mut found = Vec::new();
-    for task in fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        found.extend(
-            text.split_whitespace()
-                .filter_map(|p| p.parse::<i32>().ok()),
-        );
+        found.extend(text.split_whitespace().filter_map(|p| p.parse::<i32>().ok()));
     }
     found
 }
@@ -122,30 +109,20 @@ pub fn processes(known: &[i32]) -> Vec<String> {
     machine::descendants(std::process::id().cast_signed())
         .into_iter()
         .filter(|p| !known.contains(&p.pid))
-        .map(|p| {
-            format!(
-                "process: {} `{}` ({}), child of {}",
-                p.pid, p.name, p.state, p.parent
-            )
-        })
+        .map(|p| format!("process: {} `{}` ({}), child of {}", p.pid, p.name, p.state, p.parent))
         .collect()
 }
 
 /// cgroups named after `token`.
 pub fn cgroups(token: &str) -> Vec<String> {
     let found = machine::cgroups_named(token);
-    found
-        .iter()
-        .map(|dir| format!("cgroup: {}", dir.display()))
-        .collect()
+    found.iter().map(|dir| format!("cgroup: {}", dir.display())).collect()
 }
 
 /// Files below `dir`.
 pub fn files(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .map(|e| format!("state: {}", e.path().display()))
-        .collect()
+    entries.map(|e| format!("state: {}", e.path().display())).collect()
 }
 
 /// Kills what is left, for good: thaws and kills each cgroup's processes, then every descendant,
@@ -166,11 +143,7 @@ pub fn sweep(token: &str, known: &[i32]) {
         machine::cgroups_named(token).is_empty() && processes(known).is_empty()
     });
     if !swept {
-        eprintln!(
-            "cannot clean up: {:?} {:?}",
-            processes(known),
-            machine::cgroups_named(token)
-        );
+        eprintln!("cannot clean up: {:?} {:?}", processes(known), machine::cgroups_named(token));
     }
 }
 
@@ -203,10 +176,6 @@ pub fn remove_tree(dir: &Path) {
         }
     });
     if !removed {
-        eprintln!(
-            "cannot remove {}: {:?}",
-            dir.display(),
-            fs::remove_dir_all(dir)
-        );
+        eprintln!("cannot remove {}: {:?}", dir.display(), fs::remove_dir_all(dir));
     }
 }

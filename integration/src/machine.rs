@@ -15,11 +15,7 @@ pub enum Layout {
 
 /// The layout at /sys/fs/cgroup.
 pub fn layout() -> Layout {
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        Layout::V2
-    } else {
-        Layout::V1
-    }
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { Layout::V2 } else { Layout::V1 }
 }
 
 /// Every mounted hierarchy: `(controllers, mount point)`; on v2 one, named "unified".
@@ -85,8 +81,7 @@ pub fn has_apparmor() -> bool {
 pub fn has_cap_sys_resource() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
-    mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok())
-        .is_some_and(|m| m >> 24 & 1 == 1)
+    mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).is_some_and(|m| m >> 24 & 1 == 1)
 }
 
 /// A process, as far as the tests look at it.
@@ -105,9 +100,7 @@ pub struct Process {
 /// Every process.
 pub fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|e| process(e.file_name().to_string_lossy().parse().ok()?))
-        .collect()
+    entries.filter_map(|e| process(e.file_name().to_string_lossy().parse().ok()?)).collect()
 }
 
 /// The process `pid`, unless it is gone.
@@ -129,11 +122,8 @@ pub fn descendants(ancestor: i32) -> Vec<Process> {
     let mut found: Vec<Process> = Vec::new();
     let mut parents = vec![ancestor];
     while !parents.is_empty() {
-        let children: Vec<Process> = all
-            .iter()
-            .filter(|p| parents.contains(&p.parent))
-            .cloned()
-            .collect();
+        let children: Vec<Process> =
+            all.iter().filter(|p| parents.contains(&p.parent)).cloned().collect();
         parents = children.iter().map(|p| p.pid).collect();
         found.extend(children);
     }

@@ -42,11 +42,7 @@ impl Need {
             Need::Brig | Need::Oci11 => crate::command::flavour().is_brig(),
             Need::Runc => crate::command::flavour() == crate::command::Flavour::Runc,
         };
-        if met {
-            Ok(())
-        } else {
-            Err(self.words().into())
-        }
+        if met { Ok(()) } else { Err(self.words().into()) }
     }
 
     fn words(self) -> &'static str {
@@ -99,10 +95,7 @@ pub fn missing(needs: &[Need]) -> bool {
 pub fn skipped(why: &str, excused: bool) {
     println!("skipped: {why}");
     let forbidden = std::env::var_os("BRIG_FORBID_SKIPS").is_some_and(|v| v == "1");
-    assert!(
-        !forbidden || excused,
-        "skipped, though skips are forbidden: {why}"
-    );
+    assert!(!forbidden || excused, "skipped, though skips are forbidden: {why}");
 }
 
 /// Ends the test here, successfully, unless every [`Need`] is met: `need!(CgroupV2, Brig)`.

@@ -15,10 +15,7 @@ pub struct Source {
 impl Source {
     /// Finds the code in `text`.
     pub fn new(text: &str) -> Source {
-        Source {
-            text: text.to_owned(),
-            code: Scanner::default().blank(text),
-        }
+        Source { text: text.to_owned(), code: Scanner::default().blank(text) }
     }
 
     /// Without `#[cfg(test)]` modules: their lines are blank.
@@ -31,16 +28,11 @@ impl Source {
                 Some(at) => start + at,
                 None => code.len() - 1,
             };
-            let blank: String = code[start..=end]
-                .chars()
-                .map(|c| if c == '\n' { '\n' } else { ' ' })
-                .collect();
+            let blank: String =
+                code[start..=end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
             code.replace_range(start..=end, &blank);
         }
-        Source {
-            text: self.text.clone(),
-            code,
-        }
+        Source { text: self.text.clone(), code }
     }
 
     fn line_of(&self, at: usize) -> usize {
@@ -54,10 +46,7 @@ impl Source {
             .match_indices(word)
             .filter(|(at, _)| {
                 let before = self.code[..*at].chars().next_back().is_some_and(is_part);
-                let after = self.code[at + word.len()..]
-                    .chars()
-                    .next()
-                    .is_some_and(is_part);
+                let after = self.code[at + word.len()..].chars().next().is_some_and(is_part);
                 !before && (!after || !word.ends_with(is_part))
             })
             .map(|(at, _)| at)
@@ -163,17 +152,12 @@ fn quoted(rest: &str, quote: char) -> usize {
 
 /// `r"…"`, `r#"…"#`, `br…`, `cr…`.
 fn raw_string(rest: &str) -> Option<usize> {
-    let after = ["br", "cr", "r"]
-        .iter()
-        .find_map(|p| rest.strip_prefix(p))?;
+    let after = ["br", "cr", "r"].iter().find_map(|p| rest.strip_prefix(p))?;
     let hashes = after.len() - after.trim_start_matches('#').len();
     let body = after[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let start = rest.len() - body.len();
-    Some(
-        body.find(&end)
-            .map_or(rest.len(), |at| start + at + end.len()),
-    )
+    Some(body.find(&end).map_or(rest.len(), |at| start + at + end.len()))
 }
 
 /// A character literal; a lifetime is none.
@@ -203,10 +187,7 @@ pub fn long_functions(source: &Source) -> Vec<Complaint> {
         let Some(open) = body(&source.code, at) else {
             continue;
         };
-        let lines = source.code[at..=closing(&source.code, open)]
-            .matches('\n')
-            .count()
-            + 1;
+        let lines = source.code[at..=closing(&source.code, open)].matches('\n').count() + 1;
         if lines > FUNCTION_LINES_MAX {
             let name: String = source.code[at + 2..]
                 .trim_start()
@@ -245,12 +226,7 @@ pub fn unsafe_code(source: &Source) -> Vec<Complaint> {
     source
         .words("unsafe")
         .into_iter()
-        .map(|at| {
-            (
-                source.line_of(at),
-                "unsafe is for runtime/child and runtime/sys only".into(),
-            )
-        })
+        .map(|at| (source.line_of(at), "unsafe is for runtime/child and runtime/sys only".into()))
         .collect()
 }
 
@@ -271,10 +247,7 @@ pub fn unjustified_unsafe(source: &Source) -> Vec<Complaint> {
             _ => continue,
         };
         if !comment_above(&lines, line - 1).contains(word) {
-            found.push((
-                line,
-                format!("{what} without {word} in the comment above it"),
-            ));
+            found.push((line, format!("{what} without {word} in the comment above it")));
         }
     }
     found
@@ -319,10 +292,7 @@ pub fn impurities(source: &Source) -> Vec<Complaint> {
     let mut found = Vec::new();
     for word in IMPURE {
         for at in source.words(word) {
-            found.push((
-                source.line_of(at),
-                format!("`{word}` in a stage that does no I/O"),
-            ));
+            found.push((source.line_of(at), format!("`{word}` in a stage that does no I/O")));
         }
     }
     found
@@ -333,8 +303,7 @@ pub const NAMELESS: &[&str] = &["utils", "util", "helpers", "helper", "common", 
 
 /// Whether a file's name says nothing.
 pub fn is_nameless(path: &str) -> bool {
-    path.split('/')
-        .any(|part| NAMELESS.contains(&part.trim_end_matches(".rs")))
+    path.split('/').any(|part| NAMELESS.contains(&part.trim_end_matches(".rs")))
 }
 
 /// Error types without a hint: what the person at 3 a.m. is to do.
@@ -431,18 +400,14 @@ mod tests {
 
     #[test]
     fn long_functions_are_found_and_short_ones_not() {
-        let long = format!(
-            "fn long(a: [u8; 3]) {{\n{}}}\nfn short() {{}}\n",
-            "    x();\n".repeat(70)
-        );
+        let long =
+            format!("fn long(a: [u8; 3]) {{\n{}}}\nfn short() {{}}\n", "    x();\n".repeat(70));
         assert_eq!(long_functions(&Source::new(&long)).len(), 1);
         let fits = format!("fn fits() {{\n{}}}\n", "    x();\n".repeat(68));
         assert!(long_functions(&Source::new(&fits)).is_empty());
         assert!(
-            long_functions(&Source::new(
-                "type F = fn(u8) -> u8;\ntrait T { fn f(&self); }"
-            ))
-            .is_empty()
+            long_functions(&Source::new("type F = fn(u8) -> u8;\ntrait T { fn f(&self); }"))
+                .is_empty()
         );
     }
 
@@ -451,19 +416,11 @@ mod tests {
         let with =
             "// SAFETY: the descriptor is open: the caller owns it.\nlet x = unsafe { f() };";
         assert!(unjustified_unsafe(&Source::new(with)).is_empty());
-        assert_eq!(
-            unjustified_unsafe(&Source::new("let x = unsafe { f() };")).len(),
-            1
-        );
-        assert_eq!(
-            unjustified_unsafe(&Source::new("/// Does.\npub unsafe fn f() {}")).len(),
-            1
-        );
+        assert_eq!(unjustified_unsafe(&Source::new("let x = unsafe { f() };")).len(), 1);
+        assert_eq!(unjustified_unsafe(&Source::new("/// Does.\npub unsafe fn f() {}")).len(), 1);
         assert!(
-            unjustified_unsafe(&Source::new(
-                "/// # Safety\n/// p is valid.\npub unsafe fn f() {}"
-            ))
-            .is_empty()
+            unjustified_unsafe(&Source::new("/// # Safety\n/// p is valid.\npub unsafe fn f() {}"))
+                .is_empty()
         );
         assert_eq!(unsafe_code(&Source::new(with)).len(), 1);
         assert!(unsafe_code(&Source::new("#![forbid(unsafe_code)]")).is_empty());
@@ -474,10 +431,7 @@ mod tests {
         let text = "use std::collections::BTreeMap;\n#[cfg(test)]\nmod tests {\n use std::fs;\n}\n";
         assert!(impurities(&Source::new(text)).is_empty());
         assert_eq!(
-            impurities(&Source::new(
-                "use std::fs::File;\nfn f() { nix::unistd::getpid(); }"
-            ))
-            .len(),
+            impurities(&Source::new("use std::fs::File;\nfn f() { nix::unistd::getpid(); }")).len(),
             2
         );
     }
@@ -490,10 +444,7 @@ mod tests {
 
     #[test]
     fn errors_have_hints() {
-        assert_eq!(
-            errors_without_hint(&Source::new("impl std::error::Error for E {}")).len(),
-            1
-        );
+        assert_eq!(errors_without_hint(&Source::new("impl std::error::Error for E {}")).len(), 1);
         assert!(
             errors_without_hint(&Source::new(
                 "impl Error for E {}\nimpl E { pub fn hint(&self) {} }"

@@ -121,20 +121,14 @@ refusals! {
 fn a_config_of_two_megabytes_is_refused() {
     need!(Brig);
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .set("/annotations", json!({"a": "x".repeat(2 << 20)}));
+    let b = lab.bundle().set("/annotations", json!({"a": "x".repeat(2 << 20)}));
     refused(&lab, b, "config.json");
 }
 
 #[test]
 fn deeply_nested_json_is_refused_without_a_crash() {
     let lab = Lab::new();
-    let deep = format!(
-        "{{\"ociVersion\": {}1{}}}",
-        "[".repeat(100_000),
-        "]".repeat(100_000)
-    );
+    let deep = format!("{{\"ociVersion\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let c = lab.container(lab.bundle().raw(deep));
     c.create().code(1);
     lab.assert_clean();
@@ -166,18 +160,7 @@ fn a_config_that_is_a_fifo_does_not_hang_brig() {
 #[test]
 fn ids_that_are_paths_are_refused() {
     let lab = Lab::new();
-    for id in [
-        "../escape",
-        "a/b",
-        "/abs",
-        "..",
-        ".",
-        "",
-        "a b",
-        "a\nb",
-        "a*b",
-        "naïve",
-    ] {
+    for id in ["../escape", "a/b", "/abs", "..", ".", "", "a b", "a\nb", "a*b", "naïve"] {
         let c = lab.container_named(id, lab.bundle());
         c.create().failed();
     }
@@ -203,29 +186,20 @@ fn other_verbs_refuse_such_ids_too() {
         lab.runtime().arg(verb).arg("../victim").go().failed();
     }
     lab.runtime().args(["delete", "--force", "../victim"]).go();
-    assert!(
-        victim.join("state.json").exists(),
-        "an id led out of the root directory"
-    );
+    assert!(victim.join("state.json").exists(), "an id led out of the root directory");
 }
 
 #[test]
 fn a_missing_bundle_is_an_error() {
     let lab = Lab::new();
-    lab.runtime()
-        .args(["create", "--bundle", "/no/such/bundle"])
-        .arg(lab.id())
-        .go()
-        .code(1);
+    lab.runtime().args(["create", "--bundle", "/no/such/bundle"]).arg(lab.id()).go().code(1);
     lab.assert_clean();
 }
 
 #[test]
 fn a_missing_rootfs_is_an_error() {
     let lab = Lab::new();
-    lab.container(lab.bundle().set("/root/path", "/no/such/rootfs"))
-        .create()
-        .code(1);
+    lab.container(lab.bundle().set("/root/path", "/no/such/rootfs")).create().code(1);
     lab.assert_clean();
 }
 
@@ -251,11 +225,9 @@ fn an_unknown_capability_never_yields_a_container() {
 #[test]
 fn what_cannot_be_executed_fails_at_create_or_start() {
     let lab = Lab::new();
-    for (program, why) in [
-        ("/no/such", "no such file"),
-        ("/etc/passwd", "ermission denied"),
-        ("/tmp", ""),
-    ] {
+    for (program, why) in
+        [("/no/such", "no such file"), ("/etc/passwd", "ermission denied"), ("/tmp", "")]
+    {
         let c = lab.container(lab.bundle().args([program]));
         c.run().failed().says(why);
         lab.assert_clean();
@@ -265,9 +237,7 @@ fn what_cannot_be_executed_fails_at_create_or_start() {
 #[test]
 fn a_working_directory_that_is_a_file_is_an_error() {
     let lab = Lab::new();
-    lab.container(lab.bundle().set("/process/cwd", "/etc/passwd"))
-        .run()
-        .failed();
+    lab.container(lab.bundle().set("/process/cwd", "/etc/passwd")).run().failed();
     lab.assert_clean();
 }
 
@@ -285,21 +255,13 @@ fn a_process_file_for_exec_is_checked_too() {
             json!({"args": ["/bin/true"], "cwd": "/", "capabilities": {"bounding": ["CAP_FLY"]}}),
             "capabilities.bounding[0]",
         ),
-        (
-            json!({"args": ["/bin/true"], "cwd": "/", "user": {"uid": -1, "gid": 0}}),
-            "user.uid",
-        ),
+        (json!({"args": ["/bin/true"], "cwd": "/", "user": {"uid": -1, "gid": 0}}), "user.uid"),
     ] {
         std::fs::write(&file, text.to_string()).expect("write");
-        c.call("exec", ["--process", &file.to_string_lossy()])
-            .go()
-            .failed()
-            .says(field);
+        c.call("exec", ["--process", &file.to_string_lossy()]).go().failed().says(field);
     }
     std::fs::write(&file, "{").expect("write");
-    c.call("exec", ["--process", &file.to_string_lossy()])
-        .go()
-        .failed();
+    c.call("exec", ["--process", &file.to_string_lossy()]).go().failed();
 }
 
 #[test]
@@ -322,7 +284,5 @@ fn exec_options_are_checked() {
         c.exec_call(&options, &["/bin/true"]).go().failed();
     }
     c.call("exec", [""; 0]).go().failed();
-    c.exec_call(&["--preserve-fds", "1000"], &["/bin/true"])
-        .go()
-        .failed();
+    c.exec_call(&["--preserve-fds", "1000"], &["/bin/true"]).go().failed();
 }

@@ -6,11 +6,7 @@ use std::time::Duration;
 
 /// A guest under emulation runs one container in the time in which the host runs thirty.
 fn scaled(count: usize) -> usize {
-    if std::env::var("BRIG_LANE").is_ok_and(|lane| lane != "host") {
-        count / 20
-    } else {
-        count
-    }
+    if std::env::var("BRIG_LANE").is_ok_and(|lane| lane != "host") { count / 20 } else { count }
 }
 
 #[test]
@@ -21,10 +17,7 @@ fn a_hundred_containers_at_once() {
         .map(|n| lab.container(lab.bundle().sh(&format!("echo {n}; exit {}", n % 50))))
         .collect();
     let limit = Duration::from_secs(100);
-    let running: Vec<_> = containers
-        .iter()
-        .map(|c| c.run_call(&[]).limit(limit).spawn())
-        .collect();
+    let running: Vec<_> = containers.iter().map(|c| c.run_call(&[]).limit(limit).spawn()).collect();
     for (n, running) in running.into_iter().enumerate() {
         let code = i32::try_from(n % 50).expect("small");
         running.wait().code(code).prints(&n.to_string());
@@ -48,10 +41,7 @@ fn sixty_four_execs_at_once() {
         })
         .collect();
     for (n, running) in running.into_iter().enumerate() {
-        running
-            .wait()
-            .code(i32::try_from(n % 50).expect("small"))
-            .prints(&n.to_string());
+        running.wait().code(i32::try_from(n % 50).expect("small")).prints(&n.to_string());
     }
     c.delete_force().ok();
     lab.assert_clean();
@@ -61,13 +51,9 @@ fn sixty_four_execs_at_once() {
 fn of_many_with_one_id_exactly_one_wins() {
     let lab = Lab::new();
     let id = lab.id();
-    let containers: Vec<_> = (0..8)
-        .map(|_| lab.container_named(&id, lab.bundle().idle()))
-        .collect();
-    let running: Vec<_> = containers
-        .iter()
-        .map(|c| c.run_call(&["--detach"]).spawn())
-        .collect();
+    let containers: Vec<_> =
+        (0..8).map(|_| lab.container_named(&id, lab.bundle().idle())).collect();
+    let running: Vec<_> = containers.iter().map(|c| c.run_call(&["--detach"]).spawn()).collect();
     let won = running
         .into_iter()
         .map(brig_integration::command::Running::wait)
@@ -106,11 +92,9 @@ fn a_thousand_runs_leave_nothing() {
     let run = || c.run().ok();
     run();
     let before = counts(&lab);
-    for _ in 0..scaled(1000).min(if brig_integration::command::flavour().is_brig() {
-        1000
-    } else {
-        100
-    }) {
+    for _ in
+        0..scaled(1000).min(if brig_integration::command::flavour().is_brig() { 1000 } else { 100 })
+    {
         run();
     }
     brig_integration::wait_until(Duration::from_secs(10), || counts(&lab) == before);
@@ -123,10 +107,7 @@ fn counts(lab: &Lab) -> Vec<(&'static str, usize)> {
     let entries = |dir: &str| fs::read_dir(dir).map_or(0, Iterator::count);
     vec![
         ("mounts", leftovers::mounts().values().sum()),
-        (
-            "descendants",
-            machine::descendants(std::process::id().cast_signed()).len(),
-        ),
+        ("descendants", machine::descendants(std::process::id().cast_signed()).len()),
         ("cgroups", machine::cgroups_named(lab.token()).len()),
         ("state", leftovers::files(&lab.root()).len()),
         ("run", entries("/run") + entries("/run/brig")),
@@ -145,10 +126,7 @@ fn containers_do_not_die_with_the_process_that_made_them() {
         c.bundle.dir.display(),
         c.id()
     );
-    lab.call("setsid")
-        .args(["--wait", "sh", "-c", &script])
-        .go()
-        .ok();
+    lab.call("setsid").args(["--wait", "sh", "-c", &script]).go().ok();
     assert_eq!(c.status(), "running");
     c.delete_force().ok();
     lab.assert_clean();

@@ -6,14 +6,10 @@ use brig_integration::{Lab, PATIENCE, json, wait_until};
 fn a_terminal_comes_over_the_console_socket() {
     let lab = Lab::new();
     let c = lab.container(
-        lab.bundle()
-            .set("/process/terminal", true)
-            .sh("tty; echo $-; read line; echo \"<$line>\""),
+        lab.bundle().set("/process/terminal", true).sh("tty; echo $-; read line; echo \"<$line>\""),
     );
     let socket = lab.console();
-    let running = c
-        .create_call(&["--console-socket", &socket.path().to_string_lossy()])
-        .spawn();
+    let running = c.create_call(&["--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     c.start().ok();
@@ -31,13 +27,8 @@ fn the_terminal_is_the_controlling_one_and_resizes() {
     let script = "trap 'stty size' WINCH; echo up; while :; do sleep 0.02; done";
     let c = lab.container(lab.bundle().set("/process/terminal", true).sh(script));
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     console.shows("up");
@@ -53,13 +44,8 @@ fn interrupt_reaches_the_foreground_process() {
     let script = "trap 'echo interrupted; exit 3' INT; echo up; while :; do sleep 0.02; done";
     let c = lab.container(lab.bundle().set("/process/terminal", true).sh(script));
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     console.shows("up");
@@ -78,13 +64,8 @@ fn the_initial_size_is_as_specified() {
             .sh("stty size; sleep 0.1"),
     );
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     console.shows("12 34");
@@ -96,13 +77,8 @@ fn the_console_is_at_dev_console() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().set("/process/terminal", true).sh("test -c /dev/console && echo console; echo by name >/dev/console; /probe ids fds >/tmp/view; sleep 0.1"));
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     console.shows("by name");
@@ -118,13 +94,8 @@ fn a_user_owns_its_terminal() {
         .set("/process/user", json!({"uid": 1000, "gid": 1000}));
     let c = lab.container(bundle.sh("stat -c 'owner %u' $(tty); sleep 0.1"));
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     console.shows("owner 1000");
@@ -135,15 +106,11 @@ fn a_user_owns_its_terminal() {
 fn without_a_terminal_a_console_socket_is_refused_and_the_other_way_round() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle());
-    c.create_call(&["--console-socket", "/tmp/nowhere.sock"])
-        .go()
-        .failed();
+    c.create_call(&["--console-socket", "/tmp/nowhere.sock"]).go().failed();
     let c = lab.container(lab.bundle().set("/process/terminal", true));
     c.create().failed();
     let c = lab.container(lab.bundle().set("/process/terminal", true));
-    c.create_call(&["--console-socket", "/no/such/socket"])
-        .go()
-        .failed();
+    c.create_call(&["--console-socket", "/no/such/socket"]).go().failed();
     lab.assert_clean();
 }
 
@@ -163,15 +130,8 @@ fn run_with_a_terminal_uses_the_callers() {
         c.bundle.dir.display(),
         c.id()
     );
-    let output = lab
-        .call("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .go()
-        .ok();
-    assert!(
-        wait_until(PATIENCE, || output.stdout().contains("both")),
-        "{}",
-        output.stdout()
-    );
+    let output =
+        lab.call("script").args(["--quiet", "--return", "--command", &line, "/dev/null"]).go().ok();
+    assert!(wait_until(PATIENCE, || output.stdout().contains("both")), "{}", output.stdout());
     output.says("21 43");
 }

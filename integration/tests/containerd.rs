@@ -12,11 +12,7 @@ fn run_passes_output_and_code_on() {
     let containerd = Containerd::start(&lab);
     let id = lab.id();
     containerd
-        .run(
-            &id,
-            &["--rm"],
-            &["/bin/sh", "-c", "echo out; echo err >&2; exit 9"],
-        )
+        .run(&id, &["--rm"], &["/bin/sh", "-c", "echo out; echo err >&2; exit 9"])
         .go()
         .code(9)
         .prints("out")
@@ -30,11 +26,7 @@ fn run_passes_output_and_code_on() {
         .says("got in");
     let id = lab.id();
     containerd
-        .run(
-            &id,
-            &["--rm", "--memory-limit", "33554432"],
-            &["/bin/tail", "/dev/zero"],
-        )
+        .run(&id, &["--rm", "--memory-limit", "33554432"], &["/bin/tail", "/dev/zero"])
         .go()
         .code(137);
     drop(containerd);
@@ -49,36 +41,17 @@ fn the_whole_life_of_a_task() {
     containerd.run(&id, &["--detach"], &["/bin/idle"]).go().ok();
     containerd.task(&["list"]).go().ok().says("RUNNING");
     containerd
-        .task(&[
-            "exec",
-            "--exec-id",
-            "e1",
-            &id,
-            "/bin/sh",
-            "-c",
-            "echo from exec; exit 3",
-        ])
+        .task(&["exec", "--exec-id", "e1", &id, "/bin/sh", "-c", "echo from exec; exit 3"])
         .go()
         .code(3)
         .says("from exec");
     containerd.task(&["ps", &id]).go().ok().says("PID");
-    containerd
-        .task(&["metrics", &id])
-        .go()
-        .ok()
-        .says("memory.usage_in_bytes");
+    containerd.task(&["metrics", &id]).go().ok().says("memory.usage_in_bytes");
     containerd.task(&["pause", &id]).go().ok();
     containerd.task(&["list"]).go().ok().says("PAUSED");
     containerd.task(&["resume", &id]).go().ok();
-    containerd
-        .task(&["kill", "--signal", "KILL", &id])
-        .go()
-        .ok();
-    assert!(wait_until(PATIENCE, || containerd
-        .task(&["list"])
-        .go()
-        .stdout()
-        .contains("STOPPED")));
+    containerd.task(&["kill", "--signal", "KILL", &id]).go().ok();
+    assert!(wait_until(PATIENCE, || containerd.task(&["list"]).go().stdout().contains("STOPPED")));
     containerd.task(&["delete", &id]).go().ok().says("137");
     containerd.ctr(&["containers", "delete", &id]).go().ok();
     drop(containerd);
@@ -89,19 +62,11 @@ fn the_whole_life_of_a_task() {
 fn a_failing_create_tells_why() {
     let lab = Lab::new();
     let containerd = Containerd::start(&lab);
-    containerd
-        .run(&lab.id(), &["--rm"], &["/no/such/program"])
-        .go()
-        .failed()
-        .says("no such file");
+    containerd.run(&lab.id(), &["--rm"], &["/no/such/program"]).go().failed().says("no such file");
     containerd
         .run(
             &lab.id(),
-            &[
-                "--rm",
-                "--mount",
-                "type=bind,src=/no/such,dst=/x,options=bind",
-            ],
+            &["--rm", "--mount", "type=bind,src=/no/such,dst=/x,options=bind"],
             &["/bin/true"],
         )
         .go()
@@ -118,10 +83,7 @@ fn options_reach_the_container() {
     let shared = lab.path("shared");
     fs::create_dir(&shared).expect("make");
     fs::write(shared.join("file"), "shared").expect("write");
-    let mount = format!(
-        "type=bind,src={},dst=/data,options=rbind:ro",
-        shared.display()
-    );
+    let mount = format!("type=bind,src={},dst=/data,options=rbind:ro", shared.display());
     let script = "cat /data/file; touch /x 2>&1; grep Seccomp: /proc/self/status; echo $VAR; pwd; grep -c . /proc/self/cgroup";
     let options = [
         "--rm",
@@ -143,24 +105,14 @@ fn options_reach_the_container() {
         .says("Seccomp:\t2")
         .says("val\n/tmp");
     containerd
-        .run(
-            &lab.id(),
-            &["--rm", "--net-host", "--privileged"],
-            &["/bin/sh", "-c", "id -u"],
-        )
+        .run(&lab.id(), &["--rm", "--net-host", "--privileged"], &["/bin/sh", "-c", "id -u"])
         .go()
         .ok()
         .says("0");
     let output = containerd
         .run(
             &lab.id(),
-            &[
-                "--rm",
-                "--uidmap",
-                "0:500000:65536",
-                "--gidmap",
-                "0:500000:65536",
-            ],
+            &["--rm", "--uidmap", "0:500000:65536", "--gidmap", "0:500000:65536"],
             &["/bin/cat", "/proc/self/uid_map"],
         )
         .go()
@@ -178,11 +130,7 @@ fn a_terminal_over_containerd() {
     // script(1) is the terminal which ctr wants.
     let runtime = brig_integration::binaries::runtime().display().to_string();
     let socket = lab.dir().join("containerd0/sock");
-    let socket = if socket.exists() {
-        socket
-    } else {
-        find_socket(&lab)
-    };
+    let socket = if socket.exists() { socket } else { find_socket(&lab) };
     let line = format!(
         "ctr --address {} run --rm --tty --runtime io.containerd.runc.v2 --cgroup /{id} --runc-binary {runtime} {} {id} /bin/sh -c 'test -t 0 && test -t 1 && echo both; tty'",
         socket.display(),
@@ -200,9 +148,7 @@ fn a_terminal_over_containerd() {
 
 fn find_socket(lab: &Lab) -> std::path::PathBuf {
     let entries = fs::read_dir(lab.dir()).expect("the directory").flatten();
-    let mut sockets = entries
-        .map(|e| e.path().join("sock"))
-        .filter(|p| p.exists());
+    let mut sockets = entries.map(|e| e.path().join("sock")).filter(|p| p.exists());
     sockets.next().expect("containerd's socket")
 }
 
@@ -234,11 +180,7 @@ fn logs_to_a_fifo_lose_nothing() {
         .run(
             &id,
             &["--rm"],
-            &[
-                "/bin/sh",
-                "-c",
-                "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done",
-            ],
+            &["/bin/sh", "-c", "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done"],
         )
         .go()
         .ok();

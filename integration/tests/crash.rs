@@ -7,11 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How many points in time each verb is killed at.
 fn points() -> u32 {
-    if std::env::var("BRIG_LANE").is_ok_and(|lane| lane != "host") {
-        4
-    } else {
-        40
-    }
+    if std::env::var("BRIG_LANE").is_ok_and(|lane| lane != "host") { 4 } else { 40 }
 }
 
 /// Starts the call and kills it after `delay`.
@@ -37,11 +33,7 @@ fn length(call: Call) -> Duration {
 fn recovers(lab: &Lab, c: &Container<'_>, at: Duration) {
     c.delete_force().ok();
     let clean = brig_integration::wait_until(Duration::from_secs(5), || lab.leftovers().is_empty());
-    assert!(
-        clean,
-        "killed after {at:?}, and left: {:#?}",
-        lab.leftovers()
-    );
+    assert!(clean, "killed after {at:?}, and left: {:#?}", lab.leftovers());
 }
 
 #[test]

@@ -26,10 +26,7 @@ fn view(lab: &Lab, bundle: &Bundle, program: &Path) -> Value {
 
 fn own_namespaces() -> Value {
     let mut found = json!({});
-    for entry in fs::read_dir("/proc/thread-self/ns")
-        .expect("namespaces")
-        .flatten()
-    {
+    for entry in fs::read_dir("/proc/thread-self/ns").expect("namespaces").flatten() {
         let link = fs::read_link(entry.path()).expect("a namespace");
         found[entry.file_name().to_string_lossy().as_ref()] = json!(link.to_string_lossy());
     }
@@ -144,15 +141,10 @@ fn the_reference_differs_from_what_it_is_not() {
     // The comparison itself: a bundle against another one.
     let lab = Lab::new();
     let left = view(&lab, &lab.bundle().probe(), Path::new(REFERENCE));
-    let right = view(
-        &lab,
-        &lab.bundle().probe().set("/hostname", "other").caps(&[]),
-        Path::new(REFERENCE),
-    );
-    let paths: Vec<String> = conformance::differences(&left, &right)
-        .into_iter()
-        .map(|d| d.0)
-        .collect();
+    let right =
+        view(&lab, &lab.bundle().probe().set("/hostname", "other").caps(&[]), Path::new(REFERENCE));
+    let paths: Vec<String> =
+        conformance::differences(&left, &right).into_iter().map(|d| d.0).collect();
     assert!(
         paths.contains(&"hostname".to_owned()) && paths.contains(&"caps.bounding".to_owned()),
         "{paths:?}"

@@ -39,20 +39,11 @@ fn exec_sees_the_containers_namespaces_and_confinement() {
     let init =
         |kind: &str| fs::read_link(format!("/proc/{}/ns/{kind}", c.pid())).expect("a namespace");
     for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
-        assert_eq!(
-            view["namespaces"][kind],
-            init(kind).to_string_lossy().as_ref(),
-            "{kind}"
-        );
+        assert_eq!(view["namespaces"][kind], init(kind).to_string_lossy().as_ref(), "{kind}");
     }
     assert_eq!(view["hostname"], "box");
     assert_eq!(view["no_new_privs"], 1);
-    assert_eq!(
-        view["fds"].as_object().map(serde_json::Map::len),
-        Some(3),
-        "{}",
-        view["fds"]
-    );
+    assert_eq!(view["fds"].as_object().map(serde_json::Map::len), Some(3), "{}", view["fds"]);
 }
 
 #[test]
@@ -118,21 +109,14 @@ fn exec_options_change_the_process() {
     assert_eq!(view["ids"]["groups"], json!([6, 7]));
     assert_eq!(view["cwd"], "/tmp");
     let env = view["env"].as_array().expect("env");
-    assert!(
-        env.contains(&json!("A=b")) && env.contains(&json!("C=d e")),
-        "{env:?}"
-    );
+    assert!(env.contains(&json!("A=b")) && env.contains(&json!("C=d e")), "{env:?}");
 }
 
 #[test]
 fn exec_as_a_user_has_no_effective_capabilities() {
     let lab = Lab::new();
     let c = idle!(lab);
-    let caps = &c
-        .exec_call(&["--user", "1000"], &["/probe", "caps"])
-        .go()
-        .ok()
-        .json()["caps"];
+    let caps = &c.exec_call(&["--user", "1000"], &["/probe", "caps"]).go().ok().json()["caps"];
     assert_eq!(caps["effective"], "0000000000000000");
     assert_eq!(caps["permitted"], "0000000000000000");
 }
@@ -141,11 +125,7 @@ fn exec_as_a_user_has_no_effective_capabilities() {
 fn exec_cap_adds_one() {
     let lab = Lab::new();
     let c = idle!(lab, lab.bundle().caps(&["CAP_CHOWN"]));
-    let caps = &c
-        .exec_call(&["--cap", "CAP_KILL"], &["/probe", "caps"])
-        .go()
-        .ok()
-        .json()["caps"];
+    let caps = &c.exec_call(&["--cap", "CAP_KILL"], &["/probe", "caps"]).go().ok().json()["caps"];
     assert_eq!(caps["bounding"], "0000000000000021");
     assert_eq!(caps["effective"], "0000000000000021");
 }
@@ -176,10 +156,7 @@ fn exec_reads_a_process_file() {
 fn exec_detached_returns_at_once() {
     let lab = Lab::new();
     let c = idle!(lab);
-    let output = c
-        .exec_call(&["--detach"], &["/bin/sh", "-c", "sleep 0.3; echo late"])
-        .go()
-        .ok();
+    let output = c.exec_call(&["--detach"], &["/bin/sh", "-c", "sleep 0.3; echo late"]).go().ok();
     assert_eq!(output.stdout(), "");
     assert!(wait_until(PATIENCE, || output.stdout() == "late\n"));
 }
@@ -230,10 +207,7 @@ fn exec_with_a_terminal() {
     console.shows("/dev/pts/");
     console.types("words\n");
     let shown = console.rest();
-    assert!(
-        shown.contains("got words") && shown.contains("all"),
-        "{shown}"
-    );
+    assert!(shown.contains("got words") && shown.contains("all"), "{shown}");
 }
 
 #[test]
@@ -244,9 +218,7 @@ fn exec_passes_preserved_descriptors() {
     fs::write(&file, "through the descriptor").expect("write");
     // The shell opens 3 and 4 for the runtime.
     let script = format!("exec \"$@\" 3<{} 4</dev/null", file.display());
-    let runtime = brig_integration::binaries::runtime()
-        .to_string_lossy()
-        .into_owned();
+    let runtime = brig_integration::binaries::runtime().to_string_lossy().into_owned();
     let root = lab.root().to_string_lossy().into_owned();
     let call = lab.call("/bin/sh").args([
         "-c",
@@ -260,30 +232,14 @@ fn exec_passes_preserved_descriptors() {
         "1",
         c.id(),
     ]);
-    call.args([
-        "/bin/sh",
-        "-c",
-        "cat <&3; ls /proc/self/fd/4 2>/dev/null || echo; echo no 4",
-    ])
-    .go()
-    .ok()
-    .says("through the descriptor");
-    let call = lab.call("/bin/sh").args([
-        "-c",
-        &script,
-        "sh",
-        &runtime,
-        "--root",
-        &root,
-        "exec",
-        c.id(),
-    ]);
+    call.args(["/bin/sh", "-c", "cat <&3; ls /proc/self/fd/4 2>/dev/null || echo; echo no 4"])
+        .go()
+        .ok()
+        .says("through the descriptor");
+    let call =
+        lab.call("/bin/sh").args(["-c", &script, "sh", &runtime, "--root", &root, "exec", c.id()]);
     let fds = call.args(["/probe", "fds"]).go().ok().json();
-    assert_eq!(
-        fds["fds"].as_object().map(serde_json::Map::len),
-        Some(3),
-        "{fds}"
-    );
+    assert_eq!(fds["fds"].as_object().map(serde_json::Map::len), Some(3), "{fds}");
 }
 
 #[test]
@@ -309,16 +265,9 @@ fn exec_in_a_sub_cgroup() {
     need!(CgroupV1);
     let c = idle!(lab);
     fs::create_dir(c.cgroup("pids").join("sub")).expect("make a sub-cgroup");
-    let view = c
-        .exec_call(&["--cgroup", "pids:sub"], &["/probe", "cgroup"])
-        .go()
-        .ok()
-        .json();
+    let view = c.exec_call(&["--cgroup", "pids:sub"], &["/probe", "cgroup"]).go().ok().json();
     let lines = view["cgroup"].to_string();
-    assert!(
-        lines.contains(&format!("pids:{}/sub", c.bundle.cgroup())),
-        "{lines}"
-    );
+    assert!(lines.contains(&format!("pids:{}/sub", c.bundle.cgroup())), "{lines}");
 }
 
 #[test]
@@ -327,18 +276,10 @@ fn exec_ignores_a_pause_only_when_told() {
     let c = idle!(lab);
     c.verb("pause").ok();
     c.exec(&["/bin/true"]).failed().says("paused");
-    let running = c
-        .exec_call(
-            &["--ignore-paused", "--detach"],
-            &["/bin/sh", "-c", "echo done"],
-        )
-        .spawn();
+    let running =
+        c.exec_call(&["--ignore-paused", "--detach"], &["/bin/sh", "-c", "echo done"]).spawn();
     std::thread::sleep(std::time::Duration::from_millis(100));
     c.verb("resume").ok();
     let output = running.wait().ok();
-    assert!(
-        wait_until(PATIENCE, || output.stdout() == "done\n"),
-        "{}",
-        output.stdout()
-    );
+    assert!(wait_until(PATIENCE, || output.stdout() == "done\n"), "{}", output.stdout());
 }

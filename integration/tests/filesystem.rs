@@ -15,11 +15,7 @@ fn mount_at<'v>(view: &'v Value, target: &str) -> &'v Value {
 
 #[track_caller]
 fn has(mount: &Value, options: &[&str]) {
-    let all: Vec<&str> = mount["options"]
-        .as_str()
-        .expect("options")
-        .split(',')
-        .collect();
+    let all: Vec<&str> = mount["options"].as_str().expect("options").split(',').collect();
     for option in options {
         assert!(all.contains(option), "{option} is missing in {mount}");
     }
@@ -38,10 +34,7 @@ fn the_root_is_the_images_and_nothing_else() {
     // No mount shows anything of the host's tree.
     for mount in view["mounts"].as_array().expect("mounts") {
         let target = mount["target"].as_str().unwrap_or_default();
-        assert!(
-            !target.starts_with("/tmp/bt") && !target.contains(".pivot"),
-            "{mount}"
-        );
+        assert!(!target.starts_with("/tmp/bt") && !target.contains(".pivot"), "{mount}");
     }
 }
 
@@ -52,10 +45,7 @@ fn a_readonly_root_is() {
     has(mount_at(&lab.view(b), "/"), &["ro"]);
     let b = lab.bundle().set("/root/readonly", true).sh("touch /x");
     lab.container(b).run().code(1).says("Read-only");
-    let b = lab
-        .bundle()
-        .set("/root/readonly", true)
-        .sh("touch /dev/shm/x && echo ok");
+    let b = lab.bundle().set("/root/readonly", true).sh("touch /dev/shm/x && echo ok");
     lab.container(b).run().ok().prints("ok");
 }
 
@@ -63,24 +53,13 @@ fn a_readonly_root_is() {
 fn default_mounts_have_their_options() {
     let lab = Lab::new();
     let view = lab.view(lab.bundle());
-    has(
-        mount_at(&view, "/proc"),
-        &["rw", "nosuid", "nodev", "noexec"],
-    );
-    has(
-        mount_at(&view, "/sys"),
-        &["ro", "nosuid", "nodev", "noexec"],
-    );
+    has(mount_at(&view, "/proc"), &["rw", "nosuid", "nodev", "noexec"]);
+    has(mount_at(&view, "/sys"), &["ro", "nosuid", "nodev", "noexec"]);
     has(mount_at(&view, "/dev"), &["nosuid"]);
     has(mount_at(&view, "/dev/pts"), &["nosuid", "noexec"]);
     has(mount_at(&view, "/dev/shm"), &["nosuid", "nodev", "noexec"]);
     assert_eq!(mount_at(&view, "/dev/mqueue")["type"], "mqueue");
-    assert!(
-        mount_at(&view, "/dev/shm")["data"]
-            .as_str()
-            .expect("data")
-            .contains("size=65536k")
-    );
+    assert!(mount_at(&view, "/dev/shm")["data"].as_str().expect("data").contains("size=65536k"));
 }
 
 #[test]
@@ -95,11 +74,7 @@ fn dev_has_the_standard_nodes_and_links() {
         ("urandom", "1:9"),
         ("tty", "5:0"),
     ] {
-        assert_eq!(
-            dev[format!("/dev/{name}")],
-            format!("c {number} 666 0:0"),
-            "{name}"
-        );
+        assert_eq!(dev[format!("/dev/{name}")], format!("c {number} 666 0:0"), "{name}");
     }
     for (name, to) in [
         ("fd", "/proc/self/fd"),
@@ -127,10 +102,7 @@ fn devices_can_be_used_as_allowed_only() {
     let lab = Lab::new();
     let devices =
         json!([{"path": "/dev/kmsg2", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]);
-    let b = lab
-        .bundle()
-        .set("/linux/devices", devices.clone())
-        .sh(": >>/dev/kmsg2");
+    let b = lab.bundle().set("/linux/devices", devices.clone()).sh(": >>/dev/kmsg2");
     lab.container(b).run().code(1).says("not permitted");
     let b = lab
         .bundle()
@@ -147,10 +119,7 @@ fn devices_can_be_used_as_allowed_only() {
 fn standard_devices_work() {
     let lab = Lab::new();
     let script = "echo x >/dev/null && head -c 4 /dev/zero | wc -c && head -c 4 /dev/urandom | wc -c && ! echo x >/dev/full";
-    lab.container(lab.bundle().sh(script))
-        .run()
-        .ok()
-        .says("4\n4");
+    lab.container(lab.bundle().sh(script)).run().ok().says("4\n4");
 }
 
 #[test]
@@ -158,10 +127,7 @@ fn masked_and_readonly_paths() {
     let lab = Lab::new();
     let b = lab
         .bundle()
-        .set(
-            "/linux/maskedPaths",
-            json!(["/etc/passwd", "/home", "/no/such"]),
-        )
+        .set("/linux/maskedPaths", json!(["/etc/passwd", "/home", "/no/such"]))
         .set("/linux/readonlyPaths", json!(["/var", "/no/such"]));
     fs::write(b.rootfs.join("home/file"), "x").expect("write");
     let script = "wc -c </etc/passwd; ls /home | wc -l; touch /var/x 2>&1; touch /home/x 2>&1; echo y >>/etc/passwd; wc -c </etc/passwd";
@@ -187,19 +153,9 @@ fn bind_mounts_of_directories_and_files() {
         .bind(&source, "/data/here", &["rw"])
         .bind(&source.join("file"), "/etc/file", &["ro"])
         .sh("cat /data/here/file /etc/file; echo new >/data/here/new; echo x >/etc/file");
-    lab.container(b)
-        .run()
-        .code(1)
-        .says("contentcontent")
-        .says("Read-only");
-    assert_eq!(
-        fs::read_to_string(source.join("new")).expect("new"),
-        "new\n"
-    );
-    assert_eq!(
-        fs::read_to_string(source.join("file")).expect("file"),
-        "content"
-    );
+    lab.container(b).run().code(1).says("contentcontent").says("Read-only");
+    assert_eq!(fs::read_to_string(source.join("new")).expect("new"), "new\n");
+    assert_eq!(fs::read_to_string(source.join("file")).expect("file"), "content");
 }
 
 #[test]
@@ -244,10 +200,8 @@ fn recursive_options_reach_what_is_mounted_below() {
 #[test]
 fn tmpfs_options() {
     let lab = Lab::new();
-    let b = lab.bundle().mount(
-        json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs",
-        "options": ["nosuid", "size=1m", "mode=1777", "uid=7", "gid=8"]}),
-    );
+    let b = lab.bundle().mount(json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "size=1m", "mode=1777", "uid=7", "gid=8"]}));
     let c = lab
         .container(b.sh("stat -c '%a %u %g' /t; head -c 2000000 /dev/zero >/t/big; wc -c </t/big"));
     c.run().ok().prints("1777 7 8\n1048576");
@@ -258,9 +212,7 @@ fn tmpcopyup_keeps_what_the_image_has() {
     need!(Brig);
     let lab = Lab::new();
     let b = lab.bundle().mount(json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
-    lab.container(b.sh("grep -c root /etc/passwd && touch /etc/new"))
-        .run()
-        .ok();
+    lab.container(b.sh("grep -c root /etc/passwd && touch /etc/new")).run().ok();
 }
 
 #[test]
@@ -293,9 +245,8 @@ fn a_relative_destination_is_below_the_root() {
 #[test]
 fn a_mount_over_a_link_in_the_image_stays_in_the_image() {
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .mount(json!({"destination": "/link/sub", "type": "tmpfs", "source": "tmpfs"}));
+    let b =
+        lab.bundle().mount(json!({"destination": "/link/sub", "type": "tmpfs", "source": "tmpfs"}));
     std::os::unix::fs::symlink("/var", b.rootfs.join("link")).expect("symlink");
     mount_at(&lab.view(b), "/var/sub");
 }
@@ -345,10 +296,9 @@ fn a_slave_mount_follows_the_host() {
         .sh("echo up >/up; while ! test -e /data/later/file; do sleep 0.02; done; echo seen");
     let c = lab.container(b);
     let output = c.run_detached();
-    assert!(brig_integration::wait_until(
-        brig_integration::PATIENCE,
-        || c.host_path("/up").exists()
-    ));
+    assert!(brig_integration::wait_until(brig_integration::PATIENCE, || c
+        .host_path("/up")
+        .exists()));
     lab.tmpfs(&source.join("later"));
     fs::write(source.join("later/file"), "").expect("write");
     c.wait_status("stopped");
@@ -358,21 +308,16 @@ fn a_slave_mount_follows_the_host() {
 #[test]
 fn cgroup_mount_shows_the_containers_own() {
     let lab = Lab::new();
-    let b = lab.bundle().namespace("cgroup", None).mount(
-        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-        "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}),
-    );
+    let b = lab
+        .bundle()
+        .namespace("cgroup", None)
+        .mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}));
     let c = lab.container(b.sh("ls -d /sys/fs/cgroup/*/tasks /sys/fs/cgroup/cgroup.procs 2>/dev/null | head -1; touch /sys/fs/cgroup/x 2>&1; cat /proc/self/cgroup"));
     let text = c.run().stdout();
     assert!(text.contains("/sys/fs/cgroup"), "{text}");
-    assert!(
-        text.contains("Read-only") || text.contains("denied"),
-        "{text}"
-    );
-    assert!(
-        !text.contains(lab.token()),
-        "the cgroup namespace hides the path: {text}"
-    );
+    assert!(text.contains("Read-only") || text.contains("denied"), "{text}");
+    assert!(!text.contains(lab.token()), "the cgroup namespace hides the path: {text}");
 }
 
 #[test]

@@ -8,10 +8,7 @@ use std::time::Duration;
 #[track_caller]
 fn found(lab: &Lab, word: &str) {
     let left = lab.leftovers();
-    assert!(
-        left.iter().any(|l| l.contains(word)),
-        "{word} is not in {left:?}"
-    );
+    assert!(left.iter().any(|l| l.contains(word)), "{word} is not in {left:?}");
 }
 
 #[test]
@@ -27,11 +24,7 @@ fn a_left_mount_is_found() {
     let lab = Lab::new();
     let dir = lab.path("left");
     fs::create_dir(&dir).expect("make");
-    lab.call("mount")
-        .args(["-t", "tmpfs", "left"])
-        .arg(&dir)
-        .go()
-        .ok();
+    lab.call("mount").args(["-t", "tmpfs", "left"]).arg(&dir).go().ok();
     found(&lab, "mount: tmpfs on");
     lab.call("umount").arg(&dir).go().ok();
 }
@@ -39,10 +32,7 @@ fn a_left_mount_is_found() {
 #[test]
 fn a_left_process_is_found_however_it_was_orphaned() {
     let lab = Lab::new();
-    lab.call("/bin/sh")
-        .args(["-c", "setsid sh -c 'setsid sleep 1000 & exit' & exit"])
-        .go()
-        .ok();
+    lab.call("/bin/sh").args(["-c", "setsid sh -c 'setsid sleep 1000 & exit' & exit"]).go().ok();
     assert!(wait_until(Duration::from_secs(5), || lab
         .leftovers()
         .iter()
@@ -96,10 +86,7 @@ fn what_is_left_fails_the_test() {
 #[should_panic(expected = "hung")]
 fn a_command_that_hangs_fails_the_test() {
     let lab = Lab::new();
-    lab.call("sleep")
-        .arg("1000")
-        .limit(Duration::from_millis(200))
-        .go();
+    lab.call("sleep").arg("1000").limit(Duration::from_millis(200)).go();
 }
 
 #[test]
@@ -118,8 +105,5 @@ fn each_lab_has_its_own_mount_namespace() {
     assert_ne!(namespace(), before);
     lab.tmpfs(&lab.dir().join("mounted"));
     let host = fs::read_to_string("/proc/1/mountinfo").expect("the host's mounts");
-    assert!(
-        !host.contains(lab.token()),
-        "a test's mounts reach the host"
-    );
+    assert!(!host.contains(lab.token()), "a test's mounts reach the host");
 }

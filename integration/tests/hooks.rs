@@ -6,14 +6,8 @@ use brig_integration::{Bundle, Container, Lab, PATIENCE, Value, json, need, wait
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const KINDS: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
+const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// A hook that runs a host's shell script.
 fn hook(script: &str) -> Value {
@@ -22,15 +16,12 @@ fn hook(script: &str) -> Value {
 
 /// All six, each of which appends what `what` prints to the log in `dir`.
 fn all(bundle: Bundle, dir: &Path, what: &str) -> Bundle {
-    KINDS.iter().fold(
-        bundle.bind(dir, &dir.to_string_lossy(), &["rw"]),
-        |bundle, kind| {
-            let script = format!("{{ printf '{kind} '; {what}; }} >>{}/log", dir.display());
-            bundle
-                .set(&format!("/hooks/{kind}/-"), Value::Null)
-                .edit(|spec| spec["hooks"][*kind] = json!([hook(&script)]))
-        },
-    )
+    KINDS.iter().fold(bundle.bind(dir, &dir.to_string_lossy(), &["rw"]), |bundle, kind| {
+        let script = format!("{{ printf '{kind} '; {what}; }} >>{}/log", dir.display());
+        bundle
+            .set(&format!("/hooks/{kind}/-"), Value::Null)
+            .edit(|spec| spec["hooks"][*kind] = json!([hook(&script)]))
+    })
 }
 
 fn log(dir: &Path) -> Vec<String> {
@@ -55,11 +46,7 @@ fn hooks_run_in_their_order() {
         |dir: &Path| -> Vec<String> { log(dir).iter().map(|l| l.trim().to_owned()).collect() };
     assert_eq!(trimmed(&dir), KINDS[..3]);
     c.start().ok();
-    assert!(
-        wait_until(PATIENCE, || trimmed(&dir).len() == 5),
-        "{:?}",
-        log(&dir)
-    );
+    assert!(wait_until(PATIENCE, || trimmed(&dir).len() == 5), "{:?}", log(&dir));
     let mut started = trimmed(&dir)[3..].to_vec();
     started.sort();
     assert_eq!(started, ["poststart", "startContainer"]);
@@ -75,10 +62,8 @@ fn hooks_of_one_kind_run_in_the_listed_order() {
     let lab = Lab::new();
     let file = lab.path("log");
     let say = |n: u32| hook(&format!("echo {n} >>{}", file.display()));
-    let c = lab.container(
-        lab.bundle()
-            .set("/hooks/createRuntime", json!([say(1), say(2), say(3)])),
-    );
+    let c =
+        lab.container(lab.bundle().set("/hooks/createRuntime", json!([say(1), say(2), say(3)])));
     c.run().ok();
     assert_eq!(fs::read_to_string(&file).expect("the log"), "1\n2\n3\n");
 }
@@ -93,20 +78,12 @@ fn hooks_read_the_state_on_standard_input() {
         "cat; echo",
     ));
     c.run_detached();
-    assert!(
-        wait_until(PATIENCE, || log(&dir).len() == 5),
-        "{:?}",
-        log(&dir)
-    );
+    assert!(wait_until(PATIENCE, || log(&dir).len() == 5), "{:?}", log(&dir));
     c.kill("KILL").ok();
     c.wait_status("stopped");
     c.delete().ok();
     // runc 1.1 runs it too early.
-    let poststart = if flavour().is_brig() {
-        "running"
-    } else {
-        "created"
-    };
+    let poststart = if flavour().is_brig() { "running" } else { "created" };
     let expected = [
         ("prestart", "creating"),
         ("createRuntime", "creating"),
@@ -122,11 +99,7 @@ fn hooks_read_the_state_on_standard_input() {
             .unwrap_or_else(|| panic!("no {kind}"));
         let state: Value = serde_json::from_str(&line[kind.len()..]).expect("JSON");
         assert_eq!(state["id"], c.id(), "{kind}");
-        assert_eq!(
-            state["bundle"],
-            c.bundle.dir.to_string_lossy().as_ref(),
-            "{kind}"
-        );
+        assert_eq!(state["bundle"], c.bundle.dir.to_string_lossy().as_ref(), "{kind}");
         assert_eq!(state["annotations"]["k"], "v", "{kind}");
         assert!(state["ociVersion"].is_string(), "{kind}");
         assert_eq!(state["status"], status, "{kind}: {state}");
@@ -143,11 +116,7 @@ fn hooks_run_in_their_namespaces() {
         "echo $(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/net)",
     ));
     c.run_detached();
-    assert!(
-        wait_until(PATIENCE, || log(&dir).len() == 5),
-        "{:?}",
-        log(&dir)
-    );
+    assert!(wait_until(PATIENCE, || log(&dir).len() == 5), "{:?}", log(&dir));
     let inside: Vec<String> = ["mnt", "net"]
         .iter()
         .map(|kind| {
@@ -160,16 +129,8 @@ fn hooks_run_in_their_namespaces() {
     for line in log(&dir) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let is_inside = matches!(words[0], "createContainer" | "startContainer");
-        assert_eq!(
-            words[1] == inside[0],
-            is_inside,
-            "mount namespace of {line}"
-        );
-        assert_eq!(
-            words[2] == inside[1],
-            is_inside,
-            "network namespace of {line}"
-        );
+        assert_eq!(words[1] == inside[0], is_inside, "mount namespace of {line}");
+        assert_eq!(words[2] == inside[1], is_inside, "network namespace of {line}");
     }
 }
 
@@ -177,14 +138,8 @@ fn hooks_run_in_their_namespaces() {
 fn create_container_hooks_run_before_the_root_changes() {
     let lab = Lab::new();
     let file = lab.path("seen");
-    let script = format!(
-        "test -e /etc/debian_version && echo host >{}",
-        file.display()
-    );
-    let c = lab.container(
-        lab.bundle()
-            .set("/hooks/createContainer", json!([hook(&script)])),
-    );
+    let script = format!("test -e /etc/debian_version && echo host >{}", file.display());
+    let c = lab.container(lab.bundle().set("/hooks/createContainer", json!([hook(&script)])));
     c.run().ok();
     assert_eq!(fs::read_to_string(&file).expect("the log"), "host\n");
 }
@@ -192,15 +147,12 @@ fn create_container_hooks_run_before_the_root_changes() {
 #[test]
 fn start_container_hooks_run_in_the_containers_root() {
     let lab = Lab::new();
-    let c = lab.container(lab.bundle().set(
-        "/hooks/startContainer",
-        json!([hook("test -e /probe && echo inside >/seen")]),
-    ));
-    c.run().ok();
-    assert_eq!(
-        fs::read_to_string(c.host_path("/seen")).expect("seen"),
-        "inside\n"
+    let c = lab.container(
+        lab.bundle()
+            .set("/hooks/startContainer", json!([hook("test -e /probe && echo inside >/seen")])),
     );
+    c.run().ok();
+    assert_eq!(fs::read_to_string(c.host_path("/seen")).expect("seen"), "inside\n");
 }
 
 #[test]
@@ -211,29 +163,20 @@ fn a_create_runtime_hook_can_reach_the_container_by_pid() {
         "pid=$(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); readlink /proc/$pid/ns/net >{}",
         file.display()
     );
-    let c = lab.container(
-        lab.bundle()
-            .idle()
-            .set("/hooks/createRuntime", json!([hook(&script)])),
-    );
+    let c = lab.container(lab.bundle().idle().set("/hooks/createRuntime", json!([hook(&script)])));
     c.run_detached();
     let seen = fs::read_to_string(&file).expect("seen");
     let net = fs::read_link(format!("/proc/{}/ns/net", c.pid())).expect("link");
-    assert_eq!(
-        seen.trim(),
-        net.to_string_lossy(),
-        "a network plugin works this way"
-    );
+    assert_eq!(seen.trim(), net.to_string_lossy(), "a network plugin works this way");
 }
 
 #[test]
 fn a_failing_hook_fails_the_verb_and_cleans_up() {
     for kind in &KINDS[..3] {
         let lab = Lab::new();
-        let c = lab.container(lab.bundle().set(
-            &format!("/hooks/{kind}"),
-            json!([hook("echo why >&2; exit 3")]),
-        ));
+        let c = lab.container(
+            lab.bundle().set(&format!("/hooks/{kind}"), json!([hook("echo why >&2; exit 3")])),
+        );
         c.create().code(1).says("hook").says("why");
         assert_eq!(c.status(), "gone", "{kind}");
         lab.assert_clean();
@@ -244,9 +187,7 @@ fn a_failing_hook_fails_the_verb_and_cleans_up() {
 fn a_failing_start_container_hook_fails_start() {
     let lab = Lab::new();
     let c = lab.container(
-        lab.bundle()
-            .sh("touch /ran")
-            .set("/hooks/startContainer", json!([hook("exit 3")])),
+        lab.bundle().sh("touch /ran").set("/hooks/startContainer", json!([hook("exit 3")])),
     );
     c.create().ok();
     let _ = c.start();
@@ -262,17 +203,10 @@ fn a_failing_poststop_hook_does_not_keep_the_container() {
     let lab = Lab::new();
     let file = lab.path("log");
     let second = hook(&format!("echo second >>{}", file.display()));
-    let c = lab.container(
-        lab.bundle()
-            .set("/hooks/poststop", json!([hook("exit 3"), second])),
-    );
+    let c = lab.container(lab.bundle().set("/hooks/poststop", json!([hook("exit 3"), second])));
     let _ = c.run();
     assert_eq!(c.status(), "gone");
-    assert_eq!(
-        fs::read_to_string(&file).unwrap_or_default(),
-        "second\n",
-        "the others still run"
-    );
+    assert_eq!(fs::read_to_string(&file).unwrap_or_default(), "second\n", "the others still run");
     lab.assert_clean();
 }
 
@@ -312,10 +246,7 @@ fn hooks_have_only_the_listed_environment() {
     let c = lab.container(lab.bundle().set("/hooks/createRuntime", json!([entry])));
     c.run_call(&[]).env("LEAK", "host").go().ok();
     let text = fs::read_to_string(&file).expect("the environment");
-    assert!(
-        text.contains("ONLY=this") && !text.contains("LEAK"),
-        "{text}"
-    );
+    assert!(text.contains("ONLY=this") && !text.contains("LEAK"), "{text}");
 }
 
 #[test]
@@ -323,35 +254,21 @@ fn hooks_inherit_no_descriptors() {
     let lab = Lab::new();
     let file = lab.path("fds");
     let script = format!("ls -l /proc/$$/fd >{}; :", file.display());
-    let c = lab.container(
-        lab.bundle()
-            .set("/hooks/createRuntime", json!([hook(&script)])),
-    );
+    let c = lab.container(lab.bundle().set("/hooks/createRuntime", json!([hook(&script)])));
     c.run().ok();
     let text = fs::read_to_string(&file).expect("the descriptors");
-    let number = |line: &str| {
-        line.split(" -> ")
-            .next()?
-            .rsplit(' ')
-            .next()?
-            .parse::<u32>()
-            .ok()
-    };
+    let number = |line: &str| line.split(" -> ").next()?.rsplit(' ').next()?.parse::<u32>().ok();
     // dash keeps a saved copy of its standard output at 10 or more during the redirection.
-    let extra: Vec<&str> = text
-        .lines()
-        .filter(|l| number(l).is_some_and(|n| (3..10).contains(&n)))
-        .collect();
+    let extra: Vec<&str> =
+        text.lines().filter(|l| number(l).is_some_and(|n| (3..10).contains(&n))).collect();
     assert!(extra.is_empty(), "{extra:?}");
 }
 
 #[test]
 fn a_missing_hook_program_is_an_error() {
     let lab = Lab::new();
-    let c: Container = lab.container(
-        lab.bundle()
-            .set("/hooks/createRuntime", json!([{"path": "/no/such/hook"}])),
-    );
+    let c: Container =
+        lab.container(lab.bundle().set("/hooks/createRuntime", json!([{"path": "/no/such/hook"}])));
     c.create().code(1).says("/no/such/hook");
     lab.assert_clean();
 }
@@ -361,10 +278,8 @@ fn a_relative_hook_path_is_refused() {
     need!(Brig);
     let lab = Lab::new();
     for kind in KINDS {
-        let c = lab.container(
-            lab.bundle()
-                .set(&format!("/hooks/{kind}"), json!([{"path": "bin/sh"}])),
-        );
+        let c =
+            lab.container(lab.bundle().set(&format!("/hooks/{kind}"), json!([{"path": "bin/sh"}])));
         c.create().code(1).says(&format!("hooks.{kind}[0].path"));
     }
     lab.assert_clean();

@@ -71,11 +71,7 @@ fn tried(lab: &Lab, bundle: Bundle, victim: &Victim) -> brig_integration::Output
     let output = lab.container(bundle).run();
     victim.is_untouched();
     lab.assert_clean();
-    assert!(
-        !output.stdout().contains("the host's secret"),
-        "{}",
-        output.stdout()
-    );
+    assert!(!output.stdout().contains("the host's secret"), "{}", output.stdout());
     output
 }
 
@@ -165,9 +161,7 @@ fn a_mount_target_is_a_chain_of_links() {
 fn a_mount_target_is_a_loop_of_links() {
     let lab = Lab::new();
     let victim = Victim::new(&lab);
-    let b = lab
-        .bundle()
-        .mount(json!({"destination": "/loop", "type": "tmpfs", "source": "tmpfs"}));
+    let b = lab.bundle().mount(json!({"destination": "/loop", "type": "tmpfs", "source": "tmpfs"}));
     link(&b, "/loop", Path::new("loop"));
     tried(&lab, b, &victim).failed();
 }
@@ -191,15 +185,12 @@ fn dev_nodes_are_links_to_the_host() {
     let lab = Lab::new();
     let victim = Victim::new(&lab);
     // Without the tmpfs at /dev, the image's own /dev is used.
-    let b = lab
-        .bundle()
-        .sh("echo overwritten >/dev/null; true")
-        .edit(|spec| {
-            spec["mounts"]
-                .as_array_mut()
-                .expect("mounts")
-                .retain(|m| !m["destination"].as_str().unwrap_or("").starts_with("/dev"));
-        });
+    let b = lab.bundle().sh("echo overwritten >/dev/null; true").edit(|spec| {
+        spec["mounts"]
+            .as_array_mut()
+            .expect("mounts")
+            .retain(|m| !m["destination"].as_str().unwrap_or("").starts_with("/dev"));
+    });
     link(&b, "/dev/null", &victim.dir.join("null"));
     tried(&lab, b, &victim);
 }
@@ -208,26 +199,14 @@ fn dev_nodes_are_links_to_the_host() {
 fn the_console_is_a_link_to_the_host() {
     let lab = Lab::new();
     let victim = Victim::new(&lab);
-    let b = lab
-        .bundle()
-        .set("/process/terminal", true)
-        .sh("echo x >/dev/console")
-        .edit(|spec| {
-            spec["mounts"]
-                .as_array_mut()
-                .expect("mounts")
-                .retain(|m| m["destination"] != "/dev");
-        });
+    let b = lab.bundle().set("/process/terminal", true).sh("echo x >/dev/console").edit(|spec| {
+        spec["mounts"].as_array_mut().expect("mounts").retain(|m| m["destination"] != "/dev");
+    });
     link(&b, "/dev/console", &victim.dir.join("null"));
     let c = lab.container(b);
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     running.wait();
     victim.is_untouched();
     c.delete_force();
@@ -239,10 +218,7 @@ fn ptmx_is_a_link_to_the_host() {
     let lab = Lab::new();
     let victim = Victim::new(&lab);
     let b = lab.bundle().edit(|spec| {
-        spec["mounts"]
-            .as_array_mut()
-            .expect("mounts")
-            .retain(|m| m["destination"] != "/dev");
+        spec["mounts"].as_array_mut().expect("mounts").retain(|m| m["destination"] != "/dev");
     });
     link(&b, "/dev/ptmx", &victim.dir.join("null"));
     link(&b, "/dev/pts", &victim.dir.join("pts"));
@@ -269,15 +245,12 @@ fn a_null_device_of_the_image_is_not_used_for_masks() {
     need!(Brig); // runc 1.1 uses it
     let lab = Lab::new();
     // CVE-2025-31133: the source of a mask must be the real null device.
-    let b = lab
-        .bundle()
-        .sh("head -c 10 /proc/kcore | wc -c; wc -c </proc/keys")
-        .edit(|spec| {
-            spec["mounts"]
-                .as_array_mut()
-                .expect("mounts")
-                .retain(|m| !m["destination"].as_str().unwrap_or("").starts_with("/dev"));
-        });
+    let b = lab.bundle().sh("head -c 10 /proc/kcore | wc -c; wc -c </proc/keys").edit(|spec| {
+        spec["mounts"]
+            .as_array_mut()
+            .expect("mounts")
+            .retain(|m| !m["destination"].as_str().unwrap_or("").starts_with("/dev"));
+    });
     fs::write(b.rootfs.join("dev/null"), "not a device").expect("write");
     lab.container(b).run().ok().prints("0\n0");
     lab.assert_clean();
@@ -293,11 +266,7 @@ fn the_working_directory_is_a_descriptor_of_the_host() {
             .set("/process/cwd", format!("/proc/self/fd/{fd}"))
             .sh("pwd; ls -d ../../../../../../../root/.cache");
         let output = lab.container(b).run();
-        assert!(
-            !output.succeeded(),
-            "descriptor {fd} is a way out: {}",
-            output.stdout()
-        );
+        assert!(!output.succeeded(), "descriptor {fd} is a way out: {}", output.stdout());
     }
     lab.assert_clean();
 }
@@ -314,11 +283,7 @@ fn the_working_directory_of_an_exec_is_a_descriptor_of_the_host() {
                 &["/bin/sh", "-c", "ls -d ../../../../../../../root/.cache"],
             )
             .go();
-        assert!(
-            !output.succeeded(),
-            "descriptor {fd} is a way out: {}",
-            output.stdout()
-        );
+        assert!(!output.succeeded(), "descriptor {fd} is a way out: {}", output.stdout());
     }
 }
 
@@ -326,10 +291,7 @@ fn the_working_directory_of_an_exec_is_a_descriptor_of_the_host() {
 fn a_working_directory_that_is_a_link_stays_inside() {
     let lab = Lab::new();
     let victim = Victim::new(&lab);
-    let b = lab
-        .bundle()
-        .set("/process/cwd", "/work")
-        .sh("pwd -P; cat secret");
+    let b = lab.bundle().set("/process/cwd", "/work").sh("pwd -P; cat secret");
     link(&b, "/work", &victim.dir);
     // Either an error, or a directory inside which is empty.
     tried(&lab, b, &victim).failed();
@@ -359,19 +321,14 @@ fn the_runtimes_binary_cannot_be_written_from_an_exec() {
     // The container watches for newcomers and tries to open their binary for writing.
     let script = "while :; do for p in /proc/[0-9]*; do case $p in /proc/1) ;; *) (echo pwned >>$p/exe) 2>/dev/null && echo $p $(readlink $p/exe) >>/wrote;; esac; done; done";
     let c = lab.container(
-        lab.bundle()
-            .caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"])
-            .sh(script),
+        lab.bundle().caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"]).sh(script),
     );
     c.run_detached();
     for _ in 0..5 {
         c.exec(&["/bin/true"]);
     }
     c.delete_force().ok();
-    assert!(
-        fs::read(runtime).expect("the binary") == before,
-        "the runtime's binary was changed"
-    );
+    assert!(fs::read(runtime).expect("the binary") == before, "the runtime's binary was changed");
 }
 
 #[test]
@@ -380,11 +337,8 @@ fn a_setuid_file_on_a_nosuid_mount_gives_nothing() {
     let source = lab.path("source");
     fs::create_dir(&source).expect("make");
     fs::copy("/bin/busybox", source.join("id")).expect("copy");
-    fs::set_permissions(
-        source.join("id"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o4755),
-    )
-    .expect("chmod");
+    fs::set_permissions(source.join("id"), std::os::unix::fs::PermissionsExt::from_mode(0o4755))
+        .expect("chmod");
     let b = lab
         .bundle()
         .bind(&source, "/suid", &["nosuid", "ro"])
@@ -399,10 +353,7 @@ fn a_fifo_where_a_file_is_expected_does_not_hang() {
     let lab = Lab::new();
     let source = lab.path("hosts");
     fs::write(&source, "hosts").expect("write");
-    let b = lab
-        .bundle()
-        .bind(&source, "/etc/hosts", &["ro"])
-        .sh("cat /etc/hosts");
+    let b = lab.bundle().bind(&source, "/etc/hosts", &["ro"]).sh("cat /etc/hosts");
     let at = b.rootfs.join("etc/hosts");
     nix::unistd::mkfifo(&at, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("mkfifo");
     // Mounted over or refused, but at once.

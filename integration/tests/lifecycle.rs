@@ -16,11 +16,7 @@ fn run_passes_output_and_exit_code_on() {
 fn run_passes_input_on_to_its_end() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().args(["/bin/wc", "-c"]));
-    c.run_call(&[])
-        .stdin(&vec![b'x'; 300_000])
-        .go()
-        .ok()
-        .prints("300000");
+    c.run_call(&[]).stdin(&vec![b'x'; 300_000]).go().ok().prints("300000");
 }
 
 #[test]
@@ -33,13 +29,8 @@ fn exit_code_of_a_signal_is_128_and_its_number() {
     running.wait().code(137);
     let c = lab.container(lab.bundle().idle());
     c.run_detached();
-    for (signal, code) in [
-        ("KILL", 137),
-        ("TERM", 143),
-        ("ABRT", 134),
-        ("SEGV", 139),
-        ("HUP", 129),
-    ] {
+    for (signal, code) in [("KILL", 137), ("TERM", 143), ("ABRT", 134), ("SEGV", 139), ("HUP", 129)]
+    {
         c.exec_sh(&format!("kill -{signal} $$")).code(code);
     }
 }
@@ -59,8 +50,7 @@ fn a_program_that_obeys_a_signal_chooses_its_exit_code() {
 fn run_forwards_signals_to_the_container() {
     let lab = Lab::new();
     let c = lab.container(
-        lab.bundle()
-            .sh("trap 'echo got; exit 9' USR1; echo up; while :; do sleep 0.05; done"),
+        lab.bundle().sh("trap 'echo got; exit 9' USR1; echo up; while :; do sleep 0.05; done"),
     );
     let running = c.run_call(&[]).spawn();
     assert!(wait_until(PATIENCE, || running.stdout().contains("up")));
@@ -78,10 +68,7 @@ fn create_runs_nothing_before_start() {
     assert_eq!(state["status"], "created");
     assert!(c.is_alive());
     std::thread::sleep(std::time::Duration::from_millis(100));
-    assert!(
-        !c.host_path("/ran").exists(),
-        "the program runs before start"
-    );
+    assert!(!c.host_path("/ran").exists(), "the program runs before start");
     c.start().ok();
     c.wait_status("running");
     assert!(wait_until(PATIENCE, || c.host_path("/ran").exists()));
@@ -95,30 +82,17 @@ fn create_runs_nothing_before_start() {
 #[test]
 fn state_has_what_the_specification_asks_for() {
     let lab = Lab::new();
-    let c = lab.container(
-        lab.bundle()
-            .idle()
-            .set("/annotations", json!({"org.example.key": "value"})),
-    );
+    let c =
+        lab.container(lab.bundle().idle().set("/annotations", json!({"org.example.key": "value"})));
     c.run_detached();
     let state = c.state();
-    assert!(
-        state["ociVersion"]
-            .as_str()
-            .is_some_and(|v| v.starts_with("1.")),
-        "{state}"
-    );
+    assert!(state["ociVersion"].as_str().is_some_and(|v| v.starts_with("1.")), "{state}");
     assert_eq!(state["id"], c.id());
     assert_eq!(state["status"], "running");
     assert_eq!(state["bundle"], c.bundle.dir.to_string_lossy().as_ref());
     assert_eq!(state["annotations"]["org.example.key"], "value");
     assert_eq!(state["rootfs"], c.bundle.rootfs.to_string_lossy().as_ref());
-    assert!(
-        state["created"]
-            .as_str()
-            .is_some_and(|t| t.starts_with("20")),
-        "{state}"
-    );
+    assert!(state["created"].as_str().is_some_and(|t| t.starts_with("20")), "{state}");
     assert_eq!(state["owner"], "root");
     assert!(machine::is_alive(c.pid()));
 }
@@ -137,9 +111,7 @@ fn state_of_a_stopped_container_has_no_live_pid() {
 fn verbs_on_an_unknown_container_fail() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle());
-    for verb in [
-        "state", "start", "delete", "pause", "resume", "ps", "events",
-    ] {
+    for verb in ["state", "start", "delete", "pause", "resume", "ps", "events"] {
         c.verb(verb).code(1).says("does not exist");
     }
     c.kill("KILL").code(1).says("does not exist");
@@ -208,11 +180,7 @@ fn kill_takes_names_and_numbers() {
         let _ = fs::remove_file(c.host_path("/got"));
         c.kill(signal).ok();
         let got = || fs::read_to_string(c.host_path("/got")).unwrap_or_default();
-        assert!(
-            wait_until(PATIENCE, || got().trim() == name),
-            "kill {signal}: got {}",
-            got()
-        );
+        assert!(wait_until(PATIENCE, || got().trim() == name), "kill {signal}: got {}", got());
     }
     c.kill("KILL").ok();
     c.wait_status("stopped");
@@ -257,9 +225,7 @@ fn kill_all_reaches_every_process() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().idle());
     c.run_detached();
-    c.exec_call(&["--detach"], &["/bin/sleep", "1000"])
-        .go()
-        .ok();
+    c.exec_call(&["--detach"], &["/bin/sleep", "1000"]).go().ok();
     c.call("kill", ["--all"]).arg("KILL").go().ok();
     c.wait_status("stopped");
     c.delete().ok();
@@ -272,10 +238,7 @@ fn a_shared_pid_namespace_is_killed_whole() {
         need!(Brig); // runc 1.1 removes the cgroup too early, and leaves it
     }
     let lab = Lab::new();
-    let bundle = lab
-        .bundle()
-        .without_namespace("pid")
-        .sh("sleep 1000 & sleep 1000 & wait");
+    let bundle = lab.bundle().without_namespace("pid").sh("sleep 1000 & sleep 1000 & wait");
     let c = lab.container(bundle);
     c.run_detached();
     c.delete_force().ok();
@@ -287,24 +250,14 @@ fn pid_files_hold_the_hosts_pid() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().idle());
     let file = lab.path("pid");
-    c.create_call(&["--pid-file", &file.to_string_lossy()])
-        .go()
-        .ok();
-    assert_eq!(
-        fs::read_to_string(&file).expect("the pid file"),
-        c.pid().to_string()
-    );
+    c.create_call(&["--pid-file", &file.to_string_lossy()]).go().ok();
+    assert_eq!(fs::read_to_string(&file).expect("the pid file"), c.pid().to_string());
     c.start().ok();
     let file = lab.path("pid");
-    let exec = c.exec_call(
-        &["--detach", "--pid-file", &file.to_string_lossy()],
-        &["/bin/sleep", "100"],
-    );
+    let exec =
+        c.exec_call(&["--detach", "--pid-file", &file.to_string_lossy()], &["/bin/sleep", "100"]);
     exec.go().ok();
-    let pid: i32 = fs::read_to_string(&file)
-        .expect("the pid file")
-        .parse()
-        .expect("a number");
+    let pid: i32 = fs::read_to_string(&file).expect("the pid file").parse().expect("a number");
     assert_eq!(machine::process(pid).map(|p| p.name), Some("sleep".into()));
 }
 
@@ -319,32 +272,15 @@ fn list_shows_containers_and_their_status() {
     stopped.run_detached();
     stopped.wait_status("stopped");
 
-    let list = lab
-        .runtime()
-        .args(["list", "--format", "json"])
-        .go()
-        .ok()
-        .json();
+    let list = lab.runtime().args(["list", "--format", "json"]).go().ok().json();
     let status = |id: &str| -> String {
-        let found = list
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|c| c["id"] == id);
-        found.map_or_else(
-            || "missing".into(),
-            |c| c["status"].as_str().unwrap_or_default().into(),
-        )
+        let found = list.as_array().into_iter().flatten().find(|c| c["id"] == id);
+        found.map_or_else(|| "missing".into(), |c| c["status"].as_str().unwrap_or_default().into())
     };
     assert_eq!(status(running.id()), "running");
     assert_eq!(status(created.id()), "created");
     assert_eq!(status(stopped.id()), "stopped");
-    lab.runtime()
-        .arg("list")
-        .go()
-        .ok()
-        .says("BUNDLE")
-        .says(running.id());
+    lab.runtime().arg("list").go().ok().says("BUNDLE").says(running.id());
     let quiet = lab.runtime().args(["list", "--quiet"]).go().ok().stdout();
     assert_eq!(quiet.lines().count(), 3, "{quiet}");
 }
@@ -354,11 +290,7 @@ fn list_of_nothing_is_no_error() {
     let lab = Lab::new();
     lab.runtime().arg("list").go().ok();
     let output = lab.runtime().args(["list", "-f", "json"]).go().ok();
-    assert!(
-        matches!(output.stdout().trim(), "null" | "[]"),
-        "{}",
-        output.stdout()
-    );
+    assert!(matches!(output.stdout().trim(), "null" | "[]"), "{}", output.stdout());
 }
 
 #[test]
@@ -378,20 +310,13 @@ fn ps_shows_the_containers_processes_only() {
     assert!(pids().contains(&c.pid()));
     assert!(!pids().contains(&std::process::id().cast_signed()));
     c.verb("ps").ok().says("sleep 1000");
-    c.call("ps", [""; 0])
-        .args(["-o", "pid,comm"])
-        .go()
-        .ok()
-        .says("COMMAND");
+    c.call("ps", [""; 0]).args(["-o", "pid,comm"]).go().ok().says("COMMAND");
 }
 
 #[test]
 fn pause_stops_and_resume_goes_on() {
     let lab = Lab::new();
-    let c = lab.container(
-        lab.bundle()
-            .sh("while :; do echo x >>/ticks; sleep 0.01; done"),
-    );
+    let c = lab.container(lab.bundle().sh("while :; do echo x >>/ticks; sleep 0.01; done"));
     c.run_detached();
     let ticks = || fs::metadata(c.host_path("/ticks")).map_or(0, |m| m.len());
     assert!(wait_until(PATIENCE, || ticks() > 0));
@@ -419,32 +344,15 @@ fn a_paused_container_is_deleted_by_force() {
 #[test]
 fn events_stats_prints_one_record_of_use() {
     let lab = Lab::new();
-    let c = lab.container(
-        lab.bundle()
-            .idle()
-            .set("/linux/resources/pids", json!({"limit": 50})),
-    );
+    let c = lab.container(lab.bundle().idle().set("/linux/resources/pids", json!({"limit": 50})));
     c.run_detached();
     let stats = c.call("events", ["--stats"]).go().ok().json();
     assert_eq!(stats["type"], "stats");
     assert_eq!(stats["id"], c.id());
     let data = &stats["data"];
-    assert!(
-        data["cpu"]["usage"]["total"]
-            .as_u64()
-            .is_some_and(|n| n > 0),
-        "{stats}"
-    );
-    assert!(
-        data["memory"]["usage"]["usage"]
-            .as_u64()
-            .is_some_and(|n| n > 0),
-        "{stats}"
-    );
-    assert!(
-        data["pids"]["current"].as_u64().is_some_and(|n| n >= 1),
-        "{stats}"
-    );
+    assert!(data["cpu"]["usage"]["total"].as_u64().is_some_and(|n| n > 0), "{stats}");
+    assert!(data["memory"]["usage"]["usage"].as_u64().is_some_and(|n| n > 0), "{stats}");
+    assert!(data["pids"]["current"].as_u64().is_some_and(|n| n >= 1), "{stats}");
     assert_eq!(data["pids"]["limit"], 50, "{stats}");
 }
 
@@ -474,16 +382,9 @@ fn update_changes_limits_of_a_running_container() {
     assert_eq!(c.cgroup_file("cpu", "cpu.cfs_quota_us"), "20000");
     let json = br#"{"memory": {"limit": 134217728}, "cpu": {"shares": 512}}"#;
     c.call("update", ["--resources", "-"]).stdin(json).go().ok();
-    assert_eq!(
-        c.cgroup_file("memory", "memory.limit_in_bytes"),
-        "134217728"
-    );
+    assert_eq!(c.cgroup_file("memory", "memory.limit_in_bytes"), "134217728");
     assert_eq!(c.cgroup_file("cpu", "cpu.shares"), "512");
-    assert_eq!(
-        c.cgroup_file("pids", "pids.max"),
-        "42",
-        "what is not named stays"
-    );
+    assert_eq!(c.cgroup_file("pids", "pids.max"), "42", "what is not named stays");
 }
 
 #[test]
@@ -492,10 +393,7 @@ fn update_of_nonsense_changes_nothing() {
     let c = lab.container(lab.bundle().idle());
     c.run_detached();
     c.call("update", ["--memory", "lots"]).go().failed();
-    c.call("update", ["--resources", "-"])
-        .stdin(b"{")
-        .go()
-        .failed();
+    c.call("update", ["--resources", "-"]).stdin(b"{").go().failed();
     assert_eq!(c.status(), "running");
 }
 
@@ -519,10 +417,7 @@ fn spec_writes_a_bundle_that_runs() {
     let mut spec: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     spec["process"]["terminal"] = json!(false);
     spec["process"]["args"] = json!(["/bin/echo", "hello"]);
-    lab.container(bundle.raw(spec.to_string()))
-        .run()
-        .ok()
-        .prints("hello");
+    lab.container(bundle.raw(spec.to_string())).run().ok().prints("hello");
     lab.runtime().arg("spec").cwd(&lab.bundle().dir).go().ok();
 }
 
@@ -532,26 +427,15 @@ fn spec_does_not_overwrite() {
     let bundle = lab.bundle();
     bundle.write();
     let before = fs::read(bundle.dir.join("config.json")).expect("config.json");
-    lab.runtime()
-        .args(["spec", "--bundle"])
-        .arg(&bundle.dir)
-        .go()
-        .failed();
-    assert_eq!(
-        fs::read(bundle.dir.join("config.json")).expect("config.json"),
-        before
-    );
+    lab.runtime().args(["spec", "--bundle"]).arg(&bundle.dir).go().failed();
+    assert_eq!(fs::read(bundle.dir.join("config.json")).expect("config.json"), before);
 }
 
 #[test]
 fn a_rootless_spec_has_a_user_namespace() {
     let lab = Lab::new();
     let dir = lab.bundle().dir;
-    lab.runtime()
-        .args(["spec", "--rootless"])
-        .cwd(&dir)
-        .go()
-        .ok();
+    lab.runtime().args(["spec", "--rootless"]).cwd(&dir).go().ok();
     let text = fs::read_to_string(dir.join("config.json")).expect("config.json");
     let spec: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let namespaces = spec["linux"]["namespaces"].as_array().expect("namespaces");
@@ -566,9 +450,7 @@ fn features_names_what_is_supported() {
     assert_eq!(features["ociVersionMin"], "1.0.0");
     let hooks = features["hooks"].as_array().expect("hooks");
     assert_eq!(hooks.len(), 6, "{hooks:?}");
-    let namespaces = features["linux"]["namespaces"]
-        .as_array()
-        .expect("namespaces");
+    let namespaces = features["linux"]["namespaces"].as_array().expect("namespaces");
     for kind in ["pid", "network", "ipc", "uts", "mount", "user", "cgroup"] {
         assert!(namespaces.iter().any(|n| n == kind), "{kind}");
     }
@@ -582,28 +464,16 @@ fn version_and_help_are_for_machines_and_people() {
     let lab = Lab::new();
     lab.runtime().arg("--version").go().ok().says("spec: 1.");
     lab.runtime().arg("--help").go().ok().says("create");
-    lab.runtime()
-        .args(["create", "--help"])
-        .go()
-        .ok()
-        .says("--console-socket");
+    lab.runtime().args(["create", "--help"]).go().ok().says("--console-socket");
 }
 
 #[test]
 fn usage_errors_have_a_code_of_their_own() {
     let lab = Lab::new();
     need!(Brig);
-    lab.runtime()
-        .arg("frobnicate")
-        .go()
-        .code(2)
-        .says("frobnicate");
+    lab.runtime().arg("frobnicate").go().code(2).says("frobnicate");
     lab.runtime().args(["state"]).go().code(2);
-    lab.runtime()
-        .args(["create", "--no-such-option", "x"])
-        .go()
-        .code(2)
-        .says("--no-such-option");
+    lab.runtime().args(["create", "--no-such-option", "x"]).go().code(2).says("--no-such-option");
     lab.runtime().args(["kill", "a", "b", "c"]).go().code(2);
 }
 
@@ -611,38 +481,21 @@ fn usage_errors_have_a_code_of_their_own() {
 fn errors_in_a_json_log_have_the_shape_that_containerd_reads() {
     let lab = Lab::new();
     let log = lab.path("log");
-    let call = lab
-        .runtime()
-        .arg("--log")
-        .arg(&log)
-        .args(["--log-format", "json"]);
+    let call = lab.runtime().arg("--log").arg(&log).args(["--log-format", "json"]);
     call.args(["state", "nobody"]).go().code(1);
     let text = fs::read_to_string(&log).expect("the log");
     let line: serde_json::Value =
         serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
     assert_eq!(line["level"], "error");
-    assert!(
-        line["msg"]
-            .as_str()
-            .is_some_and(|m| m.contains("does not exist")),
-        "{line}"
-    );
-    assert!(
-        line["time"].as_str().is_some_and(|t| t.contains('T')),
-        "{line}"
-    );
+    assert!(line["msg"].as_str().is_some_and(|m| m.contains("does not exist")), "{line}");
+    assert!(line["time"].as_str().is_some_and(|t| t.contains('T')), "{line}");
 }
 
 #[test]
 fn errors_in_a_text_log_are_readable() {
     let lab = Lab::new();
     let log = lab.path("log");
-    lab.runtime()
-        .arg("--log")
-        .arg(&log)
-        .args(["state", "nobody"])
-        .go()
-        .code(1);
+    lab.runtime().arg("--log").arg(&log).args(["state", "nobody"]).go().code(1);
     let text = fs::read_to_string(&log).expect("the log");
     assert!(text.contains("does not exist"), "{text}");
 }
@@ -653,15 +506,8 @@ fn the_root_directory_is_made_when_it_is_missing() {
     let root = lab.path("fresh").join("deeper");
     let bundle = lab.bundle();
     bundle.write();
-    let call = lab
-        .call(brig_integration::binaries::runtime())
-        .arg("--root")
-        .arg(&root);
-    call.args(["run", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(lab.id())
-        .go()
-        .ok();
+    let call = lab.call(brig_integration::binaries::runtime()).arg("--root").arg(&root);
+    call.args(["run", "--bundle"]).arg(&bundle.dir).arg(lab.id()).go().ok();
     assert!(root.is_dir());
 }
 
@@ -677,13 +523,7 @@ fn a_relative_bundle_is_found() {
         .go()
         .ok()
         .prints("here");
-    lab.runtime()
-        .arg("run")
-        .arg(lab.id())
-        .cwd(&bundle.dir)
-        .go()
-        .ok()
-        .prints("here");
+    lab.runtime().arg("run").arg(lab.id()).cwd(&bundle.dir).go().ok().prints("here");
 }
 
 #[test]

@@ -7,17 +7,15 @@ use std::time::Duration;
 #[test]
 fn memory_limit_kills_with_137() {
     let lab = Lab::new();
-    let b = lab.bundle().set(
-        "/linux/resources/memory",
-        json!({"limit": 33_554_432, "swap": 33_554_432}),
-    );
+    let b = lab
+        .bundle()
+        .set("/linux/resources/memory", json!({"limit": 33_554_432, "swap": 33_554_432}));
     // tail keeps all of an endless line.
     let c = lab.container(b.sh("tail /dev/zero; echo $?"));
     c.run().says("137");
-    let b = lab.bundle().set(
-        "/linux/resources/memory",
-        json!({"limit": 33_554_432, "swap": 33_554_432}),
-    );
+    let b = lab
+        .bundle()
+        .set("/linux/resources/memory", json!({"limit": 33_554_432, "swap": 33_554_432}));
     let c = lab.container(b.args(["/bin/tail", "/dev/zero"]));
     c.run().code(137);
     lab.assert_clean();
@@ -26,10 +24,9 @@ fn memory_limit_kills_with_137() {
 #[test]
 fn an_out_of_memory_event_is_reported() {
     let lab = Lab::new();
-    let b = lab.bundle().set(
-        "/linux/resources/memory",
-        json!({"limit": 33_554_432, "swap": 33_554_432}),
-    );
+    let b = lab
+        .bundle()
+        .set("/linux/resources/memory", json!({"limit": 33_554_432, "swap": 33_554_432}));
     let c = lab.container(
         b.sh("while ! test -e /go; do sleep 0.02; done; tail /dev/zero; exec /bin/idle"),
     );
@@ -47,9 +44,7 @@ fn an_out_of_memory_event_is_reported() {
 #[test]
 fn pids_limit_makes_fork_fail() {
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .set("/linux/resources/pids", json!({"limit": 10}));
+    let b = lab.bundle().set("/linux/resources/pids", json!({"limit": 10}));
     let c = lab.container(
         b.sh("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 1000 & done; echo all"),
     );
@@ -60,51 +55,32 @@ fn pids_limit_makes_fork_fail() {
 #[test]
 fn cpu_quota_throttles() {
     let lab = Lab::new();
-    let b = lab.bundle().set(
-        "/linux/resources/cpu",
-        json!({"quota": 5000, "period": 100_000}),
-    );
+    let b = lab.bundle().set("/linux/resources/cpu", json!({"quota": 5000, "period": 100_000}));
     let c = lab.container(b.sh("while :; do :; done"));
     c.run_detached();
     let throttled = || {
         let stat = c.cgroup_file("cpu", "cpu.stat");
-        let line = stat
-            .lines()
-            .find_map(|l| l.strip_prefix("nr_throttled "))
-            .map(str::to_owned);
+        let line = stat.lines().find_map(|l| l.strip_prefix("nr_throttled ")).map(str::to_owned);
         line.and_then(|n| n.parse::<u64>().ok()).unwrap_or(0)
     };
-    assert!(
-        wait_until(PATIENCE, || throttled() >= 3),
-        "{}",
-        c.cgroup_file("cpu", "cpu.stat")
-    );
+    assert!(wait_until(PATIENCE, || throttled() >= 3), "{}", c.cgroup_file("cpu", "cpu.stat"));
 }
 
 #[test]
 fn limits_are_in_place_before_the_first_instruction() {
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .set("/linux/resources/pids", json!({"limit": 1}));
+    let b = lab.bundle().set("/linux/resources/pids", json!({"limit": 1}));
     // The very first fork must fail already.
-    lab.container(b.sh("/bin/sleep 0 & wait; echo forked"))
-        .run()
-        .says("fork");
+    lab.container(b.sh("/bin/sleep 0 & wait; echo forked")).run().says("fork");
 }
 
 #[test]
 fn a_memory_limit_of_one_mebibyte_starts() {
     let lab = Lab::new();
     need!(Brig);
-    let b = lab.bundle().set(
-        "/linux/resources/memory",
-        json!({"limit": 1_048_576, "swap": 1_048_576}),
-    );
-    lab.container(b.args(["/bin/echo", "small"]))
-        .run()
-        .ok()
-        .prints("small");
+    let b =
+        lab.bundle().set("/linux/resources/memory", json!({"limit": 1_048_576, "swap": 1_048_576}));
+    lab.container(b.args(["/bin/echo", "small"])).run().ok().prints("small");
     lab.assert_clean();
 }
 
@@ -132,21 +108,15 @@ fn v1_files_hold_what_was_asked() {
         assert_eq!(c.cgroup_file(controller, file), value, "{file}");
     }
     let pid = c.pid().to_string();
-    for controller in [
-        "memory", "cpu", "cpuset", "pids", "devices", "freezer", "blkio", "cpuacct",
-    ] {
+    for controller in ["memory", "cpu", "cpuset", "pids", "devices", "freezer", "blkio", "cpuacct"]
+    {
         assert!(
-            c.cgroup_file(controller, "cgroup.procs")
-                .lines()
-                .any(|l| l == pid),
+            c.cgroup_file(controller, "cgroup.procs").lines().any(|l| l == pid),
             "{controller}"
         );
     }
     let devices = c.cgroup_file("devices", "devices.list");
-    assert!(
-        devices.contains("c 1:3 rwm") && !devices.contains("a *:* rwm"),
-        "{devices}"
-    );
+    assert!(devices.contains("c 1:3 rwm") && !devices.contains("a *:* rwm"), "{devices}");
 }
 
 #[test]
@@ -172,22 +142,14 @@ fn v2_files_hold_what_was_asked() {
     ] {
         assert_eq!(c.cgroup_file("", file), value, "{file}");
     }
-    assert!(
-        c.cgroup_file("", "cgroup.procs")
-            .lines()
-            .any(|l| l == c.pid().to_string())
-    );
+    assert!(c.cgroup_file("", "cgroup.procs").lines().any(|l| l == c.pid().to_string()));
 }
 
 #[test]
 fn v2_shares_become_a_weight() {
     need!(CgroupV2);
     let lab = Lab::new();
-    let c = lab.container(
-        lab.bundle()
-            .set("/linux/resources/cpu", json!({"shares": 1024}))
-            .idle(),
-    );
+    let c = lab.container(lab.bundle().set("/linux/resources/cpu", json!({"shares": 1024})).idle());
     c.run_detached();
     // The default of one is the default of the other, as in today's runc and crun; runc 1.1 still
     // has 1 + ((1024 - 2) * 9999) / 262142.
@@ -201,15 +163,9 @@ fn v2_devices_are_denied_by_a_program() {
     let lab = Lab::new();
     let devices =
         json!([{"path": "/dev/kmsg2", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]);
-    let b = lab
-        .bundle()
-        .set("/linux/devices", devices)
-        .sh(": >>/dev/kmsg2");
+    let b = lab.bundle().set("/linux/devices", devices).sh(": >>/dev/kmsg2");
     lab.container(b).run().code(1).says("not permitted");
-    lab.container(lab.bundle().sh("echo x >/dev/null && echo fine"))
-        .run()
-        .ok()
-        .prints("fine");
+    lab.container(lab.bundle().sh("echo x >/dev/null && echo fine")).run().ok().prints("fine");
 }
 
 #[test]
@@ -232,12 +188,7 @@ fn systemd_makes_a_scope_with_the_limits() {
         .ok();
     let scope = format!("box-{name}.scope");
     lab.call("systemctl")
-        .args([
-            "show",
-            "-p",
-            "MemoryMax,TasksMax,CPUQuotaPerSecUSec,ActiveState,Slice",
-            &scope,
-        ])
+        .args(["show", "-p", "MemoryMax,TasksMax,CPUQuotaPerSecUSec,ActiveState,Slice", &scope])
         .go()
         .ok()
         .says("MemoryMax=67108864")
@@ -246,20 +197,10 @@ fn systemd_makes_a_scope_with_the_limits() {
         .says("ActiveState=active")
         .says("Slice=system.slice");
     let own = std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).expect("cgroup");
-    assert!(
-        own.trim().starts_with(&format!("0::/system.slice/{scope}")),
-        "{own}"
-    );
-    lab.runtime()
-        .arg("--systemd-cgroup")
-        .args(["delete", "--force", c.id()])
-        .go()
-        .ok();
+    assert!(own.trim().starts_with(&format!("0::/system.slice/{scope}")), "{own}");
+    lab.runtime().arg("--systemd-cgroup").args(["delete", "--force", c.id()]).go().ok();
     let gone = wait_until(PATIENCE, || {
-        !lab.call("systemctl")
-            .args(["is-active", "--quiet", &scope])
-            .go()
-            .succeeded()
+        !lab.call("systemctl").args(["is-active", "--quiet", &scope]).go().succeeded()
     });
     assert!(gone, "the scope stays");
 }
@@ -271,26 +212,14 @@ fn an_apparmor_profile_confines() {
     let profile = lab.path("profile");
     let name = lab.token();
     std::fs::write(&profile, format!("profile {name} flags=(attach_disconnected,mediate_deleted) {{\n file,\n capability,\n signal,\n deny /etc/passwd r,\n}}\n")).expect("write");
-    lab.call("apparmor_parser")
-        .arg("--replace")
-        .arg(&profile)
-        .go()
-        .ok();
+    lab.call("apparmor_parser").arg("--replace").arg(&profile).go().ok();
     let b = lab.bundle().set("/process/apparmorProfile", name);
     let c = lab.container(b.sh("cat /proc/self/attr/current; cat /etc/passwd"));
     let output = c.run();
-    lab.call("apparmor_parser")
-        .arg("--remove")
-        .arg(&profile)
-        .go();
-    output
-        .code(1)
-        .says(&format!("{name} (enforce)"))
-        .says("ermission denied");
+    lab.call("apparmor_parser").arg("--remove").arg(&profile).go();
+    output.code(1).says(&format!("{name} (enforce)")).says("ermission denied");
     // A profile that is not loaded is an error, not an unconfined container.
-    let b = lab
-        .bundle()
-        .set("/process/apparmorProfile", "no-such-profile");
+    let b = lab.bundle().set("/process/apparmorProfile", "no-such-profile");
     lab.container(b).run().code(1).says("pparmor");
 }
 
@@ -301,12 +230,9 @@ fn an_apparmor_profile_where_there_is_no_apparmor_is_an_error() {
         return;
     }
     need!(Brig);
-    lab.container(
-        lab.bundle()
-            .set("/process/apparmorProfile", "docker-default"),
-    )
-    .run()
-    .code(1)
-    .says("process.apparmorProfile");
+    lab.container(lab.bundle().set("/process/apparmorProfile", "docker-default"))
+        .run()
+        .code(1)
+        .says("process.apparmorProfile");
     lab.assert_clean();
 }

@@ -40,11 +40,7 @@ fn namespaces_not_listed_are_the_hosts() {
             continue;
         }
         let b = lab.bundle().without_namespace(name);
-        let b = if name == "uts" {
-            b.unset("/hostname")
-        } else {
-            b
-        };
+        let b = if name == "uts" { b.unset("/hostname") } else { b };
         assert_eq!(seen(&lab.view(b), kind), own(kind), "{name}");
     }
 }
@@ -59,14 +55,8 @@ fn namespaces_are_joined_by_path() {
         if name == "mount" || name == "cgroup" {
             continue;
         }
-        let b = lab
-            .bundle()
-            .namespace(name, Some(&format!("/proc/{pid}/ns/{kind}")));
-        let b = if name == "uts" {
-            b.unset("/hostname")
-        } else {
-            b
-        };
+        let b = lab.bundle().namespace(name, Some(&format!("/proc/{pid}/ns/{kind}")));
+        let b = if name == "uts" { b.unset("/hostname") } else { b };
         let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("a link");
         assert_eq!(seen(&lab.view(b), kind), link.to_string_lossy(), "{name}");
     }
@@ -97,15 +87,9 @@ fn a_joined_pid_namespace_shows_its_processes() {
     let lab = Lab::new();
     let first = lab.container(lab.bundle().idle());
     first.run_detached();
-    let b = lab
-        .bundle()
-        .namespace("pid", Some(&format!("/proc/{}/ns/pid", first.pid())));
+    let b = lab.bundle().namespace("pid", Some(&format!("/proc/{}/ns/pid", first.pid())));
     let view = lab.view(b);
-    assert!(
-        view["pid"].as_u64().is_some_and(|p| p > 1),
-        "{}",
-        view["pid"]
-    );
+    assert!(view["pid"].as_u64().is_some_and(|p| p > 1), "{}", view["pid"]);
     assert!(view["processes"].as_u64().is_some_and(|n| n >= 2));
 }
 
@@ -134,12 +118,7 @@ fn hostname_and_domainname() {
     let lab = Lab::new();
     let view = lab.view(lab.bundle().set("/hostname", "a-name"));
     assert_eq!(view["hostname"], "a-name");
-    assert_ne!(
-        fs::read_to_string("/proc/sys/kernel/hostname")
-            .expect("hostname")
-            .trim(),
-        "a-name"
-    );
+    assert_ne!(fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname").trim(), "a-name");
 }
 
 #[test]
@@ -170,18 +149,13 @@ fn sysctls_are_set_inside_only() {
     assert_eq!(sysctls["net.ipv4.ip_unprivileged_port_start"], "80");
     assert_eq!(sysctls["net.ipv4.ping_group_range"], "0 0");
     assert_eq!(sysctls["kernel.shm_rmid_forced"], "1");
-    assert_eq!(
-        fs::read_to_string("/proc/sys/kernel/msgmax").expect("msgmax"),
-        before
-    );
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/msgmax").expect("msgmax"), before);
 }
 
 #[test]
 fn a_sysctl_that_the_kernel_refuses_is_an_error() {
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .set("/linux/sysctl", json!({"net.ipv4.ip_forward": "many"}));
+    let b = lab.bundle().set("/linux/sysctl", json!({"net.ipv4.ip_forward": "many"}));
     lab.container(b).run().code(1);
     lab.assert_clean();
 }
@@ -196,19 +170,13 @@ fn time_namespace_and_its_offsets() {
     );
     let view = lab.view(b);
     assert_ne!(seen(&view, "time"), own("time"));
-    assert_eq!(
-        view["timens_offsets"],
-        json!(["monotonic 1000 0", "boottime 100000 5"])
-    );
+    assert_eq!(view["timens_offsets"], json!(["monotonic 1000 0", "boottime 100000 5"]));
 }
 
 #[test]
 fn ipc_is_private() {
     let lab = Lab::new();
-    let c = lab.container(
-        lab.bundle()
-            .sh("cat /proc/sysvipc/msg | wc -l; ls /dev/mqueue | wc -l"),
-    );
+    let c = lab.container(lab.bundle().sh("cat /proc/sysvipc/msg | wc -l; ls /dev/mqueue | wc -l"));
     c.run().ok().prints("1\n0");
 }
 

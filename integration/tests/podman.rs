@@ -8,25 +8,13 @@ fn run_passes_output_and_code_on() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
     podman
-        .run(
-            "a",
-            &["--rm"],
-            &["/bin/sh", "-c", "echo out; echo err >&2; exit 9"],
-        )
+        .run("a", &["--rm"], &["/bin/sh", "-c", "echo out; echo err >&2; exit 9"])
         .go()
         .code(9)
         .prints("out")
         .says("err");
-    podman
-        .run("b", &["--rm", "--interactive"], &["/bin/cat"])
-        .stdin(b"in")
-        .go()
-        .ok()
-        .prints("in");
-    podman
-        .run("c", &["--rm"], &["/no/such/program"])
-        .go()
-        .code(127);
+    podman.run("b", &["--rm", "--interactive"], &["/bin/cat"]).stdin(b"in").go().ok().prints("in");
+    podman.run("c", &["--rm"], &["/no/such/program"]).go().code(127);
     podman.run("d", &["--rm"], &["/etc/passwd"]).go().code(126);
     drop(podman);
     lab.assert_clean();
@@ -36,32 +24,16 @@ fn run_passes_output_and_code_on() {
 fn a_running_container_is_entered_and_watched() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
-    podman
-        .run(
-            "box",
-            &["--detach"],
-            &["/bin/sh", "-c", "echo started; exec idle"],
-        )
-        .go()
-        .ok();
+    podman.run("box", &["--detach"], &["/bin/sh", "-c", "echo started; exec idle"]).go().ok();
     podman.says("exec box /bin/sh -c exit\t3").code(3);
-    podman
-        .says("exec --user 1000 --workdir /tmp box sh -c id\t-u;pwd")
-        .ok()
-        .prints("1000\n/tmp");
+    podman.says("exec --user 1000 --workdir /tmp box sh -c id\t-u;pwd").ok().prints("1000\n/tmp");
     podman.says("exec --env A=b box env").ok().says("A=b");
     podman.says("exec --privileged box true").ok();
-    podman
-        .says("ps --format {{.Names}}\t{{.State}}")
-        .ok()
-        .says("box Up");
+    podman.says("ps --format {{.Names}}\t{{.State}}").ok().says("box Up");
     podman.says("pause box").ok();
     podman.says("unpause box").ok();
     podman.says("top box pid comm").ok().says("sleep");
-    podman
-        .says("stats --no-stream --format {{.Name}} box")
-        .ok()
-        .says("box");
+    podman.says("stats --no-stream --format {{.Name}} box").ok().says("box");
     podman.says("logs box").ok().prints("started");
     podman.says("rm --force --time 0 box").ok();
     drop(podman);
@@ -73,32 +45,15 @@ fn a_container_is_stopped_started_and_removed() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
     let script = "trap 'exit 5' TERM; echo started; while :; do sleep 0.05; done";
-    podman
-        .run("box", &["--detach"], &["/bin/sh", "-c", script])
-        .go()
-        .ok();
-    assert!(wait_until(PATIENCE, || podman
-        .says("logs box")
-        .stdout()
-        .contains("started")));
+    podman.run("box", &["--detach"], &["/bin/sh", "-c", script]).go().ok();
+    assert!(wait_until(PATIENCE, || podman.says("logs box").stdout().contains("started")));
     podman.says("stop --time 20 box").ok();
-    podman
-        .says("inspect --format {{.State.ExitCode}} box")
-        .ok()
-        .prints("5");
+    podman.says("inspect --format {{.State.ExitCode}} box").ok().prints("5");
     podman.says("start box").ok();
     podman.says("rm box").failed();
     podman.says("kill box").ok();
-    let status = || {
-        podman
-            .says("inspect --format {{.State.Status}} box")
-            .stdout()
-    };
-    assert!(
-        wait_until(PATIENCE, || status().contains("exited")),
-        "{}",
-        status()
-    );
+    let status = || podman.says("inspect --format {{.State.Status}} box").stdout();
+    assert!(wait_until(PATIENCE, || status().contains("exited")), "{}", status());
     podman.says("rm box").ok();
     drop(podman);
     lab.assert_clean();
@@ -115,21 +70,11 @@ fn confinement_reaches_the_container() {
     };
     run("--read-only", "touch /x").code(1).says("Read-only");
     run("--memory 32m --memory-swap 32m", "tail /dev/zero").code(137);
-    run(
-        "--cap-drop all --cap-add KILL",
-        "grep CapEff /proc/self/status",
-    )
-    .ok()
-    .says("0000000000000020");
-    run("--privileged", "grep NoNewPrivs /proc/self/status")
+    run("--cap-drop all --cap-add KILL", "grep CapEff /proc/self/status")
         .ok()
-        .says("0");
-    run(
-        "--security-opt no-new-privileges",
-        "grep NoNewPrivs /proc/self/status",
-    )
-    .ok()
-    .says("1");
+        .says("0000000000000020");
+    run("--privileged", "grep NoNewPrivs /proc/self/status").ok().says("0");
+    run("--security-opt no-new-privileges", "grep NoNewPrivs /proc/self/status").ok().says("1");
     drop(podman);
     lab.assert_clean();
 }
@@ -139,26 +84,12 @@ fn surroundings_reach_the_container() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
     let run = |options: &[&str], script: &str| {
-        podman
-            .run(
-                &lab.id(),
-                &[&["--rm"], options].concat(),
-                &["/bin/sh", "-c", script],
-            )
-            .go()
-            .ok()
+        podman.run(&lab.id(), &[&["--rm"], options].concat(), &["/bin/sh", "-c", script]).go().ok()
     };
-    run(
-        &["--hostname", "name", "--env", "X=y", "--workdir", "/tmp"],
-        "hostname; echo $X; pwd",
-    )
-    .prints("name\ny\n/tmp");
+    run(&["--hostname", "name", "--env", "X=y", "--workdir", "/tmp"], "hostname; echo $X; pwd")
+        .prints("name\ny\n/tmp");
     run(&["--tmpfs", "/t:size=1m"], "df -k /t | tail -1").says("1024");
-    run(
-        &["--sysctl", "kernel.msgmax=1234"],
-        "cat /proc/sys/kernel/msgmax",
-    )
-    .prints("1234");
+    run(&["--sysctl", "kernel.msgmax=1234"], "cat /proc/sys/kernel/msgmax").prints("1234");
     run(&["--tty"], "test -t 1 && echo terminal").says("terminal");
     run(&["--user", "1000:1000"], "id -u; id -g").prints("1000\n1000");
     drop(podman);
@@ -170,20 +101,13 @@ fn automatic_user_namespaces() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
     let output = podman
-        .run(
-            "a",
-            &["--rm", "--userns", "auto"],
-            &["/bin/cat", "/proc/self/uid_map"],
-        )
+        .run("a", &["--rm", "--userns", "auto"], &["/bin/cat", "/proc/self/uid_map"])
         .go()
         .ok();
     let map = output.stdout();
     let fields: Vec<&str> = map.split_whitespace().collect();
     assert_eq!(fields[0], "0", "{map}");
-    assert!(
-        fields[1].parse::<u32>().is_ok_and(|base| base >= 1_000_000),
-        "{map}"
-    );
+    assert!(fields[1].parse::<u32>().is_ok_and(|base| base >= 1_000_000), "{map}");
     drop(podman);
     lab.assert_clean();
 }
@@ -195,27 +119,15 @@ fn health_checks() {
     podman
         .run(
             "box",
-            &[
-                "--detach",
-                "--health-cmd",
-                "test -e /tmp/healthy",
-                "--health-retries",
-                "1",
-            ],
+            &["--detach", "--health-cmd", "test -e /tmp/healthy", "--health-retries", "1"],
             &["/bin/idle"],
         )
         .go()
         .ok();
     podman.call(&["healthcheck", "run", "box"]).go().code(1);
-    podman
-        .call(&["exec", "box", "/bin/touch", "/tmp/healthy"])
-        .go()
-        .ok();
+    podman.call(&["exec", "box", "/bin/touch", "/tmp/healthy"]).go().ok();
     podman.call(&["healthcheck", "run", "box"]).go().ok();
-    podman
-        .call(&["rm", "--force", "--time", "0", "box"])
-        .go()
-        .ok();
+    podman.call(&["rm", "--force", "--time", "0", "box"]).go().ok();
     drop(podman);
     lab.assert_clean();
 }
@@ -245,10 +157,7 @@ fn pods_share_namespaces() {
         .go()
         .ok();
     output.says("idle");
-    podman
-        .call(&["rm", "--force", "--time", "0", "first"])
-        .go()
-        .ok();
+    podman.call(&["rm", "--force", "--time", "0", "first"]).go().ok();
     drop(podman);
     lab.assert_clean();
 }

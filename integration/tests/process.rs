@@ -19,19 +19,9 @@ fn the_runtimes_own_groups_are_dropped() {
     let c = lab.container(lab.bundle().args(["/probe", "ids"]));
     let root = lab.root();
     let runtime = brig_integration::binaries::runtime();
-    let call = lab
-        .call("setpriv")
-        .args(["--groups", "4,24,27"])
-        .arg(runtime)
-        .arg("--root")
-        .arg(&root);
-    let view = call
-        .args(["run", "--bundle"])
-        .arg(&c.bundle.dir)
-        .arg(c.id())
-        .go()
-        .ok()
-        .json();
+    let call =
+        lab.call("setpriv").args(["--groups", "4,24,27"]).arg(runtime).arg("--root").arg(&root);
+    let view = call.args(["run", "--bundle"]).arg(&c.bundle.dir).arg(c.id()).go().ok().json();
     assert_eq!(view["ids"]["groups"], json!([]));
 }
 
@@ -39,14 +29,8 @@ fn the_runtimes_own_groups_are_dropped() {
 fn umask() {
     let lab = Lab::new();
     assert_eq!(lab.view(lab.bundle())["umask"], "0022");
-    assert_eq!(
-        lab.view(lab.bundle().set("/process/user/umask", 0o077))["umask"],
-        "0077"
-    );
-    assert_eq!(
-        lab.view(lab.bundle().set("/process/user/umask", 0))["umask"],
-        "0000"
-    );
+    assert_eq!(lab.view(lab.bundle().set("/process/user/umask", 0o077))["umask"], "0077");
+    assert_eq!(lab.view(lab.bundle().set("/process/user/umask", 0))["umask"], "0000");
 }
 
 #[test]
@@ -65,18 +49,9 @@ fn capabilities_are_exactly_those_listed() {
 #[test]
 fn without_capabilities_there_are_none() {
     let lab = Lab::new();
-    for bundle in [
-        lab.bundle().caps(&[]),
-        lab.bundle().set("/process/capabilities", json!({})),
-    ] {
+    for bundle in [lab.bundle().caps(&[]), lab.bundle().set("/process/capabilities", json!({}))] {
         let caps = &lab.view(bundle)["caps"];
-        for set in [
-            "bounding",
-            "permitted",
-            "effective",
-            "inheritable",
-            "ambient",
-        ] {
+        for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
             assert_eq!(caps[set], "0000000000000000", "{set}");
         }
     }
@@ -100,9 +75,7 @@ fn ambient_capabilities_reach_an_ordinary_user() {
 #[test]
 fn an_ordinary_user_loses_what_is_not_ambient() {
     let lab = Lab::new();
-    let bundle = lab
-        .bundle()
-        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let bundle = lab.bundle().set("/process/user", json!({"uid": 1000, "gid": 1000}));
     let caps = &lab.view(bundle)["caps"];
     assert_eq!(caps["permitted"], "0000000000000000");
     assert_eq!(caps["effective"], "0000000000000000");
@@ -112,10 +85,7 @@ fn an_ordinary_user_loses_what_is_not_ambient() {
 fn no_new_privileges() {
     let lab = Lab::new();
     assert_eq!(lab.view(lab.bundle())["no_new_privs"], 1);
-    assert_eq!(
-        lab.view(lab.bundle().set("/process/noNewPrivileges", false))["no_new_privs"],
-        0
-    );
+    assert_eq!(lab.view(lab.bundle().set("/process/noNewPrivileges", false))["no_new_privs"], 0);
 }
 
 #[test]
@@ -148,29 +118,20 @@ fn a_limit_that_cannot_be_raised_is_an_error() {
         return; // Here it can be raised: nothing is refused.
     }
     let limits = json!([{"type": "RLIMIT_NOFILE", "soft": 1_000_000, "hard": 1_000_000}]);
-    lab.container(lab.bundle().set("/process/rlimits", limits))
-        .run()
-        .code(1)
-        .says("rlimit");
+    lab.container(lab.bundle().set("/process/rlimits", limits)).run().code(1).says("rlimit");
     lab.assert_clean();
 }
 
 #[test]
 fn oom_score_adjustment() {
     let lab = Lab::new();
-    assert_eq!(
-        lab.view(lab.bundle().set("/process/oomScoreAdj", 777))["oom_score_adj"],
-        "777"
-    );
+    assert_eq!(lab.view(lab.bundle().set("/process/oomScoreAdj", 777))["oom_score_adj"], "777");
 }
 
 #[test]
 fn working_directory() {
     let lab = Lab::new();
-    assert_eq!(
-        lab.view(lab.bundle().set("/process/cwd", "/etc"))["cwd"],
-        "/etc"
-    );
+    assert_eq!(lab.view(lab.bundle().set("/process/cwd", "/etc"))["cwd"], "/etc");
 }
 
 #[test]
@@ -199,18 +160,11 @@ fn a_user_may_enter_its_private_working_directory() {
 #[test]
 fn environment_is_exactly_what_is_listed() {
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .set("/process/env", json!(["A=1", "EMPTY=", "B=x=y", "HOME=/h"]))
-        .probe();
+    let b = lab.bundle().set("/process/env", json!(["A=1", "EMPTY=", "B=x=y", "HOME=/h"])).probe();
     let c = lab.container(b);
     let view = c.run_call(&[]).env("LEAK", "host").go().ok().json();
-    let mut env: Vec<&str> = view["env"]
-        .as_array()
-        .expect("env")
-        .iter()
-        .filter_map(|v| v.as_str())
-        .collect();
+    let mut env: Vec<&str> =
+        view["env"].as_array().expect("env").iter().filter_map(|v| v.as_str()).collect();
     env.sort_unstable();
     assert_eq!(env, ["A=1", "B=x=y", "EMPTY=", "HOME=/h"]);
 }
@@ -218,18 +172,7 @@ fn environment_is_exactly_what_is_listed() {
 #[test]
 fn arguments_are_passed_unchanged() {
     let lab = Lab::new();
-    let odd = [
-        "/probe",
-        "args",
-        "a b",
-        "",
-        "*",
-        "$HOME",
-        "ünï",
-        "--",
-        "-x",
-        "new\nline",
-    ];
+    let odd = ["/probe", "args", "a b", "", "*", "$HOME", "ünï", "--", "-x", "new\nline"];
     let view = lab.container(lab.bundle().args(odd)).run().ok().json();
     assert_eq!(view["args"], json!(odd));
 }
@@ -237,10 +180,7 @@ fn arguments_are_passed_unchanged() {
 #[test]
 fn programs_are_found_by_the_specs_path() {
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .set("/process/env", json!(["PATH=/odd"]))
-        .args(["look"]);
+    let b = lab.bundle().set("/process/env", json!(["PATH=/odd"])).args(["look"]);
     fs::create_dir(b.rootfs.join("odd")).expect("make");
     std::os::unix::fs::symlink("/bin/busybox", b.rootfs.join("odd/true")).expect("symlink");
     let b = b.args(["true"]);
@@ -251,11 +191,7 @@ fn programs_are_found_by_the_specs_path() {
 fn only_standard_streams_are_open() {
     let lab = Lab::new();
     let fds = &lab.view(lab.bundle())["fds"];
-    assert_eq!(
-        fds.as_object().expect("fds").keys().collect::<Vec<_>>(),
-        ["0", "1", "2"],
-        "{fds}"
-    );
+    assert_eq!(fds.as_object().expect("fds").keys().collect::<Vec<_>>(), ["0", "1", "2"], "{fds}");
 }
 
 #[test]
@@ -264,9 +200,7 @@ fn descriptors_of_the_caller_do_not_leak() {
     let c = lab.container(lab.bundle().args(["/probe", "fds"]));
     let root = lab.root().to_string_lossy().into_owned();
     let dir = c.bundle.dir.to_string_lossy().into_owned();
-    let runtime = brig_integration::binaries::runtime()
-        .to_string_lossy()
-        .into_owned();
+    let runtime = brig_integration::binaries::runtime().to_string_lossy().into_owned();
     let script = "exec \"$@\" 3</etc/passwd 4</ 7</root 9>/dev/null";
     let call = lab.call("/bin/sh").args([
         "-c",
@@ -293,9 +227,7 @@ fn preserved_descriptors_arrive_from_3_on() {
     }
     let root = lab.root().to_string_lossy().into_owned();
     let dir = c.bundle.dir.to_string_lossy().into_owned();
-    let runtime = brig_integration::binaries::runtime()
-        .to_string_lossy()
-        .into_owned();
+    let runtime = brig_integration::binaries::runtime().to_string_lossy().into_owned();
     let script = format!("exec \"$@\" 3<{0}/fd3 4<{0}/fd4", lab.dir().display());
     let call = lab.call("/bin/sh").args([
         "-c",
@@ -321,9 +253,7 @@ fn socket_activation_descriptors_are_passed_on() {
     fs::write(lab.dir().join("fd3"), "activated").expect("write");
     let root = lab.root().to_string_lossy().into_owned();
     let dir = c.bundle.dir.to_string_lossy().into_owned();
-    let runtime = brig_integration::binaries::runtime()
-        .to_string_lossy()
-        .into_owned();
+    let runtime = brig_integration::binaries::runtime().to_string_lossy().into_owned();
     let script = format!("LISTEN_PID=$$ exec \"$@\" 3<{}/fd3", lab.dir().display());
     let call = lab.call("/bin/sh").env("LISTEN_FDS", "1").args([
         "-c",
@@ -356,9 +286,7 @@ fn signals_are_at_their_defaults() {
     let c = lab.container(lab.bundle().args(["/probe", "signals"]));
     let root = lab.root().to_string_lossy().into_owned();
     let dir = c.bundle.dir.to_string_lossy().into_owned();
-    let runtime = brig_integration::binaries::runtime()
-        .to_string_lossy()
-        .into_owned();
+    let runtime = brig_integration::binaries::runtime().to_string_lossy().into_owned();
     // Under nohup and the like, the caller ignores signals; a container must not inherit a mask.
     let call = lab.call("/bin/sh").args([
         "-c",
@@ -380,16 +308,11 @@ fn signals_are_at_their_defaults() {
 fn scheduler_policy_and_nice_value() {
     need!(Oci11);
     let lab = Lab::new();
-    let view = lab.view(lab.bundle().set(
-        "/process/scheduler",
-        json!({"policy": "SCHED_BATCH", "nice": 5}),
-    ));
+    let view = lab
+        .view(lab.bundle().set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 5})));
     assert_eq!(view["scheduler"]["policy"], 3);
     assert_eq!(view["scheduler"]["nice"], 5);
-    let view = lab.view(
-        lab.bundle()
-            .set("/process/scheduler", json!({"policy": "SCHED_IDLE"})),
-    );
+    let view = lab.view(lab.bundle().set("/process/scheduler", json!({"policy": "SCHED_IDLE"})));
     assert_eq!(view["scheduler"]["policy"], 5);
 }
 
@@ -397,68 +320,43 @@ fn scheduler_policy_and_nice_value() {
 fn io_priority() {
     need!(Oci11);
     let lab = Lab::new();
-    let b = lab.bundle().set(
-        "/process/ioPriority",
-        json!({"class": "IOPRIO_CLASS_BE", "priority": 6}),
-    );
-    lab.container(b.args(["/bin/ionice"]))
-        .run()
-        .ok()
-        .says("best-effort: prio 6");
-    let b = lab.bundle().set(
-        "/process/ioPriority",
-        json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
-    );
-    lab.container(b.args(["/bin/ionice"]))
-        .run()
-        .ok()
-        .says("idle");
+    let b =
+        lab.bundle().set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 6}));
+    lab.container(b.args(["/bin/ionice"])).run().ok().says("best-effort: prio 6");
+    let b = lab
+        .bundle()
+        .set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}));
+    lab.container(b.args(["/bin/ionice"])).run().ok().says("idle");
 }
 
 #[test]
 fn cpu_affinity_of_exec() {
     need!(Oci11);
     let lab = Lab::new();
-    let b = lab.bundle().set(
-        "/process/execCPUAffinity",
-        json!({"initial": "0", "final": "0"}),
-    );
+    let b = lab.bundle().set("/process/execCPUAffinity", json!({"initial": "0", "final": "0"}));
     let c = lab.container(b.idle());
     c.run_detached();
-    assert_eq!(
-        c.exec(&["/probe", "cpus_allowed"]).ok().json()["cpus_allowed"],
-        "0"
-    );
+    assert_eq!(c.exec(&["/probe", "cpus_allowed"]).ok().json()["cpus_allowed"], "0");
 }
 
 #[test]
 fn personality_for_32_bits() {
     need!(Oci11);
     let lab = Lab::new();
-    let view = lab.view(
-        lab.bundle()
-            .set("/linux/personality", json!({"domain": "LINUX32"})),
-    );
+    let view = lab.view(lab.bundle().set("/linux/personality", json!({"domain": "LINUX32"})));
     assert_eq!(view["personality"], "00000008");
 }
 
 #[test]
 fn the_session_keyring_is_a_new_one() {
     let lab = Lab::new();
-    let unmasked = || {
-        lab.bundle()
-            .set("/linux/maskedPaths", json!([]))
-            .args(["/probe", "keys"])
-    };
+    let unmasked = || lab.bundle().set("/linux/maskedPaths", json!([])).args(["/probe", "keys"]);
     let c = lab.container(unmasked());
     let keys = c.run().ok().json()["keys"].to_string();
     if keys == "null" {
         return; // The kernel has no /proc/keys.
     }
-    assert!(
-        keys.contains(&format!("_ses.{}", c.id())) || !keys.contains("_ses:"),
-        "{keys}"
-    );
+    assert!(keys.contains(&format!("_ses.{}", c.id())) || !keys.contains("_ses:"), "{keys}");
 }
 
 #[test]

@@ -36,11 +36,7 @@ fn ready(c: &Container<'_>, script: &str) {
         last = Some(output);
         ok
     });
-    assert!(
-        is,
-        "never ready: {}",
-        last.map(|o| o.stdout() + &o.stderr()).unwrap_or_default()
-    );
+    assert!(is, "never ready: {}", last.map(|o| o.stdout() + &o.stderr()).unwrap_or_default());
 }
 
 fn ends_well(lab: &Lab, c: &Container<'_>) {
@@ -87,25 +83,17 @@ fn nginx_serves_over_loopback() {
             "import http.client as h; c = h.HTTPConnection('127.0.0.1', 80, timeout=5); c.request('GET', '{path}'); r = c.getresponse(); print(r.status, r.read().decode())"
         )
     };
-    ready(
-        &c,
-        "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 80), 2)\"",
-    );
+    ready(&c, "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 80), 2)\"");
     // python3-minimal has no http.client in some releases: speak HTTP by hand then.
     let by_hand = "import socket; s = socket.create_connection(('127.0.0.1', 80), 5); s.sendall(b'GET /page.txt HTTP/1.0\\r\\n\\r\\n'); d = b''.join(iter(lambda: s.recv(4096), b'')); print(d.decode())";
     let output = c.exec(&["/usr/bin/python3", "-c", &get("/page.txt")]);
     if output.succeeded() {
         output.prints("200 served by nginx");
     } else {
-        c.exec(&["/usr/bin/python3", "-c", by_hand])
-            .ok()
-            .says("200 OK")
-            .says("served by nginx");
+        c.exec(&["/usr/bin/python3", "-c", by_hand]).ok().says("200 OK").says("served by nginx");
     }
     // A worker runs as www-data: dropping privileges inside works.
-    c.exec_sh("ps -o user= -C nginx | sort -u | tr '\\n' ' '")
-        .ok()
-        .says("www-data");
+    c.exec_sh("ps -o user= -C nginx | sort -u | tr '\\n' ' '").ok().says("www-data");
     ends_well(&lab, &c);
 }
 
@@ -128,24 +116,13 @@ fn redis_under_load() {
     ready(&c, "redis-cli ping | grep -q PONG");
     c.exec_call(
         &[],
-        &[
-            "/usr/bin/redis-benchmark",
-            "-q",
-            "-n",
-            "3000",
-            "-c",
-            "20",
-            "-t",
-            "set,get,lpush",
-        ],
+        &["/usr/bin/redis-benchmark", "-q", "-n", "3000", "-c", "20", "-t", "set,get,lpush"],
     )
     .limit(Duration::from_secs(100))
     .go()
     .ok()
     .says("requests per second");
-    c.exec_sh("redis-cli set key value && redis-cli get key")
-        .ok()
-        .says("value");
+    c.exec_sh("redis-cli set key value && redis-cli get key").ok().says("value");
     ends_well(&lab, &c);
 }
 
@@ -177,18 +154,7 @@ exec postgres -D /tmp/data -k /tmp -c listen_addresses=127.0.0.1 -c fsync=off";
     let query = "create table t as select g as n from generate_series(1, 10000) g; create index on t (n); select sum(n) from t; select count(*) from pg_stat_activity where backend_type = 'checkpointer'";
     c.exec_call(
         &["--user", "5432:5432"],
-        &[
-            "/usr/bin/psql",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "pg",
-            "-d",
-            "postgres",
-            "-qAt",
-            "-c",
-            query,
-        ],
+        &["/usr/bin/psql", "-h", "127.0.0.1", "-U", "pg", "-d", "postgres", "-qAt", "-c", query],
     )
     .go()
     .ok()
@@ -200,19 +166,10 @@ exec postgres -D /tmp/data -k /tmp -c listen_addresses=127.0.0.1 -c fsync=off";
 #[test]
 fn a_shell_with_job_control_on_a_terminal() {
     let lab = Lab::new();
-    let c = lab.container(
-        debian(&lab)
-            .set("/process/terminal", true)
-            .args(["/bin/bash", "-i"]),
-    );
+    let c = lab.container(debian(&lab).set("/process/terminal", true).args(["/bin/bash", "-i"]));
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     console.types("sleep 100 &\n");

@@ -11,9 +11,7 @@ use std::os::unix::net::UnixListener;
 fn filtered(bundle: Bundle, rules: Value) -> Bundle {
     let architectures = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
     let bundle = bundle.set("/linux/seccomp/defaultAction", "SCMP_ACT_ALLOW");
-    bundle
-        .set("/linux/seccomp/architectures", architectures)
-        .set("/linux/seccomp/syscalls", rules)
+    bundle.set("/linux/seccomp/architectures", architectures).set("/linux/seccomp/syscalls", rules)
 }
 
 /// What a runtime's own last steps and a small program need.
@@ -54,15 +52,9 @@ fn errno_is_eperm_unless_said() {
 #[test]
 fn killing_ends_the_process_with_sigsys() {
     let lab = Lab::new();
-    for action in [
-        "SCMP_ACT_KILL",
-        "SCMP_ACT_KILL_THREAD",
-        "SCMP_ACT_KILL_PROCESS",
-    ] {
+    for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS"] {
         let rules = json!([{"names": ["mkdir", "mkdirat"], "action": action}]);
-        lab.container(filtered(lab.bundle(), rules).sh("/bin/mkdir /x; echo $?"))
-            .run()
-            .says("159"); // 128 + SIGSYS
+        lab.container(filtered(lab.bundle(), rules).sh("/bin/mkdir /x; echo $?")).run().says("159"); // 128 + SIGSYS
     }
 }
 
@@ -70,9 +62,7 @@ fn killing_ends_the_process_with_sigsys() {
 fn a_trap_is_sigsys() {
     let lab = Lab::new();
     let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_TRAP"}]);
-    lab.container(filtered(lab.bundle(), rules).sh("/bin/mkdir /x; echo $?"))
-        .run()
-        .says("159");
+    lab.container(filtered(lab.bundle(), rules).sh("/bin/mkdir /x; echo $?")).run().says("159");
 }
 
 #[test]
@@ -112,15 +102,9 @@ fn a_default_of_errno_with_an_allow_list() {
         "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
     });
     let b = lab.bundle().set("/linux/seccomp", filter.clone());
-    lab.container(b.args(["/bin/echo", "enough"]))
-        .run()
-        .ok()
-        .prints("enough");
+    lab.container(b.args(["/bin/echo", "enough"])).run().ok().prints("enough");
     let b = lab.bundle().set("/linux/seccomp", filter);
-    lab.container(b.args(["/bin/mkdir", "/x"]))
-        .run()
-        .code(1)
-        .says("not permitted");
+    lab.container(b.args(["/bin/mkdir", "/x"])).run().code(1).says("not permitted");
 }
 
 #[test]
@@ -153,10 +137,7 @@ fn the_filter_holds_for_an_ordinary_user() {
         let b = filtered(lab.bundle(), rules.clone())
             .set("/process/noNewPrivileges", nnp)
             .set("/process/user", json!({"uid": 1000, "gid": 1000}));
-        lab.container(b.sh("mkdir /tmp/x"))
-            .run()
-            .code(1)
-            .says("not permitted");
+        lab.container(b.sh("mkdir /tmp/x")).run().code(1).says("not permitted");
     }
 }
 
@@ -168,11 +149,8 @@ fn notifications_go_to_the_listener_with_the_containers_state() {
     listener.set_nonblocking(true).expect("nonblocking");
     let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "listenerPath": path, "listenerMetadata": "note",
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]});
-    let c = lab.container(
-        lab.bundle()
-            .set("/linux/seccomp", filter)
-            .sh("echo up; mkdir /x; echo $?"),
-    );
+    let c =
+        lab.container(lab.bundle().set("/linux/seccomp", filter).sh("echo up; mkdir /x; echo $?"));
     let running = c.run_call(&[]).spawn();
     let mut stream = None;
     assert!(
@@ -188,22 +166,12 @@ fn notifications_go_to_the_listener_with_the_containers_state() {
     let mut text = vec![0; 65536];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = recvmsg(
-        &stream,
-        &mut [IoSliceMut::new(&mut text)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .expect("receive");
+    let message =
+        recvmsg(&stream, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
+            .expect("receive");
     let fds: usize = control
         .drain()
-        .map(|m| {
-            if let RecvAncillaryMessage::ScmRights(fds) = m {
-                fds.count()
-            } else {
-                0
-            }
-        })
+        .map(|m| if let RecvAncillaryMessage::ScmRights(fds) = m { fds.count() } else { 0 })
         .sum();
     let state: Value = brig_integration::from_slice(&text[..message.bytes]).expect("JSON");
     assert_eq!(state["metadata"], "note", "{state}");

@@ -11,17 +11,11 @@ use std::process::Command;
 fn files(extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     walk(workspace(), &mut found);
-    let files = found.iter().filter_map(|p| {
-        Some(
-            p.strip_prefix(workspace())
-                .ok()?
-                .to_string_lossy()
-                .into_owned(),
-        )
-    });
-    let mut files: Vec<String> = files
-        .filter(|p| extension.is_empty() || p.ends_with(extension))
-        .collect();
+    let files = found
+        .iter()
+        .filter_map(|p| Some(p.strip_prefix(workspace()).ok()?.to_string_lossy().into_owned()));
+    let mut files: Vec<String> =
+        files.filter(|p| extension.is_empty() || p.ends_with(extension)).collect();
     files.sort();
     files
 }
@@ -52,11 +46,7 @@ fn holds(which: impl Fn(&str) -> bool, rule: impl Fn(&Source) -> Vec<Complaint>)
     for file in files(".rs").into_iter().filter(|f| which(f)) {
         count += 1;
         let complaints = rule(&Source::new(&read(&file)));
-        all.extend(
-            complaints
-                .into_iter()
-                .map(|(line, what)| format!("{file}:{line}: {what}")),
-        );
+        all.extend(complaints.into_iter().map(|(line, what)| format!("{file}:{line}: {what}")));
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
     println!("{count} files");
@@ -64,9 +54,7 @@ fn holds(which: impl Fn(&str) -> bool, rule: impl Fn(&Source) -> Vec<Complaint>)
 
 /// The kernel's verdicts on filters can only be seen by a process that forks: that one test may.
 fn may_be_unsafe(file: &str) -> bool {
-    ["runtime/child/", "runtime/sys/", "runtime/fuzz/"]
-        .iter()
-        .any(|dir| file.starts_with(dir))
+    ["runtime/child/", "runtime/sys/", "runtime/fuzz/"].iter().any(|dir| file.starts_with(dir))
         || file == "seccomp-profiles/tests/kernel.rs"
 }
 
@@ -89,10 +77,7 @@ fn crates_without_unsafe_forbid_it() {
         if is_root && !may_be_unsafe(&file) {
             // A binary of a package with a library may be covered by its own attribute only.
             let code = Source::new(&read(&file)).code;
-            assert!(
-                code.contains("#![forbid(unsafe_code)]"),
-                "{file}: no #![forbid(unsafe_code)]"
-            );
+            assert!(code.contains("#![forbid(unsafe_code)]"), "{file}: no #![forbid(unsafe_code)]");
         }
     }
 }
@@ -115,10 +100,7 @@ fn functions_fit_on_a_screen() {
 
 #[test]
 fn names_say_something() {
-    let nameless: Vec<String> = files(".rs")
-        .into_iter()
-        .filter(|f| tidy::is_nameless(f))
-        .collect();
+    let nameless: Vec<String> = files(".rs").into_iter().filter(|f| tidy::is_nameless(f)).collect();
     assert!(nameless.is_empty(), "{nameless:?}");
 }
 
@@ -161,10 +143,8 @@ fn libraries_have_typed_errors() {
 fn every_dependency_has_its_line() {
     let document = read("docs/dependencies.md");
     assert!(!document.is_empty(), "docs/dependencies.md is missing");
-    let own: BTreeSet<String> = files("Cargo.toml")
-        .iter()
-        .filter_map(|f| package_name(&read(f)))
-        .collect();
+    let own: BTreeSet<String> =
+        files("Cargo.toml").iter().filter_map(|f| package_name(&read(f))).collect();
     let mut missing = BTreeSet::new();
     for file in files("Cargo.toml") {
         for name in tidy::dependencies(&read(&file)) {
@@ -177,19 +157,12 @@ fn every_dependency_has_its_line() {
             }
         }
     }
-    assert!(
-        missing.is_empty(),
-        "no line in docs/dependencies.md: {missing:?}"
-    );
+    assert!(missing.is_empty(), "no line in docs/dependencies.md: {missing:?}");
 }
 
 fn package_name(manifest: &str) -> Option<String> {
     let line = manifest.lines().find(|l| l.starts_with("name = "))?;
-    Some(
-        line.trim_start_matches("name = ")
-            .trim_matches('"')
-            .to_owned(),
-    )
+    Some(line.trim_start_matches("name = ").trim_matches('"').to_owned())
 }
 
 #[test]
@@ -200,11 +173,7 @@ fn nothing_belongs_to_one_machine() {
             continue;
         }
         let complaints = tidy::workplace(&read(&file));
-        all.extend(
-            complaints
-                .into_iter()
-                .map(|(line, what)| format!("{file}:{line}: {what}")),
-        );
+        all.extend(complaints.into_iter().map(|(line, what)| format!("{file}:{line}: {what}")));
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
@@ -268,11 +237,7 @@ fn the_child_links_with_no_panic_and_no_allocator() {
         .env_remove("CARGO_TARGET_DIR")
         .output()
         .expect("run cargo");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let deps = apart.join(&target).join("release/deps");
     let objects: Vec<PathBuf> = fs::read_dir(&deps)
         .expect("the objects")
@@ -292,18 +257,8 @@ fn the_child_links_with_no_panic_and_no_allocator() {
         .output()
         .expect("run nm");
     let symbols = String::from_utf8_lossy(&nm.stdout).into_owned();
-    let banned = [
-        "panic",
-        "alloc",
-        "unwind",
-        "eh_personality",
-        "core::fmt",
-        "malloc",
-        "free",
-    ];
-    let found: Vec<&str> = symbols
-        .lines()
-        .filter(|l| banned.iter().any(|b| l.contains(b)))
-        .collect();
+    let banned = ["panic", "alloc", "unwind", "eh_personality", "core::fmt", "malloc", "free"];
+    let found: Vec<&str> =
+        symbols.lines().filter(|l| banned.iter().any(|b| l.contains(b))).collect();
     assert!(found.is_empty(), "the child refers to {found:#?}");
 }

@@ -9,14 +9,8 @@ fn root_inside_is_nobody_outside() {
     let c = lab.container(lab.bundle().user_namespace(200_000).idle());
     c.run_detached();
     let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).expect("status");
-    assert!(
-        status.contains("Uid:\t200000\t200000\t200000\t200000"),
-        "{status}"
-    );
-    assert!(
-        status.contains("Gid:\t200000\t200000\t200000\t200000"),
-        "{status}"
-    );
+    assert!(status.contains("Uid:\t200000\t200000\t200000\t200000"), "{status}");
+    assert!(status.contains("Gid:\t200000\t200000\t200000\t200000"), "{status}");
     let view = c.exec(&["/probe"]).ok().json();
     assert_eq!(view["ids"]["uid"][0], 0);
     assert_eq!(view["uid_map"], json!(["0 200000 65536"]));
@@ -43,10 +37,10 @@ fn several_ranges_are_mapped() {
 #[test]
 fn a_user_with_groups_inside_a_user_namespace() {
     let lab = Lab::new();
-    let b = lab.bundle().user_namespace(200_000).set(
-        "/process/user",
-        json!({"uid": 1000, "gid": 1000, "additionalGids": [6]}),
-    );
+    let b = lab
+        .bundle()
+        .user_namespace(200_000)
+        .set("/process/user", json!({"uid": 1000, "gid": 1000, "additionalGids": [6]}));
     let view = lab.view(b);
     assert_eq!(view["ids"]["groups"], json!([6]));
     assert_eq!(view["caps"]["effective"], "0000000000000000");
@@ -55,10 +49,7 @@ fn a_user_with_groups_inside_a_user_namespace() {
 #[test]
 fn everything_of_a_container_is_owned_by_its_user_namespace() {
     let lab = Lab::new();
-    let b = lab
-        .bundle()
-        .user_namespace(200_000)
-        .caps(&["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
+    let b = lab.bundle().user_namespace(200_000).caps(&["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
     let c = lab.container(
         b.sh("hostname other && ip link set lo down && ip link set lo up && echo powerful"),
     );
@@ -78,20 +69,14 @@ fn files_on_the_host_are_not_roots() {
     let source = lab.path("source");
     fs::create_dir(&source).expect("make");
     fs::write(source.join("secret"), "s").expect("write");
-    fs::set_permissions(
-        source.join("secret"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o600),
-    )
-    .expect("chmod");
-    let b = lab
-        .bundle()
-        .user_namespace(200_000)
-        .caps(&["CAP_DAC_OVERRIDE", "CAP_CHOWN"])
-        .bind(&source, "/data", &["rw"]);
-    lab.container(b.sh("cat /data/secret"))
-        .run()
-        .code(1)
-        .says("ermission denied");
+    fs::set_permissions(source.join("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("chmod");
+    let b = lab.bundle().user_namespace(200_000).caps(&["CAP_DAC_OVERRIDE", "CAP_CHOWN"]).bind(
+        &source,
+        "/data",
+        &["rw"],
+    );
+    lab.container(b.sh("cat /data/secret")).run().code(1).says("ermission denied");
 }
 
 #[test]
@@ -101,9 +86,7 @@ fn a_user_namespace_is_joined_by_path() {
     let first = lab.container(lab.bundle().user_namespace(200_000).idle());
     first.run_detached();
     let link = fs::read_link(format!("/proc/{}/ns/user", first.pid())).expect("a link");
-    let b = lab
-        .bundle()
-        .namespace("user", Some(&format!("/proc/{}/ns/user", first.pid())));
+    let b = lab.bundle().namespace("user", Some(&format!("/proc/{}/ns/user", first.pid())));
     let view = lab.view(b);
     assert_eq!(view["namespaces"]["user"], link.to_string_lossy().as_ref());
     assert_eq!(view["uid_map"], json!(["0 200000 65536"]));
@@ -134,17 +117,14 @@ fn a_network_namespace_of_the_host_with_a_user_namespace() {
     // As CNI makes it: owned by the host's user namespace, so sysfs cannot be mounted in it.
     let mut owner = lab.call("unshare").args(["--net", "sleep", "1000"]).spawn();
     let pid = owner.pid();
-    assert!(wait_until(PATIENCE, || machine::process(pid)
-        .is_some_and(|p| p.name == "sleep")));
+    assert!(wait_until(PATIENCE, || machine::process(pid).is_some_and(|p| p.name == "sleep")));
     let b = lab.bundle().user_namespace(200_000).namespace("network", Some(&format!("/proc/{pid}/ns/net"))).edit(|spec| {
         let mounts = spec["mounts"].as_array_mut().expect("mounts");
         for mount in mounts.iter_mut().filter(|m| m["destination"] == "/sys") {
             *mount = json!({"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
         }
     });
-    let output = lab
-        .container(b.sh("ls /sys/class/net; cat /proc/net/dev | wc -l"))
-        .run();
+    let output = lab.container(b.sh("ls /sys/class/net; cat /proc/net/dev | wc -l")).run();
     owner.kill();
     owner.wait();
     output.ok();
@@ -155,11 +135,7 @@ fn exec_enters_the_user_namespace() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().user_namespace(200_000).idle());
     c.run_detached();
-    let view = c
-        .exec_call(&["--user", "7:8"], &["/probe"])
-        .go()
-        .ok()
-        .json();
+    let view = c.exec_call(&["--user", "7:8"], &["/probe"]).go().ok().json();
     assert_eq!(view["ids"]["uid"][0], 7);
     assert_eq!(view["uid_map"], json!(["0 200000 65536"]));
 }
@@ -174,13 +150,8 @@ fn a_terminal_in_a_user_namespace() {
             .sh("tty; stat -c 'owner %u' $(tty); sleep 0.2"),
     );
     let socket = lab.console();
-    let running = c
-        .run_call(&[
-            "--detach",
-            "--console-socket",
-            &socket.path().to_string_lossy(),
-        ])
-        .spawn();
+    let running =
+        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
     let mut console = socket.accept();
     running.wait().ok();
     console.shows("owner 0");
@@ -212,11 +183,7 @@ fn an_ordinary_user_runs_a_container() {
             }
         })
         .args(["/probe", "ids", "uid_map", "hostname"]);
-    lab.call("chown")
-        .args(["-R", "12345:12345"])
-        .arg(lab.dir())
-        .go()
-        .ok();
+    lab.call("chown").args(["-R", "12345:12345"]).arg(lab.dir()).go().ok();
     let c = lab.container(b);
     let call = lab.call("setpriv").args([
         "--reuid",
@@ -229,18 +196,8 @@ fn an_ordinary_user_runs_a_container() {
     ]);
     let runtime = lab.dir().join("runtime");
     fs::copy(binaries::runtime(), &runtime).expect("copy the runtime to where the user reaches it");
-    let call = call
-        .env("XDG_RUNTIME_DIR", lab.dir())
-        .arg(&runtime)
-        .arg("--root")
-        .arg(lab.root());
-    let view = call
-        .args(["run", "--bundle"])
-        .arg(&c.bundle.dir)
-        .arg(c.id())
-        .go()
-        .ok()
-        .json();
+    let call = call.env("XDG_RUNTIME_DIR", lab.dir()).arg(&runtime).arg("--root").arg(lab.root());
+    let view = call.args(["run", "--bundle"]).arg(&c.bundle.dir).arg(c.id()).go().ok().json();
     assert_eq!(view["ids"]["uid"][0], 0);
     assert_eq!(view["uid_map"], json!(["0 12345 1"]));
     lab.assert_clean();
@@ -249,11 +206,7 @@ fn an_ordinary_user_runs_a_container() {
 #[test]
 fn killing_reaches_a_user_namespace() {
     let lab = Lab::new();
-    let c = lab.container(
-        lab.bundle()
-            .user_namespace(200_000)
-            .sh("sleep 1000 & exec sleep 1000"),
-    );
+    let c = lab.container(lab.bundle().user_namespace(200_000).sh("sleep 1000 & exec sleep 1000"));
     c.run_detached();
     let pid = c.pid();
     c.kill("KILL").ok();

@@ -114,25 +114,17 @@ pub fn parse_spec(bundle: &Path, bytes: &[u8]) -> Result<Spec, Error> {
 /// # Errors
 /// The file cannot be opened or read, is not regular, or is larger.
 pub fn read_small(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Read { path: path.to_owned(), source };
     // Without NONBLOCK the open of a FIFO would wait for a writer for ever.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty());
     let file = file.map(File::from).map_err(|errno| failed(errno.into()))?;
     if !file.metadata().map_err(failed)?.is_file() {
-        return Err(Error::NotRegular {
-            path: path.to_owned(),
-        });
+        return Err(Error::NotRegular { path: path.to_owned() });
     }
     read_open(&file, limit_bytes)
         .map_err(failed)?
-        .ok_or_else(|| Error::TooBig {
-            path: path.to_owned(),
-            limit_bytes,
-        })
+        .ok_or_else(|| Error::TooBig { path: path.to_owned(), limit_bytes })
 }
 
 /// `None` if there is more than the limit. The length is not believed: the file may grow meanwhile.
@@ -158,9 +150,7 @@ mod tests {
 
     /// The chain as a person sees it, without the directory's name.
     fn chain(bundle: &Path, error: &Error) -> String {
-        let mut text = error
-            .to_string()
-            .replace(&bundle.display().to_string(), "BUNDLE");
+        let mut text = error.to_string().replace(&bundle.display().to_string(), "BUNDLE");
         let mut source = error.source();
         while let Some(error) = source {
             text.push_str(&format!("; {error}"));
@@ -189,15 +179,9 @@ mod tests {
                 bundle("{"),
                 "BUNDLE/config.json is not acceptable; line 1 column 2: the text ends too early",
             ),
-            (
-                bundle(vec![b' '; (1 << 20) + 1]),
-                "BUNDLE/config.json is larger than 1048576 bytes",
-            ),
+            (bundle(vec![b' '; (1 << 20) + 1]), "BUNDLE/config.json is larger than 1048576 bytes"),
             (directory, "BUNDLE/config.json is not a regular file"),
-            (
-                missing,
-                "cannot read BUNDLE/config.json; No such file or directory (os error 2)",
-            ),
+            (missing, "cannot read BUNDLE/config.json; No such file or directory (os error 2)"),
         ];
         for (bundle, expected) in cases {
             let error = load_spec(bundle.path()).expect_err(expected);
@@ -211,27 +195,15 @@ mod tests {
         let bundle = tempfile::tempdir().expect("a directory");
         let path = bundle.path().join(CONFIG_FILE);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
-        assert!(matches!(
-            load_spec(bundle.path()),
-            Err(Error::NotRegular { .. })
-        ));
-        assert!(matches!(
-            read_small(Path::new("/dev/zero"), 10),
-            Err(Error::NotRegular { .. })
-        ));
+        assert!(matches!(load_spec(bundle.path()), Err(Error::NotRegular { .. })));
+        assert!(matches!(read_small(Path::new("/dev/zero"), 10), Err(Error::NotRegular { .. })));
     }
 
     #[test]
     fn a_file_that_grows_while_it_is_read_is_still_limited() {
         // Its length is 0 by fstat, as that of all files in /proc.
         let path = Path::new("/proc/self/maps");
-        assert!(matches!(
-            read_small(path, 10),
-            Err(Error::TooBig {
-                limit_bytes: 10,
-                ..
-            })
-        ));
+        assert!(matches!(read_small(path, 10), Err(Error::TooBig { limit_bytes: 10, .. })));
         assert!(read_small(path, 1 << 20).is_ok_and(|bytes| bytes.len() > 10));
     }
 }

@@ -71,10 +71,7 @@ pub fn features(compiled: &Compiled) -> Features {
     features.set_hooks(Some(owned(&spec::hook_names())));
     features.set_mount_options(Some(owned(&mount::option_names())));
     features.set_linux(Some(linux(compiled)));
-    let version = (
-        "io.brig.version".to_owned(),
-        env!("CARGO_PKG_VERSION").to_owned(),
-    );
+    let version = ("io.brig.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     features.set_annotations(Some(HashMap::from([version])));
     // Annotations name profiles that the node lists, which only tighten: none is unsafe to pass on.
     features.set_potentially_unsafe_config_annotations(Some(Vec::new()));
@@ -168,11 +165,8 @@ fn memory_policy(compiled: &Compiled) -> MemoryPolicy {
         "MPOL_PREFERRED_MANY",
         "MPOL_WEIGHTED_INTERLEAVE",
     ];
-    const FLAGS: [&str; 3] = [
-        "MPOL_F_NUMA_BALANCING",
-        "MPOL_F_RELATIVE_NODES",
-        "MPOL_F_STATIC_NODES",
-    ];
+    const FLAGS: [&str; 3] =
+        ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
     let mut policy = MemoryPolicy::default();
     let known = compiled.memory_policy;
     policy.set_modes(Some(if known { owned(&MODES) } else { Vec::new() }));
@@ -196,8 +190,7 @@ mod tests {
 
     fn strings(value: &serde_json::Value) -> BTreeSet<String> {
         let list = value.as_array().expect("a list").iter();
-        list.map(|name| name.as_str().expect("a name").to_owned())
-            .collect()
+        list.map(|name| name.as_str().expect("a name").to_owned()).collect()
     }
 
     /// What callers of runc 1.1.5 find in `runc features`, they find here, but for what the specification took out.
@@ -217,11 +210,7 @@ mod tests {
             let theirs = strings(runc.pointer(list).expect(list));
             let ours = strings(ours.pointer(list).expect(list));
             let missing: Vec<&String> = theirs.difference(&ours).collect();
-            let expected: &[&str] = if list == "/mountOptions" {
-                &["acl", "noacl"]
-            } else {
-                &[]
-            };
+            let expected: &[&str] = if list == "/mountOptions" { &["acl", "noacl"] } else { &[] };
             assert_eq!(missing, expected, "{list}");
         }
     }
@@ -267,14 +256,8 @@ mod tests {
         assert_eq!(ours["linux"]["cgroup"]["systemd"], false);
         assert_eq!(ours["linux"]["intelRdt"]["enabled"], false);
         assert_eq!(ours["linux"]["netDevices"]["enabled"], false);
-        assert_eq!(
-            ours["linux"]["memoryPolicy"]["modes"],
-            serde_json::json!([])
-        );
-        assert_eq!(
-            ours["linux"]["seccomp"]["archs"],
-            serde_json::json!(["SCMP_ARCH_AARCH64"])
-        );
+        assert_eq!(ours["linux"]["memoryPolicy"]["modes"], serde_json::json!([]));
+        assert_eq!(ours["linux"]["seccomp"]["archs"], serde_json::json!(["SCMP_ARCH_AARCH64"]));
         assert_eq!(ours["linux"]["mountExtensions"]["idmap"]["enabled"], true);
     }
 }

@@ -30,11 +30,8 @@ impl Host {
     pub fn read() -> Self {
         let privileged = geteuid().is_root();
         let initial_user_namespace = in_initial_user_namespace();
-        let empty_namespace = if privileged && initial_user_namespace {
-            EmptyNamespace::open().ok()
-        } else {
-            None
-        };
+        let empty_namespace =
+            if privileged && initial_user_namespace { EmptyNamespace::open().ok() } else { None };
         let facts = HostFacts {
             privileged,
             initial_user_namespace,

@@ -35,11 +35,7 @@ const MAX_TRACE: u32 = 0xffff;
 pub(crate) fn value(action: Oci, errno: Option<u32>, field: &str) -> Result<u32, CompileError> {
     let with_data = |base: u32, max: u32| match errno.unwrap_or(EPERM) {
         data if data <= max => Ok(base | data),
-        value => Err(CompileError::ErrnoRange {
-            field: field.to_owned(),
-            value,
-            max,
-        }),
+        value => Err(CompileError::ErrnoRange { field: field.to_owned(), value, max }),
     };
     let plain = match action {
         Oci::ScmpActErrno => return with_data(ERRNO, MAX_ERRNO),

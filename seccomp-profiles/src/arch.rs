@@ -56,10 +56,7 @@ impl Arch {
     #[must_use]
     pub fn syscall_number(self, name: &str) -> Option<u32> {
         let table = self.table();
-        table
-            .calls
-            .number(name)
-            .map(|number| number + table.numbers.0)
+        table.calls.number(name).map(|number| number + table.numbers.0)
     }
 
     /// The name of a system call number, as `seccomp_data.nr` has it.
@@ -175,21 +172,11 @@ pub(crate) static TABLE: [ArchTable; 5] = [
 const X32_BIT: u32 = 0x4000_0000;
 
 const fn socketcall(name: &'static str, call: u32) -> Multiplexed {
-    Multiplexed {
-        name,
-        through: 102,
-        call,
-        mask: u32::MAX,
-    }
+    Multiplexed { name, through: 102, call, mask: u32::MAX }
 }
 
 const fn ipc(name: &'static str, call: u32) -> Multiplexed {
-    Multiplexed {
-        name,
-        through: 117,
-        call,
-        mask: 0xffff,
-    }
+    Multiplexed { name, through: 117, call, mask: 0xffff }
 }
 
 /// Call numbers of `linux/net.h` (`SYS_SOCKET`…) and `linux/ipc.h` (`SEMOP`…).

@@ -222,12 +222,7 @@ macro_rules! call_table {
             static ENDS: [u16; COUNT] = pack_ends(&ENTRIES);
             static NUMBERS: [u32; COUNT] = pack_numbers(&ENTRIES);
             static KEYS: [u64; COUNT] = pack_keys(&ENTRIES);
-            CallTable {
-                names: &NAMES,
-                ends: &ENDS,
-                numbers: &NUMBERS,
-                keys: &KEYS,
-            }
+            CallTable { names: &NAMES, ends: &ENDS, numbers: &NUMBERS, keys: &KEYS }
         };
     };
 }

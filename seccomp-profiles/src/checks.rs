@@ -51,22 +51,16 @@ pub(crate) fn decide(
         .collect();
     let mut run = |rest: &[Rest], default: NodeId| {
         let made = HashMap::new();
-        let mut decider = Decider {
-            graph: &mut *graph,
-            default,
-            made,
-            work: 0,
-            depth: 0,
-        };
+        let mut decider = Decider { graph: &mut *graph, default, made, work: 0, depth: 0 };
         decider.node(rest.to_vec(), None)
     };
     if let Ok(root) = run(&rest, default) {
         return root;
     }
     // One rule has at most 12 terms, so it is never too much.
-    rest.iter().rev().fold(default, |after, rule| {
-        run(std::slice::from_ref(rule), after).unwrap_or(after)
-    })
+    rest.iter()
+        .rev()
+        .fold(default, |after, rule| run(std::slice::from_ref(rule), after).unwrap_or(after))
 }
 
 impl Decider<'_> {
@@ -102,18 +96,13 @@ impl Decider<'_> {
         if let Some(holds) = rest.iter().position(|rule| rule.terms.is_empty()) {
             rest.truncate(holds + 1);
         }
-        let end = rest
-            .last()
-            .filter(|rule| rule.terms.is_empty())
-            .map_or(self.default, |rule| rule.node);
+        let end =
+            rest.last().filter(|rule| rule.terms.is_empty()).map_or(self.default, |rule| rule.node);
         while rest.last().is_some_and(|rule| rule.node == end) {
             rest.pop();
         }
         if end != self.default {
-            rest.push(Rest {
-                terms: Vec::new(),
-                node: end,
-            });
+            rest.push(Rest { terms: Vec::new(), node: end });
         }
         let mut seen = HashSet::with_capacity(rest.len());
         rest.retain(|rule| seen.insert(rule.clone()));
@@ -124,10 +113,9 @@ impl Decider<'_> {
     fn split(&mut self, rest: &[Rest], term: Term, loaded: Option<u32>) -> Result<NodeId, TooMuch> {
         let test = match term {
             Term::Word { test, .. } => test,
-            Term::Differs { low, value } | Term::AtLeast { low, value, .. } => Test {
-                word: low + 4,
-                kind: Kind::Equal((value >> 32) as u32),
-            },
+            Term::Differs { low, value } | Term::AtLeast { low, value, .. } => {
+                Test { word: low + 4, kind: Kind::Equal((value >> 32) as u32) }
+            }
         };
         // Masking for a comparison spoils the accumulator; a bit test does not.
         let spoils = matches!(test.kind, Kind::Masked(mask, want)
@@ -150,11 +138,7 @@ impl Decider<'_> {
                 self.graph.and(mask, equal)
             }
         };
-        Ok(if loaded == Some(test.word) {
-            node
-        } else {
-            self.graph.load(test.word, node)
-        })
+        Ok(if loaded == Some(test.word) { node } else { self.graph.load(test.word, node) })
     }
 
     /// Where all that is left is comparisons of one word: a search over its ranges.
@@ -179,13 +163,8 @@ impl Decider<'_> {
         }
         bounds.sort_unstable();
         bounds.dedup();
-        let segments: Vec<Segment> = bounds
-            .into_iter()
-            .map(|first| Segment {
-                first,
-                node: self.at(rest, first),
-            })
-            .collect();
+        let segments: Vec<Segment> =
+            bounds.into_iter().map(|first| Segment { first, node: self.at(rest, first) }).collect();
         Some((word?, ranges::search(self.graph, &segments)))
     }
 
@@ -202,9 +181,7 @@ impl Decider<'_> {
             }
             Term::Differs { .. } | Term::AtLeast { .. } => false,
         };
-        rest.iter()
-            .find(|rule| rule.terms.iter().all(holds))
-            .map_or(self.default, |rule| rule.node)
+        rest.iter().find(|rule| rule.terms.iter().all(holds)).map_or(self.default, |rule| rule.node)
     }
 }
 
@@ -219,10 +196,7 @@ fn simplify(rest: &[Rest], known: Test, answer: bool) -> Vec<Rest> {
                 Left::Term(term) => terms.push(term),
             }
         }
-        Some(Rest {
-            terms: normalise(terms),
-            node: rule.node,
-        })
+        Some(Rest { terms: normalise(terms), node: rule.node })
     };
     rest.iter().filter_map(simplified).collect()
 }

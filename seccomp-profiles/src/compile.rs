@@ -43,29 +43,19 @@ pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<Program, CompileE
     audits.sort_unstable_by_key(|&audit| (audit == native.audit(), audit));
     audits.dedup();
     for audit in audits {
-        let mut calls = Calls {
-            graph: &mut graph,
-            rules: &rules,
-            default,
-        };
+        let mut calls = Calls { graph: &mut graph, rules: &rules, default };
         let numbers = calls.numbers(listed.iter().copied().filter(|table| table.audit == audit))?;
         root = graph.test(Comparison::Equal, audit, numbers, root);
     }
     let root = graph.load(ARCH_OFFSET, root);
     let instructions = lay_out(&graph, root);
     if instructions.len() > MAX_INSTRUCTIONS {
-        return Err(CompileError::TooLong {
-            instructions: instructions.len(),
-        });
+        return Err(CompileError::TooLong { instructions: instructions.len() });
     }
     let notify = instructions
         .iter()
         .any(|instruction| instruction.code == RET_K && action::base(instruction.k) == USER_NOTIF);
-    Ok(Program {
-        flags: flags(seccomp, notify),
-        notify,
-        instructions,
-    })
+    Ok(Program { flags: flags(seccomp, notify), notify, instructions })
 }
 
 /// The architectures to compile for, in the table's order: the native one, and those of its
@@ -132,19 +122,13 @@ impl<'a> Calls<'a> {
         let mut covered = 0u64;
         for table in tables {
             if u64::from(table.numbers.0) > covered {
-                segments.push(Segment {
-                    first: covered as u32,
-                    node: absent,
-                });
+                segments.push(Segment { first: covered as u32, node: absent });
             }
             self.segments(table, &mut segments)?;
             covered = u64::from(table.numbers.1) + 1;
         }
         if let Ok(first) = u32::try_from(covered) {
-            segments.push(Segment {
-                first,
-                node: absent,
-            });
+            segments.push(Segment { first, node: absent });
         }
         let search = search(self.graph, &segments);
         Ok(self.graph.load(NR_OFFSET, search))
@@ -157,10 +141,7 @@ impl<'a> Calls<'a> {
     ) -> Result<(), CompileError> {
         let (first, last) = table.numbers;
         let default = self.graph.verdict(self.default);
-        segments.push(Segment {
-            first,
-            node: default,
-        });
+        segments.push(Segment { first, node: default });
         let (clauses, newest) = self.clauses(table);
         let mut points = Vec::with_capacity(clauses.len());
         for call in clauses.chunk_by(|a, b| a.number == b.number) {
@@ -175,15 +156,9 @@ impl<'a> Calls<'a> {
         fill(segments, &points, default, last);
         segments.retain(|segment| segment.first != first + newest + 1);
         let newer = self.graph.verdict(ERRNO | ENOSYS);
-        segments.push(Segment {
-            first: first + newest + 1,
-            node: newer,
-        });
+        segments.push(Segment { first: first + newest + 1, node: newer });
         if let Some(unordered) = table.unordered_from {
-            segments.push(Segment {
-                first: first + unordered,
-                node: default,
-            });
+            segments.push(Segment { first: first + unordered, node: default });
             fill(segments, &private, default, last);
         }
         Ok(())
@@ -205,9 +180,7 @@ impl<'a> Calls<'a> {
             for name in rule.names {
                 let number = table.calls.number(name);
                 newest = newest.max(number.filter(|number| {
-                    table
-                        .unordered_from
-                        .is_none_or(|unordered| *number < unordered)
+                    table.unordered_from.is_none_or(|unordered| *number < unordered)
                 }));
                 if says_nothing {
                     continue;
@@ -278,21 +251,12 @@ impl<'a> Calls<'a> {
 /// Adds segments for single numbers, in order, with `default` between them.
 fn fill(segments: &mut Vec<Segment>, points: &[(u32, NodeId)], default: NodeId, last: u32) {
     for &(number, node) in points {
-        if segments
-            .last()
-            .is_some_and(|segment| segment.first == number)
-        {
+        if segments.last().is_some_and(|segment| segment.first == number) {
             segments.pop();
         }
-        segments.push(Segment {
-            first: number,
-            node,
-        });
+        segments.push(Segment { first: number, node });
         if number < last {
-            segments.push(Segment {
-                first: number + 1,
-                node: default,
-            });
+            segments.push(Segment { first: number + 1, node: default });
         }
     }
 }

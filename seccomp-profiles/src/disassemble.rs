@@ -48,10 +48,7 @@ fn line(at: usize, instruction: &Instruction, loaded: &str) -> String {
         JMP_JGE_K => jump(">="),
         JMP_JSET_K => jump("&"),
         RET_K => format!("return {}", action::describe(k)),
-        code => format!(
-            "unknown {code:#06x} {} {} {k:#x}",
-            instruction.jt, instruction.jf
-        ),
+        code => format!("unknown {code:#06x} {} {} {k:#x}", instruction.jt, instruction.jf),
     }
 }
 

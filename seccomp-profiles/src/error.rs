@@ -97,11 +97,7 @@ impl fmt::Display for CompileError {
         match self {
             Self::NoNames { .. } => write!(f, "{field}: is empty"),
             Self::UnknownSyscall { name, .. } => {
-                write!(
-                    f,
-                    "{field}: unknown system call \"{}\"",
-                    name.escape_debug()
-                )
+                write!(f, "{field}: unknown system call \"{}\"", name.escape_debug())
             }
             Self::ArgumentIndex { index, .. } => write!(f, "{field}: no argument {index}"),
             Self::ErrnoUnsupported { action, .. } => {

@@ -26,12 +26,7 @@ pub(crate) enum Node {
     /// And the accumulator with `mask`, go on at `next`.
     And { mask: u32, next: NodeId },
     /// Go on at one of two nodes.
-    Test {
-        comparison: Comparison,
-        k: u32,
-        yes: NodeId,
-        no: NodeId,
-    },
+    Test { comparison: Comparison, k: u32, yes: NodeId, no: NodeId },
 }
 
 /// A decision graph under construction.
@@ -90,12 +85,7 @@ impl Graph {
         if yes == no {
             return yes;
         }
-        self.add(Node::Test {
-            comparison,
-            k,
-            yes,
-            no,
-        })
+        self.add(Node::Test { comparison, k, yes, no })
     }
 
     fn add(&mut self, node: Node) -> NodeId {

@@ -49,12 +49,7 @@ impl Instruction {
     }
 
     pub(crate) fn statement(code: u16, k: u32) -> Self {
-        Self {
-            code,
-            jt: 0,
-            jf: 0,
-            k,
-        }
+        Self { code, jt: 0, jf: 0, k }
     }
 }
 
@@ -74,9 +69,6 @@ impl Program {
     /// The instructions as an array of `struct sock_filter`, in this machine's byte order.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.instructions
-            .iter()
-            .flat_map(Instruction::to_bytes)
-            .collect()
+        self.instructions.iter().flat_map(Instruction::to_bytes).collect()
     }
 }

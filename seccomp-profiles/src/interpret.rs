@@ -116,13 +116,7 @@ pub fn trace(program: &[Instruction], data: &SeccompData) -> Result<Outcome, Fau
         let instruction = program.get(at).ok_or(Fault::End { at })?;
         let k = instruction.k;
         steps += 1;
-        let branch = |holds: bool| {
-            usize::from(if holds {
-                instruction.jt
-            } else {
-                instruction.jf
-            })
-        };
+        let branch = |holds: bool| usize::from(if holds { instruction.jt } else { instruction.jf });
         let skip = match instruction.code {
             LD_W_ABS => {
                 accumulator = data.word(k).ok_or(Fault::Load { at, offset: k })?;
@@ -152,12 +146,7 @@ mod tests {
     fn program() -> Vec<Instruction> {
         vec![
             Instruction::statement(LD_W_ABS, 20),
-            Instruction {
-                code: JMP_JEQ_K,
-                jt: 0,
-                jf: 1,
-                k: 7,
-            },
+            Instruction { code: JMP_JEQ_K, jt: 0, jf: 1, k: 7 },
             Instruction::statement(RET_K, 1),
             Instruction::statement(RET_K, 2),
         ]
@@ -177,15 +166,9 @@ mod tests {
         let data = SeccompData::default();
         assert_eq!(run(&program()[..2], &data), Err(Fault::End { at: 3 }));
         let load = |offset| [Instruction::statement(LD_W_ABS, offset)];
-        assert_eq!(
-            run(&load(64), &data),
-            Err(Fault::Load { at: 0, offset: 64 })
-        );
+        assert_eq!(run(&load(64), &data), Err(Fault::Load { at: 0, offset: 64 }));
         assert_eq!(run(&load(2), &data), Err(Fault::Load { at: 0, offset: 2 }));
         let strange = [Instruction::statement(0x87, 0)];
-        assert_eq!(
-            run(&strange, &data),
-            Err(Fault::Opcode { at: 0, code: 0x87 })
-        );
+        assert_eq!(run(&strange, &data), Err(Fault::Opcode { at: 0, code: 0x87 }));
     }
 }

@@ -12,11 +12,7 @@ use crate::instruction::{
 
 /// The program that starts at `root`.
 pub(crate) fn lay_out(graph: &Graph, root: NodeId) -> Vec<Instruction> {
-    let mut layout = Layout {
-        graph,
-        reversed: Vec::new(),
-        places: vec![None; root.0 + 1],
-    };
+    let mut layout = Layout { graph, reversed: Vec::new(), places: vec![None; root.0 + 1] };
     for (at, reachable) in reachable(graph, root).into_iter().enumerate() {
         if reachable {
             layout.place(NodeId(at));
@@ -65,12 +61,7 @@ impl Layout<'_> {
                 self.fall_into(next);
                 Instruction::statement(ALU_AND_K, mask)
             }
-            Node::Test {
-                comparison,
-                k,
-                yes,
-                no,
-            } => {
+            Node::Test { comparison, k, yes, no } => {
                 let (jt, jf) = self.skips(yes, no);
                 let code = match comparison {
                     Comparison::Equal => JMP_JEQ_K,
@@ -104,10 +95,7 @@ impl Layout<'_> {
     /// Skips within reach of a conditional jump.
     fn skips(&mut self, yes: NodeId, no: NodeId) -> (u8, u8) {
         loop {
-            match (
-                u8::try_from(self.distance(yes)),
-                u8::try_from(self.distance(no)),
-            ) {
+            match (u8::try_from(self.distance(yes)), u8::try_from(self.distance(no))) {
                 (Ok(jt), Ok(jf)) => return (jt, jf),
                 (Err(_), _) => self.relay(yes),
                 (_, Err(_)) => self.relay(no),

@@ -50,11 +50,8 @@ fn merge(segments: &[Segment]) -> Vec<Segment> {
 /// exceptions): among equally many tests, boundaries are better because they halve the search.
 fn keep(segments: &[Segment]) -> Vec<bool> {
     let count = segments.len();
-    let is_single = |at: usize| {
-        segments
-            .get(at + 1)
-            .is_some_and(|next| next.first - segments[at].first == 1)
-    };
+    let is_single =
+        |at: usize| segments.get(at + 1).is_some_and(|next| next.first - segments[at].first == 1);
     // best[j]: the cost of all up to j where j is kept, and the kept one before it.
     let mut best: Vec<((usize, usize), Option<usize>)> = Vec::with_capacity(count);
     for at in 0..count {
@@ -107,28 +104,18 @@ fn gather(segments: &[Segment], kept: &[bool]) -> Vec<Range> {
             last.exceptions.append(&mut waiting);
             continue;
         }
-        let first = waiting
-            .first()
-            .map_or(segment.first, |exception| exception.0);
+        let first = waiting.first().map_or(segment.first, |exception| exception.0);
         let exceptions = std::mem::take(&mut waiting);
-        ranges.push(Range {
-            first,
-            node: segment.node,
-            exceptions,
-        });
+        ranges.push(Range { first, node: segment.node, exceptions });
     }
     ranges
 }
 
 fn tree(graph: &mut Graph, ranges: &[Range]) -> NodeId {
     if let [range] = ranges {
-        return range
-            .exceptions
-            .iter()
-            .rev()
-            .fold(range.node, |rest, &(value, node)| {
-                graph.test(Comparison::Equal, value, node, rest)
-            });
+        return range.exceptions.iter().rev().fold(range.node, |rest, &(value, node)| {
+            graph.test(Comparison::Equal, value, node, rest)
+        });
     }
     let middle = ranges.len() / 2;
     let (below, above) = ranges.split_at(middle);
@@ -146,12 +133,7 @@ mod tests {
         loop {
             match graph.node(at) {
                 Node::Return(verdict) => return verdict,
-                Node::Test {
-                    comparison,
-                    k,
-                    yes,
-                    no,
-                } => {
+                Node::Test { comparison, k, yes, no } => {
                     let holds = match comparison {
                         Comparison::Equal => value == k,
                         Comparison::AtLeast => value >= k,
@@ -169,19 +151,12 @@ mod tests {
         let mut graph = Graph::default();
         let segments: Vec<_> = (0..)
             .zip(verdicts)
-            .map(|(first, &verdict)| Segment {
-                first,
-                node: graph.verdict(verdict),
-            })
+            .map(|(first, &verdict)| Segment { first, node: graph.verdict(verdict) })
             .collect();
         let returns = graph.len();
         let root = search(&mut graph, &segments);
         for (value, &verdict) in (0..).zip(verdicts) {
-            assert_eq!(
-                walk(&graph, root, value),
-                verdict,
-                "{value} of {verdicts:?}"
-            );
+            assert_eq!(walk(&graph, root, value), verdict, "{value} of {verdicts:?}");
         }
         assert_eq!(walk(&graph, root, u32::MAX), verdicts[verdicts.len() - 1]);
         graph.len() - returns

@@ -32,11 +32,7 @@ const ARGUMENTS: u32 = 6;
 /// The default action's return value.
 pub(crate) fn default_action(seccomp: &LinuxSeccomp) -> Result<u32, CompileError> {
     let errno = seccomp.default_errno_ret();
-    action::value(
-        seccomp.default_action(),
-        errno,
-        "linux.seccomp.defaultErrnoRet",
-    )
+    action::value(seccomp.default_action(), errno, "linux.seccomp.defaultErrnoRet")
 }
 
 /// All rules, also those with the default action, in the profile's order.
@@ -56,15 +52,10 @@ fn rule<'a>(
 ) -> Result<Rule<'a>, CompileError> {
     let names = syscall.names().as_slice();
     if names.is_empty() {
-        return Err(CompileError::NoNames {
-            field: format!("{field}.names"),
-        });
+        return Err(CompileError::NoNames { field: format!("{field}.names") });
     }
-    let action = action::value(
-        syscall.action(),
-        syscall.errno_ret(),
-        &format!("{field}.errnoRet"),
-    )?;
+    let action =
+        action::value(syscall.action(), syscall.errno_ret(), &format!("{field}.errnoRet"))?;
     if action::strictness(action) < action::strictness(default) {
         refuse_unknown(names, field)?;
     }
@@ -76,32 +67,17 @@ fn rule<'a>(
             Ok(index) if index < ARGUMENTS => Ok(Condition::new(index, arg)),
             _ => {
                 let field = format!("{field}.args[{at}].index");
-                Err(CompileError::ArgumentIndex {
-                    field,
-                    index: arg.index(),
-                })
+                Err(CompileError::ArgumentIndex { field, index: arg.index() })
             }
         })
         .collect::<Result<Conditions, _>>()?;
-    let uses = |index| {
-        conditions
-            .iter()
-            .filter(|condition| condition.index == index)
-            .count()
-    };
+    let uses = |index| conditions.iter().filter(|condition| condition.index == index).count();
     let alternatives = if (0..ARGUMENTS).any(|index| uses(index) > 1) {
-        conditions
-            .into_iter()
-            .map(|condition| vec![condition])
-            .collect()
+        conditions.into_iter().map(|condition| vec![condition]).collect()
     } else {
         vec![conditions]
     };
-    Ok(Rule {
-        names,
-        action,
-        alternatives,
-    })
+    Ok(Rule { names, action, alternatives })
 }
 
 /// A restriction of a call that exists nowhere is a mistake which would go unnoticed.

@@ -53,12 +53,7 @@ impl Condition {
             Op::ScmpCmpMaskedEq => (arg.value_two().unwrap_or(0), arg.value()),
             _ => (arg.value(), u64::MAX),
         };
-        Self {
-            index,
-            op,
-            value,
-            mask,
-        }
+        Self { index, op, value, mask }
     }
 }
 
@@ -107,10 +102,7 @@ impl Builder {
         };
         match constant(kind) {
             Some(holds) => self.never |= holds != expect,
-            None => self.terms.push(Term::Word {
-                test: Test { word, kind },
-                expect,
-            }),
+            None => self.terms.push(Term::Word { test: Test { word, kind }, expect }),
         }
     }
 
@@ -169,12 +161,7 @@ impl Builder {
 pub(crate) fn terms(conditions: &[Condition], wide: bool) -> Option<Vec<Term>> {
     let mut builder = Builder::default();
     for condition in conditions {
-        let Condition {
-            index,
-            op,
-            value,
-            mask,
-        } = *condition;
+        let Condition { index, op, value, mask } = *condition;
         let low = ARGS_OFFSET + 8 * index;
         if wide {
             builder.wide(low, op, value, mask);
@@ -230,26 +217,14 @@ pub(crate) fn simplify_term(term: Term, known: Test, answer: bool) -> Left {
             None => Left::Term(term),
         },
         Term::Differs { low, value } => {
-            let high_test = Test {
-                word: low + 4,
-                kind: Kind::Equal((value >> 32) as u32),
-            };
+            let high_test = Test { word: low + 4, kind: Kind::Equal((value >> 32) as u32) };
             match implied(known, answer, high_test) {
-                Some(true) => word_left(
-                    Test {
-                        word: low,
-                        kind: Kind::Equal(value as u32),
-                    },
-                    false,
-                ),
+                Some(true) => word_left(Test { word: low, kind: Kind::Equal(value as u32) }, false),
                 Some(false) => Left::Decided(true),
                 None => match implied(
                     known,
                     answer,
-                    Test {
-                        word: low,
-                        kind: Kind::Equal(value as u32),
-                    },
+                    Test { word: low, kind: Kind::Equal(value as u32) },
                 ) {
                     Some(true) => word_left(high_test, false),
                     Some(false) => Left::Decided(true),
@@ -260,10 +235,7 @@ pub(crate) fn simplify_term(term: Term, known: Test, answer: bool) -> Left {
         Term::AtLeast { low, value, expect } => {
             let high = low + 4;
             let high_value = (value >> 32) as u32;
-            let low_test = Test {
-                word: low,
-                kind: Kind::AtLeast(value as u32),
-            };
+            let low_test = Test { word: low, kind: Kind::AtLeast(value as u32) };
             let implied_about = |kind| implied(known, answer, Test { word: high, kind });
             let above = match high_value.checked_add(1) {
                 Some(more) => implied_about(Kind::AtLeast(more)),
@@ -277,13 +249,9 @@ pub(crate) fn simplify_term(term: Term, known: Test, answer: bool) -> Left {
                 (Some(true), _, _) => word_left(low_test, expect),
                 (_, Some(true), _) => Left::Decided(expect),
                 (_, _, Some(false)) => Left::Decided(!expect),
-                (Some(false), _, _) => word_left(
-                    Test {
-                        word: high,
-                        kind: Kind::AtLeast(high_value),
-                    },
-                    expect,
-                ),
+                (Some(false), _, _) => {
+                    word_left(Test { word: high, kind: Kind::AtLeast(high_value) }, expect)
+                }
                 _ => Left::Term(term),
             }
         }

@@ -29,14 +29,8 @@ fn exit(status: i32) -> ! {
 
 /// The child: installs the program, makes the calls, writes each one's errno.
 fn child(fprog: &libc::sock_fprog, flags: u64, calls: &[Call], mut report: PipeWriter) -> ! {
-    let no_new_privs = (
-        libc::SYS_prctl,
-        [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0, 0],
-    );
-    let install = (
-        libc::SYS_seccomp,
-        [1, flags, (&raw const *fprog) as u64, 0, 0, 0],
-    );
+    let no_new_privs = (libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0, 0]);
+    let install = (libc::SYS_seccomp, [1, flags, (&raw const *fprog) as u64, 0, 0, 0]);
     if raw(no_new_privs) != 0 || raw(install) < 0 {
         exit(1);
     }
@@ -67,9 +61,7 @@ fn under(program: &Program, calls: &[Call]) -> Vec<Option<i32>> {
     }
     drop(writer);
     let mut bytes = Vec::new();
-    reader
-        .read_to_end(&mut bytes)
-        .expect("the pipe is readable");
+    reader.read_to_end(&mut bytes).expect("the pipe is readable");
     let mut status = 0;
     // SAFETY: `status` is valid for writes; `pid` is this process's child, not waited for yet.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
@@ -105,16 +97,10 @@ fn kernel_decides_as_the_default_profile_says() {
         ((libc::SYS_clone3, NOTHING), libc::ENOSYS),
         ((libc::SYS_socket, [38, 5, 0, 0, 0, 0]), libc::EPERM),
         ((libc::SYS_socket, [40, 1, 0, 0, 0, 0]), libc::EPERM),
-        (
-            (libc::SYS_socket, [38 | 1 << 32, 5, 0, 0, 0, 0]),
-            libc::EPERM,
-        ),
+        ((libc::SYS_socket, [38 | 1 << 32, 5, 0, 0, 0, 0]), libc::EPERM),
         ((libc::SYS_socket, [1, 1, 0, 0, 0, 0]), 0),
         ((libc::SYS_ioctl, [99, tiocsti, 0, 0, 0, 0]), libc::EPERM),
-        (
-            (libc::SYS_ioctl, [99, tiocsti | 1 << 32, 0, 0, 0, 0]),
-            libc::EPERM,
-        ),
+        ((libc::SYS_ioctl, [99, tiocsti | 1 << 32, 0, 0, 0, 0]), libc::EPERM),
         ((libc::SYS_ioctl, [99, 0x5401, 0, 0, 0, 0]), libc::EBADF),
         ((libc::SYS_personality, first(0xffff_ffff)), 0),
         ((libc::SYS_personality, first(0x0040_0000)), libc::EPERM),
@@ -141,16 +127,9 @@ fn kernel_takes_a_program_of_thousands_of_instructions() {
             )
         })
         .collect();
-    let json = format!(
-        r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{}]}}"#,
-        rules.join(",")
-    );
+    let json = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{}]}}"#, rules.join(","));
     let program = compile(&profile(&json), Arch::native()).expect("it compiles");
-    assert!(
-        program.instructions.len() > 1000,
-        "{}",
-        program.instructions.len()
-    );
+    assert!(program.instructions.len() > 1000, "{}", program.instructions.len());
     let calls = [
         (libc::SYS_getpriority, [299 << 3, 299, 0, 0, 0, 0]),
         (libc::SYS_getpriority, [0, 0, 0, 0, 0, 0]),

@@ -47,10 +47,9 @@ fn compare(arg: &LinuxSeccompArg) -> ScmpArgCompare {
         Op::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
         Op::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
         Op::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
-        Op::ScmpCmpMaskedEq => (
-            ScmpCompareOp::MaskedEqual(arg.value()),
-            arg.value_two().unwrap_or(0),
-        ),
+        Op::ScmpCmpMaskedEq => {
+            (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
+        }
     };
     ScmpArgCompare::new(arg.index() as u32, op, datum)
 }
@@ -93,9 +92,7 @@ fn build(profile: &LinuxSeccomp) -> Result<Vec<Instruction>, SeccompError> {
     filter.export_bpf(&writer)?;
     drop(writer);
     let mut bytes = Vec::new();
-    reader
-        .read_to_end(&mut bytes)
-        .expect("the pipe is readable");
+    reader.read_to_end(&mut bytes).expect("the pipe is readable");
     let instruction = |b: &[u8]| Instruction {
         code: u16::from_ne_bytes([b[0], b[1]]),
         jt: b[2],
@@ -120,20 +117,13 @@ fn forgets_the_number(theirs: &[Instruction], audit: u32) -> bool {
 fn explain(profile: &LinuxSeccomp, data: &SeccompData, answer: Answer) -> Option<&'static str> {
     let clauses = oracle::clauses(profile, Arch::X86_64, data);
     let is_order = |arg: &LinuxSeccompArg| {
-        matches!(
-            arg.op(),
-            Op::ScmpCmpLt | Op::ScmpCmpLe | Op::ScmpCmpGt | Op::ScmpCmpGe
-        )
+        matches!(arg.op(), Op::ScmpCmpLt | Op::ScmpCmpLe | Op::ScmpCmpGt | Op::ScmpCmpGe)
     };
     // Several rules with conditions on the same argument, and an order among them: libseccomp
     // before 2.6.1 merges the comparisons of their words wrongly (GHSA-4q85-33p6-j5g6).
     let conditions = || clauses.iter().flatten();
-    let shared = conditions().any(|arg| {
-        conditions()
-            .filter(|other| other.index() == arg.index())
-            .count()
-            > 1
-    });
+    let shared = conditions()
+        .any(|arg| conditions().filter(|other| other.index() == arg.index()).count() > 1);
     let merged = shared && conditions().any(is_order);
     let no_low_bits = clauses
         .iter()
@@ -152,9 +142,7 @@ fn explain(profile: &LinuxSeccomp, data: &SeccompData, answer: Answer) -> Option
 
 fn points() -> usize {
     let wanted = std::env::var("BRIG_SECCOMP_POINTS").ok();
-    wanted.map_or(60_000, |points| {
-        points.parse().expect("BRIG_SECCOMP_POINTS is a number")
-    })
+    wanted.map_or(60_000, |points| points.parse().expect("BRIG_SECCOMP_POINTS is a number"))
 }
 
 #[test]
@@ -165,10 +153,8 @@ fn every_difference_to_libseccomp_has_a_name() {
     let (mut compared, mut profiles, mut refused) = (0, 0, 0);
     let mut unexplained = Vec::new();
     while compared < points() {
-        let profile = oracle::generate::profile()
-            .new_tree(&mut runner)
-            .expect("a profile")
-            .current();
+        let profile =
+            oracle::generate::profile().new_tree(&mut runner).expect("a profile").current();
         let theirs = match build(&profile) {
             Ok(theirs) => theirs,
             Err(_) => {
@@ -179,10 +165,7 @@ fn every_difference_to_libseccomp_has_a_name() {
         profiles += 1;
         let ours = compile(&profile, Arch::X86_64).expect("generated profiles are correct");
         for _ in 0..CALLS_PER_PROFILE {
-            let probe = oracle::generate::probe()
-                .new_tree(&mut runner)
-                .expect("a call")
-                .current();
+            let probe = oracle::generate::probe().new_tree(&mut runner).expect("a call").current();
             let data = probe.data(&profile);
             compared += 1;
             let our_verdict = run(&ours.instructions, &data).expect("our program runs");
@@ -210,13 +193,6 @@ fn every_difference_to_libseccomp_has_a_name() {
         let profile = serde_json::to_string(profile).expect("JSON");
         println!("{profile}\n{data:x?}\nours {ours:x} theirs {theirs:x} {answer:x?}\n");
     }
-    assert!(
-        unexplained.is_empty(),
-        "{} unexplained differences",
-        unexplained.len()
-    );
-    assert!(
-        refused < profiles,
-        "libseccomp refuses most: little is compared"
-    );
+    assert!(unexplained.is_empty(), "{} unexplained differences", unexplained.len());
+    assert!(refused < profiles, "libseccomp refuses most: little is compared");
 }

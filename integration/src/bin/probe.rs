@@ -100,10 +100,7 @@ fn status(field: &str) -> Value {
 }
 
 fn status_number(field: &str) -> Value {
-    status(field)
-        .as_str()
-        .and_then(|v| v.parse::<u64>().ok())
-        .map_or(Value::Null, |v| json!(v))
+    status(field).as_str().and_then(|v| v.parse::<u64>().ok()).map_or(Value::Null, |v| json!(v))
 }
 
 /// Real, effective, saved and file system ids, and the supplementary groups.
@@ -132,11 +129,7 @@ fn caps() -> Value {
 /// Every namespace's link, such as `mnt:[4026531841]`.
 fn namespaces() -> Value {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir("/proc/self/ns")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir("/proc/self/ns").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if let Ok(link) = fs::read_link(entry.path()) {
             found.insert(name, link.to_string_lossy().into_owned());
@@ -156,10 +149,8 @@ fn mount(line: &str) -> Option<Value> {
     let (left, right) = line.split_once(" - ")?;
     let left: Vec<&str> = left.split(' ').collect();
     let mut right = right.splitn(3, ' ');
-    let propagation = left[6..]
-        .iter()
-        .map(|tag| tag.split(':').next().unwrap_or_default())
-        .collect::<Vec<_>>();
+    let propagation =
+        left[6..].iter().map(|tag| tag.split(':').next().unwrap_or_default()).collect::<Vec<_>>();
     let sorted = |options: &str| {
         let mut options: Vec<&str> = options.split(',').collect();
         options.sort_unstable();
@@ -223,19 +214,11 @@ fn env() -> Value {
 fn fds() -> Value {
     let mut found = BTreeMap::new();
     let own = format!("/proc/{}/fd", std::process::id());
-    for entry in fs::read_dir("/proc/self/fd")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
         if let Ok(link) = fs::read_link(entry.path())
             && link != Path::new(&own)
         {
-            let fd: u32 = entry
-                .file_name()
-                .to_string_lossy()
-                .parse()
-                .unwrap_or(u32::MAX);
+            let fd: u32 = entry.file_name().to_string_lossy().parse().unwrap_or(u32::MAX);
             found.insert(fd, link.to_string_lossy().into_owned());
         }
     }
@@ -301,10 +284,7 @@ fn list(dir: &Path, found: &mut BTreeMap<String, String>) {
         };
         let kind = meta.file_type();
         let owner = format!("{:o} {}:{}", meta.mode() & 0o7777, meta.uid(), meta.gid());
-        let (major, minor) = (
-            rustix::fs::major(meta.rdev()),
-            rustix::fs::minor(meta.rdev()),
-        );
+        let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
         let words = if kind.is_symlink() {
             let to = fs::read_link(&path).unwrap_or_default();
             format!("-> {}", to.to_string_lossy())
@@ -346,17 +326,14 @@ fn root() -> Value {
 }
 
 fn stat_root() -> Value {
-    fs::metadata("/").map_or(Value::Null, |m| {
-        json!(format!("{:o} {}:{}", m.mode() & 0o7777, m.uid(), m.gid()))
-    })
+    fs::metadata("/")
+        .map_or(Value::Null, |m| json!(format!("{:o} {}:{}", m.mode() & 0o7777, m.uid(), m.gid())))
 }
 
 /// How many processes /proc shows.
 fn processes() -> Value {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let count = pids
-        .filter(|e| e.file_name().to_string_lossy().parse::<u32>().is_ok())
-        .count();
+    let count = pids.filter(|e| e.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
     json!(count)
 }
 

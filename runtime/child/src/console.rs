@@ -25,8 +25,7 @@ impl<'a> Child<'a, '_> {
         let peer_flags = (flags | libc::O_CLOEXEC) as u64;
         let terminal = syscall::ioctl(master, libc::TIOCGPTPEER as u64, peer_flags)? as i32;
         if let Some((rows, columns)) = size {
-            let size =
-                libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
             syscall::ioctl_ref(terminal, libc::TIOCSWINSZ as u64, &size)?;
         }
         if owner != 0 {

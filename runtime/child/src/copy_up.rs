@@ -93,7 +93,8 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Answer<()> {
             let mut text = [0; 1024];
             let length = syscall::readlinkat(from, name, &mut text)?;
             let link = text.get(..length + 1).ok_or(invalid(libc::SYS_readlinkat))?;
-            let link = CStr::from_bytes_with_nul(link).map_err(|_| invalid(libc::SYS_readlinkat))?;
+            let link =
+                CStr::from_bytes_with_nul(link).map_err(|_| invalid(libc::SYS_readlinkat))?;
             syscall::symlinkat(link, to, name)?;
             syscall::fchownat(to, name, stat.stx_uid, stat.stx_gid).map(drop)
         }

@@ -37,9 +37,7 @@ impl<'a> Child<'a, '_> {
                 syscall::close(fd).map(drop)
             }
             Op::Write { fd, data } => write_all(self.fd(fd)?, data),
-            Op::Mkdir { dir, name, mode } => {
-                syscall::mkdirat(self.fd(dir)?, name, mode).map(drop)
-            }
+            Op::Mkdir { dir, name, mode } => syscall::mkdirat(self.fd(dir)?, name, mode).map(drop),
             Op::Mknod { dir, path, mode, device, uid, gid } => {
                 let dir = self.fd(dir)?;
                 match syscall::mknodat(dir, path, mode, device) {
@@ -272,11 +270,7 @@ fn change_directory(path: &CStr, create: bool) -> Answer<()> {
     syscall::close(directory)?;
     let mut buffer = [0; PATH_MAX];
     syscall::getcwd(&mut buffer)?;
-    if buffer.first() == Some(&b'/') {
-        Ok(())
-    } else {
-        Err(fault(libc::SYS_getcwd, libc::EXDEV))
-    }
+    if buffer.first() == Some(&b'/') { Ok(()) } else { Err(fault(libc::SYS_getcwd, libc::EXDEV)) }
 }
 
 fn loopback_up() -> Answer<()> {
@@ -289,8 +283,7 @@ fn loopback_up() -> Answer<()> {
     }
     let mut name = [0; 16];
     name[..2].copy_from_slice(b"lo");
-    let request =
-        Request { name, flags: (libc::IFF_UP | libc::IFF_RUNNING) as i16, rest: [0; 22] };
+    let request = Request { name, flags: (libc::IFF_UP | libc::IFF_RUNNING) as i16, rest: [0; 22] };
     let socket = syscall::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)? as i32;
     syscall::ioctl_ref(socket, libc::SIOCSIFFLAGS as u64, &request)?;
     syscall::close(socket).map(drop)

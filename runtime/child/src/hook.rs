@@ -44,7 +44,8 @@ impl<'a> Child<'a, '_> {
             .and_then(|fd| syscall::dup3(fd, 0, 0))
             .and_then(|_| syscall::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC));
         if prepared.is_ok() {
-            let _ = syscall::execve(hook.path, hook.argv.as_ptr().cast(), hook.envp.as_ptr().cast());
+            let _ =
+                syscall::execve(hook.path, hook.argv.as_ptr().cast(), hook.envp.as_ptr().cast());
         }
         // As a shell says that a program cannot be executed.
         syscall::exit(127)

@@ -102,10 +102,8 @@ impl<'a> Child<'a, '_> {
 
     /// Makes the container's process a child of this one's parent; this one ends here.
     fn clone_sibling(&self, flags: u64, cgroup: Option<Slot>) -> Answer<()> {
-        let mut args = syscall::CloneArgs {
-            flags: flags | libc::CLONE_PARENT as u64,
-            ..Default::default()
-        };
+        let mut args =
+            syscall::CloneArgs { flags: flags | libc::CLONE_PARENT as u64, ..Default::default() };
         if let Some(cgroup) = cgroup {
             args.flags |= syscall::CLONE_INTO_CGROUP;
             args.cgroup = self.fd(cgroup)? as u64;

@@ -159,15 +159,8 @@ struct OpenHow {
     resolve: u64,
 }
 
-pub(crate) fn openat2(
-    dir: i32,
-    path: &CStr,
-    flags: i32,
-    mode: u32,
-    resolve: u64,
-) -> Answer<i32> {
-    let how =
-        OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: u64::from(mode), resolve };
+pub(crate) fn openat2(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Answer<i32> {
+    let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: u64::from(mode), resolve };
     let args = [fd_arg(dir), str_arg(path), ref_arg(&how), size_of::<OpenHow>(), 0, 0];
     call(libc::SYS_openat2, args).map(|fd| fd as i32)
 }
@@ -277,8 +270,7 @@ pub(crate) fn fsconfig(fs: i32, key: Option<&CStr>, value: Option<&CStr>) -> Ans
         (Some(_), None) => SET_FLAG,
         (Some(_), Some(_)) => SET_STRING,
     };
-    let args =
-        [fd_arg(fs), command, key.map_or(0, str_arg), value.map_or(0, str_arg), 0, 0];
+    let args = [fd_arg(fs), command, key.map_or(0, str_arg), value.map_or(0, str_arg), 0, 0];
     call(libc::SYS_fsconfig, args)
 }
 
@@ -297,14 +289,8 @@ pub struct MountAttr {
 }
 
 pub(crate) fn mount_setattr(dir: i32, path: &CStr, flags: u32, attr: &MountAttr) -> Answer<usize> {
-    let args = [
-        fd_arg(dir),
-        str_arg(path),
-        flags as usize,
-        ref_arg(attr),
-        size_of::<MountAttr>(),
-        0,
-    ];
+    let args =
+        [fd_arg(dir), str_arg(path), flags as usize, ref_arg(attr), size_of::<MountAttr>(), 0];
     call(libc::SYS_mount_setattr, args)
 }
 
@@ -363,10 +349,8 @@ pub(crate) fn wait_pidfd(pidfd: i32) -> Answer<(i32, i32)> {
 /// Waits until `fd` is readable; false after `timeout_ms` (negative: no limit).
 pub(crate) fn poll_readable(fd: i32, timeout_ms: i64) -> Answer<bool> {
     let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    let limit = libc::timespec {
-        tv_sec: timeout_ms / 1000,
-        tv_nsec: (timeout_ms % 1000) * 1_000_000,
-    };
+    let limit =
+        libc::timespec { tv_sec: timeout_ms / 1000, tv_nsec: (timeout_ms % 1000) * 1_000_000 };
     let limit_arg = if timeout_ms < 0 { 0 } else { ref_arg(&limit) };
     let args = [mut_arg(&mut entry), 1, limit_arg, 0, 0, 0];
     call(libc::SYS_ppoll, args).map(|ready| ready > 0)

@@ -45,13 +45,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(directory: Directory) -> Node {
         let path = directory.absolute();
-        Node {
-            directory,
-            path,
-            descriptor: OnceLock::new(),
-            made: false,
-            present: true,
-        }
+        Node { directory, path, descriptor: OnceLock::new(), made: false, present: true }
     }
 
     /// The open directory (readable, as bpf(2) takes no O_PATH descriptor).
@@ -66,21 +60,13 @@ impl Node {
     }
 
     pub(crate) fn has(&self, controller: &str) -> bool {
-        self.directory
-            .controllers
-            .iter()
-            .any(|name| name == controller)
+        self.directory.controllers.iter().any(|name| name == controller)
     }
 
     /// Opens a control file.
     pub(crate) fn open(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Error> {
-        openat(
-            self.descriptor()?,
-            file,
-            flags | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|e| Error::call("open", self.path.join(file), e))
+        openat(self.descriptor()?, file, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| Error::call("open", self.path.join(file), e))
     }
 
     /// The content of a control file.
@@ -116,12 +102,8 @@ impl Node {
 /// [`Error::CleanUp`] when that failed as well.
 pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
     let nodes: Vec<Node> = plan.directories.iter().cloned().map(Node::new).collect();
-    let mut cgroup = Cgroup {
-        driver: plan.driver,
-        nodes,
-        scope: plan.scope.clone(),
-        pending: None,
-    };
+    let mut cgroup =
+        Cgroup { driver: plan.driver, nodes, scope: plan.scope.clone(), pending: None };
     if plan.scope.is_some() {
         cgroup.pending = Some(Pending::new(plan));
         return Ok(cgroup);
@@ -159,10 +141,7 @@ pub(crate) fn run(
 }
 
 fn is_permission(error: &Error) -> bool {
-    matches!(
-        error.errno(),
-        Some(libc::EACCES | libc::EPERM | libc::EROFS)
-    )
+    matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
 /// Removes `made`, newest first, and wraps what is left into the error.
@@ -173,21 +152,10 @@ pub(crate) fn undo(made: Vec<PathBuf>, cause: Error) -> Error {
             Ok(()) | Err(Errno::NOENT) => {}
             // A parent that another container uses by now, or that of a directory in `left`.
             Err(Errno::BUSY | Errno::NOTEMPTY) if has_children(&path) => {}
-            Err(error) => left.push(Leftover {
-                path,
-                pids: Vec::new(),
-                source: error.into(),
-            }),
+            Err(error) => left.push(Leftover { path, pids: Vec::new(), source: error.into() }),
         }
     }
-    if left.is_empty() {
-        cause
-    } else {
-        Error::CleanUp {
-            cause: Box::new(cause),
-            left,
-        }
-    }
+    if left.is_empty() { cause } else { Error::CleanUp { cause: Box::new(cause), left } }
 }
 
 fn has_children(path: &Path) -> bool {
@@ -202,11 +170,7 @@ fn make(node: &mut Node, driver: Driver, made: &mut Vec<PathBuf>) -> Result<(), 
             Ok(()) => {
                 made.push(node.path.clone());
                 node.made = true;
-                return if node.directory.unified {
-                    check_type(node)
-                } else {
-                    Ok(())
-                };
+                return if node.directory.unified { check_type(node) } else { Ok(()) };
             }
             // systemd has just made it around the container's first process.
             Err(Errno::EXIST) if driver == Driver::Systemd => return Ok(()),
@@ -227,10 +191,7 @@ fn make(node: &mut Node, driver: Driver, made: &mut Vec<PathBuf>) -> Result<(), 
 
 /// The directories above the container's, from the mount point down.
 pub(crate) fn ancestors(directory: &Directory) -> impl Iterator<Item = PathBuf> + '_ {
-    let slashes = directory
-        .path
-        .match_indices('/')
-        .map(|(at, _)| &directory.path[..at]);
+    let slashes = directory.path.match_indices('/').map(|(at, _)| &directory.path[..at]);
     std::iter::once("").chain(slashes).map(|path| match path {
         "" => directory.mount.clone(),
         path => directory.mount.join(path),
@@ -242,10 +203,7 @@ fn check_free(node: &Node) -> Result<(), Error> {
     match node.read("cgroup.procs")?.lines().count() {
         0 if node.directory.unified => check_type(node),
         0 => Ok(()),
-        processes => Err(Error::Occupied {
-            path: node.path.clone(),
-            processes,
-        }),
+        processes => Err(Error::Occupied { path: node.path.clone(), processes }),
     }
 }
 
@@ -253,10 +211,7 @@ fn check_free(node: &Node) -> Result<(), Error> {
 fn check_type(node: &Node) -> Result<(), Error> {
     match node.read("cgroup.type")?.trim() {
         "domain" => Ok(()),
-        kind => Err(Error::Threaded {
-            path: node.path.clone(),
-            kind: kind.to_owned(),
-        }),
+        kind => Err(Error::Threaded { path: node.path.clone(), kind: kind.to_owned() }),
     }
 }
 

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use brig_sys::process::send_signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use brig_sys::process::send_signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::apply::{Cgroup, Node};
@@ -34,11 +34,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Patience {
-        Patience {
-            start: Instant::now(),
-            limit,
-            pause: FIRST_PAUSE,
-        }
+        Patience { start: Instant::now(), limit, pause: FIRST_PAUSE }
     }
 
     /// Sleeps; false when the time is up.
@@ -61,11 +57,7 @@ impl Patience {
 
     fn error(&self, node: &Node, state: &'static str) -> Error {
         let waited_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
-        Error::Timeout {
-            path: node.path.clone(),
-            state,
-            waited_ms,
-        }
+        Error::Timeout { path: node.path.clone(), state, waited_ms }
     }
 }
 
@@ -74,9 +66,7 @@ impl Cgroup {
     fn census(&self) -> Option<&Node> {
         let unified = || self.nodes.iter().find(|node| node.directory.unified);
         let freezer = self.nodes.iter().find(|node| node.has("freezer"));
-        freezer
-            .or_else(|| self.nodes.iter().find(|node| !node.directory.unified))
-            .or_else(unified)
+        freezer.or_else(|| self.nodes.iter().find(|node| !node.directory.unified)).or_else(unified)
     }
 
     /// The pids of all processes in the cgroup and below, as seen from brig's pid
@@ -101,11 +91,7 @@ impl Cgroup {
     /// cgroup has been thawed again.
     pub fn freeze(&self) -> Result<(), Error> {
         let node = self.freezer()?;
-        let result = if node.directory.unified {
-            freeze_v2(node)
-        } else {
-            freeze_v1(node)
-        };
+        let result = if node.directory.unified { freeze_v2(node) } else { freeze_v1(node) };
         if result.is_err() {
             // Half frozen is worse than not at all; the first error is the one to tell.
             let _ = self.thaw();
@@ -141,10 +127,10 @@ impl Cgroup {
 
     fn freezer(&self) -> Result<&Node, Error> {
         let can = |node: &&Node| node.has("freezer") || node.directory.unified;
-        self.nodes.iter().find(can).ok_or(Error::Unsupported {
-            control: "freezing",
-            missing: "freezer hierarchy",
-        })
+        self.nodes
+            .iter()
+            .find(can)
+            .ok_or(Error::Unsupported { control: "freezing", missing: "freezer hierarchy" })
     }
 
     /// Sends `signal` to every process in the cgroup, which is frozen meanwhile where it
@@ -249,10 +235,7 @@ fn freeze_v1(node: &Node) -> Result<(), Error> {
             "FREEZING" => return Err(patience.error(node, "frozen")),
             other => {
                 let path = node.path.join("freezer.state");
-                return Err(Error::Content {
-                    path,
-                    found: other.to_owned(),
-                });
+                return Err(Error::Content { path, found: other.to_owned() });
             }
         }
     }
@@ -325,10 +308,8 @@ pub(crate) fn read_pids(path: &Path, pids: &mut Vec<i32>) -> Result<(), Error> {
         }
     };
     for line in text.lines() {
-        let pid = line.parse().map_err(|_| Error::Content {
-            path: file.clone(),
-            found: line.into(),
-        })?;
+        let pid =
+            line.parse().map_err(|_| Error::Content { path: file.clone(), found: line.into() })?;
         pids.push(pid);
     }
     Ok(())

@@ -36,14 +36,10 @@ pub(crate) fn swap_to_v2(swap: i64, limit: i64) -> Result<Option<i64>, Error> {
         (0, -1) => Ok(Some(-1)),
         (0, _) => Ok(None),
         (-1, _) => Ok(Some(-1)),
-        (..=-2, _) => Err(Error::field(
-            FIELD,
-            format!("{swap} is not a number of bytes"),
-        )),
-        (_, ..=0) => Err(Error::field(
-            FIELD,
-            "a swap limit needs linux.resources.memory.limit as well",
-        )),
+        (..=-2, _) => Err(Error::field(FIELD, format!("{swap} is not a number of bytes"))),
+        (_, ..=0) => {
+            Err(Error::field(FIELD, "a swap limit needs linux.resources.memory.limit as well"))
+        }
         _ if swap < limit => Err(Error::field(
             FIELD,
             format!("{swap} (memory and swap) is below the limit of {limit}"),
@@ -54,24 +50,15 @@ pub(crate) fn swap_to_v2(swap: i64, limit: i64) -> Result<Option<i64>, Error> {
 
 /// `max` for a negative number.
 pub(crate) fn or_max(value: i64) -> String {
-    if value < 0 {
-        "max".to_owned()
-    } else {
-        value.to_string()
-    }
+    if value < 0 { "max".to_owned() } else { value.to_string() }
 }
 
 /// Checks the kernel's list format (cpuset(7) "List format"): `0-3,7`.
 pub(crate) fn check_list(text: &str, field: &str) -> Result<(), Error> {
-    let number = |text: &str| {
-        text.parse::<u32>()
-            .ok()
-            .filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let number =
+        |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
     let well_formed = |range: &str| {
-        let (range, stride) = range
-            .split_once(':')
-            .map_or((range, None), |(r, s)| (r, Some(s)));
+        let (range, stride) = range.split_once(':').map_or((range, None), |(r, s)| (r, Some(s)));
         let stride = stride.is_none_or(|stride| {
             stride
                 .split_once('/')
@@ -79,27 +66,22 @@ pub(crate) fn check_list(text: &str, field: &str) -> Result<(), Error> {
         });
         stride
             && match range.split_once('-') {
-                Some((low, high)) => number(low)
-                    .zip(number(high))
-                    .is_some_and(|(low, high)| low <= high),
+                Some((low, high)) => {
+                    number(low).zip(number(high)).is_some_and(|(low, high)| low <= high)
+                }
                 None => number(range).is_some(),
             }
     };
     if text.trim().split(',').all(well_formed) {
         Ok(())
     } else {
-        Err(Error::field(
-            field,
-            format!("{text:?} is not a list such as \"0-3,7\""),
-        ))
+        Err(Error::field(field, format!("{text:?} is not a list such as \"0-3,7\"")))
     }
 }
 
 /// Checks a huge page size as hugetlb files spell it: `2MB`, `1GB`, `64KB`.
 pub(crate) fn check_page_size(size: &str, field: &str) -> Result<(), Error> {
-    let digits = ["KB", "MB", "GB"]
-        .iter()
-        .find_map(|unit| size.strip_suffix(unit));
+    let digits = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
     match digits {
         Some(digits)
             if digits.bytes().all(|b| b.is_ascii_digit())
@@ -107,10 +89,7 @@ pub(crate) fn check_page_size(size: &str, field: &str) -> Result<(), Error> {
         {
             Ok(())
         }
-        _ => Err(Error::field(
-            field,
-            format!("{size:?} is not a page size such as \"2MB\""),
-        )),
+        _ => Err(Error::field(field, format!("{size:?} is not a page size such as \"2MB\""))),
     }
 }
 
@@ -121,13 +100,7 @@ mod tests {
 
     #[test]
     fn shares_map_minimum_default_and_maximum() {
-        let cases = [
-            (0, 1),
-            (2, 1),
-            (1024, 100),
-            (262_144, 10_000),
-            (1 << 40, 10_000),
-        ];
+        let cases = [(0, 1), (2, 1), (1024, 100), (262_144, 10_000), (1 << 40, 10_000)];
         for (shares, weight) in cases {
             assert_eq!(shares_to_weight(shares), weight, "shares {shares}");
         }
@@ -148,10 +121,7 @@ mod tests {
         assert_eq!(swap_to_v2(0, 100).unwrap(), None);
         for (swap, limit) in [(50, 100), (100, 0), (100, -1), (-2, 100)] {
             let error = swap_to_v2(swap, limit).unwrap_err().to_string();
-            assert!(
-                error.starts_with("linux.resources.memory.swap: "),
-                "{error}"
-            );
+            assert!(error.starts_with("linux.resources.memory.swap: "), "{error}");
         }
     }
 

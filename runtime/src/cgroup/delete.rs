@@ -62,11 +62,7 @@ fn remove(path: &Path, patience: &mut Patience, left: &mut Vec<Leftover>) {
         let mut pids = Vec::new();
         // What it holds helps the reader; that it cannot be read is the lesser news.
         let _ = read_pids(path, &mut pids);
-        left.push(Leftover {
-            path: path.to_owned(),
-            pids,
-            source: error.into(),
-        });
+        left.push(Leftover { path: path.to_owned(), pids, source: error.into() });
         return;
     }
 }

@@ -89,14 +89,9 @@ impl Rules {
         asked: &[LinuxDeviceCgroup],
         more: &[LinuxDeviceCgroup],
     ) -> Result<Rules, Error> {
-        let asked = asked
-            .iter()
-            .enumerate()
-            .map(|(at, r)| (r, format!("linux.resources.devices[{at}]")));
-        let more = more
-            .iter()
-            .enumerate()
-            .map(|(at, r)| (r, format!("default device rule {at}")));
+        let asked =
+            asked.iter().enumerate().map(|(at, r)| (r, format!("linux.resources.devices[{at}]")));
+        let more = more.iter().enumerate().map(|(at, r)| (r, format!("default device rule {at}")));
         let mut rules = Vec::new();
         for (rule, field) in asked.chain(more) {
             rules.push(Rule::parse(rule, field)?);
@@ -109,10 +104,7 @@ impl Rules {
         if let Some(last) = rules.iter().rposition(Rule::is_everything) {
             rules.drain(..last);
         }
-        let first = rules
-            .iter()
-            .position(|rule| rule.allow)
-            .unwrap_or(rules.len());
+        let first = rules.iter().position(|rule| rule.allow).unwrap_or(rules.len());
         rules.drain(..first);
         Ok(Rules(rules))
     }
@@ -139,16 +131,10 @@ impl Rule {
         let number = |value: Option<i64>, name: &str| match value {
             None | Some(-1) => Ok(None),
             Some(value) => u32::try_from(value).map(Some).map_err(|_| {
-                Error::field(
-                    format!("{field}.{name}"),
-                    format!("{value} is not a device number"),
-                )
+                Error::field(format!("{field}.{name}"), format!("{value} is not a device number"))
             }),
         };
-        let (major, minor) = (
-            number(rule.major(), "major")?,
-            number(rule.minor(), "minor")?,
-        );
+        let (major, minor) = (number(rule.major(), "major")?, number(rule.minor(), "minor")?);
         let text = rule.access().as_deref().unwrap_or("");
         let mut access = 0;
         for letter in text.chars() {
@@ -163,14 +149,7 @@ impl Rule {
             let problem = format!("{text:?} is not made of r, w and m");
             return Err(Error::field(format!("{field}.access"), problem));
         }
-        Ok(Rule {
-            allow: rule.allow(),
-            kind,
-            major,
-            minor,
-            access,
-            field,
-        })
+        Ok(Rule { allow: rule.allow(), kind, major, minor, access, field })
     }
 
     fn is_everything(&self) -> bool {
@@ -188,13 +167,7 @@ impl fmt::Display for Rule {
             Some(Kind::Block) => "b",
             Some(Kind::Char) => "c",
         })?;
-        write!(
-            f,
-            " {}:{} {}",
-            Number(self.major),
-            Number(self.minor),
-            Access(self.access)
-        )
+        write!(f, " {}:{} {}", Number(self.major), Number(self.minor), Access(self.access))
     }
 }
 
@@ -232,21 +205,13 @@ struct Exceptions {
 
 impl Exceptions {
     fn of(rules: &Rules) -> Result<Exceptions, Error> {
-        let mut state = Exceptions {
-            allow: false,
-            entries: BTreeMap::new(),
-        };
+        let mut state = Exceptions { allow: false, entries: BTreeMap::new() };
         for rule in &rules.0 {
             if rule.is_everything() {
-                state = Exceptions {
-                    allow: rule.allow,
-                    entries: BTreeMap::new(),
-                };
+                state = Exceptions { allow: rule.allow, entries: BTreeMap::new() };
                 continue;
             }
-            let kinds = rule
-                .kind
-                .map_or(vec![Kind::Block, Kind::Char], |kind| vec![kind]);
+            let kinds = rule.kind.map_or(vec![Kind::Block, Kind::Char], |kind| vec![kind]);
             for kind in kinds {
                 state.apply(kind, rule)?;
             }
@@ -257,10 +222,7 @@ impl Exceptions {
     fn apply(&mut self, kind: Kind, rule: &Rule) -> Result<(), Error> {
         if rule.allow != self.allow {
             let key = (kind, rule.major, rule.minor);
-            self.entries
-                .entry(key)
-                .or_insert_with(|| (0, rule.field.clone()))
-                .0 |= rule.access;
+            self.entries.entry(key).or_insert_with(|| (0, rule.field.clone())).0 |= rule.access;
             return Ok(());
         }
         for ((_, major, minor), (access, _)) in
@@ -299,12 +261,7 @@ pub(crate) fn v1_writes(directory: usize, rules: &Rules) -> Result<Vec<Step>, Er
     let mut steps = vec![Step::Write(base)];
     for ((kind, major, minor), (access, field)) in state.entries {
         let letter = if kind == Kind::Block { 'b' } else { 'c' };
-        let value = format!(
-            "{letter} {}:{} {}",
-            Number(major),
-            Number(minor),
-            Access(access)
-        );
+        let value = format!("{letter} {}:{} {}", Number(major), Number(minor), Access(access));
         steps.push(Step::Write(Write::new(directory, exception, value, field)));
     }
     Ok(steps)
@@ -360,24 +317,12 @@ struct Assembler {
 
 impl Assembler {
     fn push(&mut self, code: u8, to: u8, jump: Jump, value: u32) {
-        self.code.push(Instruction {
-            code,
-            to,
-            from: 0,
-            jump,
-            value,
-        });
+        self.code.push(Instruction { code, to, from: 0, jump, value });
     }
 
     fn load(&mut self, to: u8, offset: u8) {
         let jump = Jump::Offset(offset);
-        self.code.push(Instruction {
-            code: LOAD_WORD,
-            to,
-            from: CONTEXT,
-            jump,
-            value: 0,
-        });
+        self.code.push(Instruction { code: LOAD_WORD, to, from: CONTEXT, jump, value: 0 });
     }
 
     /// The requested access in PENDING loses what rules allow, last rule first,

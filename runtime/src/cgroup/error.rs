@@ -134,10 +134,7 @@ pub struct Leftover {
 impl Error {
     /// A refusal of `field`.
     pub(crate) fn field(field: impl Into<String>, problem: impl Into<String>) -> Error {
-        Error::Field {
-            field: field.into(),
-            problem: problem.into(),
-        }
+        Error::Field { field: field.into(), problem: problem.into() }
     }
 
     /// A failed system call.
@@ -146,11 +143,7 @@ impl Error {
         path: impl Into<PathBuf>,
         source: impl Into<io::Error>,
     ) -> Error {
-        Error::Call {
-            call,
-            path: path.into(),
-            source: source.into(),
-        }
+        Error::Call { call, path: path.into(), source: source.into() }
     }
 
     /// The kernel's error number, where there is one.
@@ -209,17 +202,15 @@ impl Error {
 
 fn write_hint(source: &io::Error, field: &str) -> Option<String> {
     match source.raw_os_error() {
-        Some(libc::ENOENT) => Some(format!(
-            "this kernel or cgroup layout has no such control; remove {field}"
-        )),
+        Some(libc::ENOENT) => {
+            Some(format!("this kernel or cgroup layout has no such control; remove {field}"))
+        }
         Some(libc::EINVAL | libc::ERANGE) => Some(format!(
             "the value of {field} is outside what the kernel or the parent cgroup allows"
         )),
         Some(libc::EBUSY) => Some("the cgroup uses more than the new limit, or is in use".into()),
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => call_hint(source),
-        Some(libc::ENODEV) => Some(format!(
-            "{field} names a device that the host does not have"
-        )),
+        Some(libc::ENODEV) => Some(format!("{field} names a device that the host does not have")),
         _ => None,
     }
 }
@@ -272,18 +263,12 @@ impl fmt::Display for Error {
         match self {
             Error::Layout { problem } => write!(f, "cgroup layout: {problem}"),
             Error::Field { field, problem } => write!(f, "{field}: {problem}"),
-            Error::Write {
-                field, path, value, ..
-            } => {
+            Error::Write { field, path, value, .. } => {
                 write!(f, "{field}: writing {value:?} to {} failed", path.display())
             }
             Error::Call { call, path, .. } => write!(f, "{call} {} failed", path.display()),
             Error::Content { path, found } => {
-                write!(
-                    f,
-                    "{} holds {found:?}, which brig does not understand",
-                    path.display()
-                )
+                write!(f, "{} holds {found:?}, which brig does not understand", path.display())
             }
             Error::Controllers { path, missing, .. } => {
                 write!(
@@ -294,11 +279,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::Occupied { path, processes } => {
-                write!(
-                    f,
-                    "cgroup {} exists and holds {processes} processes",
-                    path.display()
-                )
+                write!(f, "cgroup {} exists and holds {processes} processes", path.display())
             }
             Error::Threaded { path, kind } => {
                 write!(
@@ -318,32 +299,16 @@ impl Error {
         match self {
             Error::DeviceProgram { step, log, .. } => {
                 write!(f, "device program: {step} failed")?;
-                if log.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, " (verifier: {})", log.trim_end())
-                }
+                if log.is_empty() { Ok(()) } else { write!(f, " (verifier: {})", log.trim_end()) }
             }
-            Error::BelowUsage {
-                field,
-                limit_bytes,
-                usage_bytes,
-            } => {
+            Error::BelowUsage { field, limit_bytes, usage_bytes } => {
                 write!(
                     f,
                     "{field}: {limit_bytes} bytes is below the present usage of {usage_bytes}"
                 )
             }
-            Error::Timeout {
-                path,
-                state,
-                waited_ms,
-            } => {
-                write!(
-                    f,
-                    "cgroup {} is not {state} after {waited_ms} ms",
-                    path.display()
-                )
+            Error::Timeout { path, state, waited_ms } => {
+                write!(f, "cgroup {} is not {state} after {waited_ms} ms", path.display())
             }
             Error::Unsupported { control, missing } => {
                 write!(f, "{control} is not possible without {missing}")
@@ -412,10 +377,7 @@ mod tests {
             source,
         };
         let text = error.to_string();
-        assert_eq!(
-            text,
-            "linux.resources.pids.limit: writing \"x\" to /c/pids.max failed"
-        );
+        assert_eq!(text, "linux.resources.pids.limit: writing \"x\" to /c/pids.max failed");
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         assert!(cause.contains("Invalid argument") && !text.contains("Invalid"));
         let hint = error.hint().unwrap_or_default();
@@ -429,14 +391,9 @@ mod tests {
             pids: pids.to_vec(),
             source: io::Error::from_raw_os_error(libc::EBUSY),
         };
-        let error = Error::Left {
-            left: vec![left("/c/a", &[7, 8]), left("/c/b", &[])],
-        };
+        let error = Error::Left { left: vec![left("/c/a", &[7, 8]), left("/c/b", &[])] };
         let text = error.to_string();
-        assert!(
-            text.starts_with("cannot remove /c/a (") && text.contains("pids [7, 8]"),
-            "{text}"
-        );
+        assert!(text.starts_with("cannot remove /c/a (") && text.contains("pids [7, 8]"), "{text}");
         assert!(text.contains("; /c/b ("), "{text}");
         assert!(error.hint().is_some());
     }

@@ -81,9 +81,7 @@ impl CgroupFacts {
         };
         // A v1 hierarchy that somebody mounts elsewhere (a VPN its net_cls) changes nothing.
         if magic(ROOT) == Some(CGROUP2_SUPER_MAGIC) {
-            return Ok(CgroupFacts {
-                layout: Layout::Unified(unified_at_root(&membership)?),
-            });
+            return Ok(CgroupFacts { layout: Layout::Unified(unified_at_root(&membership)?) });
         }
         // Every process has a place in v2, also where it is not mounted: then do not look for it.
         let hybrid = magic(HYBRID) == Some(CGROUP2_SUPER_MAGIC);
@@ -106,30 +104,16 @@ impl CgroupFacts {
                 .find_map(|mount| Some((mount, below(own, &mount.root)?)))
                 .map(|(mount, own)| {
                     let controllers = controllers(&mount.point)?;
-                    Ok(Unified {
-                        mount: mount.point.clone(),
-                        own,
-                        controllers,
-                    })
+                    Ok(Unified { mount: mount.point.clone(), own, controllers })
                 })
                 .transpose()?,
             None => None,
         };
-        let hierarchies: Vec<Hierarchy> = membership
-            .legacy
-            .iter()
-            .filter_map(|entry| entry.mounted(mounts))
-            .collect();
+        let hierarchies: Vec<Hierarchy> =
+            membership.legacy.iter().filter_map(|entry| entry.mounted(mounts)).collect();
         match (hierarchies.is_empty(), unified) {
-            (false, unified) => Ok(CgroupFacts {
-                layout: Layout::Legacy {
-                    hierarchies,
-                    unified,
-                },
-            }),
-            (true, Some(unified)) => Ok(CgroupFacts {
-                layout: Layout::Unified(unified),
-            }),
+            (false, unified) => Ok(CgroupFacts { layout: Layout::Legacy { hierarchies, unified } }),
+            (true, Some(unified)) => Ok(CgroupFacts { layout: Layout::Unified(unified) }),
             (true, None) => Err(Error::Layout {
                 problem: "no mounted cgroup file system shows brig's own cgroup".into(),
             }),
@@ -141,9 +125,7 @@ impl CgroupFacts {
     pub fn name(&self) -> &'static str {
         match &self.layout {
             Layout::Unified(_) => "v2",
-            Layout::Legacy {
-                unified: Some(_), ..
-            } => "hybrid",
+            Layout::Legacy { unified: Some(_), .. } => "hybrid",
             Layout::Legacy { unified: None, .. } => "v1",
         }
     }
@@ -159,11 +141,7 @@ fn unified_at_root(membership: &Membership) -> Result<Unified, Error> {
         });
     }
     let controllers = words(&file::read(format!("{ROOT}/cgroup.controllers"))?);
-    Ok(Unified {
-        mount: ROOT.into(),
-        own,
-        controllers,
-    })
+    Ok(Unified { mount: ROOT.into(), own, controllers })
 }
 
 /// The lines of `/proc/PID/cgroup`.
@@ -181,26 +159,18 @@ pub(crate) struct LegacyEntry {
 
 impl Membership {
     pub(crate) fn parse(text: &str) -> Result<Membership, Error> {
-        let mut membership = Membership {
-            unified: None,
-            legacy: Vec::new(),
-        };
+        let mut membership = Membership { unified: None, legacy: Vec::new() };
         for line in text.lines() {
             let mut parts = line.splitn(3, ':');
             let (Some(id), Some(names), Some(path)) = (parts.next(), parts.next(), parts.next())
             else {
-                return Err(Error::Layout {
-                    problem: format!("/proc/self/cgroup has {line:?}"),
-                });
+                return Err(Error::Layout { problem: format!("/proc/self/cgroup has {line:?}") });
             };
             if id == "0" && names.is_empty() {
                 membership.unified = Some(path.to_owned());
             } else {
                 let controllers = names.split(',').map(str::to_owned).collect();
-                membership.legacy.push(LegacyEntry {
-                    controllers,
-                    path: path.to_owned(),
-                });
+                membership.legacy.push(LegacyEntry { controllers, path: path.to_owned() });
             }
         }
         membership.legacy.reverse();
@@ -214,11 +184,7 @@ impl LegacyEntry {
             .iter()
             .filter(|mount| mount.holds(self))
             .find_map(|mount| Some((mount, below(&self.path, &mount.root)?)))?;
-        Some(Hierarchy {
-            controllers: self.controllers.clone(),
-            mount: mount.point.clone(),
-            own,
-        })
+        Some(Hierarchy { controllers: self.controllers.clone(), mount: mount.point.clone(), own })
     }
 }
 
@@ -243,9 +209,9 @@ impl Mount {
         let mut right = right.split(' ');
         let kind = match right.next()? {
             "cgroup2" => MountKind::Unified,
-            "cgroup" => MountKind::Legacy {
-                options: right.nth(1)?.split(',').map(str::to_owned).collect(),
-            },
+            "cgroup" => {
+                MountKind::Legacy { options: right.nth(1)?.split(',').map(str::to_owned).collect() }
+            }
             _ => return None,
         };
         let mut left = left.split(' ');
@@ -309,10 +275,7 @@ fn read_mounts(membership: &Membership, hybrid: bool) -> Result<Vec<Mount>, Erro
         let end = if count == 0 {
             pending.len()
         } else {
-            pending
-                .iter()
-                .rposition(|&byte| byte == b'\n')
-                .map_or(0, |at| at + 1)
+            pending.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)
         };
         let text = String::from_utf8_lossy(&pending[..end]);
         mounts.extend(text.lines().filter_map(Mount::parse));
@@ -326,15 +289,9 @@ fn read_mounts(membership: &Membership, hybrid: bool) -> Result<Vec<Mount>, Erro
 fn complete(membership: &Membership, mounts: &[Mount], hybrid: bool) -> bool {
     let wanted = membership.unified.as_ref().filter(|_| hybrid);
     let unified = wanted.is_none_or(|own| {
-        mounts
-            .iter()
-            .any(|m| m.kind == MountKind::Unified && below(own, &m.root).is_some())
+        mounts.iter().any(|m| m.kind == MountKind::Unified && below(own, &m.root).is_some())
     });
-    unified
-        && membership
-            .legacy
-            .iter()
-            .all(|entry| entry.mounted(mounts).is_some())
+    unified && membership.legacy.iter().all(|entry| entry.mounted(mounts).is_some())
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -366,11 +323,7 @@ mod tests {
         let facts =
             CgroupFacts::from_parts(&membership, &mounts, |_| Ok(vec!["hugetlb".into()])).unwrap();
         assert_eq!(facts.name(), "hybrid");
-        let Layout::Legacy {
-            hierarchies,
-            unified,
-        } = facts.layout
-        else {
+        let Layout::Legacy { hierarchies, unified } = facts.layout else {
             panic!("legacy expected")
         };
         assert_eq!(hierarchies[0].mount, Path::new("/sys/fs/cgroup/mem ory"));

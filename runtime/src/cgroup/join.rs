@@ -52,10 +52,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn new(plan: &CgroupPlan) -> Arc<Pending> {
-        Arc::new(Pending {
-            plan: plan.clone(),
-            done: AtomicBool::new(false),
-        })
+        Arc::new(Pending { plan: plan.clone(), done: AtomicBool::new(false) })
     }
 }
 
@@ -86,14 +83,8 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Call`] when a file cannot be opened, with ENOENT once the cgroup is gone.
     pub fn join(&self) -> Result<Join, Error> {
-        if let Some(pending) = self
-            .pending
-            .as_ref()
-            .filter(|p| !p.done.load(Ordering::Acquire))
-        {
-            return Ok(Join::AfterClone(AfterClone {
-                pending: pending.clone(),
-            }));
+        if let Some(pending) = self.pending.as_ref().filter(|p| !p.done.load(Ordering::Acquire)) {
+            return Ok(Join::AfterClone(AfterClone { pending: pending.clone() }));
         }
         self.join_below("")
     }
@@ -139,18 +130,11 @@ impl Cgroup {
                 membership.unified.as_deref()
             } else {
                 let same = |names: &[String]| names.iter().all(|name| node.has(name));
-                membership
-                    .legacy
-                    .iter()
-                    .find(|e| same(&e.controllers))
-                    .map(|e| e.path.as_str())
+                membership.legacy.iter().find(|e| same(&e.controllers)).map(|e| e.path.as_str())
             };
             let sub = path.and_then(|path| below(path, &node.directory.path));
             let Some(sub) = sub else {
-                return Err(Error::Content {
-                    path: source,
-                    found: path.unwrap_or("").to_owned(),
-                });
+                return Err(Error::Content { path: source, found: path.unwrap_or("").to_owned() });
             };
             opened.add(node, sub)?;
         }
@@ -206,10 +190,7 @@ impl Opened {
             (None, true) => Join::None,
             (None, false) => Join::Tasks(self.tasks),
             (Some(into), true) => Join::Into(into),
-            (Some(into), false) => Join::Both {
-                into,
-                tasks: self.tasks,
-            },
+            (Some(into), false) => Join::Both { into, tasks: self.tasks },
         }
     }
 }
@@ -224,14 +205,7 @@ mod tests {
         assert_eq!(below("/pod/web/a/b", "pod/web"), Some("a/b"));
         assert_eq!(below("/docker/x/pod/web/a", "pod/web"), Some("a"));
         assert_eq!(below("/pod/website/pod/web", "pod/web"), Some(""));
-        for other in [
-            "/pod",
-            "/xpod/web",
-            "/pod/webs",
-            "/../pod/web",
-            "/pod/web/../x",
-            "/",
-        ] {
+        for other in ["/pod", "/xpod/web", "/pod/webs", "/../pod/web", "/pod/web/../x", "/"] {
             assert_eq!(below(other, "pod/web"), None, "{other}");
         }
     }

@@ -39,11 +39,7 @@ impl OomWatch {
     /// # Errors
     /// [`Error::Call`] when the descriptor or the counter cannot be read.
     pub fn drain(&mut self, cgroup: &Cgroup) -> Result<Option<u64>, Error> {
-        let notices = if self.unified {
-            self.drain_inotify()?
-        } else {
-            self.drain_eventfd()?
-        };
+        let notices = if self.unified { self.drain_inotify()? } else { self.drain_eventfd()? };
         let count = match cgroup.oom_kills() {
             Ok(count) => count,
             Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV)) => {
@@ -82,10 +78,7 @@ impl Cgroup {
         self.nodes
             .iter()
             .find(|node| node.has("memory"))
-            .ok_or(Error::Unsupported {
-                control: "watching memory",
-                missing: "memory controller",
-            })
+            .ok_or(Error::Unsupported { control: "watching memory", missing: "memory controller" })
     }
 
     /// How many processes the OOM killer has killed in the cgroup; on v2 also below it.
@@ -94,19 +87,12 @@ impl Cgroup {
     /// [`Error::Unsupported`] without the memory controller; [`Error::Call`].
     pub fn oom_kills(&self) -> Result<u64, Error> {
         let node = self.memory()?;
-        let file = if node.directory.unified {
-            "memory.events"
-        } else {
-            "memory.oom_control"
-        };
+        let file = if node.directory.unified { "memory.events" } else { "memory.oom_control" };
         let text = node.read(file)?;
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         match count.and_then(|count| count.trim().parse().ok()) {
             Some(count) => Ok(count),
-            None => Err(Error::Content {
-                path: node.path.join(file),
-                found: text,
-            }),
+            None => Err(Error::Content { path: node.path.join(file), found: text }),
         }
     }
 
@@ -127,13 +113,7 @@ impl Cgroup {
         let path = node.path.clone();
         // Registered first, counted then: what happens between is told twice, not lost.
         let seen = self.oom_kills()?;
-        Ok(OomWatch {
-            descriptor,
-            _control: control,
-            unified,
-            path,
-            seen,
-        })
+        Ok(OomWatch { descriptor, _control: control, unified, path, seen })
     }
 }
 

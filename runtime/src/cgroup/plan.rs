@@ -109,10 +109,7 @@ pub struct Write {
 }
 
 impl Write {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers pass numbers and temporaries"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and temporaries")]
     pub(crate) fn new(
         directory: usize,
         file: impl Into<String>,
@@ -219,10 +216,7 @@ pub fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<CgroupPlan, Er
         Driver::Systemd => Some(systemd::scope(facts, request)?),
     };
     let path = match &scope {
-        Some(scope) => CgroupPath {
-            path: scope.cgroup.clone(),
-            absolute: true,
-        },
+        Some(scope) => CgroupPath { path: scope.cgroup.clone(), absolute: true },
         None => CgroupPath::parse(request)?,
     };
     let directories = directories(facts, &path, request)?;
@@ -240,13 +234,7 @@ pub fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<CgroupPlan, Er
         steps.extend(device_steps(&targets, request)?);
     }
     steps.extend(owner_step(&directories, request)?);
-    Ok(CgroupPlan {
-        driver: request.driver,
-        directories,
-        steps,
-        optional,
-        scope,
-    })
+    Ok(CgroupPlan { driver: request.driver, directories, steps, optional, scope })
 }
 
 /// The writes that `resources` ask for, in the directories of `targets`.
@@ -258,11 +246,7 @@ pub(crate) fn limits(
         return Ok(Vec::new());
     };
     let pure_unified = targets.0.iter().all(|directory| directory.unified);
-    if pure_unified {
-        v2::limits(targets, resources)
-    } else {
-        v1::limits(targets, resources)
-    }
+    if pure_unified { v2::limits(targets, resources) } else { v1::limits(targets, resources) }
 }
 
 /// The directories of a plan, searched by controller.
@@ -278,14 +262,9 @@ impl Targets<'_> {
 
     /// As `find`; an error that names `field` when no hierarchy has the controller.
     pub(crate) fn need(&self, controller: &str, field: &str) -> Result<usize, Error> {
-        self.find(controller)
-            .map(|(index, _)| index)
-            .ok_or_else(|| {
-                Error::field(
-                    field,
-                    format!("the host has no cgroup controller {controller:?}"),
-                )
-            })
+        self.find(controller).map(|(index, _)| index).ok_or_else(|| {
+            Error::field(field, format!("the host has no cgroup controller {controller:?}"))
+        })
     }
 }
 
@@ -303,15 +282,9 @@ impl CgroupPath {
         };
         let path = clean(text, field)?;
         if path.is_empty() {
-            return Err(Error::field(
-                field,
-                format!("{text:?} names the root of the hierarchy"),
-            ));
+            return Err(Error::field(field, format!("{text:?} names the root of the hierarchy")));
         }
-        Ok(CgroupPath {
-            path,
-            absolute: text.starts_with('/'),
-        })
+        Ok(CgroupPath { path, absolute: text.starts_with('/') })
     }
 
     /// The path from the mount point, in a hierarchy where brig is in `own`.
@@ -328,18 +301,12 @@ impl CgroupPath {
 /// The path without empty and `.` components; refuses what could leave the hierarchy.
 pub(crate) fn clean(text: &str, field: &str) -> Result<String, Error> {
     let mut parts = Vec::new();
-    for part in text
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-    {
+    for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
         if part == ".." {
             return Err(Error::field(field, format!("{text:?} contains \"..\"")));
         }
         if part.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
-            return Err(Error::field(
-                field,
-                format!("{text:?} contains a control character"),
-            ));
+            return Err(Error::field(field, format!("{text:?} contains a control character")));
         }
         if part.len() > 255 {
             return Err(Error::field(field, "a component is longer than 255 bytes"));
@@ -356,14 +323,9 @@ fn directories(
 ) -> Result<Vec<Directory>, Error> {
     match &facts.layout {
         Layout::Unified(unified) => Ok(vec![unified_directory(unified, path)]),
-        Layout::Legacy {
-            hierarchies,
-            unified,
-        } => {
-            let mut directories: Vec<Directory> = hierarchies
-                .iter()
-                .map(|hierarchy| legacy_directory(hierarchy, path))
-                .collect();
+        Layout::Legacy { hierarchies, unified } => {
+            let mut directories: Vec<Directory> =
+                hierarchies.iter().map(|hierarchy| legacy_directory(hierarchy, path)).collect();
             if let Some(unified) = unified
                 && hybrid_needs_unified(unified, request)?
             {
@@ -386,10 +348,7 @@ fn legacy_directory(hierarchy: &Hierarchy, path: &CgroupPath) -> Directory {
 /// A cgroup that holds processes, as brig's own does, cannot give controllers to those
 /// below it (cgroup-v2.rst "No Internal Process Constraint"); a sibling of it can have them.
 fn unified_directory(unified: &Unified, path: &CgroupPath) -> Directory {
-    let parent = Path::new(&unified.own)
-        .parent()
-        .and_then(Path::to_str)
-        .unwrap_or("/");
+    let parent = Path::new(&unified.own).parent().and_then(Path::to_str).unwrap_or("/");
     Directory {
         controllers: unified.controllers.clone(),
         unified: true,
@@ -404,20 +363,9 @@ fn hybrid_needs_unified(unified: &Unified, request: &Request<'_>) -> Result<bool
     let Some(resources) = request.resources else {
         return Ok(false);
     };
-    let has = |name: &str| {
-        unified
-            .controllers
-            .iter()
-            .any(|controller| controller == name)
-    };
-    let hugetlb = resources
-        .hugepage_limits()
-        .as_ref()
-        .is_some_and(|limits| !limits.is_empty());
-    let rdma = resources
-        .rdma()
-        .as_ref()
-        .is_some_and(|limits| !limits.is_empty());
+    let has = |name: &str| unified.controllers.iter().any(|controller| controller == name);
+    let hugetlb = resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty());
+    let rdma = resources.rdma().as_ref().is_some_and(|limits| !limits.is_empty());
     Ok((hugetlb && has("hugetlb")) || (rdma && has("rdma")))
 }
 
@@ -446,11 +394,7 @@ pub(crate) fn enable_controllers(
             .filter(|name| !need.iter().any(|c| c == *name))
             .map(|name| (*name).to_owned())
             .collect();
-        steps.push(Step::EnableControllers {
-            directory,
-            need,
-            want,
-        });
+        steps.push(Step::EnableControllers { directory, need, want });
     }
     steps
 }
@@ -465,10 +409,7 @@ pub(crate) fn writes(steps: &[Step]) -> impl Iterator<Item = &Write> {
 }
 
 fn device_steps(targets: &Targets<'_>, request: &Request<'_>) -> Result<Vec<Step>, Error> {
-    let asked = request
-        .resources
-        .and_then(|r| r.devices().as_ref())
-        .map_or(&[][..], Vec::as_slice);
+    let asked = request.resources.and_then(|r| r.devices().as_ref()).map_or(&[][..], Vec::as_slice);
     let rules = devices::Rules::parse(asked, request.devices)?;
     match targets.find("devices") {
         Some((directory, false)) => devices::v1_writes(directory, &rules),
@@ -491,11 +432,7 @@ fn owner_step(directories: &[Directory], request: &Request<'_>) -> Result<Option
         return Ok(None);
     };
     match directories {
-        [only] if only.unified => Ok(Some(Step::ChangeOwner {
-            directory: 0,
-            uid,
-            gid,
-        })),
+        [only] if only.unified => Ok(Some(Step::ChangeOwner { directory: 0, uid, gid })),
         _ => Err(Error::field(
             "linux.namespaces (user) with a read-write cgroup mount",
             "cgroup v1 cannot be delegated safely",

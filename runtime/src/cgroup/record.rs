@@ -28,11 +28,7 @@ impl Cgroup {
     pub fn record(&self) -> CgroupRecord {
         CgroupRecord {
             driver: self.driver,
-            directories: self
-                .nodes
-                .iter()
-                .map(|node| node.directory.clone())
-                .collect(),
+            directories: self.nodes.iter().map(|node| node.directory.clone()).collect(),
             scope: self.scope.clone(),
         }
     }
@@ -51,12 +47,7 @@ impl Cgroup {
             }
         }
         let nodes = record.directories.iter().cloned().map(Node::new).collect();
-        Ok(Cgroup {
-            driver: record.driver,
-            nodes,
-            scope: record.scope.clone(),
-            pending: None,
-        })
+        Ok(Cgroup { driver: record.driver, nodes, scope: record.scope.clone(), pending: None })
     }
 
     /// Controller to absolute path, as runc's `cgroup_paths`: v1 has an entry for each

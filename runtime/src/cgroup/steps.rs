@@ -25,32 +25,22 @@ impl Writer {
     pub(crate) fn step(&mut self, nodes: &[Node], step: &Step) -> Result<(), Error> {
         match step {
             Step::MakeDirectory { .. } => Ok(()),
-            Step::EnableControllers {
-                directory,
-                need,
-                want,
-            } => match nodes[*directory].present {
+            Step::EnableControllers { directory, need, want } => match nodes[*directory].present {
                 true => enable_controllers(&nodes[*directory].directory, need, want),
                 false => Ok(()),
             },
-            Step::FillCpuset {
-                directory,
-                cpus,
-                mems,
-            } => match nodes[*directory].present {
+            Step::FillCpuset { directory, cpus, mems } => match nodes[*directory].present {
                 true => fill_cpuset(&nodes[*directory], *cpus, *mems),
                 false => Ok(()),
             },
             Step::Write(write) => self.write(&nodes[write.directory], write),
             Step::WriteGroup(group) => self.group(nodes, group),
-            Step::AttachDevices {
-                directory, program, ..
-            } => attach_devices(&nodes[*directory], program),
-            Step::ChangeOwner {
-                directory,
-                uid,
-                gid,
-            } => change_owner(&nodes[*directory], *uid, *gid),
+            Step::AttachDevices { directory, program, .. } => {
+                attach_devices(&nodes[*directory], program)
+            }
+            Step::ChangeOwner { directory, uid, gid } => {
+                change_owner(&nodes[*directory], *uid, *gid)
+            }
         }
     }
 
@@ -59,9 +49,7 @@ impl Writer {
             return Ok(());
         }
         let result = self.put(node, write.directory, &write.file, &write.value);
-        let missing = result
-            .as_ref()
-            .is_err_and(|e| e.raw_os_error() == Some(libc::ENOENT));
+        let missing = result.as_ref().is_err_and(|e| e.raw_os_error() == Some(libc::ENOENT));
         let (file, value, result) = match &write.absent {
             Absent::Satisfied if missing => return Ok(()),
             Absent::Instead { file, value } if missing => {
@@ -137,11 +125,8 @@ fn enable_controllers(
         let enabled = file::read(parent.join("cgroup.subtree_control"))?;
         let offered = file::read(parent.join("cgroup.controllers"))?;
         let lacks = |name: &&String| !has(&enabled, name);
-        let wanted: Vec<&String> = want
-            .iter()
-            .filter(lacks)
-            .filter(|name| has(&offered, name))
-            .collect();
+        let wanted: Vec<&String> =
+            want.iter().filter(lacks).filter(|name| has(&offered, name)).collect();
         let needed: Vec<&String> = need.iter().filter(lacks).collect();
         enable_here(parent, &needed, &wanted)?;
     }
@@ -201,27 +186,15 @@ fn inherited(parents: &[PathBuf], file: &str) -> Result<String, Error> {
         }
         return Ok(value.to_owned());
     }
-    let path = parents
-        .first()
-        .map_or_else(PathBuf::new, |root| root.join(file));
-    Err(Error::Content {
-        path,
-        found: String::new(),
-    })
+    let path = parents.first().map_or_else(PathBuf::new, |root| root.join(file));
+    Err(Error::Content { path, found: String::new() })
 }
 
 fn attach_devices(node: &Node, program: &[u64]) -> Result<(), Error> {
-    let program =
-        brig_sys::bpf::load_device_program(program).map_err(|error| Error::DeviceProgram {
-            step: "load",
-            source: error.source,
-            log: error.log,
-        })?;
-    let fail = |source| Error::DeviceProgram {
-        step: "attach",
-        source,
-        log: String::new(),
-    };
+    let program = brig_sys::bpf::load_device_program(program).map_err(|error| {
+        Error::DeviceProgram { step: "load", source: error.source, log: error.log }
+    })?;
+    let fail = |source| Error::DeviceProgram { step: "attach", source, log: String::new() };
     let cgroup = node.descriptor()?;
     // A cgroup that was there may have a program of a container before: the new one
     // replaces it. Programs of others stay, and have their say as well.

@@ -18,19 +18,12 @@ impl Cgroup {
     /// with the ones before it in effect. With `memory.checkBeforeUpdate`
     /// [`Error::BelowUsage`] for a limit below what is used.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
-        let directories: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|node| node.directory.clone())
-            .collect();
+        let directories: Vec<_> = self.nodes.iter().map(|node| node.directory.clone()).collect();
         let steps = limits(&Targets(&directories), Some(resources))?;
         self.check_usage(resources)?;
         let mut writer = Writer::default();
         let enable = enable_controllers(&directories, &steps, self.driver);
-        let steps = steps
-            .iter()
-            .map(|step| self.completed(step))
-            .collect::<Result<Vec<_>, _>>()?;
+        let steps = steps.iter().map(|step| self.completed(step)).collect::<Result<Vec<_>, _>>()?;
         if let Some(scope) = &self.scope {
             systemd::update(scope, &steps).map_err(Error::Systemd)?;
         }
@@ -48,10 +41,7 @@ impl Cgroup {
         if memory.check_before_update() != Some(true) {
             return Ok(());
         }
-        let node = self
-            .nodes
-            .iter()
-            .find(|node| node.directory.unified && node.has("memory"));
+        let node = self.nodes.iter().find(|node| node.directory.unified && node.has("memory"));
         let (Some(node), Some(limit)) = (node, memory.limit()) else {
             return Ok(());
         };
@@ -65,11 +55,7 @@ impl Cgroup {
         })?;
         if limit_bytes != 0 && limit_bytes < usage_bytes {
             let field = "linux.resources.memory.limit".to_owned();
-            return Err(Error::BelowUsage {
-                field,
-                limit_bytes,
-                usage_bytes,
-            });
+            return Err(Error::BelowUsage { field, limit_bytes, usage_bytes });
         }
         Ok(())
     }

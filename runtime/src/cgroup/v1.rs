@@ -19,15 +19,8 @@ pub(crate) fn limits(
     targets: &Targets<'_>,
     resources: &LinuxResources,
 ) -> Result<Vec<Step>, Error> {
-    if resources
-        .unified()
-        .as_ref()
-        .is_some_and(|unified| !unified.is_empty())
-    {
-        return Err(Error::field(
-            "linux.resources.unified",
-            "the host's cgroups are not v2",
-        ));
+    if resources.unified().as_ref().is_some_and(|unified| !unified.is_empty()) {
+        return Err(Error::field("linux.resources.unified", "the host's cgroups are not v2"));
     }
     let mut steps = Vec::new();
     if let Some(cpu) = resources.cpu() {
@@ -64,11 +57,7 @@ pub(crate) fn fill_cpuset(targets: &Targets<'_>, limits: &[Step]) -> Option<Step
         return None;
     }
     let set = |file: &str| writes(limits).any(|w| w.directory == directory && w.file == file);
-    Some(Step::FillCpuset {
-        directory,
-        cpus: !set("cpuset.cpus"),
-        mems: !set("cpuset.mems"),
-    })
+    Some(Step::FillCpuset { directory, cpus: !set("cpuset.cpus"), mems: !set("cpuset.mems") })
 }
 
 /// `cpus` and `mems`: the same files in v1 and v2.
@@ -112,10 +101,7 @@ pub(crate) fn check_bandwidth(cpu: &LinuxCpu) -> Result<(), Error> {
     if let Some(idle) = cpu.idle()
         && !(0..=1).contains(&idle)
     {
-        return Err(Error::field(
-            "linux.resources.cpu.idle",
-            format!("{idle} is neither 0 nor 1"),
-        ));
+        return Err(Error::field("linux.resources.cpu.idle", format!("{idle} is neither 0 nor 1")));
     }
     Ok(())
 }
@@ -134,12 +120,7 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
             let problem = format!("{value} is not between 2 and 262144");
             return Err(Error::field("linux.resources.cpu.shares", problem));
         }
-        shares.push(write(
-            "cpu.shares",
-            value.to_string(),
-            "shares",
-            value == 1024,
-        )?);
+        shares.push(write("cpu.shares", value.to_string(), "shares", value == 1024)?);
     }
     if let Some(idle) = cpu.idle() {
         shares.push(write("cpu.idle", idle.to_string(), "idle", idle == 0)?);
@@ -147,20 +128,10 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
     push_group(steps, shares);
     let mut real_time = Vec::new();
     if let Some(period) = cpu.realtime_period().filter(|period| *period != 0) {
-        real_time.push(write(
-            "cpu.rt_period_us",
-            period.to_string(),
-            "realtimePeriod",
-            false,
-        )?);
+        real_time.push(write("cpu.rt_period_us", period.to_string(), "realtimePeriod", false)?);
     }
     if let Some(runtime) = cpu.realtime_runtime().filter(|runtime| *runtime != 0) {
-        real_time.push(write(
-            "cpu.rt_runtime_us",
-            runtime.to_string(),
-            "realtimeRuntime",
-            false,
-        )?);
+        real_time.push(write("cpu.rt_runtime_us", runtime.to_string(), "realtimeRuntime", false)?);
     }
     push_group(steps, real_time);
     bandwidth_limits(steps, targets, cpu)
@@ -187,20 +158,10 @@ fn bandwidth_limits(
     }
     if let Some(quota) = cpu.quota().filter(|quota| *quota != 0) {
         let value = quota.max(-1);
-        bandwidth.push(write(
-            "cpu.cfs_quota_us",
-            value.to_string(),
-            "quota",
-            value == -1,
-        )?);
+        bandwidth.push(write("cpu.cfs_quota_us", value.to_string(), "quota", value == -1)?);
     }
     if let Some(burst) = cpu.burst() {
-        bandwidth.push(write(
-            "cpu.cfs_burst_us",
-            burst.to_string(),
-            "burst",
-            burst == 0,
-        )?);
+        bandwidth.push(write("cpu.cfs_burst_us", burst.to_string(), "burst", burst == 0)?);
     }
     push_group(steps, bandwidth);
     Ok(())
@@ -218,10 +179,9 @@ pub(crate) fn push_group(steps: &mut Vec<Step>, mut group: Vec<Write>) {
 /// Refuses numbers of bytes below -1.
 pub(crate) fn check_bytes(value: Option<i64>, field: &str) -> Result<Option<i64>, Error> {
     match value {
-        Some(value) if value < -1 => Err(Error::field(
-            field,
-            format!("{value} is not a number of bytes"),
-        )),
+        Some(value) if value < -1 => {
+            Err(Error::field(field, format!("{value} is not a number of bytes")))
+        }
         Some(0) | None => Ok(None),
         Some(value) => Ok(Some(value)),
     }
@@ -235,12 +195,7 @@ fn memory_limits(
     const LIMIT: &str = "linux.resources.memory.limit";
     const SWAP: &str = "linux.resources.memory.swap";
     let write = |file: &str, value: String, field: &str| {
-        Ok(Write::new(
-            targets.need("memory", field)?,
-            file,
-            value,
-            field,
-        ))
+        Ok(Write::new(targets.need("memory", field)?, file, value, field))
     };
     let limit = check_bytes(memory.limit(), LIMIT)?;
     let mut swap = check_bytes(memory.swap(), SWAP)?;
@@ -261,17 +216,9 @@ fn memory_limits(
         swap = Some(-1);
     }
     if let Some(swap) = swap {
-        let absent = if swap == -1 {
-            Absent::Satisfied
-        } else {
-            Absent::Fail
-        };
+        let absent = if swap == -1 { Absent::Satisfied } else { Absent::Fail };
         let file = "memory.memsw.limit_in_bytes";
-        group.push(
-            write(file, swap.to_string(), SWAP)?
-                .default_if(swap == -1)
-                .absent(absent),
-        );
+        group.push(write(file, swap.to_string(), SWAP)?.default_if(swap == -1).absent(absent));
     }
     push_group(steps, group);
     let field = "linux.resources.memory.reservation";
@@ -301,18 +248,10 @@ fn memory_switches(
     if let Some(value) = memory.swappiness() {
         let field = "linux.resources.memory.swappiness";
         if value > 100 {
-            return Err(Error::field(
-                field,
-                format!("{value} is not between 0 and 100"),
-            ));
+            return Err(Error::field(field, format!("{value} is not between 0 and 100")));
         }
         let directory = targets.need("memory", field)?;
-        steps.push(Step::Write(Write::new(
-            directory,
-            "memory.swappiness",
-            value,
-            field,
-        )));
+        steps.push(Step::Write(Write::new(directory, "memory.swappiness", value, field)));
     }
     // Every kernel since 5.11 accounts hierarchically and refuses to stop.
     if memory.use_hierarchy() == Some(false) {
@@ -331,12 +270,7 @@ pub(crate) fn pids_limit(
     let limit = pids.limit();
     if limit != 0 {
         let field = "linux.resources.pids.limit";
-        let write = Write::new(
-            targets.need("pids", field)?,
-            "pids.max",
-            or_max(limit),
-            field,
-        );
+        let write = Write::new(targets.need("pids", field)?, "pids.max", or_max(limit), field);
         steps.push(Step::Write(write.default_if(limit < 0)));
     }
     Ok(())

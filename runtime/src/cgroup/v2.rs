@@ -74,12 +74,7 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
     let mut weight = Vec::new();
     if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
         let value = shares_to_weight(shares);
-        weight.push(write(
-            "cpu.weight",
-            value.to_string(),
-            "shares",
-            value == 100,
-        )?);
+        weight.push(write("cpu.weight", value.to_string(), "shares", value == 100)?);
     }
     if let Some(idle) = cpu.idle() {
         weight.push(write("cpu.idle", idle.to_string(), "idle", idle == 0)?);
@@ -99,12 +94,7 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
         bandwidth.push(write("cpu.max", value, name, default)?);
     }
     if let Some(burst) = cpu.burst() {
-        bandwidth.push(write(
-            "cpu.max.burst",
-            burst.to_string(),
-            "burst",
-            burst == 0,
-        )?);
+        bandwidth.push(write("cpu.max.burst", burst.to_string(), "burst", burst == 0)?);
     }
     push_group(steps, bandwidth);
     Ok(())
@@ -135,20 +125,14 @@ fn memory_limits(
         let field = field(name);
         let directory = targets.need("memory", &field)?;
         let write = Write::new(directory, file, or_max(value), field);
-        steps.push(Step::Write(
-            write.default_if(value == default).absent(absent),
-        ));
+        steps.push(Step::Write(write.default_if(value == default).absent(absent)));
         Ok::<(), Error>(())
     };
     let limit = check_bytes(memory.limit(), &field("limit"))?;
     // Swap first: between the two writes the container must not get more than asked.
     if let Some(swap) = swap_to_v2(memory.swap().unwrap_or(0), limit.unwrap_or(0))? {
         // A kernel without swap control swaps nothing that this would forbid.
-        let absent = if swap <= 0 {
-            Absent::Satisfied
-        } else {
-            Absent::Fail
-        };
+        let absent = if swap <= 0 { Absent::Satisfied } else { Absent::Fail };
         push("memory.swap.max", swap, "swap", -1, absent)?;
     }
     if let Some(limit) = limit {
@@ -242,11 +226,7 @@ fn refuse_network(network: &LinuxNetwork) -> Result<(), Error> {
     if network.class_id().is_some_and(|class| class != 0) {
         return only_v1("linux.resources.network.classID");
     }
-    if network
-        .priorities()
-        .as_ref()
-        .is_some_and(|list| !list.is_empty())
-    {
+    if network.priorities().as_ref().is_some_and(|list| !list.is_empty()) {
         return only_v1("linux.resources.network.priorities");
     }
     Ok(())
@@ -263,10 +243,7 @@ fn unified_limits(
     for (key, value) in sorted {
         let field = format!("linux.resources.unified[{key:?}]");
         let Some((controller, rest)) = key.split_once('.') else {
-            return Err(Error::field(
-                field,
-                "is not of the form CONTROLLER.PARAMETER",
-            ));
+            return Err(Error::field(field, "is not of the form CONTROLLER.PARAMETER"));
         };
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'_' || b == b'-';
         if controller.is_empty() || rest.is_empty() || !key.bytes().all(plain) {
@@ -279,20 +256,12 @@ fn unified_limits(
             }
             _ => targets.need(controller, &field)?,
         };
-        let lines: Vec<&str> = value
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let lines: Vec<&str> = value.lines().filter(|line| !line.trim().is_empty()).collect();
         if lines.is_empty() {
             return Err(Error::field(field, "has no value"));
         }
         for line in lines {
-            steps.push(Step::Write(Write::new(
-                directory,
-                key.as_str(),
-                line,
-                field.as_str(),
-            )));
+            steps.push(Step::Write(Write::new(directory, key.as_str(), line, field.as_str())));
         }
     }
     Ok(())

@@ -111,8 +111,7 @@ impl Arguments {
     /// The value of the last flag, as a number.
     pub(super) fn number<T: std::str::FromStr>(&mut self) -> Result<T, Usage> {
         let text = self.text()?;
-        text.parse()
-            .map_err(|_| Usage::new(format!("{}: {text:?} is not a number", self.flag)))
+        text.parse().map_err(|_| Usage::new(format!("{}: {text:?} is not a number", self.flag)))
     }
 
     /// A flag that is on unless it says `=false`.
@@ -122,10 +121,7 @@ impl Arguments {
             Some(value) => match value.to_str() {
                 Some("true" | "1" | "t") => Ok(true),
                 Some("false" | "0" | "f") => Ok(false),
-                _ => Err(Usage::new(format!(
-                    "{}: {value:?} is not true or false",
-                    self.flag
-                ))),
+                _ => Err(Usage::new(format!("{}: {value:?} is not true or false", self.flag))),
             },
         }
     }
@@ -156,10 +152,7 @@ impl Arguments {
                 _ => return None,
             },
         };
-        let first = self
-            .parser
-            .try_raw_args()
-            .and_then(|args| args.peek().map(OsString::from));
+        let first = self.parser.try_raw_args().and_then(|args| args.peek().map(OsString::from));
         self.wants_help = first.is_some_and(|first| first == "--help" || first == "-h");
         self.permutes = true;
         Some(verb)
@@ -179,9 +172,7 @@ impl Arguments {
                 None => return Err(Usage::new(format!("{name} is missing"))),
             },
         };
-        value
-            .into_string()
-            .map_err(|value| Usage::new(format!("{name}: {value:?} is not UTF-8")))
+        value.into_string().map_err(|value| Usage::new(format!("{name}: {value:?} is not UTF-8")))
     }
 
     /// The next positional argument, if there is one.
@@ -201,9 +192,7 @@ impl Arguments {
         let mut all: Vec<OsString> = self.positional.drain(..).collect();
         all.extend(self.parser.raw_args()?);
         let text = |value: OsString| {
-            value
-                .into_string()
-                .map_err(|value| Usage::new(format!("{value:?} is not UTF-8")))
+            value.into_string().map_err(|value| Usage::new(format!("{value:?} is not UTF-8")))
         };
         all.into_iter().map(text).collect()
     }
@@ -242,10 +231,7 @@ mod tests {
         assert_eq!(arguments.next_flag().unwrap().as_deref(), Some("--debug"));
         assert_eq!(arguments.next_flag().unwrap(), None);
         assert_eq!(arguments.verb().unwrap(), "delete");
-        assert_eq!(
-            read(arguments).unwrap(),
-            (vec!["--force".into()], vec!["c1".into()])
-        );
+        assert_eq!(read(arguments).unwrap(), (vec!["--force".into()], vec!["c1".into()]));
     }
 
     #[test]
@@ -254,11 +240,7 @@ mod tests {
             let mut arguments = of(line);
             arguments.verb().unwrap();
             let (flags, rest) = read(arguments).unwrap();
-            assert_eq!(
-                (flags, rest.join(" ")),
-                (vec!["-a".into()], "c1 KILL".into()),
-                "{line}"
-            );
+            assert_eq!((flags, rest.join(" ")), (vec!["-a".into()], "c1 KILL".into()), "{line}");
         }
     }
 
@@ -268,10 +250,7 @@ mod tests {
         arguments.verb().unwrap();
         arguments.stop_at_positional();
         let (flags, rest) = read(arguments).unwrap();
-        assert_eq!(
-            (flags, rest.join(" ")),
-            (vec!["-t".into()], "c1 ls -t --all".into())
-        );
+        assert_eq!((flags, rest.join(" ")), (vec!["-t".into()], "c1 ls -t --all".into()));
     }
 
     #[test]
@@ -285,11 +264,9 @@ mod tests {
 
     #[test]
     fn switches_can_be_off() {
-        for (line, on) in [
-            ("--all", Some(true)),
-            ("--all=false", Some(false)),
-            ("--all=maybe", None),
-        ] {
+        for (line, on) in
+            [("--all", Some(true)), ("--all=false", Some(false)), ("--all=maybe", None)]
+        {
             let mut arguments = of(line);
             arguments.next_flag().unwrap();
             assert_eq!(arguments.switch().ok(), on, "{line}");

@@ -27,9 +27,7 @@ options:
 };
 
 fn create(global: &Global, mut arguments: Arguments) -> Outcome {
-    let (id, options) = options(global, &mut arguments, |_, arguments| {
-        Err(arguments.unknown())
-    })?;
+    let (id, options) = options(global, &mut arguments, |_, arguments| Err(arguments.unknown()))?;
     arguments.end()?;
     self_protection::ensure()?;
     supervise::create(&id, &options)?;
@@ -64,10 +62,7 @@ pub(super) fn options(
     }
     let id = container_id(arguments)?;
     check_preserved(options.preserve_fds)?;
-    global.log.debug(&format!(
-        "bundle {} for container {id:?}",
-        options.bundle.display()
-    ));
+    global.log.debug(&format!("bundle {} for container {id:?}", options.bundle.display()));
     Ok((id, options))
 }
 
@@ -82,8 +77,5 @@ pub(super) fn check_preserved(count: u32) -> Result<(), Usage> {
 
 /// Descriptors of socket activation (sd_listen_fds(3)).
 pub(super) fn listen_fds() -> u32 {
-    std::env::var("LISTEN_FDS")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(0)
+    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }

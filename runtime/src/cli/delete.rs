@@ -21,13 +21,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut force = Force::No;
     while let Some(flag) = arguments.next_flag()? {
         match flag.as_str() {
-            "-f" | "--force" => {
-                force = if arguments.switch()? {
-                    Force::Yes
-                } else {
-                    Force::No
-                }
-            }
+            "-f" | "--force" => force = if arguments.switch()? { Force::Yes } else { Force::No },
             _ => return Err(arguments.unknown().into()),
         }
     }

@@ -67,11 +67,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     }
     container.watch(interval, |happened| {
         tell(&match happened {
-            Happened::OutOfMemory => Event {
-                kind: "oom",
-                id: id.as_str(),
-                data: None,
-            },
+            Happened::OutOfMemory => Event { kind: "oom", id: id.as_str(), data: None },
             Happened::Interval(usage) => stats(id.as_str(), *usage),
         })
     })?;
@@ -82,23 +78,13 @@ fn positive(text: &str) -> Result<Duration, Usage> {
     match quantity::duration(text) {
         Some(Duration::ZERO) => Err(Usage::new("--interval: must be greater than 0")),
         Some(interval) => Ok(interval),
-        None => Err(Usage::new(format!(
-            "--interval: {text:?} is not a duration such as 5s"
-        ))),
+        None => Err(Usage::new(format!("--interval: {text:?} is not a duration such as 5s"))),
     }
 }
 
 fn stats(id: &str, stats: Stats) -> Event<'_> {
-    let data = Data {
-        stats,
-        intel_rdt: Nothing {},
-        network_interfaces: None,
-    };
-    Event {
-        kind: "stats",
-        id,
-        data: Some(data),
-    }
+    let data = Data { stats, intel_rdt: Nothing {}, network_interfaces: None };
+    Event { kind: "stats", id, data: Some(data) }
 }
 
 /// Prints a line at once; fails when nobody reads any more.
@@ -113,20 +99,10 @@ mod tests {
 
     #[test]
     fn events_have_runcs_shape() {
-        let oom = Event {
-            kind: "oom",
-            id: "c1",
-            data: None,
-        };
-        assert_eq!(
-            serde_json::to_string(&oom).unwrap(),
-            r#"{"type":"oom","id":"c1"}"#
-        );
+        let oom = Event { kind: "oom", id: "c1", data: None };
+        assert_eq!(serde_json::to_string(&oom).unwrap(), r#"{"type":"oom","id":"c1"}"#);
         let text = serde_json::to_string(&stats("c1", Stats::default())).unwrap();
-        assert!(
-            text.starts_with(r#"{"type":"stats","id":"c1","data":{"cpu":{"usage":"#),
-            "{text}"
-        );
+        assert!(text.starts_with(r#"{"type":"stats","id":"c1","data":{"cpu":{"usage":"#), "{text}");
         assert!(
             text.ends_with(r#""hugetlb":{},"intel_rdt":{},"network_interfaces":null}}"#),
             "{text}"
@@ -137,13 +113,7 @@ mod tests {
     fn an_interval_is_positive() {
         assert_eq!(positive("250ms").unwrap(), Duration::from_millis(250));
         for text in ["0s", "-1s", "5", "soon"] {
-            assert!(
-                positive(text)
-                    .unwrap_err()
-                    .to_string()
-                    .starts_with("--interval: "),
-                "{text}"
-            );
+            assert!(positive(text).unwrap_err().to_string().starts_with("--interval: "), "{text}");
         }
     }
 }

@@ -76,10 +76,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             spec::check_process(&process)?;
             process
         }
-        None => flags.change(
-            container.spec()?.process().clone().unwrap_or_default(),
-            command,
-        )?,
+        None => flags.change(container.spec()?.process().clone().unwrap_or_default(), command)?,
     };
     let options = ExecOptions {
         process,
@@ -89,20 +86,13 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         cgroup: flags.cgroup,
         ignore_paused: flags.ignore_paused,
     };
-    let foreground = if flags.detach {
-        Foreground::Detach
-    } else {
-        Foreground::Wait
-    };
+    let foreground = if flags.detach { Foreground::Detach } else { Foreground::Wait };
     Ok(supervise::exec(&container, &options, foreground)?)
 }
 
 impl Flags {
     fn parse(arguments: &mut Arguments) -> Result<Self, Usage> {
-        let mut flags = Self {
-            preserve_fds: container::listen_fds(),
-            ..Self::default()
-        };
+        let mut flags = Self { preserve_fds: container::listen_fds(), ..Self::default() };
         while let Some(flag) = arguments.next_flag()? {
             match flag.as_str() {
                 "-p" | "--process" => flags.process = Some(PathBuf::from(arguments.value()?)),
@@ -197,8 +187,7 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<(
 
 fn user(text: &str) -> Result<(u32, Option<u32>), Usage> {
     let number = |text: &str| {
-        text.parse::<u32>()
-            .map_err(|_| Usage::new(format!("--user: {text:?} is not a number")))
+        text.parse::<u32>().map_err(|_| Usage::new(format!("--user: {text:?} is not a number")))
     };
     match text.split_once(':') {
         None => Ok((number(text)?, None)),

@@ -16,9 +16,6 @@ Prints what this binary can do as JSON (runtime-spec features.md).
 
 fn run(_: &Global, arguments: Arguments) -> Outcome {
     arguments.end()?;
-    print(&format!(
-        "{}\n",
-        serde_json::to_string_pretty(&features(&Compiled::default()))?
-    ))?;
+    print(&format!("{}\n", serde_json::to_string_pretty(&features(&Compiled::default()))?))?;
     Ok(0)
 }

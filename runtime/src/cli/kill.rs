@@ -44,11 +44,7 @@ const RTMAX: i32 = 64;
 pub(super) fn signal_number(text: &str) -> Result<i32, Usage> {
     let unknown = || Usage::new(format!("unknown signal {text:?}"));
     if let Ok(number) = text.parse::<i32>() {
-        return if (0..=RTMAX).contains(&number) {
-            Ok(number)
-        } else {
-            Err(unknown())
-        };
+        return if (0..=RTMAX).contains(&number) { Ok(number) } else { Err(unknown()) };
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -61,11 +57,7 @@ pub(super) fn signal_number(text: &str) -> Result<i32, Usage> {
         _ => None,
     };
     if let Some(number) = real_time {
-        return if (RTMIN..=RTMAX).contains(&number) {
-            Ok(number)
-        } else {
-            Err(unknown())
-        };
+        return if (RTMIN..=RTMAX).contains(&number) { Ok(number) } else { Err(unknown()) };
     }
     let name = match name {
         "CLD" => "CHLD",
@@ -101,9 +93,7 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused() {
-        for text in [
-            "", "SIG", "KIL", "65", "-1", "RTMIN+40", "RTMAX-", "RTMIN-1",
-        ] {
+        for text in ["", "SIG", "KIL", "65", "-1", "RTMIN+40", "RTMAX-", "RTMIN-1"] {
             assert!(signal_number(text).is_err(), "{text}");
         }
     }

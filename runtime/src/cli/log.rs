@@ -21,9 +21,7 @@ impl LogFormat {
         match name {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(Usage::new(format!(
-                "--log-format: {name:?} is neither text nor json"
-            ))),
+            _ => Err(Usage::new(format!("--log-format: {name:?} is neither text nor json"))),
         }
     }
 }
@@ -41,16 +39,9 @@ impl Log {
     pub(super) fn error(&self, verb: &str, error: &anyhow::Error) {
         let hint = hint(error);
         let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
-        let text = words(
-            verb,
-            &chain,
-            hint.as_deref(),
-            std::io::stderr().is_terminal(),
-        );
+        let text = words(verb, &chain, hint.as_deref(), std::io::stderr().is_terminal());
         let _ = std::io::stderr().write_all(text.as_bytes());
-        let hint = hint
-            .map(|hint| format!(" (hint: {hint})"))
-            .unwrap_or_default();
+        let hint = hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         self.write("error", &format!("{}{hint}", chain.join(": ")));
     }
 
@@ -117,10 +108,7 @@ mod tests {
 
     #[test]
     fn programs_get_the_whole_chain_on_one_line() {
-        let chain = [
-            "exec: \"/x\"".to_owned(),
-            "Permission denied (os error 13)".to_owned(),
-        ];
+        let chain = ["exec: \"/x\"".to_owned(), "Permission denied (os error 13)".to_owned()];
         let text = words("create", &chain, Some("look"), false);
         assert_eq!(
             text,
@@ -137,11 +125,7 @@ mod tests {
     fn the_json_log_is_what_containerd_and_podman_parse() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.json");
-        let log = Log {
-            file: Some(path.clone()),
-            format: LogFormat::Json,
-            debug: false,
-        };
+        let log = Log { file: Some(path.clone()), format: LogFormat::Json, debug: false };
         log.write("error", "a \"quoted\"\nmessage");
         let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -149,9 +133,6 @@ mod tests {
         assert_eq!(line["level"], "error");
         assert_eq!(line["msg"], "a \"quoted\"\nmessage");
         let time = line["time"].as_str().unwrap();
-        assert!(
-            time.len() == 30 && time.ends_with('Z') && time.contains('T'),
-            "{time}"
-        );
+        assert!(time.len() == 30 && time.ends_with('Z') && time.contains('T'), "{time}");
     }
 }

@@ -143,9 +143,7 @@ fn usage_failed(usage: &Usage) -> ExitCode {
 /// Prints what a verb has to say; that nobody could read it is a failure.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.context("writing to standard output")
 }
 
@@ -168,11 +166,7 @@ fn print_help(mut arguments: Arguments) -> ExitCode {
 
 /// In the form that engines parse: `NAME version VERSION`, then `spec: VERSION`.
 fn version() -> String {
-    format!(
-        "brig version {}\nspec: {}\n",
-        env!("CARGO_PKG_VERSION"),
-        crate::spec::VERSION
-    )
+    format!("brig version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), crate::spec::VERSION)
 }
 
 fn help() -> String {
@@ -204,11 +198,7 @@ impl Global {
             }
         }
         let root = root.unwrap_or_else(default_root);
-        Ok(ControlFlow::Continue(Self {
-            root,
-            systemd_cgroup,
-            log,
-        }))
+        Ok(ControlFlow::Continue(Self { root, systemd_cgroup, log }))
     }
 }
 

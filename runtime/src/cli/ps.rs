@@ -45,12 +45,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let output = output.context("running the host's ps (try --format json)")?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "ps {}: {}: {}",
-            options.join(" "),
-            output.status,
-            words.trim()
-        );
+        bail!("ps {}: {}: {}", options.join(" "), output.status, words.trim());
     }
     print(&rows_of(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
     Ok(0)
@@ -91,10 +86,7 @@ root        77     7  0 01:00 ?        00:00:00 sh
     #[test]
     fn the_rows_of_the_container_are_kept() {
         let text = rows_of(TABLE, &[7, 77]).unwrap();
-        let firsts: Vec<_> = text
-            .lines()
-            .map(|line| line.split_whitespace().nth(1))
-            .collect();
+        let firsts: Vec<_> = text.lines().map(|line| line.split_whitespace().nth(1)).collect();
         assert_eq!(firsts, [Some("PID"), Some("7"), Some("77")]);
     }
 

@@ -46,9 +46,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(number_end);
-        let unit_end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
+        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
         let unit_ns = match unit {
             "ns" => 1,
@@ -76,11 +74,7 @@ fn scaled(number: &str, unit: u128) -> Option<u128> {
         return None;
     }
     let value = |text: &str| {
-        if text.is_empty() {
-            Some(0)
-        } else {
-            text.parse::<u128>().ok()
-        }
+        if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() }
     };
     let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS_LIMIT)];
     let places = u32::try_from(fraction.len()).ok()?;
@@ -160,11 +154,7 @@ mod tests {
             ("3000\u{3bc}s", 3),
             ("4000000ns", 4),
         ] {
-            assert_eq!(
-                duration(text),
-                Some(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
     }
 

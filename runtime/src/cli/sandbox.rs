@@ -85,7 +85,8 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
 }
 
 fn passed_on() -> Vec<(String, String)> {
-    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let passed =
+        PASSED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     passed.chain([("HOME".to_owned(), "/tmp".to_owned())]).collect()
 }
 

@@ -37,12 +37,8 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     let ids = rootless.then(|| (geteuid().as_raw(), getegid().as_raw()));
     let path = bundle.join(crate::bundle::CONFIG_FILE);
     let doing = || format!("writing {}", path.display());
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .with_context(doing)?;
-    file.write_all(crate::spec::template_text(ids).as_bytes())
-        .with_context(doing)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(&path).with_context(doing)?;
+    file.write_all(crate::spec::template_text(ids).as_bytes()).with_context(doing)?;
     Ok(0)
 }

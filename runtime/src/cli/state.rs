@@ -15,9 +15,6 @@ Prints the container's state as JSON: the OCI's fields and runc's.
 
 fn run(global: &Global, arguments: Arguments) -> Outcome {
     let container = only(global, arguments)?;
-    print(&format!(
-        "{}\n",
-        serde_json::to_string_pretty(&container.show()?)?
-    ))?;
+    print(&format!("{}\n", serde_json::to_string_pretty(&container.show()?)?))?;
     Ok(0)
 }

@@ -183,36 +183,20 @@ mod tests {
             ("--cpu-idle", "1", json!({"cpu": {"idle": 1}})),
             ("--cpu-period", "50000", json!({"cpu": {"period": 50000}})),
             ("--cpu-quota", "-1", json!({"cpu": {"quota": -1}})),
-            (
-                "--cpu-rt-period",
-                "10000",
-                json!({"cpu": {"realtimePeriod": 10000}}),
-            ),
-            (
-                "--cpu-rt-runtime",
-                "5000",
-                json!({"cpu": {"realtimeRuntime": 5000}}),
-            ),
+            ("--cpu-rt-period", "10000", json!({"cpu": {"realtimePeriod": 10000}})),
+            ("--cpu-rt-runtime", "5000", json!({"cpu": {"realtimeRuntime": 5000}})),
             ("--cpu-share", "512", json!({"cpu": {"shares": 512}})),
             ("--cpuset-cpus", "0-1", json!({"cpu": {"cpus": "0-1"}})),
             ("--cpuset-mems", "0", json!({"cpu": {"mems": "0"}})),
             ("--memory", "1g", json!({"memory": {"limit": 1 << 30}})),
-            (
-                "--memory-reservation",
-                "1k",
-                json!({"memory": {"reservation": 1024}}),
-            ),
+            ("--memory-reservation", "1k", json!({"memory": {"reservation": 1024}})),
             ("--memory-swap", "-1", json!({"memory": {"swap": -1}})),
             ("--pids-limit", "7", json!({"pids": {"limit": 7}})),
         ];
         assert_eq!(cases.len(), FLAGS.len());
         for (flag, text, expected) in cases {
             let resources = changed(&[flag, text]).unwrap();
-            assert_eq!(
-                serde_json::to_value(&resources).unwrap(),
-                expected,
-                "{flag}"
-            );
+            assert_eq!(serde_json::to_value(&resources).unwrap(), expected, "{flag}");
         }
     }
 

@@ -108,7 +108,9 @@ fn program_not_found(name: &str, errno: i32, searched: bool) -> Error {
     };
     let hint = match errno {
         libc::ENOENT => "process.args[0] must name a program of the root file system",
-        libc::EACCES => "the program is a directory, or the user of process.user may not execute it",
+        libc::EACCES => {
+            "the program is a directory, or the user of process.user may not execute it"
+        }
         _ => "look at process.args[0]",
     };
     Error::plain(what).with_hint(hint)
@@ -124,9 +126,7 @@ fn hook_failed(report: &Report, path: &str) -> Error {
             .with_hint("it must exist and be executable where its kind of hook is looked up"),
         libc::ECHILD => Error::plain(format!("hook {path} ended with exit code {}", report.detail)),
         libc::ETIME => Error::plain(format!("hook {path} did not end within its timeout")),
-        errno => {
-            Error::system(format!("running hook {path}"), io::Error::from_raw_os_error(errno))
-        }
+        errno => Error::system(format!("running hook {path}"), io::Error::from_raw_os_error(errno)),
     }
 }
 
@@ -182,7 +182,9 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::Execve { .. }, libc::ENOENT) => {
             "the program's interpreter (its #! line or dynamic loader) is missing in the image"
         }
-        (Op::Execve { .. }, libc::ENOEXEC) => "the program is for another architecture, or a script without #!",
+        (Op::Execve { .. }, libc::ENOEXEC) => {
+            "the program is for another architecture, or a script without #!"
+        }
         _ => return None,
     })
 }

@@ -70,7 +70,8 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
         }
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
+    let mut child =
+        command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
     let group = Pid::from_child(&child);
     feed(&mut child, state.to_vec());
     let stderr = drain(&mut child);
@@ -134,7 +135,8 @@ fn wait(
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let left = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
+            let left =
+                Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
             match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
                 Ok(0) => {
                     // The hook with all that it has started, as far as that stayed in its group.

@@ -38,13 +38,9 @@ impl IdMaps {
     /// A user namespace with these maps, which nobody is in.
     pub(super) fn hold(&self) -> Result<OwnedFd, Error> {
         let doing = "making a user namespace for an idmapped mount";
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .map_err(|errno| Error::system(doing, errno))?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|errno| Error::system(doing, errno))?;
         let table = vec![-1, std::os::fd::AsRawFd::as_raw_fd(&theirs)].leak();
         const WAIT: &[Op<'static>] = &[Op::DieWithParent { enabled: true }, Op::Await];
         debug_assert_eq!(Slot::SUPERVISOR.0, 1);
@@ -99,8 +95,9 @@ fn write_map(pid: i32, file: &str, map: &[IdMapping]) -> Result<(), Error> {
 fn write_file(pid: i32, file: &str, text: &str) -> Result<(), Error> {
     let path = format!("/proc/{pid}/{file}");
     fs::write(&path, text).map_err(|error| {
-        Error::system(format!("writing {:?} to {path}", text.trim_end()), error)
-            .with_hint("linux.uidMappings and linux.gidMappings may name only ids that brig itself has")
+        Error::system(format!("writing {:?} to {path}", text.trim_end()), error).with_hint(
+            "linux.uidMappings and linux.gidMappings may name only ids that brig itself has",
+        )
     })
 }
 

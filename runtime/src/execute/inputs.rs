@@ -117,7 +117,9 @@ fn open_namespace(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error>
             path.to_string_lossy()
         ))
         .with_hint("the path must be a namespace of the type that the entry names")),
-        Err(_) => Err(Error::plain(format!("{field}: {} is not a namespace", path.to_string_lossy()))
-            .with_hint("give a path like /proc/PID/ns/net, or a file that one is bound to")),
+        Err(_) => {
+            Err(Error::plain(format!("{field}: {} is not a namespace", path.to_string_lossy()))
+                .with_hint("give a path like /proc/PID/ns/net, or a file that one is bound to"))
+        }
     }
 }

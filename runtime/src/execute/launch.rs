@@ -6,9 +6,7 @@ use brig_child::{Report, ReportKind};
 use brig_sys::launch::{Memory, Process};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -155,8 +153,8 @@ impl Conversation<'_> {
     fn adopt(&mut self, pid: i32) -> Result<(), Error> {
         let doing = "opening the container's process";
         let known = Pid::from_raw(pid).ok_or_else(|| Error::plain(doing))?;
-        let pidfd = pidfd_open(known, PidfdFlags::empty())
-            .map_err(|errno| Error::system(doing, errno))?;
+        let pidfd =
+            pidfd_open(known, PidfdFlags::empty()).map_err(|errno| Error::system(doing, errno))?;
         self.second = Some(Process { pid, pidfd });
         Ok(())
     }

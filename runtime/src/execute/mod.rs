@@ -16,6 +16,6 @@ pub use error::Error;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
+pub use launch::{Launched, Wants, describe_failure, launch, read_report};
 pub use netdevice::NetDevices;
 pub use resctrl::Resctrl;
-pub use launch::{Launched, Wants, describe_failure, launch, read_report};

@@ -70,7 +70,9 @@ impl NetDevices {
             if let Err(error) = all.move_one(host_name, name.unwrap_or(host_name)) {
                 return Err(match all.undo() {
                     Ok(()) => error,
-                    Err(left) => Error::because(format!("cannot undo ({left}) after a failure"), error),
+                    Err(left) => {
+                        Error::because(format!("cannot undo ({left}) after a failure"), error)
+                    }
                 });
             }
         }
@@ -98,7 +100,8 @@ impl NetDevices {
         let was_up = link.up;
         let moved = Moved { host_name: host_name.to_owned(), was_up, addresses, index };
         let inside = &mut self.inside.socket;
-        let ready = inside.add_addresses(index, &moved.addresses).and_then(|()| inside.set_up(index));
+        let ready =
+            inside.add_addresses(index, &moved.addresses).and_then(|()| inside.set_up(index));
         self.moved.push(moved);
         ready.map_err(|error| failed("giving it its addresses and bringing it up", error))
     }

@@ -42,7 +42,9 @@ impl Resctrl {
             Ok(()) => Ok(groups),
             Err(error) => match groups.remove() {
                 Ok(()) => Err(error),
-                Err(left) => Err(Error::because(format!("cannot undo ({left}) after a failure"), error)),
+                Err(left) => {
+                    Err(Error::because(format!("cannot undo ({left}) after a failure"), error))
+                }
             },
         }
     }
@@ -62,8 +64,11 @@ impl Resctrl {
             }
             (true, _) if rdt.clos_id().is_some() => matches(&group, &lines)?,
             (true, _) => {
-                return Err(Error::plain(format!("linux.intelRdt: {} exists already", group.display()))
-                    .with_hint("it is left of another container of this id: remove it with rmdir"));
+                return Err(Error::plain(format!(
+                    "linux.intelRdt: {} exists already",
+                    group.display()
+                ))
+                .with_hint("it is left of another container of this id: remove it with rmdir"));
             }
             (false, false) => {
                 self.make(&group, "linux.intelRdt")?;
@@ -76,7 +81,12 @@ impl Resctrl {
         if monitors(rdt) {
             let monitor = group.join("mon_groups").join(id);
             self.make(&monitor, "linux.intelRdt.enableMonitoring")?;
-            write(root, &monitor.join("tasks"), &pid.to_string(), "linux.intelRdt.enableMonitoring")?;
+            write(
+                root,
+                &monitor.join("tasks"),
+                &pid.to_string(),
+                "linux.intelRdt.enableMonitoring",
+            )?;
         }
         Ok(())
     }
@@ -172,7 +182,9 @@ fn group(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> PathBuf {
 
 /// `enableCMT` and `enableMBM` are what `enableMonitoring` was called before 1.3.
 fn monitors(rdt: &LinuxIntelRdt) -> bool {
-    [rdt.enable_monitoring(), rdt.enable_cmt(), rdt.enable_mbm()].into_iter().any(|on| *on == Some(true))
+    [rdt.enable_monitoring(), rdt.enable_cmt(), rdt.enable_mbm()]
+        .into_iter()
+        .any(|on| *on == Some(true))
 }
 
 /// What is written to `schemata`, one write each, in order, with the field it comes from.
@@ -182,7 +194,8 @@ fn schemata(rdt: &LinuxIntelRdt) -> Vec<(&'static str, String)> {
     if let Some(cache) = rdt.l3_cache_schema().as_deref() {
         // memBwSchema has the last word on memory bandwidth.
         let of_cache = |line: &&str| bandwidth.is_none() || !line.trim_start().starts_with("MB:");
-        let lines: Vec<_> = cache.lines().filter(|line| !line.is_empty()).filter(of_cache).collect();
+        let lines: Vec<_> =
+            cache.lines().filter(|line| !line.is_empty()).filter(of_cache).collect();
         if !lines.is_empty() {
             all.push(("linux.intelRdt.l3CacheSchema", lines.join("\n") + "\n"));
         }
@@ -200,8 +213,9 @@ fn schemata(rdt: &LinuxIntelRdt) -> Vec<(&'static str, String)> {
 /// A group that exists must have what is asked for.
 fn matches(group: &Path, wanted: &[(&'static str, String)]) -> Result<(), Error> {
     let path = group.join("schemata");
-    let found = fs::read_to_string(&path)
-        .map_err(|error| Error::system(format!("linux.intelRdt.closID: reading {}", path.display()), error))?;
+    let found = fs::read_to_string(&path).map_err(|error| {
+        Error::system(format!("linux.intelRdt.closID: reading {}", path.display()), error)
+    })?;
     let found: Vec<_> = found.lines().flat_map(settings).collect();
     for (field, text) in wanted {
         for setting in text.lines().flat_map(settings) {
@@ -298,7 +312,8 @@ mod tests {
         let error = Resctrl::assign_below(root.path(), "web", &missing, 42).expect_err("no group");
         assert!(error.to_string().starts_with("linux.intelRdt.closID: there is no group"));
         fs::create_dir(root.path().join("gold")).expect("a directory");
-        fs::write(root.path().join("gold/schemata"), "    L3:0=00ff;1=0f0\n    MB:0=100\n").expect("a file");
+        fs::write(root.path().join("gold/schemata"), "    L3:0=00ff;1=0f0\n    MB:0=100\n")
+            .expect("a file");
         Resctrl::assign_below(root.path(), "web", &missing, 42).expect("it is there");
         let same = rdt(r#"{"closID": "gold", "l3CacheSchema": "L3:0=FF;1=f0"}"#);
         Resctrl::assign_below(root.path(), "web", &same, 42).expect("it matches");

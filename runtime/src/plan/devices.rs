@@ -171,11 +171,7 @@ pub(super) fn populate(
     console(builder, request, root)
 }
 
-fn console(
-    builder: &mut Builder<'_>,
-    request: &Request<'_>,
-    root: Slot,
-) -> Result<(), Refusal> {
+fn console(builder: &mut Builder<'_>, request: &Request<'_>, root: Slot) -> Result<(), Refusal> {
     if request.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false) {
         builder.console = Some(target(builder, root, "/dev/console", Target::File)?);
     }

@@ -47,8 +47,7 @@ enum Opened {
 
 /// File systems whose instances belong to the namespaces of who mounts them. All others may name
 /// files of the host, and are made where these can be seen.
-const OF_NAMESPACES: [&str; 7] =
-    ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup2"];
+const OF_NAMESPACES: [&str; 7] = ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup2"];
 
 pub(super) fn open(
     builder: &mut Builder<'_>,
@@ -65,8 +64,15 @@ pub(super) fn open(
             Kind::Bind(scope) => bind(builder, request, &mount, *scope, &field)?,
             Kind::Remount if mount.superblock.is_empty() => Opened::Remount,
             Kind::Remount => {
-                let reason = format!("{:?} is of the file system, which a remount leaves as it is", mount.superblock[0].key);
-                return Err(Refusal::new(format!("{field}.options"), reason, "give the option where the file system is mounted"));
+                let reason = format!(
+                    "{:?} is of the file system, which a remount leaves as it is",
+                    mount.superblock[0].key
+                );
+                return Err(Refusal::new(
+                    format!("{field}.options"),
+                    reason,
+                    "give the option where the file system is mounted",
+                ));
             }
             Kind::Filesystem(kind) if kind == "cgroup" || kind == "cgroup2" => {
                 cgroups(builder, request, all, &mount, &field)?
@@ -109,9 +115,10 @@ fn bind(
 /// Attributes and propagation of a mount that is not attached yet.
 fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
     let Attributes { set, clear } = mount.attributes;
-    let keep = mount.propagation.iter().any(|(propagation, _)| {
-        matches!(propagation, Propagation::Shared | Propagation::Slave)
-    });
+    let keep = mount
+        .propagation
+        .iter()
+        .any(|(propagation, _)| matches!(propagation, Propagation::Shared | Propagation::Slave));
     if !keep {
         let tree = mount.recursive;
         let attr =
@@ -355,7 +362,11 @@ pub(super) fn is_bound_dev(mounts: &[Source]) -> bool {
 }
 
 /// Where the specification mounts nothing on /dev, the image's is hidden by brig's own.
-fn default_dev(builder: &mut Builder<'_>, request: &Request<'_>, root: Slot) -> Result<Slot, Refusal> {
+fn default_dev(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    root: Slot,
+) -> Result<Slot, Refusal> {
     let into = builder.made("/dev");
     let mut options = vec![
         (builder.text("mode")?, Some(builder.text("755")?)),

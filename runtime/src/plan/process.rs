@@ -329,7 +329,8 @@ impl Tail<'_> {
         } else {
             let env = self.process.env().as_deref().unwrap_or_default();
             let path = env.iter().find_map(|entry| entry.strip_prefix("PATH="));
-            let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+            let path =
+                path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
             for directory in path.split(':') {
                 let directory = if directory.is_empty() { "." } else { directory };
                 candidates.push(builder.text(format!("{directory}/{name}"))?);
@@ -439,8 +440,7 @@ fn cpu_mask(list: &str) -> Option<Vec<u64>> {
     let mut mask = Vec::new();
     for range in list.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) =
-            (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         if first > last || last >= 4096 {
             return None;
         }

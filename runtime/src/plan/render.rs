@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use brig_child::{Op, Slot};
 
-use super::build::SlotUse;
 use super::Plan;
+use super::build::SlotUse;
 
 /// The whole plan, one operation a line.
 #[must_use]
@@ -272,4 +272,3 @@ fn report_name(kind: u32) -> &'static str {
 pub fn call_name(number: u32) -> &'static str {
     brig_child::syscall::name(number)
 }
-

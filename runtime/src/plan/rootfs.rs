@@ -42,9 +42,8 @@ impl RootMode {
         }
         // Hooks that run before the root is changed expect the host's file system around them;
         // a user namespace may mount proc only where one is already visible.
-        let needs_host = sees_host(request.spec)
-            || all.has(namespace::USER)
-            || request.join.by_supervisor;
+        let needs_host =
+            sees_host(request.spec) || all.has(namespace::USER) || request.join.by_supervisor;
         let empty = request.host.empty_namespace && request.host.privileged && !needs_host;
         Ok(if empty { Self::Empty } else { Self::HostCopy })
     }
@@ -237,6 +236,10 @@ pub(super) fn target(
 }
 
 /// The slot of a user namespace for an idmapped mount.
-pub(super) fn idmap_slot(builder: &mut Builder<'_>, uids: &[super::IdMapping], gids: &[super::IdMapping]) -> Slot {
+pub(super) fn idmap_slot(
+    builder: &mut Builder<'_>,
+    uids: &[super::IdMapping],
+    gids: &[super::IdMapping],
+) -> Slot {
     builder.input(SlotUse::IdMap { uids: uids.to_vec(), gids: gids.to_vec() })
 }

@@ -72,9 +72,7 @@ impl Sets {
     #[must_use]
     pub fn of(capabilities: Option<&LinuxCapabilities>) -> Self {
         let of = |set: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
-            capabilities
-                .and_then(|all| set(all).as_ref())
-                .map_or(0, mask)
+            capabilities.and_then(|all| set(all).as_ref()).map_or(0, mask)
         };
         Self {
             bounding: of(LinuxCapabilities::bounding),
@@ -145,8 +143,7 @@ pub fn number(capability: Capability) -> u32 {
 /// A set as a bit mask.
 #[must_use]
 pub fn mask(set: &Capabilities) -> u64 {
-    set.iter()
-        .fold(0, |mask, capability| mask | 1 << number(*capability))
+    set.iter().fold(0, |mask, capability| mask | 1 << number(*capability))
 }
 
 /// Names as a bit mask; a name is accepted without `CAP_` and in lower case, as `exec --cap` users write it.
@@ -166,10 +163,7 @@ pub fn from_names<S: AsRef<str>>(field: &str, names: &[S]) -> Result<u64, Error>
 /// The names in a bit mask by number; bits that have no name yet are left out.
 #[must_use]
 pub fn names(mask: u64) -> Vec<&'static str> {
-    let named = NAMES
-        .iter()
-        .enumerate()
-        .filter(|(number, _)| mask & 1 << number != 0);
+    let named = NAMES.iter().enumerate().filter(|(number, _)| mask & 1 << number != 0);
     named.map(|(_, name)| *name).collect()
 }
 
@@ -177,27 +171,18 @@ pub fn names(mask: u64) -> Vec<&'static str> {
 #[must_use]
 pub fn set(mask: u64) -> Capabilities {
     // Every name of the table is one that oci-spec reads: a test holds the two together.
-    names(mask)
-        .into_iter()
-        .filter_map(|name| name.strip_prefix("CAP_")?.parse().ok())
-        .collect()
+    names(mask).into_iter().filter_map(|name| name.strip_prefix("CAP_")?.parse().ok()).collect()
 }
 
 fn number_of(name: &str) -> Option<usize> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    NAMES
-        .iter()
-        .position(|known| known.strip_prefix("CAP_") == Some(bare))
+    NAMES.iter().position(|known| known.strip_prefix("CAP_") == Some(bare))
 }
 
 fn unknown(field: String, name: &str) -> Error {
     let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") {
-        upper
-    } else {
-        format!("CAP_{upper}")
-    };
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     Error::unknown(field, "capability", name).suggest(&full, NAMES)
 }
 
@@ -210,10 +195,7 @@ pub(super) fn unknown_in(value: &Value, root: &[&str]) -> Option<Error> {
         let mut names = names.as_array()?.iter().enumerate();
         names.find_map(|(index, name)| {
             let name = name.as_str().filter(|name| number_of(name).is_none())?;
-            Some(unknown(
-                format!("process.capabilities.{set}[{index}]"),
-                name,
-            ))
+            Some(unknown(format!("process.capabilities.{set}[{index}]"), name))
         })
     })
 }
@@ -231,10 +213,7 @@ mod tests {
             assert_eq!(usize::from(theirs.index()), number_here, "{name}");
             let ours = set(1 << number_here);
             assert_eq!(ours.len(), 1, "oci-spec knows {name}");
-            assert!(
-                ours.iter()
-                    .all(|capability| number(*capability) == u32::from(theirs.index()))
-            );
+            assert!(ours.iter().all(|capability| number(*capability) == u32::from(theirs.index())));
         }
     }
 
@@ -249,15 +228,9 @@ mod tests {
 
     #[test]
     fn names_are_accepted_as_people_write_them() {
-        assert_eq!(
-            from_names("x", &["kill", "Cap_Kill", "CAP_CHOWN"]),
-            Ok(0b10_0001)
-        );
+        assert_eq!(from_names("x", &["kill", "Cap_Kill", "CAP_CHOWN"]), Ok(0b10_0001));
         let error = from_names("exec.cap", &["kill", "CAP_KIL"]).expect_err("no such capability");
-        assert_eq!(
-            error.to_string(),
-            "exec.cap[1]: unknown capability \"CAP_KIL\""
-        );
+        assert_eq!(error.to_string(), "exec.cap[1]: unknown capability \"CAP_KIL\"");
         assert_eq!(error.hint(), Some("did you mean CAP_KILL?"));
         for name in ["", "CAP_", "CAP_CAP_KILL", "ALL", "kill "] {
             assert!(from_names("x", &[name]).is_err(), "{name:?}");
@@ -266,12 +239,8 @@ mod tests {
 
     #[test]
     fn ambient_is_what_the_kernel_grants() {
-        let sets = Sets {
-            ambient: 0b1111,
-            permitted: 0b0111,
-            inheritable: 0b1110,
-            ..Sets::default()
-        };
+        let sets =
+            Sets { ambient: 0b1111, permitted: 0b0111, inheritable: 0b1110, ..Sets::default() };
         assert_eq!(sets.grantable_ambient(), 0b0110);
         assert_eq!(Sets::of(None), Sets::default());
     }

@@ -19,15 +19,9 @@ impl Position {
     /// The place of the byte at `offset`.
     pub(super) fn of(bytes: &[u8], offset: usize) -> Self {
         let before = &bytes[..offset.min(bytes.len())];
-        let line_start = before
-            .iter()
-            .rposition(|b| *b == b'\n')
-            .map_or(0, |at| at + 1);
+        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-        Self {
-            line,
-            column: 1 + before.len() - line_start,
-        }
+        Self { line, column: 1 + before.len() - line_start }
     }
 }
 
@@ -140,12 +134,7 @@ impl Error {
     /// `problem` in `field`; an empty field means the text as a whole.
     #[must_use]
     pub fn new(field: impl Into<String>, problem: Problem) -> Self {
-        Self(Box::new(Parts {
-            field: field.into(),
-            position: None,
-            problem,
-            hint: None,
-        }))
+        Self(Box::new(Parts { field: field.into(), position: None, problem, hint: None }))
     }
 
     pub(crate) fn missing(field: impl Into<String>) -> Self {
@@ -153,33 +142,15 @@ impl Error {
     }
 
     pub(crate) fn unknown(field: impl Into<String>, what: &'static str, value: &str) -> Self {
-        Self::new(
-            field,
-            Problem::Unknown {
-                what,
-                value: value.to_owned(),
-            },
-        )
+        Self::new(field, Problem::Unknown { what, value: value.to_owned() })
     }
 
     pub(crate) fn invalid(field: impl Into<String>, value: &str, why: impl Into<String>) -> Self {
-        Self::new(
-            field,
-            Problem::Invalid {
-                value: value.to_owned(),
-                why: why.into(),
-            },
-        )
+        Self::new(field, Problem::Invalid { value: value.to_owned(), why: why.into() })
     }
 
     pub(crate) fn range(field: impl Into<String>, value: impl fmt::Display, range: &str) -> Self {
-        Self::new(
-            field,
-            Problem::OutOfRange {
-                value: value.to_string(),
-                range: range.to_owned(),
-            },
-        )
+        Self::new(field, Problem::OutOfRange { value: value.to_string(), range: range.to_owned() })
     }
 
     pub(crate) fn conflict(field: impl Into<String>, what: impl Into<String>) -> Self {
@@ -233,12 +204,7 @@ impl Error {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
-        Some(
-            self.0
-                .hint
-                .as_deref()
-                .unwrap_or_else(|| self.0.problem.default_hint()),
-        )
+        Some(self.0.hint.as_deref().unwrap_or_else(|| self.0.problem.default_hint()))
     }
 }
 
@@ -250,11 +216,7 @@ impl fmt::Display for Error {
             Problem::Syntax(_) | Problem::DuplicateKey | Problem::TooDeep { .. }
         );
         if let (Some(Position { line, column }), true) = (self.0.position, wants_place) {
-            let (open, close) = if self.0.field.is_empty() {
-                ("", "")
-            } else {
-                (" (", ")")
-            };
+            let (open, close) = if self.0.field.is_empty() { ("", "") } else { (" (", ")") };
             write!(f, "{open}line {line} column {column}{close}: ")?;
         } else if !self.0.field.is_empty() {
             f.write_str(": ")?;
@@ -274,12 +236,7 @@ fn nearest<'a>(value: &str, known: impl IntoIterator<Item = &'a str>) -> Option<
     let value = value.to_ascii_uppercase();
     known
         .into_iter()
-        .map(|name| {
-            (
-                distance(value.as_bytes(), name.to_ascii_uppercase().as_bytes()),
-                name,
-            )
-        })
+        .map(|name| (distance(value.as_bytes(), name.to_ascii_uppercase().as_bytes()), name))
         .filter(|(off, name)| *off * 3 <= name.len())
         .min_by_key(|(off, _)| *off)
         .map(|(_, name)| name)

@@ -31,10 +31,7 @@ impl ContainerId {
         if id == "." || id == ".." {
             return Err(Error::invalid(FIELD, id, "is not a name").with_hint(HINT));
         }
-        match id
-            .chars()
-            .find(|c| !c.is_ascii_alphanumeric() && !"_+-.".contains(*c))
-        {
+        match id.chars().find(|c| !c.is_ascii_alphanumeric() && !"_+-.".contains(*c)) {
             Some(bad) => {
                 Err(Error::invalid(FIELD, id, format!("has {bad:?} in it")).with_hint(HINT))
             }
@@ -67,13 +64,7 @@ mod tests {
 
     #[test]
     fn accepts_what_runc_accepts() {
-        for id in [
-            "a",
-            "A.b_c+d-e",
-            "...",
-            "0",
-            &"x".repeat(ID_LENGTH_LIMIT_BYTES),
-        ] {
+        for id in ["a", "A.b_c+d-e", "...", "0", &"x".repeat(ID_LENGTH_LIMIT_BYTES)] {
             assert_eq!(ContainerId::parse(id).expect(id).as_str(), id);
         }
     }

@@ -35,9 +35,7 @@ pub(super) fn render(path: &[Step<'_>]) -> String {
             Step::Key(key) => {
                 let key = String::from_utf8_lossy(key);
                 let plain = !key.is_empty()
-                    && key
-                        .chars()
-                        .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+                    && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
                 match (plain, text.is_empty()) {
                     (true, true) => text.push_str(&key),
                     (true, false) => text.push_str(&format!(".{key}")),
@@ -63,10 +61,7 @@ pub(super) fn scan(bytes: &[u8], root: &[&'static str]) -> Result<Outline, Error
     let scanned = scanner.document();
     // After the scan, so that bytes outside strings are named as such; within strings only this sees them.
     if let Err(bad) = std::str::from_utf8(bytes)
-        && scanned
-            .as_ref()
-            .err()
-            .is_none_or(|fault| fault.offset > bad.valid_up_to())
+        && scanned.as_ref().err().is_none_or(|fault| fault.offset > bad.valid_up_to())
     {
         let path = locate(bytes, root, bad.valid_up_to());
         let problem = Problem::Syntax("not valid UTF-8".to_owned());
@@ -109,20 +104,9 @@ type Scanned<T = ()> = Result<T, Fault>;
 
 impl<'a> Scanner<'a> {
     fn new(bytes: &'a [u8], root: &[&'static str], stop: Option<usize>) -> Self {
-        let path = root
-            .iter()
-            .map(|key| Step::Key(Cow::Borrowed(key.as_bytes())))
-            .collect();
+        let path = root.iter().map(|key| Step::Key(Cow::Borrowed(key.as_bytes()))).collect();
         let keys = Vec::with_capacity(64);
-        Self {
-            bytes,
-            at: 0,
-            path,
-            keys,
-            depth: 0,
-            stop,
-            outline: Outline::default(),
-        }
+        Self { bytes, at: 0, path, keys, depth: 0, stop, outline: Outline::default() }
     }
 
     fn document(&mut self) -> Scanned {
@@ -146,10 +130,7 @@ impl<'a> Scanner<'a> {
 
     fn skip(&mut self, skipped: impl Fn(u8) -> bool) {
         let rest = &self.bytes[self.at..];
-        self.at += rest
-            .iter()
-            .position(|byte| !skipped(*byte))
-            .unwrap_or(rest.len());
+        self.at += rest.iter().position(|byte| !skipped(*byte)).unwrap_or(rest.len());
     }
 
     fn fault<T>(&self, offset: usize, problem: Problem) -> Scanned<T> {
@@ -157,11 +138,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn syntax<T>(&self, what: &str) -> Scanned<T> {
-        let what = if self.at >= self.bytes.len() {
-            "the text ends too early"
-        } else {
-            what
-        };
+        let what = if self.at >= self.bytes.len() { "the text ends too early" } else { what };
         self.fault(self.at, Problem::Syntax(what.to_owned()))
     }
 
@@ -194,11 +171,7 @@ impl<'a> Scanner<'a> {
             return self.fault(self.at, Problem::TooDeep { limit: DEPTH_LIMIT });
         }
         if let Some(expected) = shape::wrong_opening(&self.path, self.bytes[self.at]) {
-            let found = if self.bytes[self.at] == b'[' {
-                "an array"
-            } else {
-                "an object"
-            };
+            let found = if self.bytes[self.at] == b'[' { "an array" } else { "an object" };
             let (found, expected) = (found.to_owned(), expected.to_owned());
             return self.fault(self.at, Problem::WrongType { found, expected });
         }
@@ -297,11 +270,8 @@ impl<'a> Scanner<'a> {
     /// oci-spec reads these fields as 0 when they are not there, and 0 means something (host id 0, no
     /// open files): the schema requires them, and so does brig.
     fn missing_key(&mut self, first_key: usize) -> Option<&'static str> {
-        let has = |name: &str| {
-            self.keys[first_key..]
-                .iter()
-                .any(|(key, _)| *key == name.as_bytes())
-        };
+        let has =
+            |name: &str| self.keys[first_key..].iter().any(|(key, _)| *key == name.as_bytes());
         let required: &[&'static str] = match self.path.as_slice() {
             [a, b, Step::Index(_)] if a.is_key("linux") && is_mapping(b) => &ID_MAPPING,
             [a, Step::Index(_), b, Step::Index(_)] if a.is_key("mounts") && is_mapping(b) => {
@@ -434,11 +404,7 @@ impl<'a> Scanner<'a> {
     fn digits(&mut self) -> Scanned {
         let start = self.at;
         self.skip(|byte| byte.is_ascii_digit());
-        if self.at == start {
-            self.syntax("expected a digit")
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.syntax("expected a digit") } else { Ok(()) }
     }
 
     fn word(&mut self, word: &[u8]) -> Scanned {

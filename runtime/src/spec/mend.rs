@@ -18,10 +18,7 @@ const SCHEDULER_FLAGS: [(&str, &str); 2] = [
 
 /// The specification's spelling of a name that oci-spec spells otherwise.
 pub(super) fn canonical(name: &str) -> &str {
-    SCHEDULER_FLAGS
-        .iter()
-        .find(|(_, theirs)| *theirs == name)
-        .map_or(name, |(ours, _)| ours)
+    SCHEDULER_FLAGS.iter().find(|(_, theirs)| *theirs == name).map_or(name, |(ours, _)| ours)
 }
 
 /// Applies all rules; whether anything changed.
@@ -60,22 +57,14 @@ fn below<'a>(
     path: &[&str],
 ) -> Option<&'a mut Map<String, Value>> {
     let rest = path.strip_prefix(root)?;
-    rest.iter()
-        .try_fold(value, |value, key| value.get_mut(key))?
-        .as_object_mut()
+    rest.iter().try_fold(value, |value, key| value.get_mut(key))?.as_object_mut()
 }
 
 /// `null` for a field means that the field is not there: so do the specification's Go types read it, and
 /// Go programs write it. In maps it would drop an entry that somebody wanted, so there it stays an error.
 fn null_is_absent(value: &mut Value, name: &str) {
-    const MAPS: [&str; 6] = [
-        "annotations",
-        "sysctl",
-        "unified",
-        "rdma",
-        "netDevices",
-        "timeOffsets",
-    ];
+    const MAPS: [&str; 6] =
+        ["annotations", "sysctl", "unified", "rdma", "netDevices", "timeOffsets"];
     match value {
         Value::Object(fields) => {
             if !MAPS.contains(&name) {
@@ -85,22 +74,15 @@ fn null_is_absent(value: &mut Value, name: &str) {
                 null_is_absent(value, name);
             }
         }
-        Value::Array(values) => values
-            .iter_mut()
-            .for_each(|value| null_is_absent(value, "")),
+        Value::Array(values) => values.iter_mut().for_each(|value| null_is_absent(value, "")),
         _ => {}
     }
 }
 
 fn mend_process(process: &mut Map<String, Value>) {
     // The schema does not require `user`, and its absence is uid 0, gid 0 in every runtime.
-    process
-        .entry("user")
-        .or_insert_with(|| Value::Object(Map::new()));
-    if let Some(flags) = process
-        .get_mut("scheduler")
-        .and_then(|s| s.get_mut("flags"))
-    {
+    process.entry("user").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(flags) = process.get_mut("scheduler").and_then(|s| s.get_mut("flags")) {
         for flag in flags.as_array_mut().into_iter().flatten() {
             let theirs = SCHEDULER_FLAGS.iter().find(|(ours, _)| flag == ours);
             if let Some((_, theirs)) = theirs {
@@ -132,18 +114,9 @@ fn mend_resources(resources: &mut Map<String, Value>) {
         resources.remove("pids");
     }
     // Unsigned in the specification, signed in oci-spec. More than 2^63 bytes is no limit either way.
-    let limits = resources
-        .get_mut("hugepageLimits")
-        .and_then(Value::as_array_mut);
-    for limit in limits
-        .into_iter()
-        .flatten()
-        .filter_map(|limit| limit.get_mut("limit"))
-    {
-        if limit
-            .as_u64()
-            .is_some_and(|bytes| i64::try_from(bytes).is_err())
-        {
+    let limits = resources.get_mut("hugepageLimits").and_then(Value::as_array_mut);
+    for limit in limits.into_iter().flatten().filter_map(|limit| limit.get_mut("limit")) {
+        if limit.as_u64().is_some_and(|bytes| i64::try_from(bytes).is_err()) {
             *limit = Value::from(i64::MAX);
         }
     }
@@ -168,11 +141,7 @@ pub(super) fn empty_strings(spec: &mut Spec) {
     }
     for mount in spec.mounts_mut().iter_mut().flatten() {
         clear(mount.typ_mut());
-        if mount
-            .source()
-            .as_ref()
-            .is_some_and(|path| path.as_os_str().is_empty())
-        {
+        if mount.source().as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             mount.set_source(None);
         }
     }
@@ -181,19 +150,11 @@ pub(super) fn empty_strings(spec: &mut Spec) {
     };
     clear(linux.mount_label_mut());
     clear(linux.rootfs_propagation_mut());
-    if linux
-        .cgroups_path()
-        .as_ref()
-        .is_some_and(|path| path.as_os_str().is_empty())
-    {
+    if linux.cgroups_path().as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
         linux.set_cgroups_path(None);
     }
     for namespace in linux.namespaces_mut().iter_mut().flatten() {
-        if namespace
-            .path()
-            .as_ref()
-            .is_some_and(|path| path.as_os_str().is_empty())
-        {
+        if namespace.path().as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             namespace.set_path(None);
         }
     }

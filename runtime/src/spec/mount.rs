@@ -260,10 +260,7 @@ static OPTIONS: [(&str, Effect); 62] = [
     ("rstrictatime", Atime(MOUNT_ATTR_STRICTATIME, All)),
     ("rsuid", Clear(MOUNT_ATTR_NOSUID, All)),
     ("rsymfollow", Clear(MOUNT_ATTR_NOSYMFOLLOW, All)),
-    (
-        "runbindable",
-        Effect::Propagation(Propagation::Unbindable, All),
-    ),
+    ("runbindable", Effect::Propagation(Propagation::Unbindable, All)),
     ("rw", Clear(MOUNT_ATTR_RDONLY, One)),
     ("shared", Effect::Propagation(Propagation::Shared, One)),
     ("silent", Effect::Nothing),
@@ -273,17 +270,11 @@ static OPTIONS: [(&str, Effect); 62] = [
     ("symfollow", Clear(MOUNT_ATTR_NOSYMFOLLOW, One)),
     ("sync", Superblock("sync")),
     ("tmpcopyup", Effect::CopyUp),
-    (
-        "unbindable",
-        Effect::Propagation(Propagation::Unbindable, One),
-    ),
+    ("unbindable", Effect::Propagation(Propagation::Unbindable, One)),
 ];
 
 fn lookup(name: &str) -> Option<Effect> {
-    OPTIONS
-        .binary_search_by_key(&name, |(known, _)| known)
-        .ok()
-        .map(|at| OPTIONS[at].1)
+    OPTIONS.binary_search_by_key(&name, |(known, _)| known).ok().map(|at| OPTIONS[at].1)
 }
 
 /// The names of all options that are not a file system's own, sorted; for `brig features`.
@@ -359,10 +350,7 @@ impl MountRequest {
             }
             Superblock(key) => {
                 self.drop_superblock(key);
-                self.superblock.push(Parameter {
-                    key: key.to_owned(),
-                    value: None,
-                });
+                self.superblock.push(Parameter { key: key.to_owned(), value: None });
             }
             DropSuperblock(key) => self.drop_superblock(key),
             Effect::IdMap(scope) => {
@@ -420,15 +408,10 @@ fn parameter(part: &str, option: &str, field: &dyn Fn() -> String) -> Result<Par
         return Err(Error::invalid(field(), option, "is not a mount option"));
     }
     let unquoted = |value: &str| {
-        let inside = value
-            .strip_prefix('"')
-            .and_then(|value| value.strip_suffix('"'));
+        let inside = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
         inside.unwrap_or(value).to_owned()
     };
-    Ok(Parameter {
-        key: key.to_owned(),
-        value: value.map(unquoted),
-    })
+    Ok(Parameter { key: key.to_owned(), value: value.map(unquoted) })
 }
 
 /// A bind by its options, whatever its type says (config.md calls the type a dummy then), or by its type.
@@ -450,18 +433,10 @@ fn kind(index: usize, typ: Option<&str>, options: &[String]) -> Result<Kind, Err
         None | Some("" | "none") => Err(Error::missing(field())
             .with_hint("name a file system, or add \"bind\" or \"rbind\" to the options")),
         // Passed to fsopen(2), which takes the name of a registered type.
-        Some(typ)
-            if typ
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) =>
-        {
+        Some(typ) if typ.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) => {
             Ok(Kind::Filesystem(typ.to_owned()))
         }
-        Some(typ) => Err(Error::invalid(
-            field(),
-            typ,
-            "is not the name of a file system",
-        )),
+        Some(typ) => Err(Error::invalid(field(), typ, "is not the name of a file system")),
     }
 }
 
@@ -484,9 +459,7 @@ fn destination(index: usize, path: &Path) -> Result<PathBuf, Error> {
     if is_clean && (text.len() == 1 || !text.ends_with('/')) {
         return Ok(path.to_owned());
     }
-    let components = text
-        .split('/')
-        .filter(|component| !component.is_empty() && *component != ".");
+    let components = text.split('/').filter(|component| !component.is_empty() && *component != ".");
     let mut clean = PathBuf::from("/");
     clean.extend(components);
     Ok(clean)
@@ -497,10 +470,7 @@ fn own_mappings(index: usize, mount: &Mount) -> Result<Option<IdMap>, Error> {
     let groups = mount.gid_mappings().clone().unwrap_or_default();
     match (users.is_empty(), groups.is_empty()) {
         (true, true) => Ok(None),
-        (false, false) => Ok(Some(IdMap {
-            scope: One,
-            mappings: Some((users, groups)),
-        })),
+        (false, false) => Ok(Some(IdMap { scope: One, mappings: Some((users, groups)) })),
         (true, false) => Err(Error::missing(format!("mounts[{index}].uidMappings"))
             .with_hint("a mount has mappings for users and groups, or none")),
         (false, true) => Err(Error::missing(format!("mounts[{index}].gidMappings"))

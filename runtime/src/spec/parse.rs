@@ -49,11 +49,7 @@ pub fn resources(bytes: &[u8]) -> Result<LinuxResources, Error> {
 fn read<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Result<T, Error> {
     if bytes.len() > super::SIZE_LIMIT_BYTES {
         let range = format!("at most {} bytes", super::SIZE_LIMIT_BYTES);
-        return Err(Error::range(
-            "",
-            format!("a text of {} bytes", bytes.len()),
-            &range,
-        ));
+        return Err(Error::range("", format!("a text of {} bytes", bytes.len()), &range));
     }
     let outline = json::scan(bytes, root)?;
     if !outline.misread {
@@ -114,17 +110,11 @@ fn explain(error: &serde_json::Error, text: &[u8], root: &[&'static str]) -> Err
 
 /// The words of serde's message as a [`Problem`]; the forms are those of `serde::de::Error`.
 fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
-    let message = message
-        .rsplit_once(" at line ")
-        .map_or(message, |(message, _)| message);
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let field = json::render(path);
     if let Some(rest) = message.strip_prefix("missing field `") {
         let name = rest.trim_end_matches('`');
-        let field = if field.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{field}.{name}")
-        };
+        let field = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
         return Error::missing(field);
     }
     if let Some(rest) = message.strip_prefix("unknown variant `")
@@ -141,16 +131,14 @@ fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
             _ => error,
         };
     }
-    if let Some((found, expected)) = message
-        .strip_prefix("invalid type: ")
-        .and_then(|m| m.split_once(", expected "))
+    if let Some((found, expected)) =
+        message.strip_prefix("invalid type: ").and_then(|m| m.split_once(", expected "))
     {
         let (found, expected) = (in_words(found), in_words(expected));
         return Error::new(field, Problem::WrongType { found, expected });
     }
-    if let Some((found, expected)) = message
-        .strip_prefix("invalid value: ")
-        .and_then(|m| m.split_once(", expected "))
+    if let Some((found, expected)) =
+        message.strip_prefix("invalid value: ").and_then(|m| m.split_once(", expected "))
     {
         return Error::range(field, in_words(found), &in_words(expected));
     }
@@ -170,10 +158,7 @@ fn in_words(serde_words: &str) -> String {
         ("u64", "a whole number from 0 to 18446744073709551615"),
         ("usize", "a whole number from 0 to 18446744073709551615"),
         ("i32", "a whole number from -2147483648 to 2147483647"),
-        (
-            "i64",
-            "a whole number from -9223372036854775808 to 9223372036854775807",
-        ),
+        ("i64", "a whole number from -9223372036854775808 to 9223372036854775807"),
         ("a sequence", "an array"),
         ("sequence", "an array"),
         ("a map", "an object"),
@@ -208,14 +193,9 @@ fn what_is_named(path: &[json::Step<'_>]) -> &'static str {
         ("domain", "personality domain"),
         ("mode", "memory policy mode"),
     ];
-    let key = path
-        .iter()
-        .rev()
-        .find(|step| matches!(step, json::Step::Key(_)));
+    let key = path.iter().rev().find(|step| matches!(step, json::Step::Key(_)));
     let within = |name: &str| path.iter().any(|step| step.is_key(name));
-    let named = names
-        .iter()
-        .find(|(name, _)| key.is_some_and(|key| key.is_key(name)));
+    let named = names.iter().find(|(name, _)| key.is_some_and(|key| key.is_key(name)));
     match named {
         Some((_, what)) => what,
         None if within("rlimits") => "resource limit",

@@ -23,9 +23,7 @@ pub(super) fn wrong_opening(path: &[Step<'_>], opening: u8) -> Option<&'static s
 }
 
 fn is_one_of(key: &[u8], names: &[&str]) -> bool {
-    names
-        .binary_search_by(|name| name.as_bytes().cmp(key))
-        .is_ok()
+    names.binary_search_by(|name| name.as_bytes().cmp(key)).is_ok()
 }
 
 /// `#` stands for any index, `*` for any key.
@@ -148,27 +146,15 @@ mod tests {
     fn tables_agree_and_are_sorted() {
         let of = |patterns: &[&str]| {
             let plain = |p: &&str| !p.is_empty() && !p.ends_with('*');
-            let last_key = |p: &str| {
-                p.rsplit('/')
-                    .find(|part| *part != "#")
-                    .unwrap_or("")
-                    .to_owned()
-            };
-            let mut names: Vec<String> = patterns
-                .iter()
-                .copied()
-                .filter(plain)
-                .map(last_key)
-                .collect();
+            let last_key =
+                |p: &str| p.rsplit('/').find(|part| *part != "#").unwrap_or("").to_owned();
+            let mut names: Vec<String> =
+                patterns.iter().copied().filter(plain).map(last_key).collect();
             names.sort();
             names.dedup();
             names
         };
-        let direct: Vec<&str> = OBJECTS
-            .iter()
-            .copied()
-            .filter(|p| !p.ends_with('#'))
-            .collect();
+        let direct: Vec<&str> = OBJECTS.iter().copied().filter(|p| !p.ends_with('#')).collect();
         assert_eq!(of(&direct), OBJECT_NAMES);
         assert_eq!(of(&ENUMERATIONS), ENUMERATION_NAMES);
     }

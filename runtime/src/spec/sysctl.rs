@@ -88,37 +88,19 @@ mod tests {
         use LinuxNamespaceType::{Ipc, Network, User, Uts};
         let cases = [
             ("net.ipv4.ip_forward", "net/ipv4/ip_forward", Network),
-            (
-                "net.ipv4.conf.eth0/100.forwarding",
-                "net/ipv4/conf/eth0.100/forwarding",
-                Network,
-            ),
-            (
-                "net/ipv4/conf/eth0.100/forwarding",
-                "net/ipv4/conf/eth0.100/forwarding",
-                Network,
-            ),
+            ("net.ipv4.conf.eth0/100.forwarding", "net/ipv4/conf/eth0.100/forwarding", Network),
+            ("net/ipv4/conf/eth0.100/forwarding", "net/ipv4/conf/eth0.100/forwarding", Network),
             ("kernel.shm_rmid_forced", "kernel/shm_rmid_forced", Ipc),
             ("fs.mqueue.queues_max", "fs/mqueue/queues_max", Ipc),
             ("kernel/domainname", "kernel/domainname", Uts),
             ("user.max_user_namespaces", "user/max_user_namespaces", User),
         ];
         for (name, path, namespace) in cases {
-            assert_eq!(
-                parse(name),
-                Ok(Sysctl {
-                    path: path.to_owned(),
-                    namespace
-                })
-            );
+            assert_eq!(parse(name), Ok(Sysctl { path: path.to_owned(), namespace }));
         }
         assert!(IPC.is_sorted());
         for name in IPC {
-            assert_eq!(
-                parse(name).map(|sysctl| sysctl.namespace),
-                Ok(Ipc),
-                "{name}"
-            );
+            assert_eq!(parse(name).map(|sysctl| sysctl.namespace), Ok(Ipc), "{name}");
         }
     }
 

@@ -38,11 +38,7 @@ pub fn template(rootless: Option<(u32, u32)>) -> Spec {
 
 fn process_of_template(process: &mut Process) {
     process.set_terminal(Some(true));
-    let kept = [
-        Capability::AuditWrite,
-        Capability::Kill,
-        Capability::NetBindService,
-    ];
+    let kept = [Capability::AuditWrite, Capability::Kill, Capability::NetBindService];
     let kept: HashSet<Capability> = kept.into_iter().collect();
     let mut sets = oci_spec::runtime::LinuxCapabilities::default();
     sets.set_bounding(Some(kept.clone()));
@@ -74,27 +70,15 @@ fn linux(rootless: Option<(u32, u32)>) -> Linux {
     match rootless {
         Some((uid, gid)) => {
             let to = |id: u32| {
-                LinuxIdMappingBuilder::default()
-                    .host_id(id)
-                    .container_id(0u32)
-                    .size(1u32)
-                    .build()
+                LinuxIdMappingBuilder::default().host_id(id).container_id(0u32).size(1u32).build()
             };
             linux.set_uid_mappings(to(uid).ok().map(|mapping| vec![mapping]));
             linux.set_gid_mappings(to(gid).ok().map(|mapping| vec![mapping]));
         }
         None => {
-            let deny_all = LinuxDeviceCgroupBuilder::default()
-                .allow(false)
-                .access("rwm")
-                .build();
+            let deny_all = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build();
             let devices: Vec<_> = deny_all.into_iter().collect();
-            linux.set_resources(
-                LinuxResourcesBuilder::default()
-                    .devices(devices)
-                    .build()
-                    .ok(),
-            );
+            linux.set_resources(LinuxResourcesBuilder::default().devices(devices).build().ok());
         }
     }
     linux
@@ -174,12 +158,8 @@ impl Serialize for InOrder<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(fields) => {
-                let rank = |key: &str| {
-                    ORDER
-                        .iter()
-                        .position(|known| *known == key)
-                        .unwrap_or(ORDER.len())
-                };
+                let rank =
+                    |key: &str| ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
                 let mut fields: Vec<_> = fields.iter().collect();
                 fields.sort_by_key(|(key, _)| rank(key));
                 let mut map = serializer.serialize_map(Some(fields.len()))?;
@@ -212,10 +192,7 @@ mod tests {
     #[test]
     fn is_byte_for_byte_what_runc_writes() {
         assert_eq!(without_differences(&template_text(None)), RUNC);
-        assert_eq!(
-            without_differences(&template_text(Some((1000, 1000)))),
-            RUNC_ROOTLESS
-        );
+        assert_eq!(without_differences(&template_text(Some((1000, 1000)))), RUNC_ROOTLESS);
     }
 
     #[test]

@@ -16,9 +16,7 @@ fn every_field() -> Value {
 fn with(pointer: &str, value: Option<Value>) -> String {
     let mut spec = every_field();
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-    let parent = spec
-        .pointer_mut(parent)
-        .expect("the parent is in the test data");
+    let parent = spec.pointer_mut(parent).expect("the parent is in the test data");
     match (parent, value) {
         (Value::Object(fields), Some(value)) => {
             fields.insert(key.to_owned(), value);
@@ -53,24 +51,13 @@ fn every_field_of_the_specification_survives() {
     let spec = parse(EVERY_FIELD.as_bytes()).expect("it parses");
     assert_eq!(check(&spec), Ok(()));
     let mut again = serde_json::to_value(&spec).expect("it serialises");
-    let sets = again
-        .pointer_mut("/process/capabilities")
-        .and_then(Value::as_object_mut);
+    let sets = again.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
     for names in sets.expect("capabilities").values_mut() {
-        names
-            .as_array_mut()
-            .expect("a list")
-            .sort_by_key(ToString::to_string);
+        names.as_array_mut().expect("a list").sort_by_key(ToString::to_string);
     }
     // oci-spec writes these two although they are absent.
-    again["linux"]["netDevices"]["ens4"]
-        .as_object_mut()
-        .expect("an object")
-        .remove("name");
-    again["linux"]["resources"]["devices"][3]
-        .as_object_mut()
-        .expect("an object")
-        .remove("access");
+    again["linux"]["netDevices"]["ens4"].as_object_mut().expect("an object").remove("name");
+    again["linux"]["resources"]["devices"][3].as_object_mut().expect("an object").remove("access");
     assert_eq!(again, every_field());
 }
 
@@ -82,62 +69,23 @@ const BROKEN_TEXTS: [(&str, &str); 21] = [
         "{\"process\": {\"args\": [\"sh\"",
         "process.args (line 1 column 27): the text ends too early",
     ),
-    (
-        "{\"hostname\": \"a",
-        "hostname (line 1 column 16): the text ends too early",
-    ),
-    (
-        "{} {}",
-        "line 1 column 4: text after the end of the JSON value",
-    ),
-    (
-        "{}\n\n  x",
-        "line 3 column 3: text after the end of the JSON value",
-    ),
-    (
-        "{\"a\": 1,}",
-        "line 1 column 9: expected another key after `,`",
-    ),
+    ("{\"hostname\": \"a", "hostname (line 1 column 16): the text ends too early"),
+    ("{} {}", "line 1 column 4: text after the end of the JSON value"),
+    ("{}\n\n  x", "line 3 column 3: text after the end of the JSON value"),
+    ("{\"a\": 1,}", "line 1 column 9: expected another key after `,`"),
     ("{\"a\": [1,]}", "a[1] (line 1 column 10): expected a value"),
-    (
-        "{\"a\" 1}",
-        "a (line 1 column 6): expected `:` after the key",
-    ),
-    (
-        "{\"a\": 1 \"b\": 2}",
-        "line 1 column 9: expected `,` or `}`",
-    ),
-    (
-        "{\"a\": [1 2]}",
-        "a (line 1 column 10): expected `,` or `]`",
-    ),
+    ("{\"a\" 1}", "a (line 1 column 6): expected `:` after the key"),
+    ("{\"a\": 1 \"b\": 2}", "line 1 column 9: expected `,` or `}`"),
+    ("{\"a\": [1 2]}", "a (line 1 column 10): expected `,` or `]`"),
     ("{a: 1}", "line 1 column 2: expected a key in double quotes"),
-    (
-        "{\"a\": 01}",
-        "a (line 1 column 8): a number may not begin with 0",
-    ),
+    ("{\"a\": 01}", "a (line 1 column 8): a number may not begin with 0"),
     ("{\"a\": 1.}", "a (line 1 column 9): expected a digit"),
     ("{\"a\": +1}", "a (line 1 column 7): expected a value"),
-    (
-        "{\"a\": nul}",
-        "a (line 1 column 10): expected true, false or null",
-    ),
-    (
-        "{\"a\": \"\\x\"}",
-        "a (line 1 column 9): unknown escape in a string",
-    ),
-    (
-        "{\"a\": \"\t\"}",
-        "a (line 1 column 8): unescaped control character in a string",
-    ),
-    (
-        "{\"a\": \"\\ud800\"}",
-        "a (line 1 column 14): half of a surrogate pair in a string",
-    ),
-    (
-        "{\"a\": \"\\u12g4\"}",
-        "a (line 1 column 12): expected four hexadecimal digits after \\u",
-    ),
+    ("{\"a\": nul}", "a (line 1 column 10): expected true, false or null"),
+    ("{\"a\": \"\\x\"}", "a (line 1 column 9): unknown escape in a string"),
+    ("{\"a\": \"\t\"}", "a (line 1 column 8): unescaped control character in a string"),
+    ("{\"a\": \"\\ud800\"}", "a (line 1 column 14): half of a surrogate pair in a string"),
+    ("{\"a\": \"\\u12g4\"}", "a (line 1 column 12): expected four hexadecimal digits after \\u"),
 ];
 
 #[test]
@@ -145,26 +93,17 @@ fn broken_texts_are_refused_with_their_place() {
     let deep = format!("{{\"x\": {}", "[".repeat(100));
     for (text, expected) in BROKEN_TEXTS.into_iter().chain([(deep.as_str(), "x[0]")]) {
         let error = refused(text);
-        assert!(
-            error.to_string().starts_with(expected),
-            "{text:?} gave {error}"
-        );
+        assert!(error.to_string().starts_with(expected), "{text:?} gave {error}");
         assert!(error.position().is_some(), "{text:?}");
     }
-    assert!(matches!(
-        refused(&deep).problem(),
-        Problem::TooDeep { limit: 64 }
-    ));
+    assert!(matches!(refused(&deep).problem(), Problem::TooDeep { limit: 64 }));
 }
 
 #[test]
 fn bad_utf8_is_refused_with_its_field() {
     let mut text = b"{\n  \"process\": {\"args\": [\"sh\", \"\xc3\x28\"]}}".to_vec();
     let error = parse(&text).expect_err("must be refused");
-    assert_eq!(
-        error.to_string(),
-        "process.args[1] (line 2 column 31): not valid UTF-8"
-    );
+    assert_eq!(error.to_string(), "process.args[1] (line 2 column 31): not valid UTF-8");
     text.truncate(20);
     text.push(0xff);
     assert!(parse(&text).is_err());
@@ -189,10 +128,7 @@ fn a_key_given_twice_is_refused_wherever_it_is() {
     for (text, expected) in cases {
         assert_eq!(refused(text).to_string(), expected);
     }
-    let many: Vec<String> = (0..5000)
-        .chain([4321])
-        .map(|n| format!("\"k{n}\": 0"))
-        .collect();
+    let many: Vec<String> = (0..5000).chain([4321]).map(|n| format!("\"k{n}\": 0")).collect();
     let error = refused(&format!("{{\"x\": {{{}}}}}", many.join(",\n")));
     assert_eq!(
         error.to_string(),
@@ -202,10 +138,7 @@ fn a_key_given_twice_is_refused_wherever_it_is() {
 
 #[test]
 fn unknown_fields_are_ignored() {
-    let text = with(
-        "/x-unknown",
-        Some(json!({"deep": [{"a": null}], "process": ["x"]})),
-    );
+    let text = with("/x-unknown", Some(json!({"deep": [{"a": null}], "process": ["x"]})));
     assert!(parse(text.as_bytes()).is_ok());
     let text = with("/linux/unknown", Some(json!([[1, 2], {"type": {"a": 1}}])));
     assert!(parse(text.as_bytes()).is_ok());
@@ -218,11 +151,7 @@ fn blames(cases: &[(&str, Value, &str)]) {
         let spread: Value = serde_json::from_str(&compact).expect("JSON");
         let spread = serde_json::to_string_pretty(&spread).expect("JSON");
         assert_eq!(&refused(&compact).to_string(), expected);
-        assert_eq!(
-            &refused(&spread).to_string(),
-            expected,
-            "the same with white space"
-        );
+        assert_eq!(&refused(&spread).to_string(), expected, "the same with white space");
     }
 }
 
@@ -254,11 +183,7 @@ fn wrong_numbers_name_their_field() {
             json!(true),
             "process.user.additionalGids[1]: expected a whole number from 0 to 4294967295, found true",
         ),
-        (
-            "/process/args/1",
-            json!(7),
-            "process.args[1]: expected a string, found the number 7",
-        ),
+        ("/process/args/1", json!(7), "process.args[1]: expected a string, found the number 7"),
         (
             "/linux/sysctl/net.core.somaxconn",
             json!(1),
@@ -270,36 +195,16 @@ fn wrong_numbers_name_their_field() {
 #[test]
 fn wrong_types_name_their_field() {
     blames(&[
-        (
-            "/process/args",
-            json!("sh"),
-            "process.args: expected an array, found the string \"sh\"",
-        ),
-        (
-            "/process/args/1",
-            json!(["x"]),
-            "process.args[1]: expected a string, found an array",
-        ),
-        (
-            "/process/cwd",
-            json!({}),
-            "process.cwd: expected a string, found an object",
-        ),
+        ("/process/args", json!("sh"), "process.args: expected an array, found the string \"sh\""),
+        ("/process/args/1", json!(["x"]), "process.args[1]: expected a string, found an array"),
+        ("/process/cwd", json!({}), "process.cwd: expected a string, found an object"),
         (
             "/process/noNewPrivileges",
             json!("true"),
             "process.noNewPrivileges: expected true or false, found the string \"true\"",
         ),
-        (
-            "/process",
-            json!("x"),
-            "process: expected an object, found the string \"x\"",
-        ),
-        (
-            "/process",
-            json!([true]),
-            "process: expected an object, found an array",
-        ),
+        ("/process", json!("x"), "process: expected an object, found the string \"x\""),
+        ("/process", json!([true]), "process: expected an object, found an array"),
         (
             "/process/rlimits/2",
             json!(["RLIMIT_NOFILE", 1, 1]),
@@ -331,16 +236,8 @@ fn nulls_in_maps_and_missing_fields_name_their_field() {
             json!(null),
             "linux.sysctl[\"net.core.somaxconn\"]: expected a string, found null",
         ),
-        (
-            "/annotations/x",
-            json!(null),
-            "annotations.x: expected a string, found null",
-        ),
-        (
-            "/mounts/1",
-            json!({"type": "proc"}),
-            "mounts[1].destination: required but missing",
-        ),
+        ("/annotations/x", json!(null), "annotations.x: expected a string, found null"),
+        ("/mounts/1", json!({"type": "proc"}), "mounts[1].destination: required but missing"),
         (
             "/linux/seccomp/syscalls/3",
             json!({"names": ["x"]}),
@@ -366,11 +263,7 @@ fn nulls_in_maps_and_missing_fields_name_their_field() {
             json!({"height": 1}),
             "process.consoleSize.width: required but missing",
         ),
-        (
-            "/hooks/poststop/0",
-            json!({"args": []}),
-            "hooks.poststop[0].path: required but missing",
-        ),
+        ("/hooks/poststop/0", json!({"args": []}), "hooks.poststop[0].path: required but missing"),
     ]);
 }
 
@@ -487,49 +380,22 @@ fn gaps_of_oci_spec_are_mended() {
         ),
         ("/process/user", None, json!({"uid": 0, "gid": 0})),
         ("/process/user/uid", Some(json!(null)), json!(0)),
-        (
-            "/process/execCPUAffinity/initial",
-            Some(json!("0-1, 3")),
-            json!("0-1,3"),
-        ),
-        (
-            "/process/execCPUAffinity/initial",
-            Some(json!("")),
-            json!(null),
-        ),
-        (
-            "/linux/resources/pids/limit",
-            Some(json!(null)),
-            json!(null),
-        ),
+        ("/process/execCPUAffinity/initial", Some(json!("0-1, 3")), json!("0-1,3")),
+        ("/process/execCPUAffinity/initial", Some(json!("")), json!(null)),
+        ("/linux/resources/pids/limit", Some(json!(null)), json!(null)),
         ("/linux/resources/pids", Some(json!({})), json!(null)),
-        (
-            "/linux/resources/hugepageLimits/0/limit",
-            Some(json!(u64::MAX)),
-            json!(i64::MAX),
-        ),
+        ("/linux/resources/hugepageLimits/0/limit", Some(json!(u64::MAX)), json!(i64::MAX)),
         ("/linux/intelRdt/enableCMT", Some(json!(true)), json!(null)),
-        (
-            "/windows",
-            Some(json!({"devices": "nonsense"})),
-            json!(null),
-        ),
+        ("/windows", Some(json!({"devices": "nonsense"})), json!(null)),
         ("/vm", Some(json!({})), json!(null)),
     ];
     for (pointer, value, expected) in cases {
         let text = with(pointer, value);
         let read = serde_json::to_value(parse(text.as_bytes()).expect(pointer)).expect("JSON");
-        assert_eq!(
-            read.pointer(pointer).unwrap_or(&Value::Null),
-            &expected,
-            "{pointer}"
-        );
+        assert_eq!(read.pointer(pointer).unwrap_or(&Value::Null), &expected, "{pointer}");
         if let Ok(alone) = serde_json::from_str::<Spec>(&text) {
             let alone = serde_json::to_value(alone).expect("JSON");
-            assert_ne!(
-                alone, read,
-                "oci-spec needs no help with {pointer} any more"
-            );
+            assert_ne!(alone, read, "oci-spec needs no help with {pointer} any more");
         }
     }
     let text = with("/linux/intelRdt/enableCMT", Some(json!(true)));
@@ -544,22 +410,14 @@ fn an_error_beside_a_gap_still_names_its_field() {
     spec["linux"]["seccomp"]["defaultAction"] = json!("SCMP_ACT_ALOW");
     let error = refused(&spec.to_string());
     assert_eq!(error.field(), "linux.seccomp.defaultAction");
-    assert_eq!(
-        error.position(),
-        None,
-        "there is no such place in the text given"
-    );
+    assert_eq!(error.position(), None, "there is no such place in the text given");
 }
 
 #[test]
 fn null_is_an_absent_field() {
-    for pointer in [
-        "/process/args",
-        "/linux/seccomp",
-        "/mounts",
-        "/linux/resources/memory/limit",
-        "/hooks",
-    ] {
+    for pointer in
+        ["/process/args", "/linux/seccomp", "/mounts", "/linux/resources/memory/limit", "/hooks"]
+    {
         let null = parse(with(pointer, Some(Value::Null)).as_bytes()).expect(pointer);
         let absent = parse(with(pointer, None).as_bytes()).expect(pointer);
         assert_eq!(null, absent, "{pointer}");
@@ -597,10 +455,7 @@ fn a_process_is_read_with_the_same_rigour() {
     let text = whole["process"].to_string();
     assert_eq!(
         process(text.as_bytes()).as_ref().ok(),
-        parse(EVERY_FIELD.as_bytes())
-            .expect("it parses")
-            .process()
-            .as_ref()
+        parse(EVERY_FIELD.as_bytes()).expect("it parses").process().as_ref()
     );
     let cases = [
         ("{\"cwd\": \"/\"}", "process.args: required but missing"),
@@ -616,18 +471,12 @@ fn a_process_is_read_with_the_same_rigour() {
             "{\"cwd\": \"/\", \"args\": [\"a\"], \"capabilities\": {\"bounding\": [\"CAP_FOO\"]}}",
             "process.capabilities.bounding[0]: unknown capability \"CAP_FOO\"",
         ),
-        (
-            "{\"cwd\": \"b\", \"args\": [\"a\"]}",
-            "process.cwd: \"b\" is not an absolute path",
-        ),
+        ("{\"cwd\": \"b\", \"args\": [\"a\"]}", "process.cwd: \"b\" is not an absolute path"),
         ("{\"args\": [\"a\"]}", "process.cwd: required but missing"),
         ("[]", "process: expected an object, found an array"),
     ];
     for (text, expected) in cases {
-        assert_eq!(
-            process(text.as_bytes()).expect_err(text).to_string(),
-            expected
-        );
+        assert_eq!(process(text.as_bytes()).expect_err(text).to_string(), expected);
     }
 }
 
@@ -635,10 +484,7 @@ fn a_process_is_read_with_the_same_rigour() {
 fn resources_are_read_with_the_same_rigour() {
     let whole = every_field();
     assert!(resources(whole["linux"]["resources"].to_string().as_bytes()).is_ok());
-    assert_eq!(
-        resources(b"{\"pids\": {}}").expect("it parses").pids(),
-        &None
-    );
+    assert_eq!(resources(b"{\"pids\": {}}").expect("it parses").pids(), &None);
     let cases = [
         (
             "{\"memory\": {\"limit\": \"1g\"}}",
@@ -648,16 +494,10 @@ fn resources_are_read_with_the_same_rigour() {
             "{\"memory\": {\"limit\": -2}}",
             "linux.resources.memory.limit: -2 is out of range: -1 (no limit) or more",
         ),
-        (
-            "{\"cpu\": []}",
-            "linux.resources.cpu: expected an object, found an array",
-        ),
+        ("{\"cpu\": []}", "linux.resources.cpu: expected an object, found an array"),
     ];
     for (text, expected) in cases {
-        assert_eq!(
-            resources(text.as_bytes()).expect_err(text).to_string(),
-            expected
-        );
+        assert_eq!(resources(text.as_bytes()).expect_err(text).to_string(), expected);
     }
 }
 
@@ -665,10 +505,7 @@ fn resources_are_read_with_the_same_rigour() {
 fn a_text_beyond_the_limit_is_refused_unread() {
     let text = vec![b' '; SIZE_LIMIT_BYTES + 1];
     let error = parse(&text).expect_err("must be refused");
-    assert_eq!(
-        error.to_string(),
-        "a text of 1048577 bytes is out of range: at most 1048576 bytes"
-    );
+    assert_eq!(error.to_string(), "a text of 1048577 bytes is out of range: at most 1048576 bytes");
 }
 
 /// Hostile texts of the greatest size, each of which would take minutes if anything were quadratic.
@@ -698,10 +535,7 @@ fn hostile_texts_cost_no_more_than_their_length() {
         ),
         fill("{\"mounts\":[", &|_| "{}".to_owned(), "]}"),
         fill("{\"x\":[", &|_| "[[[[[]]]]]".to_owned(), "]}"),
-        format!(
-            "{{\"process\": {{\"cwd\": \"{}\"}}}}",
-            "\\u0000".repeat(170_000)
-        ),
+        format!("{{\"process\": {{\"cwd\": \"{}\"}}}}", "\\u0000".repeat(170_000)),
         "[".repeat(SIZE_LIMIT_BYTES),
     ];
     let start = std::time::Instant::now();
@@ -718,49 +552,27 @@ fn every_problem_has_a_hint_and_one_line() {
         Problem::DuplicateKey,
         Problem::TooDeep { limit: 1 },
         Problem::Missing,
-        Problem::WrongType {
-            found: "a".to_owned(),
-            expected: "b".to_owned(),
-        },
-        Problem::OutOfRange {
-            value: "1".to_owned(),
-            range: "2".to_owned(),
-        },
-        Problem::Unknown {
-            what: "x",
-            value: "a\nb\u{1b}[0m".to_owned(),
-        },
-        Problem::Invalid {
-            value: "a\nb".repeat(1000),
-            why: "is bad".to_owned(),
-        },
+        Problem::WrongType { found: "a".to_owned(), expected: "b".to_owned() },
+        Problem::OutOfRange { value: "1".to_owned(), range: "2".to_owned() },
+        Problem::Unknown { what: "x", value: "a\nb\u{1b}[0m".to_owned() },
+        Problem::Invalid { value: "a\nb".repeat(1000), why: "is bad".to_owned() },
         Problem::Conflict("x".to_owned()),
     ];
     for problem in problems {
         let error = Error::new("field", problem);
         let text = error.to_string();
         assert!(
-            error
-                .hint()
-                .is_some_and(|hint| !hint.is_empty() && !text.contains(hint)),
+            error.hint().is_some_and(|hint| !hint.is_empty() && !text.contains(hint)),
             "{text}"
         );
-        assert!(
-            !text.contains(['\n', '\u{1b}']) && text.len() < 500,
-            "{text:?}"
-        );
+        assert!(!text.contains(['\n', '\u{1b}']) && text.len() < 500, "{text:?}");
     }
 }
 
 /// Texts that are nearly right: a good one with bytes changed, removed, or moved.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let good = prop_oneof![Just(EVERY_FIELD.to_owned()), Just(template_text(None))];
-    let change = (
-        any::<prop::sample::Index>(),
-        any::<prop::sample::Index>(),
-        any::<u8>(),
-        0..5u8,
-    );
+    let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0..5u8);
     (good, prop::collection::vec(change, 1..6)).prop_map(|(good, changes)| {
         let mut text = good.into_bytes();
         for (at, other, byte, how) in changes {
@@ -806,9 +618,9 @@ fn any_value() -> impl Strategy<Value = Value> {
 fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .for_each(|(key, value)| places(value, &format!("{at}/{key}"), all)),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| places(value, &format!("{at}/{key}"), all))
+        }
         Value::Array(values) => {
             values
                 .iter()

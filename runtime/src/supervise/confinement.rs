@@ -58,10 +58,10 @@ impl Confinement {
 
     /// Adds the limits that its cgroup has in force.
     pub(super) fn add_limits(&mut self, cgroup: &Cgroup) {
-        self.limits = cgroup.stats().ok().map(|stats| Limits {
-            memory_bytes: stats.memory.usage.limit,
-            pids: stats.pids.limit,
-        });
+        self.limits = cgroup
+            .stats()
+            .ok()
+            .map(|stats| Limits { memory_bytes: stats.memory.usage.limit, pids: stats.pids.limit });
     }
 
     /// Reads the seccomp mode again: the filter is the last thing to be put in force. Also works

@@ -182,10 +182,8 @@ fn root_directory(bundle: &Path, spec: &Spec) -> Result<PathBuf, Error> {
             let what = format!("root.path: {} leads over a symbolic link", path.display());
             Err(Error::plain(what).with_hint("write the path that it leads to, if that is meant"))
         }
-        Err(errno) => {
-            Err(Error::system(format!("root.path: opening {}", path.display()), errno)
-                .with_hint("root.path must be a directory, absolute or relative to the bundle"))
-        }
+        Err(errno) => Err(Error::system(format!("root.path: opening {}", path.display()), errno)
+            .with_hint("root.path must be a directory, absolute or relative to the bundle")),
     }
 }
 
@@ -419,9 +417,10 @@ fn config_bytes(bundle: &Path) -> Result<Vec<u8>, Error> {
 
 fn wants_label(spec: &Spec) -> bool {
     let some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    spec.process().as_ref().is_some_and(|process| {
-        some(process.apparmor_profile()) || some(process.selinux_label())
-    }) || linux(spec).is_some_and(|linux| some(linux.mount_label()))
+    spec.process()
+        .as_ref()
+        .is_some_and(|process| some(process.apparmor_profile()) || some(process.selinux_label()))
+        || linux(spec).is_some_and(|linux| some(linux.mount_label()))
 }
 
 /// What only the supervisor can do for the waiting process.
@@ -454,7 +453,8 @@ fn setup(
     }
     if let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) {
         let joined = namespaces.joined.iter().find(|(flag, ..)| *flag == namespace::NETWORK);
-        let path = joined.map_or_else(|| format!("/proc/{pid}/ns/net"), |(_, path, _)| path.clone());
+        let path =
+            joined.map_or_else(|| format!("/proc/{pid}/ns/net"), |(_, path, _)| path.clone());
         outside.devices = Some(NetDevices::move_into(devices, Path::new(&path))?);
     }
     Ok(())
@@ -504,10 +504,14 @@ pub(super) fn home_of(uid: u32, rootfs: &Path) -> Option<String> {
     let mut text = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, 1 << 20), &mut text).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let entry = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
-        fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid)
-    })?;
-    entry.get(5).filter(|home| home.starts_with('/') && !home.contains('\0')).map(|&home| home.to_owned())
+    let entry = text
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid))?;
+    entry
+        .get(5)
+        .filter(|home| home.starts_with('/') && !home.contains('\0'))
+        .map(|&home| home.to_owned())
 }
 
 /// Writes a pid so that a reader never sees half of it.

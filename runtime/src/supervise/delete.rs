@@ -4,9 +4,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Error;
 use super::container::{Container, Status};
 use super::state::OciState;
-use super::Error;
 use crate::execute::{HookStage, run_hooks};
 
 /// Whether a container may be deleted while it runs.

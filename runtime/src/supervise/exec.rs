@@ -69,8 +69,7 @@ fn launch_in(
     let seccomp = compile_seccomp(&spec)?;
     let process = &options.process;
     let wants = process.terminal().unwrap_or(false);
-    let console_socket =
-        terminal::console(wants, options.console_socket.as_deref(), own_terminal)?;
+    let console_socket = terminal::console(wants, options.console_socket.as_deref(), own_terminal)?;
     let mut inputs = Inputs { console_socket, init: Some(init), ..Inputs::default() };
     let cgroup = container.cgroup()?;
     let join = match &options.cgroup {
@@ -99,10 +98,12 @@ fn launch_in(
     )?;
     let listener = Listener::connect(&spec, &plan, &mut inputs)?;
     let mut serve = |wants, pid| match (wants, &listener) {
-        (Wants::Setup, _) => match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
-            Some(rdt) => resctrl::join(container.id().as_str(), rdt, pid),
-            None => Ok(()),
-        },
+        (Wants::Setup, _) => {
+            match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+                Some(rdt) => resctrl::join(container.id().as_str(), rdt, pid),
+                None => Ok(()),
+            }
+        }
         (Wants::Hooks, Some(listener)) => listener.tell(&spec, record, Status::Running, pid),
         (Wants::Hooks, None) => Ok(()),
     };

@@ -32,8 +32,8 @@ fn with_address<T>(
 ) -> Result<T, Error> {
     let doing = || format!("start gate of {}", directory.display());
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let held = open(directory, flags, Mode::empty())
-        .map_err(|errno| Error::system(doing(), errno))?;
+    let held =
+        open(directory, flags, Mode::empty()).map_err(|errno| Error::system(doing(), errno))?;
     let path = format!("/proc/self/fd/{}/{GATE}", held.as_raw_fd());
     UnixAddr::new(path.as_str())
         .and_then(|address| act(&address))

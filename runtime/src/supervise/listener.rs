@@ -74,7 +74,8 @@ impl Listener {
             state: OciState::of(record, status),
         };
         let doing = "writing the state for the seccomp listener";
-        let text = serde_json::to_vec(&state).map_err(|error| execute::Error::because(doing, error))?;
+        let text =
+            serde_json::to_vec(&state).map_err(|error| execute::Error::because(doing, error))?;
         if text.len() > STATE_LIMIT_BYTES {
             return Err(execute::Error::plain(format!(
                 "linux.seccomp.listenerMetadata: the state for the listener has {} bytes, more than {STATE_LIMIT_BYTES}",
@@ -103,10 +104,10 @@ fn connect_socket(spec: &Spec) -> Result<OwnedFd, Error> {
     let doing = || format!("{field}: connecting to {}", path.display());
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .map_err(|errno| Error::system(doing(), errno))?;
-    UnixAddr::new(&path)
-        .and_then(|address| connect(socket.as_raw_fd(), &address))
-        .map_err(|errno| {
+    UnixAddr::new(&path).and_then(|address| connect(socket.as_raw_fd(), &address)).map_err(
+        |errno| {
             Error::system(doing(), errno).with_hint("the seccomp agent must listen there already")
-        })?;
+        },
+    )?;
     Ok(socket)
 }

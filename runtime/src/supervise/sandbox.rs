@@ -86,7 +86,8 @@ pub fn try_command(
 fn landlock() -> Result<Option<Landlock>, Error> {
     let failed = |error: landlock::RulesetError| Error::because("making a Landlock ruleset", error);
     let newest_first = [ABI::V6, ABI::V5, ABI::V4, ABI::V3, ABI::V2, ABI::V1];
-    let Some((abi, created)) = newest_first.into_iter().find_map(|abi| Some((abi, create(abi).ok()?)))
+    let Some((abi, created)) =
+        newest_first.into_iter().find_map(|abi| Some((abi, create(abi).ok()?)))
     else {
         return Ok(None);
     };
@@ -188,9 +189,7 @@ fn identity() -> (impl Fn(u32) -> Value, u32) {
 
 fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
     let hardened = ["nosuid", "nodev", "noexec"];
-    let mount = |at: &str, kind: &str, options: &[&str]| {
-        json!({ "destination": at, "type": kind, "source": kind, "options": options })
-    };
+    let mount = |at: &str, kind: &str, options: &[&str]| json!({ "destination": at, "type": kind, "source": kind, "options": options });
     let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
     let mut mounts = vec![
         mount("/proc", "proc", &hardened),
@@ -235,9 +234,26 @@ fn host_file_systems() -> Vec<String> {
 /// The mount point of a line of proc_pid_mountinfo(5), if the sandbox is to have it.
 fn host_file_system(line: &str) -> Option<String> {
     const NOT_FILES: [&str; 20] = [
-        "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",
-        "devtmpfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "ramfs",
-        "securityfs", "sysfs", "tmpfs", "tracefs",
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "nsfs",
+        "proc",
+        "pstore",
+        "ramfs",
+        "securityfs",
+        "sysfs",
+        "tmpfs",
+        "tracefs",
     ];
     let (mount, file_system) = line.split_once(" - ")?;
     let at = mount.split(' ').nth(4)?;
@@ -253,7 +269,9 @@ fn host_file_system(line: &str) -> Option<String> {
 mod tests {
     #[test]
     fn file_systems_of_the_host_are_told_from_the_kernels() {
-        let line = |at: &str, kind: &str| format!("22 1 8:1 / {at} rw,relatime shared:1 - {kind} /dev/sda rw");
+        let line = |at: &str, kind: &str| {
+            format!("22 1 8:1 / {at} rw,relatime shared:1 - {kind} /dev/sda rw")
+        };
         assert_eq!(super::host_file_system(&line("/usr", "ext4")).as_deref(), Some("/usr"));
         for (at, kind) in [("/", "ext4"), ("/run/x", "ext4"), ("/home", "xfs"), ("/x", "nsfs")] {
             assert_eq!(super::host_file_system(&line(at, kind)), None, "{at} {kind}");

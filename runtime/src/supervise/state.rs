@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::record::Record;
 use super::Status;
+use super::record::Record;
 
 /// What hooks get, and what `state` prints with more fields.
 #[derive(Debug, Serialize)]

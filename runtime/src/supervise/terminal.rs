@@ -25,16 +25,21 @@ pub(super) fn console(
     own: Option<OwnedFd>,
 ) -> Result<Option<OwnedFd>, Error> {
     match (wants_terminal, console_socket) {
-        (false, Some(_)) => Err(Error::plain("--console-socket is given, but process.terminal is false")
-            .with_hint("set process.terminal in config.json, or leave --console-socket out")),
+        (false, Some(_)) => {
+            Err(Error::plain("--console-socket is given, but process.terminal is false")
+                .with_hint("set process.terminal in config.json, or leave --console-socket out"))
+        }
         (false, None) => Ok(None),
         (true, None) if own.is_some() => Ok(own),
-        (true, None) => Err(Error::plain("process.terminal is true, but there is no --console-socket")
-            .with_hint("give --console-socket, or set process.terminal to false")),
+        (true, None) => {
+            Err(Error::plain("process.terminal is true, but there is no --console-socket")
+                .with_hint("give --console-socket, or set process.terminal to false"))
+        }
         (true, Some(path)) => {
             let doing = || format!("connecting to console socket {}", path.display());
-            let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-                .map_err(|errno| Error::system(doing(), errno))?;
+            let socket =
+                socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+                    .map_err(|errno| Error::system(doing(), errno))?;
             UnixAddr::new(path)
                 .and_then(|address| connect(socket.as_raw_fd(), &address))
                 .map_err(|errno| Error::system(doing(), errno))?;
@@ -64,9 +69,8 @@ impl Terminal {
         let mut buffers = [io::IoSliceMut::new(&mut name)];
         let mut space = nix::cmsg_space!(i32);
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message =
-            recvmsg::<()>(self.socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)
-                .map_err(|errno| Error::system(doing, errno))?;
+        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)
+            .map_err(|errno| Error::system(doing, errno))?;
         let mut control = message.cmsgs().map_err(|errno| Error::system(doing, errno))?;
         match control.next() {
             Some(ControlMessageOwned::ScmRights(fds)) if fds.len() == 1 => adopt(fds[0]),
@@ -92,7 +96,8 @@ impl Signals {
         let failed = |errno: nix::Error| Error::system("blocking signals", errno);
         let mut set = SigSet::all();
         // These are about brig itself.
-        for own in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT]
+        for own in
+            [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT]
         {
             set.remove(own);
         }

@@ -130,11 +130,7 @@ fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long>
     // during the call, with the length that the structure states.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn own(descriptor: libc::c_long) -> io::Result<OwnedFd> {
@@ -156,10 +152,7 @@ fn raw(descriptor: BorrowedFd<'_>) -> u32 {
 /// The kernel's answer with the verifier's log: EPERM without the capabilities,
 /// EINVAL for a program that the verifier refuses or a kernel without cgroup BPF.
 pub fn load_device_program(program: &[u64]) -> Result<OwnedFd, LoadError> {
-    let fail = |source| LoadError {
-        source,
-        log: String::new(),
-    };
+    let fail = |source| LoadError { source, log: String::new() };
     let mut attributes = LoadAttributes {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: u32::try_from(program.len()).map_err(|e| fail(io::Error::other(e)))?,
@@ -170,10 +163,7 @@ pub fn load_device_program(program: &[u64]) -> Result<OwnedFd, LoadError> {
     };
     match bpf(BPF_PROG_LOAD, &mut attributes) {
         Ok(descriptor) => own(descriptor).map_err(fail),
-        Err(source) => Err(LoadError {
-            log: verifier_log(&mut attributes),
-            source,
-        }),
+        Err(source) => Err(LoadError { log: verifier_log(&mut attributes), source }),
     }
 }
 
@@ -242,10 +232,7 @@ pub fn own_device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let count = (attributes.prog_cnt as usize).min(ids.len());
     let mut own_programs = Vec::new();
     for id in &ids[..count] {
-        let mut attributes = IdAttributes {
-            prog_id: *id,
-            ..IdAttributes::default()
-        };
+        let mut attributes = IdAttributes { prog_id: *id, ..IdAttributes::default() };
         let program = bpf(BPF_PROG_GET_FD_BY_ID, &mut attributes).and_then(own)?;
         let mut info = ProgramInfo::default();
         let mut attributes = InfoAttributes {

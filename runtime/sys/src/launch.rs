@@ -111,9 +111,8 @@ fn stack() -> io::Result<*mut libc::c_void> {
     use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
     let size = GUARD_SIZE + STACK_SIZE;
     // SAFETY: a new private mapping at an address of the kernel's choice aliases nothing.
-    let low = unsafe {
-        mmap_anonymous(ptr::null_mut(), size, ProtFlags::empty(), MapFlags::PRIVATE)?
-    };
+    let low =
+        unsafe { mmap_anonymous(ptr::null_mut(), size, ProtFlags::empty(), MapFlags::PRIVATE)? };
     // SAFETY: GUARD_SIZE is inside the mapping of `size` bytes.
     let stack = unsafe { low.byte_add(GUARD_SIZE) };
     // SAFETY: the range is the upper part of the mapping made above, which nothing uses yet.

@@ -31,7 +31,18 @@ fn cases() -> impl Strategy<Value = Case> {
     let second = (0u8..3, any::<bool>(), 0u8..8, any::<u8>(), 0u8..4, any::<bool>());
     (first, second).prop_map(|((namespaces, joined, user, no_new_privileges), second)| {
         let (seccomp, terminal, hooks, extras, machine, at_gate) = second;
-        Case { namespaces, joined, user, no_new_privileges, seccomp, terminal, hooks, extras, machine, at_gate }
+        Case {
+            namespaces,
+            joined,
+            user,
+            no_new_privileges,
+            seccomp,
+            terminal,
+            hooks,
+            extras,
+            machine,
+            at_gate,
+        }
     })
 }
 
@@ -72,7 +83,9 @@ fn extras(config: &mut Value, bits: u8) {
     let has = |bit: u8| bits >> bit & 1 == 1;
     let mounts = config["mounts"].as_array_mut().expect("a list");
     if has(0) {
-        mounts.push(json!({"destination": "/evil/bind", "source": "/src", "options": ["rbind", "ro"]}));
+        mounts.push(
+            json!({"destination": "/evil/bind", "source": "/src", "options": ["rbind", "ro"]}),
+        );
         mounts.push(json!({"destination": "/evil/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro"]}));
     }
     if has(1) {
@@ -142,9 +155,8 @@ fn privileges_fall_in_order(case: &Case, plan: &Plan<'_>, filtered: bool) {
     let capset = order.only("capset", |op| matches!(op, Op::Capset { .. }));
     assert!(bounding < user && groups < user && user < capset, "capabilities(7)");
     assert!(matches!(plan.ops[user], Op::Setuid { uid } if uid == case.user));
-    let nnp = order.first(
-        |op| matches!(op, Op::Prctl { option, value: 1 } if *option == prctl::NO_NEW_PRIVS),
-    );
+    let nnp = order
+        .first(|op| matches!(op, Op::Prctl { option, value: 1 } if *option == prctl::NO_NEW_PRIVS));
     assert_eq!(nnp.is_some(), case.no_new_privileges);
     let seccomp = order.first(|op| matches!(op, Op::Seccomp { .. }));
     assert_eq!(seccomp.is_some(), filtered, "a filter that is asked for is loaded");
@@ -172,9 +184,9 @@ fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
     let by_path = |op: &Op<'_>| matches!(op, Op::MoveMountTo { dir: Slot::CWD, .. });
     let attached = plan.ops.iter().rposition(by_path);
     let fresh = |slot: Slot| {
-        plan.ops.iter().any(|op| {
-            matches!(op, Op::Fsmount { kind, into, .. } if *into == slot && *kind == c"tmpfs")
-        })
+        plan.ops.iter().any(
+            |op| matches!(op, Op::Fsmount { kind, into, .. } if *into == slot && *kind == c"tmpfs"),
+        )
     };
     let attached = attached.expect("the root is attached");
     for (index, op) in plan.ops.iter().enumerate() {
@@ -207,9 +219,13 @@ fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
             _ => {}
         }
     }
-    let entered = plan.ops.iter().position(|op| matches!(op, Op::EnterRoot { .. })).expect("a root");
+    let entered =
+        plan.ops.iter().position(|op| matches!(op, Op::EnterRoot { .. })).expect("a root");
     let late = plan.ops[entered..].iter().any(|op| {
-        matches!(op, Op::OpenTree { .. } | Op::MoveMountTo { .. } | Op::Setns { .. } | Op::Unshare { .. })
+        matches!(
+            op,
+            Op::OpenTree { .. } | Op::MoveMountTo { .. } | Op::Setns { .. } | Op::Unshare { .. }
+        )
     });
     assert!(!late, "the host is out of reach once the root is entered");
 }

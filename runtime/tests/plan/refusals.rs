@@ -58,7 +58,10 @@ fn mounts_and_devices_that_contradict() {
     });
     assert_eq!(cgroup_option, "mounts[0].options");
     let remount = refused(&v2, |c| {
-        c["mounts"].as_array_mut().expect("a list").insert(0, json!({"destination": "/", "options": ["remount", "sync"]}));
+        c["mounts"]
+            .as_array_mut()
+            .expect("a list")
+            .insert(0, json!({"destination": "/", "options": ["remount", "sync"]}));
     });
     assert_eq!(remount, "mounts[0].options");
     let no_terminal = refused(&v2, |c| {

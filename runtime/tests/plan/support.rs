@@ -156,7 +156,7 @@ pub(crate) fn planned<T>(
         home: None,
         seccomp: seccomp.as_ref(),
         landlock: None,
-            read_only_tree: false,
+        read_only_tree: false,
     };
     look(plan(&arena, &request))
 }

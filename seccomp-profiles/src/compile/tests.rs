@@ -14,29 +14,19 @@ fn profile(json: &str) -> LinuxSeccomp {
 }
 
 fn rules(default: &str, rules: &str) -> LinuxSeccomp {
-    profile(&format!(
-        r#"{{"defaultAction":"SCMP_ACT_{default}","syscalls":[{rules}]}}"#
-    ))
+    profile(&format!(r#"{{"defaultAction":"SCMP_ACT_{default}","syscalls":[{rules}]}}"#))
 }
 
 fn verdict(profile: &LinuxSeccomp, arch: Arch, name: &str, args: [u64; 6]) -> u32 {
     let program = compile(profile, Arch::X86_64).expect("it compiles");
     let nr = arch.syscall_number(name).expect(name);
-    let data = SeccompData {
-        nr,
-        arch: arch.audit(),
-        args,
-        ..SeccompData::default()
-    };
+    let data = SeccompData { nr, arch: arch.audit(), args, ..SeccompData::default() };
     run(&program.instructions, &data).expect("it runs")
 }
 
 fn error(default: &str, json: &str) -> (String, String) {
     let error = compile(&rules(default, json), Arch::X86_64).expect_err("refused");
-    (
-        error.to_string(),
-        error.hint().expect("every error has a hint"),
-    )
+    (error.to_string(), error.hint().expect("every error has a hint"))
 }
 
 #[test]
@@ -57,11 +47,7 @@ fn every_action_is_the_kernels() {
     ] {
         let rule = format!(r#"{{"names":["mount"],"action":"SCMP_ACT_{action}"{errno}}}"#);
         let profile = rules("LOG", &rule);
-        assert_eq!(
-            verdict(&profile, Arch::X86_64, "mount", [0; 6]),
-            value,
-            "{action}"
-        );
+        assert_eq!(verdict(&profile, Arch::X86_64, "mount", [0; 6]), value, "{action}");
         assert_eq!(verdict(&profile, Arch::X86_64, "read", [0; 6]), LOG);
     }
 }
@@ -72,21 +58,9 @@ fn every_operator_compares_64_bits() {
     for (op, value, two, holds, fails) in [
         ("EQ", big, 0, vec![big], vec![5, 7 << 32, big + 1]),
         ("NE", big, 0, vec![5, 7 << 32], vec![big]),
-        (
-            "LT",
-            big,
-            0,
-            vec![big - 1, 9, 6 << 32 | 9],
-            vec![big, 8 << 32],
-        ),
+        ("LT", big, 0, vec![big - 1, 9, 6 << 32 | 9], vec![big, 8 << 32]),
         ("LE", big, 0, vec![big, 9], vec![big + 1, 8 << 32]),
-        (
-            "GT",
-            big,
-            0,
-            vec![big + 1, 8 << 32],
-            vec![big, 6 << 32 | 9, 9],
-        ),
+        ("GT", big, 0, vec![big + 1, 8 << 32], vec![big, 6 << 32 | 9, 9]),
         ("GE", big, 0, vec![big, 8 << 32], vec![big - 1, 9]),
         ("GT", u64::MAX, 0, vec![], vec![u64::MAX, 0]),
         ("LE", u64::MAX, 0, vec![u64::MAX, 0], vec![]),
@@ -126,27 +100,12 @@ fn conditions_of_a_rule_are_all_needed_unless_they_share_an_argument() {
         )
     };
     let both = rules("ERRNO", &rule(1));
-    assert_eq!(
-        verdict(&both, Arch::X86_64, "read", [1, 2, 0, 0, 0, 0]),
-        ALLOW
-    );
-    assert_eq!(
-        verdict(&both, Arch::X86_64, "read", [1, 0, 0, 0, 0, 0]),
-        ERRNO | 1
-    );
+    assert_eq!(verdict(&both, Arch::X86_64, "read", [1, 2, 0, 0, 0, 0]), ALLOW);
+    assert_eq!(verdict(&both, Arch::X86_64, "read", [1, 0, 0, 0, 0, 0]), ERRNO | 1);
     let split = rules("ERRNO", &rule(0));
-    assert_eq!(
-        verdict(&split, Arch::X86_64, "read", [1, 0, 0, 0, 0, 0]),
-        ALLOW
-    );
-    assert_eq!(
-        verdict(&split, Arch::X86_64, "read", [2, 0, 0, 0, 0, 0]),
-        ALLOW
-    );
-    assert_eq!(
-        verdict(&split, Arch::X86_64, "read", [3, 0, 0, 0, 0, 0]),
-        ERRNO | 1
-    );
+    assert_eq!(verdict(&split, Arch::X86_64, "read", [1, 0, 0, 0, 0, 0]), ALLOW);
+    assert_eq!(verdict(&split, Arch::X86_64, "read", [2, 0, 0, 0, 0, 0]), ALLOW);
+    assert_eq!(verdict(&split, Arch::X86_64, "read", [3, 0, 0, 0, 0, 0]), ERRNO | 1);
 }
 
 #[test]
@@ -185,19 +144,11 @@ fn errors_name_the_field_and_the_way_out() {
         "linux.seccomp.syscalls[1].args[1].index: no argument 6"
     );
     assert_eq!(
-        error(
-            "ALLOW",
-            r#"{"names":["read"],"action":"SCMP_ACT_ERRNO","errnoRet":4096}"#
-        )
-        .0,
+        error("ALLOW", r#"{"names":["read"],"action":"SCMP_ACT_ERRNO","errnoRet":4096}"#).0,
         "linux.seccomp.syscalls[0].errnoRet: 4096 is above 4095"
     );
     assert_eq!(
-        error(
-            "ALLOW",
-            r#"{"names":["read"],"action":"SCMP_ACT_KILL","errnoRet":1}"#
-        )
-        .0,
+        error("ALLOW", r#"{"names":["read"],"action":"SCMP_ACT_KILL","errnoRet":1}"#).0,
         "linux.seccomp.syscalls[0].errnoRet: SCMP_ACT_KILL returns no errno"
     );
     assert_eq!(
@@ -212,27 +163,12 @@ fn errors_name_the_field_and_the_way_out() {
 #[test]
 fn unknown_names_are_ignored_where_nothing_is_lost() {
     for (default, rule) in [
-        (
-            "ERRNO",
-            r#"{"names":["no_such_call"],"action":"SCMP_ACT_ALLOW"}"#,
-        ),
-        (
-            "ERRNO",
-            r#"{"names":["no_such_call"],"action":"SCMP_ACT_ERRNO","errnoRet":38}"#,
-        ),
-        (
-            "ALLOW",
-            r#"{"names":["spu_run","swapcontext"],"action":"SCMP_ACT_ERRNO"}"#,
-        ),
-        (
-            "ALLOW",
-            r#"{"names":["socketcall","accept"],"action":"SCMP_ACT_ERRNO"}"#,
-        ),
+        ("ERRNO", r#"{"names":["no_such_call"],"action":"SCMP_ACT_ALLOW"}"#),
+        ("ERRNO", r#"{"names":["no_such_call"],"action":"SCMP_ACT_ERRNO","errnoRet":38}"#),
+        ("ALLOW", r#"{"names":["spu_run","swapcontext"],"action":"SCMP_ACT_ERRNO"}"#),
+        ("ALLOW", r#"{"names":["socketcall","accept"],"action":"SCMP_ACT_ERRNO"}"#),
     ] {
-        assert!(
-            compile(&rules(default, rule), Arch::X86_64).is_ok(),
-            "{rule}"
-        );
+        assert!(compile(&rules(default, rule), Arch::X86_64).is_ok(), "{rule}");
     }
 }
 
@@ -269,12 +205,7 @@ fn jumps_reach_over_long_programs() {
         let nr = Arch::X86_64.syscall_number(name).expect(name);
         let args = [first, second, 0, 0, 0, 0];
         let arch = Arch::X86_64.audit();
-        let data = SeccompData {
-            nr,
-            arch,
-            args,
-            ..SeccompData::default()
-        };
+        let data = SeccompData { nr, arch, args, ..SeccompData::default() };
         run(&program.instructions, &data).expect("it runs")
     };
     for at in 1..=400 {
@@ -295,11 +226,7 @@ fn many_values_of_one_argument_are_a_search() {
     };
     let all: Vec<String> = (0..300).map(rule).collect();
     let program = compile(&rules("ERRNO", &all.join(",")), Arch::X86_64).expect("it compiles");
-    assert!(
-        program.instructions.len() < 400,
-        "{}",
-        program.instructions.len()
-    );
+    assert!(program.instructions.len() < 400, "{}", program.instructions.len());
 }
 
 #[test]
@@ -316,19 +243,11 @@ fn flags_are_those_of_the_profile_and_those_the_kernel_demands() {
         assert_eq!(program.notify, action == "NOTIFY");
         program.flags
     };
-    let (tsync, log) = (
-        r#""SECCOMP_FILTER_FLAG_TSYNC""#,
-        r#""SECCOMP_FILTER_FLAG_LOG""#,
-    );
-    let (spec, wait) = (
-        r#""SECCOMP_FILTER_FLAG_SPEC_ALLOW""#,
-        r#""SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV""#,
-    );
+    let (tsync, log) = (r#""SECCOMP_FILTER_FLAG_TSYNC""#, r#""SECCOMP_FILTER_FLAG_LOG""#);
+    let (spec, wait) =
+        (r#""SECCOMP_FILTER_FLAG_SPEC_ALLOW""#, r#""SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV""#);
     assert_eq!(flags("", "ERRNO"), 0);
-    assert_eq!(
-        flags(&format!("{tsync},{log},{spec},{wait}"), "ERRNO"),
-        0b111
-    );
+    assert_eq!(flags(&format!("{tsync},{log},{spec},{wait}"), "ERRNO"), 0b111);
     assert_eq!(flags("", "NOTIFY"), 0b1000);
     assert_eq!(flags(tsync, "NOTIFY"), 0b1_1001);
     assert_eq!(flags(wait, "NOTIFY"), 0b10_1000);

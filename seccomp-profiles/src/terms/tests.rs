@@ -10,17 +10,7 @@ fn holds(kind: Kind, value: u32) -> bool {
     }
 }
 
-const CONSTANTS: [u32; 9] = [
-    0,
-    1,
-    2,
-    3,
-    6,
-    0x8000_0000,
-    0xffff_0000,
-    u32::MAX - 1,
-    u32::MAX,
-];
+const CONSTANTS: [u32; 9] = [0, 1, 2, 3, 6, 0x8000_0000, 0xffff_0000, u32::MAX - 1, u32::MAX];
 
 fn kinds() -> Vec<Kind> {
     let mut kinds = Vec::new();
@@ -53,10 +43,7 @@ fn what_is_implied_holds_for_every_value() {
                 let Some(said) = implied(test(known), answer, test(asked)) else {
                     continue;
                 };
-                for &value in values
-                    .iter()
-                    .filter(|value| holds(known, **value) == answer)
-                {
+                for &value in values.iter().filter(|value| holds(known, **value) == answer) {
                     assert_eq!(
                         holds(asked, value),
                         said,

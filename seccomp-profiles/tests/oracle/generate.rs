@@ -74,24 +74,13 @@ fn value() -> impl Strategy<Value = u64> {
 }
 
 fn arg() -> impl Strategy<Value = LinuxSeccompArg> {
-    (
-        prop_oneof![3 => Just(0usize), 1 => 0..6usize],
-        value(),
-        value(),
-        select(&OPS[..]),
-    )
-        .prop_map(|(index, value, two, op)| {
-            let arg = LinuxSeccompArgBuilder::default()
-                .index(index)
-                .value(value)
-                .op(op);
-            let arg = if op == Op::ScmpCmpMaskedEq {
-                arg.value_two(two)
-            } else {
-                arg
-            };
+    (prop_oneof![3 => Just(0usize), 1 => 0..6usize], value(), value(), select(&OPS[..])).prop_map(
+        |(index, value, two, op)| {
+            let arg = LinuxSeccompArgBuilder::default().index(index).value(value).op(op);
+            let arg = if op == Op::ScmpCmpMaskedEq { arg.value_two(two) } else { arg };
             arg.build().expect("nothing is missing")
-        })
+        },
+    )
 }
 
 fn action() -> impl Strategy<Value = (Action, Option<u32>)> {
@@ -114,9 +103,7 @@ fn action() -> impl Strategy<Value = (Action, Option<u32>)> {
 fn any_name() -> impl Strategy<Value = String> {
     (any::<bool>(), 0..451u32).prop_map(|(is_64, nr)| {
         let arch = if is_64 { Arch::X86_64 } else { Arch::X86 };
-        let name = arch
-            .syscall_name(nr)
-            .filter(|name| !["uretprobe", "uprobe"].contains(name));
+        let name = arch.syscall_name(nr).filter(|name| !["uretprobe", "uprobe"].contains(name));
         name.unwrap_or("read").to_owned()
     })
 }
@@ -129,24 +116,17 @@ fn names() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn syscall() -> impl Strategy<Value = LinuxSyscall> {
-    (
-        names(),
-        action(),
-        prop_oneof![2 => vec(arg(), 0..=0), 5 => vec(arg(), 1..4)],
-    )
-        .prop_map(|(names, (action, errno), args)| {
+    (names(), action(), prop_oneof![2 => vec(arg(), 0..=0), 5 => vec(arg(), 1..4)]).prop_map(
+        |(names, (action, errno), args)| {
             let rule = LinuxSyscallBuilder::default().names(names).action(action);
             let rule = match errno {
                 Some(errno) => rule.errno_ret(errno),
                 None => rule,
             };
-            let rule = if args.is_empty() {
-                rule
-            } else {
-                rule.args(args)
-            };
+            let rule = if args.is_empty() { rule } else { rule.args(args) };
             rule.build().expect("nothing is missing")
-        })
+        },
+    )
 }
 
 /// A profile.
@@ -192,20 +172,8 @@ pub(crate) fn probe() -> impl Strategy<Value = Probe> {
     ];
     let step = prop_oneof![8 => Just(0i8), 1 => -1..=1i8];
     let arg = || (0..8u8, value(), any::<Index>());
-    (
-        arch,
-        any::<Index>(),
-        number,
-        step,
-        [arg(), arg(), arg(), arg(), arg(), arg()],
-    )
-        .prop_map(|(arch, name, number, step, args)| Probe {
-            arch,
-            name,
-            number,
-            step,
-            args,
-        })
+    (arch, any::<Index>(), number, step, [arg(), arg(), arg(), arg(), arg(), arg()])
+        .prop_map(|(arch, name, number, step, args)| Probe { arch, name, number, step, args })
 }
 
 impl Probe {
@@ -221,10 +189,8 @@ impl Probe {
             .unwrap_or(0)
             .wrapping_add_signed(i32::from(self.step));
         let wide = !matches!(self.arch, Arch::X86 | Arch::Arm);
-        let conditions: Vec<&LinuxSeccompArg> = rules
-            .iter()
-            .flat_map(|rule| rule.args().iter().flatten())
-            .collect();
+        let conditions: Vec<&LinuxSeccompArg> =
+            rules.iter().flat_map(|rule| rule.args().iter().flatten()).collect();
         let args = self.args.map(|(kind, value, index)| {
             let like = (!conditions.is_empty()).then(|| index.get(&conditions));
             let value = match (kind, like) {
@@ -239,11 +205,6 @@ impl Probe {
             // The kernel hands over 32-bit arguments with the upper half clear.
             if wide { value } else { value & 0xffff_ffff }
         });
-        SeccompData {
-            nr,
-            arch: self.arch.audit(),
-            instruction_pointer: 0,
-            args,
-        }
+        SeccompData { nr, arch: self.arch.audit(), instruction_pointer: 0, args }
     }
 }

@@ -68,16 +68,8 @@ pub(crate) fn action_value(action: Action, errno: Option<u32>) -> u32 {
 
 /// From the most to the least restrictive, `seccomp(2)`: "return values, in decreasing order of
 /// precedence".
-const PRECEDENCE: [u32; 8] = [
-    KILL_PROCESS,
-    KILL_THREAD,
-    TRAP,
-    ERRNO,
-    USER_NOTIF,
-    TRACE,
-    LOG,
-    ALLOW,
-];
+const PRECEDENCE: [u32; 8] =
+    [KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW];
 
 fn rank(verdict: u32) -> usize {
     PRECEDENCE
@@ -171,20 +163,14 @@ fn arch_of(data: &SeccompData) -> Option<Arch> {
     match data.arch {
         0xc000_003e if data.nr & 0x4000_0000 == 0 && data.nr >> 31 == 0 => Some(Arch::X86_64),
         0xc000_003e => Some(Arch::X32),
-        _ => ARCHES
-            .iter()
-            .map(|(arch, _)| *arch)
-            .find(|arch| arch.audit() == data.arch),
+        _ => ARCHES.iter().map(|(arch, _)| *arch).find(|arch| arch.audit() == data.arch),
     }
 }
 
 fn is_listed(profile: &LinuxSeccomp, native: Arch, arch: Arch) -> bool {
     let is_x86 = |arch| matches!(arch, Arch::X86_64 | Arch::X86 | Arch::X32);
     let list = profile.architectures().as_deref().unwrap_or_default();
-    let name = ARCHES
-        .iter()
-        .find(|(other, _)| *other == arch)
-        .map(|(_, name)| *name);
+    let name = ARCHES.iter().find(|(other, _)| *other == arch).map(|(_, name)| *name);
     arch == native || (is_x86(arch) == is_x86(native) && list.contains(&name.expect("listed")))
 }
 
@@ -201,11 +187,7 @@ fn is_newer(profile: &LinuxSeccomp, default: u32, arch: Arch, nr: u32) -> bool {
 
 /// What the profile says about a call.
 pub(crate) fn evaluate(profile: &LinuxSeccomp, native: Arch, data: &SeccompData) -> Answer {
-    let answer = |verdict, reason| Answer {
-        verdict,
-        reason,
-        multiplexed_arguments: false,
-    };
+    let answer = |verdict, reason| Answer { verdict, reason, multiplexed_arguments: false };
     let listed = |arch| is_listed(profile, native, arch);
     let shares_audit = |arch: &Arch| arch.audit() == data.arch && listed(*arch);
     if !ARCHES.iter().any(|(arch, _)| shares_audit(arch)) {
@@ -261,11 +243,7 @@ pub(crate) fn evaluate(profile: &LinuxSeccomp, native: Arch, data: &SeccompData)
         _ => Reason::Disagreement,
     };
     let verdict = matching.first().copied().unwrap_or(default);
-    Answer {
-        verdict,
-        reason,
-        multiplexed_arguments,
-    }
+    Answer { verdict, reason, multiplexed_arguments }
 }
 
 /// The alternatives with conditions that a profile has for a call, as they are written.
@@ -279,11 +257,7 @@ pub(crate) fn clauses(
     };
     let rules = profile.syscalls().iter().flatten();
     rules
-        .filter(|rule| {
-            rule.names()
-                .iter()
-                .any(|name| arch.syscall_number(name) == Some(data.nr))
-        })
+        .filter(|rule| rule.names().iter().any(|name| arch.syscall_number(name) == Some(data.nr)))
         .filter_map(|rule| rule.args().as_ref())
         .flat_map(|args| match repeats(args) {
             true => args.iter().map(|arg| vec![*arg]).collect(),
@@ -297,11 +271,7 @@ fn first_unconditional(profile: &LinuxSeccomp, default: u32, arch: Arch, nr: u32
     rules
         .iter()
         .filter(|rule| rule.args().as_ref().is_none_or(Vec::is_empty))
-        .filter(|rule| {
-            rule.names()
-                .iter()
-                .any(|name| arch.syscall_number(name) == Some(nr))
-        })
+        .filter(|rule| rule.names().iter().any(|name| arch.syscall_number(name) == Some(nr)))
         .map(|rule| action_value(rule.action(), rule.errno_ret()))
         .find(|action| *action != default)
         .expect("there is one")

@@ -13,10 +13,7 @@ use super::*;
 
 /// Prints why a test does not run here; fails where skipping is forbidden.
 fn skip(reason: &str) {
-    assert!(
-        std::env::var_os("BRIG_FORBID_SKIPS").is_none(),
-        "skipped: {reason}"
-    );
+    assert!(std::env::var_os("BRIG_FORBID_SKIPS").is_none(), "skipped: {reason}");
     println!("skipped: {reason}");
 }
 
@@ -62,20 +59,12 @@ impl Made {
             owner: None,
         };
         let cgroup = create(&plan(facts, &request)?)?;
-        Ok(Made {
-            cgroup,
-            parent,
-            children: Vec::new(),
-        })
+        Ok(Made { cgroup, parent, children: Vec::new() })
     }
 
     fn read(&self, file: &str) -> String {
         let controller = file.split('.').next().unwrap();
-        let node = self
-            .cgroup
-            .nodes
-            .iter()
-            .find(|n| n.has(controller) || n.directory.unified);
+        let node = self.cgroup.nodes.iter().find(|n| n.has(controller) || n.directory.unified);
         node.unwrap().read(file).unwrap().trim().to_owned()
     }
 
@@ -170,10 +159,7 @@ fn v1_limits_are_what_the_kernel_shows() {
         assert_eq!(made.read(file), value, "{file}");
     }
     let devices = made.read("devices.list");
-    assert!(
-        devices.contains("c 1:3 rwm") && !devices.contains('a'),
-        "{devices}"
-    );
+    assert!(devices.contains("c 1:3 rwm") && !devices.contains('a'), "{devices}");
     assert_eq!(devices.lines().count(), devices::default_rules().len());
 }
 
@@ -181,9 +167,7 @@ fn v1_limits_are_what_the_kernel_shows() {
 fn v1_join_reaches_every_hierarchy() {
     let Some(facts) = layout(false) else { return };
     let mut made = Made::new(&facts, "join", "{}").unwrap();
-    let Join::Tasks(tasks) = made.cgroup.join().unwrap() else {
-        panic!("tasks expected")
-    };
+    let Join::Tasks(tasks) = made.cgroup.join().unwrap() else { panic!("tasks expected") };
     assert_eq!(tasks.len(), made.cgroup.nodes.len());
     drop(tasks);
     let pid = made.run("exec sleep 60").id();
@@ -279,10 +263,7 @@ fn an_update_below_the_usage_is_refused_when_asked() {
     made.run("exec sleep 60");
     made.wait_for_pids(1);
     let json = r#"{"memory": {"limit": 4096, "checkBeforeUpdate": true}}"#;
-    let error = made
-        .cgroup
-        .update(&serde_json::from_str(json).unwrap())
-        .unwrap_err();
+    let error = made.cgroup.update(&serde_json::from_str(json).unwrap()).unwrap_err();
     assert!(matches!(error, Error::BelowUsage { .. }), "{error}");
     assert_eq!(made.read("memory.max"), "max");
 }
@@ -295,22 +276,13 @@ fn a_refused_limit_names_its_field_and_leaves_nothing() {
         Err(error) => error,
         Ok(_) => panic!("accepted"),
     };
-    assert!(
-        error
-            .to_string()
-            .starts_with("linux.resources.cpu.cpus: writing"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("linux.resources.cpu.cpus: writing"), "{error}");
     let Layout::Legacy { hierarchies, .. } = &facts.layout else {
         assert!(!Path::new("/sys/fs/cgroup").join(parent).exists());
         return;
     };
     for hierarchy in hierarchies {
-        assert!(
-            !hierarchy.mount.join(&parent).exists(),
-            "{:?}",
-            hierarchy.mount
-        );
+        assert!(!hierarchy.mount.join(&parent).exists(), "{:?}", hierarchy.mount);
     }
 }
 
@@ -336,16 +308,10 @@ fn whatever_fails_nothing_is_left() {
         let write = super::super::plan::Write::new(0, "brig.absent", 1, "the injected fault");
         broken.steps.insert(at, Step::Write(write));
         let error = create(&broken).map(|_| ()).unwrap_err();
-        assert!(
-            error.to_string().starts_with("the injected fault: writing"),
-            "{at}: {error}"
-        );
+        assert!(error.to_string().starts_with("the injected fault: writing"), "{at}: {error}");
         assert_eq!(error.errno(), Some(libc::ENOENT));
         for directory in &plan.directories {
-            assert!(
-                !directory.mount.join(&parent).exists(),
-                "step {at}: {directory:?}"
-            );
+            assert!(!directory.mount.join(&parent).exists(), "step {at}: {directory:?}");
         }
     }
 }
@@ -380,11 +346,7 @@ fn an_empty_cgroup_that_was_there_gets_the_defaults_too() {
 #[test]
 fn hybrid_processes_join_both_sides() {
     let Some(facts) = layout(false) else { return };
-    let Layout::Legacy {
-        unified: Some(unified),
-        ..
-    } = &facts.layout
-    else {
+    let Layout::Legacy { unified: Some(unified), .. } = &facts.layout else {
         return skip("no unified hierarchy");
     };
     let mut made = Made::new(&facts, "hybrid", "{}").unwrap();
@@ -396,16 +358,11 @@ fn hybrid_processes_join_both_sides() {
     std::fs::create_dir_all(&node.path).unwrap();
     // First, so that whoever is in the last hierarchy is in all.
     made.cgroup.nodes.insert(0, node);
-    let Join::Both { tasks, .. } = made.cgroup.join().unwrap() else {
-        panic!("both expected")
-    };
+    let Join::Both { tasks, .. } = made.cgroup.join().unwrap() else { panic!("both expected") };
     assert_eq!(tasks.len(), made.cgroup.nodes.len() - 1);
     let pid = made.run("exec sleep 60").id() as i32;
     made.wait_for_pids(1);
-    assert!(matches!(
-        made.cgroup.join_beside(pid).unwrap(),
-        Join::Both { .. }
-    ));
+    assert!(matches!(made.cgroup.join_beside(pid).unwrap(), Join::Both { .. }));
     made.cgroup.stats().unwrap();
     assert!(made.cgroup.paths().contains_key("") && made.cgroup.paths().contains_key("memory"));
 }
@@ -430,10 +387,7 @@ fn without_root_a_cgroup_is_left_out_unless_asked_for() {
         cgroup.kill().unwrap();
         cgroup.delete().unwrap();
         let resources = serde_json::from_str(r#"{"pids": {"limit": 5}}"#).unwrap();
-        let asked = Request {
-            resources: Some(&resources),
-            ..request
-        };
+        let asked = Request { resources: Some(&resources), ..request };
         let error = create(&plan(&facts, &asked).unwrap()).unwrap_err();
         assert_eq!(error.errno(), Some(libc::EACCES), "{error}");
         assert!(error.hint().unwrap().contains("delegated"));
@@ -454,11 +408,7 @@ fn without_root_a_cgroup_is_left_out_unless_asked_for() {
         .output();
     std::fs::remove_file(&copy).unwrap();
     let output = output.unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
@@ -516,9 +466,7 @@ fn delete_removes_what_the_container_made_and_names_what_lives() {
     let opened = Cgroup::open(&serde_json::from_str(&record).unwrap()).unwrap();
     let pid = made.run("exec sleep 60").id() as i32;
     made.wait_for_pids(1);
-    let Err(Error::Left { left }) = opened.delete() else {
-        panic!("left expected")
-    };
+    let Err(Error::Left { left }) = opened.delete() else { panic!("left expected") };
     assert_eq!(left.len(), made.cgroup.nodes.len());
     assert!(left.iter().all(|entry| entry.pids == [pid]), "{left:?}");
     opened.kill().unwrap();
@@ -537,14 +485,8 @@ fn running_out_of_memory_is_told() {
     made.run("exec dd if=/dev/zero of=/dev/null bs=64M count=1");
     let mut told = 0;
     while told == 0 {
-        let mut descriptors = [rustix::event::PollFd::new(
-            &watch,
-            rustix::event::PollFlags::IN,
-        )];
-        let timeout = rustix::event::Timespec {
-            tv_sec: 20,
-            tv_nsec: 0,
-        };
+        let mut descriptors = [rustix::event::PollFd::new(&watch, rustix::event::PollFlags::IN)];
+        let timeout = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
         let ready = rustix::event::poll(&mut descriptors, Some(&timeout)).unwrap();
         assert_eq!(ready, 1, "no event");
         told = watch.drain(&made.cgroup).unwrap().unwrap();
@@ -569,11 +511,7 @@ fn statistics_show_the_limits_and_the_work() {
     assert!(!stats.memory.raw.is_empty());
     assert_eq!((stats.pids.current, stats.pids.limit), (2, 9));
     assert!(stats.cpu.usage.total > 1_000_000, "{:?}", stats.cpu);
-    assert!(
-        stats.cpu.usage.user + stats.cpu.usage.kernel > 0,
-        "{:?}",
-        stats.cpu
-    );
+    assert!(stats.cpu.usage.user + stats.cpu.usage.kernel > 0, "{:?}", stats.cpu);
 }
 
 #[test]
@@ -582,10 +520,7 @@ fn a_process_joins_beside_another() {
     let mut made = Made::new(&facts, "beside", "{}").unwrap();
     for node in &made.cgroup.nodes {
         std::fs::create_dir(node.path.join("sub")).unwrap();
-        for file in ["cpuset.cpus", "cpuset.mems"]
-            .iter()
-            .filter(|_| node.has("cpuset"))
-        {
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|_| node.has("cpuset")) {
             let _ = std::fs::write(node.path.join("sub").join(file), "0");
         }
     }
@@ -593,10 +528,7 @@ fn a_process_joins_beside_another() {
     assert!(made.cgroup.join_sub("absent").is_err());
     made.cgroup.join_sub("sub").unwrap();
     let stranger = made.cgroup.join_beside(1);
-    assert!(
-        matches!(stranger, Err(Error::Content { .. })),
-        "{stranger:?}"
-    );
+    assert!(matches!(stranger, Err(Error::Content { .. })), "{stranger:?}");
     let pid = made.run("exec sleep 60").id() as i32;
     made.wait_for_pids(1);
     made.cgroup.join_beside(pid).unwrap();
@@ -629,24 +561,15 @@ fn a_parent_with_processes_cannot_give_controllers() {
     let path = unified.mount.join(&parent);
     std::fs::create_dir(&path).unwrap();
     let script = format!("echo 0 > {}/cgroup.procs; exec sleep 60", path.display());
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", &script])
-        .spawn()
-        .unwrap();
-    while std::fs::read_to_string(path.join("cgroup.procs"))
-        .unwrap()
-        .is_empty()
-    {
+    let mut child = Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+    while std::fs::read_to_string(path.join("cgroup.procs")).unwrap().is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let limited = Made::new(&facts, "inner", r#"{"memory": {"limit": 9999999}}"#).map(|_| ());
     child.kill().unwrap();
     child.wait().unwrap();
     let _ = std::fs::remove_dir(&path);
-    let Err(Error::Controllers {
-        missing, source, ..
-    }) = limited
-    else {
+    let Err(Error::Controllers { missing, source, .. }) = limited else {
         panic!("refusal expected, got {limited:?}");
     };
     assert_eq!(missing, ["memory"]);
@@ -672,11 +595,7 @@ fn a_delegated_cgroup_belongs_to_its_user() {
         let data = std::fs::metadata(cgroup.nodes[0].path.join(file)).unwrap();
         (data.uid(), data.gid())
     };
-    let owners = [
-        owner("."),
-        owner("cgroup.procs"),
-        owner("cgroup.subtree_control"),
-    ];
+    let owners = [owner("."), owner("cgroup.procs"), owner("cgroup.subtree_control")];
     let limit = owner("memory.max");
     cgroup.delete().unwrap();
     assert_eq!(owners, [(12345, 54321); 3]);

@@ -30,16 +30,9 @@ fn specified(rules: &[LinuxDeviceCgroup], attempt: Attempt) -> bool {
             && number(rule.minor(), attempt.minor)
             && rule.access().as_deref().unwrap().contains(letter)
     };
-    [MKNOD, READ, WRITE]
-        .into_iter()
-        .filter(|bit| attempt.access & bit != 0)
-        .all(|bit| {
-            rules
-                .iter()
-                .rev()
-                .find(|rule| matches(rule, bit))
-                .is_some_and(LinuxDeviceCgroup::allow)
-        })
+    [MKNOD, READ, WRITE].into_iter().filter(|bit| attempt.access & bit != 0).all(|bit| {
+        rules.iter().rev().find(|rule| matches(rule, bit)).is_some_and(LinuxDeviceCgroup::allow)
+    })
 }
 
 /// Runs the program as the kernel would; None for an instruction that the verifier
@@ -76,19 +69,16 @@ fn interpret(program: &[u64], attempt: Attempt) -> Option<u64> {
 /// The kernel's v1 decision: an exception must hold all of the access to grant it,
 /// any of it to deny it (security/device_cgroup.c).
 fn v1_allows(state: &Exceptions, attempt: Attempt) -> bool {
-    let hit = state
-        .entries
-        .iter()
-        .any(|((kind, major, minor), (access, _))| {
-            let device = *kind == attempt.kind
-                && covers(*major, Some(attempt.major))
-                && covers(*minor, Some(attempt.minor));
-            device
-                && match state.allow {
-                    true => access & attempt.access != 0,
-                    false => attempt.access & !access == 0,
-                }
-        });
+    let hit = state.entries.iter().any(|((kind, major, minor), (access, _))| {
+        let device = *kind == attempt.kind
+            && covers(*major, Some(attempt.major))
+            && covers(*minor, Some(attempt.minor));
+        device
+            && match state.allow {
+                true => access & attempt.access != 0,
+                false => attempt.access & !access == 0,
+            }
+    });
     hit != state.allow
 }
 
@@ -96,30 +86,20 @@ fn any_rule() -> impl Strategy<Value = LinuxDeviceCgroup> {
     let kinds = [LinuxDeviceType::A, LinuxDeviceType::B, LinuxDeviceType::C];
     let number = || proptest::option::of(0..3_i64);
     let access = prop::sample::select(vec!["r", "w", "m", "rw", "rm", "wm", "rwm", "rwm", "rwm"]);
-    (
-        any::<bool>(),
-        prop::sample::select(kinds.to_vec()),
-        number(),
-        number(),
-        access,
-    )
-        .prop_map(|(allow, kind, major, minor, access)| {
+    (any::<bool>(), prop::sample::select(kinds.to_vec()), number(), number(), access).prop_map(
+        |(allow, kind, major, minor, access)| {
             let mut rule = rule(kind, major, minor, access);
             rule.set_allow(allow);
             rule
-        })
+        },
+    )
 }
 
 fn all_attempts() -> impl Iterator<Item = Attempt> {
     (0..3).flat_map(|major| {
         (0..3).flat_map(move |minor| {
             [Kind::Block, Kind::Char].into_iter().flat_map(move |kind| {
-                (1..8).map(move |access| Attempt {
-                    kind,
-                    major,
-                    minor,
-                    access,
-                })
+                (1..8).map(move |access| Attempt { kind, major, minor, access })
             })
         })
     })
@@ -193,31 +173,17 @@ fn a_hole_in_a_wildcard_is_refused_on_v1() {
         r#"[{"allow": true, "type": "c", "major": 1, "access": "rwm"},
             {"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"}]"#,
     );
-    let error = v1_writes(0, &Rules::parse(&rules, &[]).unwrap())
-        .unwrap_err()
-        .to_string();
+    let error = v1_writes(0, &Rules::parse(&rules, &[]).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("linux.resources.devices[1]: "), "{error}");
 }
 
 #[test]
 fn bad_rules_are_refused_by_name() {
     let cases = [
-        (
-            r#"[{"allow": true, "type": "c"}]"#,
-            "linux.resources.devices[0].access",
-        ),
-        (
-            r#"[{"allow": true, "access": "rx"}]"#,
-            "linux.resources.devices[0].access",
-        ),
-        (
-            r#"[{"allow": true, "type": "p", "access": "r"}]"#,
-            "linux.resources.devices[0].type",
-        ),
-        (
-            r#"[{"allow": true, "major": -2, "access": "r"}]"#,
-            "linux.resources.devices[0].major",
-        ),
+        (r#"[{"allow": true, "type": "c"}]"#, "linux.resources.devices[0].access"),
+        (r#"[{"allow": true, "access": "rx"}]"#, "linux.resources.devices[0].access"),
+        (r#"[{"allow": true, "type": "p", "access": "r"}]"#, "linux.resources.devices[0].type"),
+        (r#"[{"allow": true, "major": -2, "access": "r"}]"#, "linux.resources.devices[0].major"),
     ];
     for (json, field) in cases {
         let error = Rules::parse(&parse(json), &[]).unwrap_err().to_string();

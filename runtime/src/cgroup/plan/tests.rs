@@ -18,29 +18,17 @@ fn legacy() -> CgroupFacts {
         hierarchy("blkio", "/c/blkio"),
         hierarchy("name=systemd", "/c/systemd"),
     ];
-    CgroupFacts {
-        layout: Layout::Legacy {
-            hierarchies,
-            unified: None,
-        },
-    }
+    CgroupFacts { layout: Layout::Legacy { hierarchies, unified: None } }
 }
 
 fn hybrid() -> CgroupFacts {
-    let Layout::Legacy { hierarchies, .. } = legacy().layout else {
-        unreachable!()
-    };
+    let Layout::Legacy { hierarchies, .. } = legacy().layout else { unreachable!() };
     let unified = Unified {
         mount: "/c/unified".into(),
         own: "/".into(),
         controllers: vec!["hugetlb".into()],
     };
-    CgroupFacts {
-        layout: Layout::Legacy {
-            hierarchies,
-            unified: Some(unified),
-        },
-    }
+    CgroupFacts { layout: Layout::Legacy { hierarchies, unified: Some(unified) } }
 }
 
 fn unified() -> CgroupFacts {
@@ -155,19 +143,10 @@ fn a_v2_plan_reads_as_what_is_done() {
 #[test]
 fn a_hybrid_host_uses_the_v2_side_only_for_its_controllers() {
     let without = lines(&hybrid(), Some("/web"), KUBERNETES);
-    assert!(
-        !without.iter().any(|line| line.contains("/c/unified")),
-        "{without:?}"
-    );
-    let with = lines(
-        &hybrid(),
-        Some("/web"),
-        r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#,
-    );
-    let on_unified: Vec<_> = with
-        .iter()
-        .filter(|line| line.contains("/c/unified"))
-        .collect();
+    assert!(!without.iter().any(|line| line.contains("/c/unified")), "{without:?}");
+    let with =
+        lines(&hybrid(), Some("/web"), r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#);
+    let on_unified: Vec<_> = with.iter().filter(|line| line.contains("/c/unified")).collect();
     assert_eq!(
         on_unified,
         [
@@ -196,23 +175,13 @@ fn paths_are_absolute_relative_or_the_id() {
 #[test]
 fn a_hybrid_path_avoids_the_own_cgroup_on_the_v2_side() {
     let mut facts = hybrid();
-    if let Layout::Legacy {
-        unified: Some(unified),
-        ..
-    } = &mut facts.layout
-    {
+    if let Layout::Legacy { unified: Some(unified), .. } = &mut facts.layout {
         unified.own = "/system.slice/brig.service".into();
     }
     let resources = r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#;
     let lines = lines(&facts, Some("web"), resources);
-    assert!(
-        lines.contains(&"mkdir /c/cpu/own/web".to_owned()),
-        "{lines:?}"
-    );
-    assert!(
-        lines.contains(&"mkdir /c/unified/system.slice/web".to_owned()),
-        "{lines:?}"
-    );
+    assert!(lines.contains(&"mkdir /c/cpu/own/web".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"mkdir /c/unified/system.slice/web".to_owned()), "{lines:?}");
 }
 
 #[test]
@@ -230,19 +199,13 @@ fn what_no_layout_honours_is_refused_by_name() {
     let both = [
         (r#"{"memory": {"limit": 10, "swap": 5}}"#, "memory.swap"),
         (r#"{"memory": {"limit": -2}}"#, "memory.limit"),
-        (
-            r#"{"memory": {"useHierarchy": false}}"#,
-            "memory.useHierarchy",
-        ),
+        (r#"{"memory": {"useHierarchy": false}}"#, "memory.useHierarchy"),
         (r#"{"cpu": {"period": 999}}"#, "cpu.period"),
         (r#"{"cpu": {"quota": 999}}"#, "cpu.quota"),
         (r#"{"cpu": {"idle": 2}}"#, "cpu.idle"),
         (r#"{"cpu": {"cpus": "0-"}}"#, "cpu.cpus"),
         (r#"{"blockIO": {"weight": 9}}"#, "blockIO.weight"),
-        (
-            r#"{"hugepageLimits": [{"pageSize": "../x", "limit": 1}]}"#,
-            "hugepageLimits[0]",
-        ),
+        (r#"{"hugepageLimits": [{"pageSize": "../x", "limit": 1}]}"#, "hugepageLimits[0]"),
         (r#"{"rdma": {"mlx": {"hcaHandles": 1}}}"#, "rdma.mlx"),
     ];
     for (resources, field) in both {
@@ -257,39 +220,21 @@ fn what_no_layout_honours_is_refused_by_name() {
 fn what_v2_cannot_honour_is_refused_by_name() {
     let only_v1 = [
         (r#"{"network": {"classID": 1}}"#, "network.classID"),
-        (
-            r#"{"network": {"priorities": [{"name": "eth0", "priority": 1}]}}"#,
-            "network.priorities",
-        ),
+        (r#"{"network": {"priorities": [{"name": "eth0", "priority": 1}]}}"#, "network.priorities"),
         (r#"{"memory": {"swappiness": 1}}"#, "memory.swappiness"),
-        (
-            r#"{"memory": {"disableOOMKiller": true}}"#,
-            "memory.disableOOMKiller",
-        ),
+        (r#"{"memory": {"disableOOMKiller": true}}"#, "memory.disableOOMKiller"),
         (r#"{"memory": {"kernelTCP": 1}}"#, "memory.kernelTCP"),
         (r#"{"cpu": {"realtimeRuntime": 1}}"#, "cpu.realtimeRuntime"),
         (r#"{"blockIO": {"leafWeight": 10}}"#, "blockIO.leafWeight"),
-        (
-            r#"{"unified": {"cgroup.procs": "1"}}"#,
-            "unified[\"cgroup.procs\"]",
-        ),
-        (
-            r#"{"unified": {"cgroup.kill": "1"}}"#,
-            "unified[\"cgroup.kill\"]",
-        ),
+        (r#"{"unified": {"cgroup.procs": "1"}}"#, "unified[\"cgroup.procs\"]"),
+        (r#"{"unified": {"cgroup.kill": "1"}}"#, "unified[\"cgroup.kill\"]"),
         (r#"{"unified": {"../x.y": "1"}}"#, "unified[\"../x.y\"]"),
         (r#"{"unified": {"memory": "1"}}"#, "unified[\"memory\"]"),
         (r#"{"unified": {"misc.max": "1"}}"#, "unified[\"misc.max\"]"),
-        (
-            r#"{"unified": {"memory.max": ""}}"#,
-            "unified[\"memory.max\"]",
-        ),
+        (r#"{"unified": {"memory.max": ""}}"#, "unified[\"memory.max\"]"),
     ];
     for (resources, field) in only_v1 {
-        assert_eq!(
-            refusal(&unified(), resources),
-            format!("linux.resources.{field}")
-        );
+        assert_eq!(refusal(&unified(), resources), format!("linux.resources.{field}"));
     }
 }
 
@@ -301,10 +246,7 @@ fn what_v1_cannot_honour_is_refused_by_name() {
         refusal(&legacy(), r#"{"network": {"classID": 1}}"#),
         "linux.resources.network.classID"
     );
-    assert_eq!(
-        refusal(&legacy(), r#"{"cpu": {"shares": 1}}"#),
-        "linux.resources.cpu.shares"
-    );
+    assert_eq!(refusal(&legacy(), r#"{"cpu": {"shares": 1}}"#), "linux.resources.cpu.shares");
 }
 
 #[test]
@@ -329,9 +271,7 @@ fn unified_is_written_last_and_line_by_line() {
     let resources = r#"{"memory": {"limit": 10},
         "unified": {"memory.max": "20", "io.max": "8:0 rbps=1\n8:16 rbps=2\n", "cgroup.max.depth": "3"}}"#;
     let plan = planned(&unified(), None, resources).unwrap();
-    let written: Vec<_> = writes(&plan.steps)
-        .map(|w| format!("{}={}", w.file, w.value))
-        .collect();
+    let written: Vec<_> = writes(&plan.steps).map(|w| format!("{}={}", w.file, w.value)).collect();
     assert_eq!(
         written,
         [
@@ -357,20 +297,8 @@ fn rootless_without_a_request_is_optional() {
     };
     let free = plan(&unified(), &request).unwrap();
     assert!(free.optional);
-    assert!(
-        !free
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::AttachDevices { .. }))
-    );
-    let asked = plan(
-        &unified(),
-        &Request {
-            cgroups_path: Some("/x"),
-            ..request
-        },
-    )
-    .unwrap();
+    assert!(!free.steps.iter().any(|step| matches!(step, Step::AttachDevices { .. })));
+    let asked = plan(&unified(), &Request { cgroups_path: Some("/x"), ..request }).unwrap();
     assert!(!asked.optional);
 }
 
@@ -387,8 +315,5 @@ fn delegation_is_for_v2_alone() {
     };
     let last = plan(&unified(), &request).unwrap().lines().pop().unwrap();
     assert_eq!(last, "chown 1000:1001 /c/system.slice/web");
-    assert!(matches!(
-        plan(&legacy(), &request),
-        Err(Error::Field { .. })
-    ));
+    assert!(matches!(plan(&legacy(), &request), Err(Error::Field { .. })));
 }

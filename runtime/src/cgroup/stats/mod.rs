@@ -78,10 +78,7 @@ pub struct Throttling {
 /// The cpuset controller's values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[allow(
-    missing_docs,
-    reason = "named as the kernel's files, cgroup-v1/cpusets.rst"
-)]
+#[allow(missing_docs, reason = "named as the kernel's files, cgroup-v1/cpusets.rst")]
 pub struct CpuSet {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<u16>,
@@ -231,10 +228,7 @@ pub struct PsiLine {
     pub total: u64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -266,10 +260,9 @@ fn number(node: &Node, file: &str) -> Result<u64, Error> {
     };
     match text.trim() {
         "max" => Ok(u64::MAX),
-        text => text.parse().map_err(|_| Error::Content {
-            path: node.path.join(file),
-            found: text.to_owned(),
-        }),
+        text => text
+            .parse()
+            .map_err(|_| Error::Content { path: node.path.join(file), found: text.to_owned() }),
     }
 }
 
@@ -279,10 +272,7 @@ fn pids(node: &Node) -> Result<Pids, Error> {
         u64::MAX => 0,
         limit => limit,
     };
-    Ok(Pids {
-        current: number(node, "pids.current")?,
-        limit,
-    })
+    Ok(Pids { current: number(node, "pids.current")?, limit })
 }
 
 /// A file of `key value` lines; empty when it does not exist.
@@ -317,9 +307,8 @@ fn page_sizes(node: &Node, suffix: &str) -> Result<Vec<String>, Error> {
     for entry in entries {
         let entry = entry.map_err(|e| Error::call("getdents64", &node.path, e))?;
         let name = entry.file_name();
-        let size = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("hugetlb.")?.strip_suffix(suffix));
+        let size =
+            name.to_str().and_then(|name| name.strip_prefix("hugetlb.")?.strip_suffix(suffix));
         sizes.extend(size.filter(|size| !size.contains('.')).map(str::to_owned));
     }
     Ok(sizes)

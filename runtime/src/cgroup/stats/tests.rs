@@ -4,28 +4,15 @@ use super::*;
 fn the_json_has_the_keys_of_runc() {
     let stats = Stats {
         cpu: Cpu {
-            usage: CpuUsage {
-                total: 3,
-                percpu: vec![1, 2],
-                ..CpuUsage::default()
-            },
-            throttling: Throttling {
-                throttled_time: 9,
-                ..Throttling::default()
-            },
+            usage: CpuUsage { total: 3, percpu: vec![1, 2], ..CpuUsage::default() },
+            throttling: Throttling { throttled_time: 9, ..Throttling::default() },
             psi: None,
         },
         memory: Memory {
-            kernel_tcp: MemoryEntry {
-                limit: 1,
-                ..MemoryEntry::default()
-            },
+            kernel_tcp: MemoryEntry { limit: 1, ..MemoryEntry::default() },
             ..Memory::default()
         },
-        pids: Pids {
-            current: 4,
-            limit: 0,
-        },
+        pids: Pids { current: 4, limit: 0 },
         blkio: Blkio {
             io_service_bytes_recursive: vec![v1::entry("8:0 Read 4096").unwrap()],
             ..Blkio::default()
@@ -53,22 +40,14 @@ fn the_json_has_the_keys_of_runc() {
 #[test]
 fn io_lines_become_reads_and_writes() {
     let mut blkio = Blkio::default();
-    v2::add_io_line(
-        "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6",
-        &mut blkio,
-    );
+    v2::add_io_line("8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6", &mut blkio);
     let short = |list: &[BlkioEntry]| -> Vec<(String, u64)> {
-        list.iter()
-            .map(|entry| (entry.op.clone(), entry.value))
-            .collect()
+        list.iter().map(|entry| (entry.op.clone(), entry.value)).collect()
     };
     let bytes = short(&blkio.io_service_bytes_recursive);
     assert_eq!(bytes, [("Read".to_owned(), 1), ("Write".to_owned(), 2)]);
     let operations = short(&blkio.io_serviced_recursive);
-    assert_eq!(
-        operations,
-        [("Read".to_owned(), 3), ("Write".to_owned(), 4)]
-    );
+    assert_eq!(operations, [("Read".to_owned(), 3), ("Write".to_owned(), 4)]);
 }
 
 #[test]
@@ -82,12 +61,7 @@ fn pressure_is_read() {
         "some avg10=1.50 avg60=0.25 avg300=0.00 total=77\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",
     );
     assert_eq!(
-        (
-            psi.some.avg10,
-            psi.some.avg60,
-            psi.some.total,
-            psi.full.total
-        ),
+        (psi.some.avg10, psi.some.avg60, psi.some.total, psi.full.total),
         (1.5, 0.25, 77, 5)
     );
 }

@@ -63,20 +63,12 @@ fn usage(node: &Node) -> Result<CpuUsage, Error> {
     // "cpu user system", then a line for each processor.
     let all = node.read_if_there("cpuacct.usage_all")?.unwrap_or_default();
     for line in all.lines().skip(1) {
-        let mut numbers = line
-            .split(' ')
-            .skip(1)
-            .map(|text| text.parse().unwrap_or(0));
+        let mut numbers = line.split(' ').skip(1).map(|text| text.parse().unwrap_or(0));
         usage.percpu_user.push(numbers.next().unwrap_or(0));
         usage.percpu_kernel.push(numbers.next().unwrap_or(0));
     }
-    let each = node
-        .read_if_there("cpuacct.usage_percpu")?
-        .unwrap_or_default();
-    usage.percpu = each
-        .split_whitespace()
-        .filter_map(|text| text.parse().ok())
-        .collect();
+    let each = node.read_if_there("cpuacct.usage_percpu")?.unwrap_or_default();
+    usage.percpu = each.split_whitespace().filter_map(|text| text.parse().ok()).collect();
     Ok(usage)
 }
 
@@ -124,9 +116,7 @@ fn memory(node: &Node) -> Result<Memory, Error> {
 /// The BFQ scheduler's numbers where it is built in, else those of throttling.
 fn entries(node: &Node, name: &str) -> Result<Vec<BlkioEntry>, Error> {
     for prefix in ["blkio.bfq", "blkio.throttle"] {
-        let text = node
-            .read_if_there(&format!("{prefix}.{name}_recursive"))?
-            .unwrap_or_default();
+        let text = node.read_if_there(&format!("{prefix}.{name}_recursive"))?.unwrap_or_default();
         let entries: Vec<BlkioEntry> = text.lines().filter_map(entry).collect();
         if !entries.is_empty() {
             return Ok(entries);
@@ -140,10 +130,5 @@ pub(super) fn entry(line: &str) -> Option<BlkioEntry> {
     let mut words = line.split_whitespace();
     let (major, minor) = device(words.next()?)?;
     let op = words.next()?.to_owned();
-    Some(BlkioEntry {
-        major,
-        minor,
-        op,
-        value: words.next()?.parse().ok()?,
-    })
+    Some(BlkioEntry { major, minor, op, value: words.next()?.parse().ok()? })
 }

@@ -93,10 +93,7 @@ fn memory(node: &Node) -> Result<Memory, Error> {
 }
 
 fn blkio(node: &Node) -> Result<Blkio, Error> {
-    let mut blkio = Blkio {
-        psi: pressure(node, "io.pressure")?,
-        ..Blkio::default()
-    };
+    let mut blkio = Blkio { psi: pressure(node, "io.pressure")?, ..Blkio::default() };
     for line in node.read_if_there("io.stat")?.unwrap_or_default().lines() {
         add_io_line(line, &mut blkio);
     }
@@ -118,12 +115,7 @@ pub(super) fn add_io_line(line: &str, blkio: &mut Blkio) {
             _ => continue,
         };
         let Ok(value) = value.parse() else { continue };
-        list.push(BlkioEntry {
-            major,
-            minor,
-            op: op.to_owned(),
-            value,
-        });
+        list.push(BlkioEntry { major, minor, op: op.to_owned(), value });
     }
 }
 

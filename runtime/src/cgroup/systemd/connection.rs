@@ -37,16 +37,9 @@ pub(super) struct Connection {
 fn candidates(user: bool) -> Vec<(PathBuf, bool)> {
     if user {
         let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
-        let path = address
-            .as_deref()
-            .and_then(|a| a.split(',').next()?.strip_prefix("unix:path="));
+        let path = address.as_deref().and_then(|a| a.split(',').next()?.strip_prefix("unix:path="));
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("bus"));
-        return path
-            .map(PathBuf::from)
-            .or(runtime)
-            .map(|path| (path, true))
-            .into_iter()
-            .collect();
+        return path.map(PathBuf::from).or(runtime).map(|path| (path, true)).into_iter().collect();
     }
     vec![(SYSTEM_BUS.into(), true), (PRIVATE.into(), false)]
 }
@@ -55,10 +48,7 @@ impl Connection {
     /// Connects to the system's manager, or to the user's own.
     pub(super) fn open(user: bool) -> Result<Connection, Error> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let mut failure = Error::Connect {
-            path: "user bus".into(),
-            source: missing(),
-        };
+        let mut failure = Error::Connect { path: "user bus".into(), source: missing() };
         for (path, is_bus) in candidates(user) {
             match UnixStream::connect(&path) {
                 Ok(stream) => return Connection::greet(stream, is_bus),
@@ -70,11 +60,7 @@ impl Connection {
 
     fn greet(stream: UnixStream, is_bus: bool) -> Result<Connection, Error> {
         let deadline = Instant::now() + TIMEOUT;
-        let mut connection = Connection {
-            stream: BufReader::new(stream),
-            serial: 0,
-            deadline,
-        };
+        let mut connection = Connection { stream: BufReader::new(stream), serial: 0, deadline };
         connection.authenticate()?;
         if is_bus {
             let bus = |member, signature| Call {
@@ -118,9 +104,7 @@ impl Connection {
     fn arm(&self) -> Result<(), Error> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Error::Timeout {
-                waited_ms: TIMEOUT.as_millis() as u64,
-            });
+            return Err(Error::Timeout { waited_ms: TIMEOUT.as_millis() as u64 });
         }
         let stream = self.stream.get_ref();
         stream.set_read_timeout(Some(left)).map_err(io_error)?;
@@ -139,9 +123,7 @@ impl Connection {
         let total = total_bytes(&header).ok_or(Error::Protocol)?;
         let mut bytes = header.to_vec();
         bytes.resize(total, 0);
-        self.stream
-            .read_exact(&mut bytes[FIXED_HEADER_BYTES..])
-            .map_err(io_error)?;
+        self.stream.read_exact(&mut bytes[FIXED_HEADER_BYTES..]).map_err(io_error)?;
         Message::decode(&bytes).ok_or(Error::Protocol)
     }
 
@@ -156,11 +138,7 @@ impl Connection {
                 ERROR if message.reply_to == serial => {
                     let text = message.text().unwrap_or_default().to_owned();
                     let call = method_name(call.member);
-                    return Err(Error::Refused {
-                        call,
-                        name: message.error,
-                        text,
-                    });
+                    return Err(Error::Refused { call, name: message.error, text });
                 }
                 // Signals of other jobs; ours cannot end before its call has returned.
                 _ => {}
@@ -194,10 +172,7 @@ impl Connection {
             match message.removed_job() {
                 Some((removed, "done")) if removed == job => return Ok(()),
                 Some((removed, result)) if removed == job => {
-                    return Err(Error::Job {
-                        unit: unit.into(),
-                        result: result.into(),
-                    });
+                    return Err(Error::Job { unit: unit.into(), result: result.into() });
                 }
                 _ => {}
             }
@@ -228,8 +203,7 @@ impl Connection {
         body.text(unit);
         body.flag(true);
         body.properties(properties);
-        self.manager("SetUnitProperties", "sba(sv)", &body.0)
-            .map(drop)
+        self.manager("SetUnitProperties", "sba(sv)", &body.0).map(drop)
     }
 
     /// `ResetFailedUnit`: lets systemd forget a unit that has failed.
@@ -251,18 +225,14 @@ fn method_name(member: &str) -> &'static str {
         "SetUnitProperties",
         "ResetFailedUnit",
     ];
-    NAMES
-        .iter()
-        .find(|name| **name == member)
-        .copied()
-        .unwrap_or("call")
+    NAMES.iter().find(|name| **name == member).copied().unwrap_or("call")
 }
 
 fn io_error(source: io::Error) -> Error {
     match source.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout {
-            waited_ms: TIMEOUT.as_millis() as u64,
-        },
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Error::Timeout { waited_ms: TIMEOUT.as_millis() as u64 }
+        }
         _ => Error::Io { source },
     }
 }

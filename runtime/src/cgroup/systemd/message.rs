@@ -181,29 +181,19 @@ pub(super) fn total_bytes(header: &[u8; FIXED_HEADER_BYTES]) -> Option<usize> {
     let [b'l', _, _, 1, ..] = header else {
         return None;
     };
-    let mut decoder = Decoder {
-        bytes: header,
-        at: 4,
-    };
+    let mut decoder = Decoder { bytes: header, at: 4 };
     let body = decoder.u32()? as usize;
     decoder.at = 12;
     let fields = decoder.u32()? as usize;
-    let total = FIXED_HEADER_BYTES
-        .checked_add(fields)?
-        .checked_next_multiple_of(8)?;
-    total
-        .checked_add(body)
-        .filter(|total| *total <= MAX_MESSAGE_BYTES)
+    let total = FIXED_HEADER_BYTES.checked_add(fields)?.checked_next_multiple_of(8)?;
+    total.checked_add(body).filter(|total| *total <= MAX_MESSAGE_BYTES)
 }
 
 impl Message {
     /// None: the bytes are not a well-formed message.
     pub(super) fn decode(bytes: &[u8]) -> Option<Message> {
         let mut decoder = Decoder { bytes, at: 12 };
-        let mut message = Message {
-            kind: *bytes.get(1)?,
-            ..Message::default()
-        };
+        let mut message = Message { kind: *bytes.get(1)?, ..Message::default() };
         let end = decoder.u32()? as usize + FIXED_HEADER_BYTES;
         while decoder.at < end {
             decoder.align(8);
@@ -240,13 +230,7 @@ impl Message {
     /// The first argument when it is a string or an object path.
     pub(super) fn text(&self) -> Option<&str> {
         let first = self.signature.as_bytes().first()?;
-        matches!(first, b's' | b'o').then(|| {
-            Decoder {
-                bytes: &self.body,
-                at: 0,
-            }
-            .text()
-        })?
+        matches!(first, b's' | b'o').then(|| Decoder { bytes: &self.body, at: 0 }.text())?
     }
 
     /// Job and result of a `JobRemoved` signal: `uoss` are id, job, unit, result.
@@ -254,10 +238,7 @@ impl Message {
         if self.kind != SIGNAL || self.member != "JobRemoved" || self.signature != "uoss" {
             return None;
         }
-        let mut decoder = Decoder {
-            bytes: &self.body,
-            at: 0,
-        };
+        let mut decoder = Decoder { bytes: &self.body, at: 0 };
         decoder.u32()?;
         let job = decoder.text()?;
         decoder.text()?;
@@ -373,9 +354,7 @@ mod tests {
     fn a_removed_job_is_read() {
         let mut body = Encoder::default();
         body.u32(3);
-        ["/job/3", "x.scope", "done"]
-            .iter()
-            .for_each(|text| body.text(text));
+        ["/job/3", "x.scope", "done"].iter().for_each(|text| body.text(text));
         let signal = Message {
             kind: SIGNAL,
             member: "JobRemoved".into(),

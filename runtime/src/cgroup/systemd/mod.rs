@@ -156,34 +156,22 @@ pub(crate) fn scope(facts: &CgroupFacts, request: &Request<'_>) -> Result<Scope,
         [""] => ("", "brig", request.id),
         [slice, prefix, name] => (slice, prefix, name),
         _ => {
-            return Err(refuse(format!(
-                "{text:?} is not of the form slice:prefix:name"
-            )));
+            return Err(refuse(format!("{text:?} is not of the form slice:prefix:name")));
         }
     };
     if name.is_empty() || name.ends_with(".slice") {
         return Err(refuse(format!("{text:?} does not name a scope")));
     }
-    let fallback = if request.rootless {
-        "user.slice"
-    } else {
-        "system.slice"
-    };
+    let fallback = if request.rootless { "user.slice" } else { "system.slice" };
     let slice = if slice.is_empty() { fallback } else { slice };
     let path = expand_slice(slice)
         .ok_or_else(|| refuse(format!("{slice:?} is not the name of a slice")))?;
     let separator = if prefix.is_empty() { "" } else { "-" };
     let unit = format!("{}{separator}{}.scope", escape(prefix), escape(name));
     if unit.len() > MAX_UNIT_BYTES {
-        return Err(refuse(format!(
-            "the unit's name is longer than {MAX_UNIT_BYTES} bytes"
-        )));
+        return Err(refuse(format!("the unit's name is longer than {MAX_UNIT_BYTES} bytes")));
     }
-    let root = if request.rootless {
-        user_root(&unified.own)?
-    } else {
-        String::new()
-    };
+    let root = if request.rootless { user_root(&unified.own)? } else { String::new() };
     Ok(Scope {
         cgroup: format!("{root}{path}{unit}"),
         unit,
@@ -234,11 +222,7 @@ fn expand_slice(slice: &str) -> Option<String> {
 fn escape(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b":_.-@".contains(&b);
     let escaped = |b: u8| {
-        if plain(b) {
-            (b as char).to_string()
-        } else {
-            format!("\\x{b:02x}")
-        }
+        if plain(b) { (b as char).to_string() } else { format!("\\x{b:02x}") }
     };
     text.bytes().map(escaped).collect()
 }
@@ -269,11 +253,8 @@ fn properties(steps: &[Step]) -> Vec<Property> {
                 continue;
             }
             "cpuset.cpus" | "cpuset.mems" => {
-                let name = if write.file.ends_with("cpus") {
-                    "AllowedCPUs"
-                } else {
-                    "AllowedMemoryNodes"
-                };
+                let name =
+                    if write.file.ends_with("cpus") { "AllowedCPUs" } else { "AllowedMemoryNodes" };
                 found.push((name, Value::Bytes(bits(&write.value))));
                 continue;
             }
@@ -302,9 +283,7 @@ fn quota(value: &str) -> Vec<Property> {
     }
     let per_second = quota.map_or(u64::MAX, |quota| {
         let period = period.unwrap_or(DEFAULT_PERIOD_US).max(1);
-        (quota.saturating_mul(1_000_000) / period)
-            .div_ceil(PERCENT_US)
-            .saturating_mul(PERCENT_US)
+        (quota.saturating_mul(1_000_000) / period).div_ceil(PERCENT_US).saturating_mul(PERCENT_US)
     });
     found.push(("CPUQuotaPerSecUSec", Value::Number(per_second)));
     found

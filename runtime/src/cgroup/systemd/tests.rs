@@ -4,17 +4,9 @@ use super::super::{Join, create};
 use super::*;
 
 fn facts(own: &str) -> CgroupFacts {
-    let controllers = ["cpu", "memory", "pids", "cpuset", "io"]
-        .map(str::to_owned)
-        .to_vec();
-    let unified = Unified {
-        mount: "/c".into(),
-        own: own.into(),
-        controllers,
-    };
-    CgroupFacts {
-        layout: Layout::Unified(unified),
-    }
+    let controllers = ["cpu", "memory", "pids", "cpuset", "io"].map(str::to_owned).to_vec();
+    let unified = Unified { mount: "/c".into(), own: own.into(), controllers };
+    CgroupFacts { layout: Layout::Unified(unified) }
 }
 
 fn request<'a>(path: Option<&'a str>, rootless: bool) -> Request<'a> {
@@ -41,10 +33,7 @@ fn paths_name_slice_prefix_and_name() {
          cri-containerd-abc.scope"
     );
     assert_eq!(scope(Some("-.slice::x")).unwrap().cgroup, "x.scope");
-    assert_eq!(
-        scope(None).unwrap().cgroup,
-        "system.slice/brig-web\\x2b1.scope"
-    );
+    assert_eq!(scope(None).unwrap().cgroup, "system.slice/brig-web\\x2b1.scope");
     for path in [
         "/a/b",
         "a.slice:b",
@@ -61,10 +50,7 @@ fn paths_name_slice_prefix_and_name() {
         assert!(error.starts_with("linux.cgroupsPath: "), "{path}: {error}");
     }
     // What could lead out of the directory is part of a name.
-    assert_eq!(
-        scope(Some("a.slice:b:../c")).unwrap().unit,
-        "b-..\\x2fc.scope"
-    );
+    assert_eq!(scope(Some("a.slice:b:../c")).unwrap().unit, "b-..\\x2fc.scope");
 }
 
 #[test]
@@ -72,19 +58,13 @@ fn a_user_needs_a_manager_of_their_own() {
     let own = "/user.slice/user-7.slice/user@7.service/app.slice/x.scope";
     let made = scope(&facts(own), &request(Some(":p:n"), true)).unwrap();
     assert!(made.user);
-    assert_eq!(
-        made.cgroup,
-        "user.slice/user-7.slice/user@7.service/user.slice/p-n.scope"
-    );
+    assert_eq!(made.cgroup, "user.slice/user-7.slice/user@7.service/user.slice/p-n.scope");
     assert!(scope(&facts("/user.slice"), &request(None, true)).is_err());
 }
 
 fn planned(resources: &str) -> CgroupPlan {
     let resources = serde_json::from_str(resources).unwrap();
-    let request = Request {
-        resources: Some(&resources),
-        ..request(None, false)
-    };
+    let request = Request { resources: Some(&resources), ..request(None, false) };
     plan(&facts("/"), &request).unwrap()
 }
 
@@ -124,18 +104,10 @@ fn a_scope_holds_its_process_and_its_limits() {
     )
     .unwrap();
     let path = format!("brigtest.slice:brig:{}", std::process::id());
-    let request = Request {
-        resources: Some(&resources),
-        ..request(Some(&path), false)
-    };
+    let request = Request { resources: Some(&resources), ..request(Some(&path), false) };
     let cgroup = create(&plan(&facts, &request).unwrap()).unwrap();
-    let Join::AfterClone(after) = cgroup.join().unwrap() else {
-        panic!("after clone expected")
-    };
-    let mut child = std::process::Command::new("/bin/sleep")
-        .arg("60")
-        .spawn()
-        .unwrap();
+    let Join::AfterClone(after) = cgroup.join().unwrap() else { panic!("after clone expected") };
+    let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
     let pid = child.id() as i32;
     let attached = after.attach(pid);
     let pids = cgroup.pids();
@@ -143,9 +115,7 @@ fn a_scope_holds_its_process_and_its_limits() {
     let node = &cgroup.nodes[0];
     let read = |file: &str| node.read(file).unwrap_or_default().trim().to_owned();
     let limits = [read("memory.max"), read("pids.max"), read("cpu.max")];
-    let reload = std::process::Command::new("systemctl")
-        .arg("daemon-reload")
-        .status();
+    let reload = std::process::Command::new("systemctl").arg("daemon-reload").status();
     let kept = [read("memory.max"), read("pids.max")];
     let update = cgroup.update(&serde_json::from_str(r#"{"pids": {"limit": 30}}"#).unwrap());
     let updated = read("pids.max");
@@ -163,10 +133,7 @@ fn a_scope_holds_its_process_and_its_limits() {
     assert_eq!(kept, ["50331648", "20"]);
     update.unwrap();
     assert_eq!(updated, "30");
-    assert!(
-        matches!(busy, Err(super::super::Error::Left { .. })),
-        "{busy:?}"
-    );
+    assert!(matches!(busy, Err(super::super::Error::Left { .. })), "{busy:?}");
     assert!(alive.unwrap().is_none(), "delete killed the process");
     killed.unwrap();
     deleted.unwrap();

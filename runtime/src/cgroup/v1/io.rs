@@ -17,10 +17,7 @@ pub(crate) fn check_weight(weight: Option<u16>, field: &str) -> Result<Option<u1
     match weight {
         Some(0) | None => Ok(None),
         Some(weight) if (10..=1000).contains(&weight) => Ok(Some(weight)),
-        Some(weight) => Err(Error::field(
-            field,
-            format!("{weight} is not between 10 and 1000"),
-        )),
+        Some(weight) => Err(Error::field(field, format!("{weight} is not between 10 and 1000"))),
     }
 }
 
@@ -30,25 +27,15 @@ pub(super) fn io_limits(
     io: &LinuxBlockIo,
 ) -> Result<(), Error> {
     let mut push = |file: &str, bfq: Option<&str>, value: String, field: &str| {
-        let instead = |file: &str| Absent::Instead {
-            file: file.into(),
-            value: value.clone(),
-        };
+        let instead = |file: &str| Absent::Instead { file: file.into(), value: value.clone() };
         let absent = bfq.map_or(Absent::Fail, instead);
         let directory = targets.need("blkio", field)?;
-        steps.push(Step::Write(
-            Write::new(directory, file, value, field).absent(absent),
-        ));
+        steps.push(Step::Write(Write::new(directory, file, value, field).absent(absent)));
         Ok::<(), Error>(())
     };
     let field = "linux.resources.blockIO.weight";
     if let Some(weight) = check_weight(io.weight(), field)? {
-        push(
-            "blkio.weight",
-            Some("blkio.bfq.weight"),
-            weight.to_string(),
-            field,
-        )?;
+        push("blkio.weight", Some("blkio.bfq.weight"), weight.to_string(), field)?;
     }
     let field = "linux.resources.blockIO.leafWeight";
     if let Some(weight) = check_weight(io.leaf_weight(), field)? {
@@ -59,21 +46,11 @@ pub(super) fn io_limits(
         let field = format!("linux.resources.blockIO.weightDevice[{index}].weight");
         if let Some(weight) = check_weight(device.weight(), &field)? {
             let value = format!("{name} {weight}");
-            push(
-                "blkio.weight_device",
-                Some("blkio.bfq.weight_device"),
-                value,
-                &field,
-            )?;
+            push("blkio.weight_device", Some("blkio.bfq.weight_device"), value, &field)?;
         }
         let field = format!("linux.resources.blockIO.weightDevice[{index}].leafWeight");
         if let Some(weight) = check_weight(device.leaf_weight(), &field)? {
-            push(
-                "blkio.leaf_weight_device",
-                None,
-                format!("{name} {weight}"),
-                &field,
-            )?;
+            push("blkio.leaf_weight_device", None, format!("{name} {weight}"), &field)?;
         }
     }
     for (devices, name, file) in throttles(io) {
@@ -91,26 +68,10 @@ pub(crate) fn throttles(
     io: &LinuxBlockIo,
 ) -> [(&[LinuxThrottleDevice], &'static str, &'static str); 4] {
     [
-        (
-            list(io.throttle_read_bps_device()),
-            "throttleReadBpsDevice",
-            "read_bps_device",
-        ),
-        (
-            list(io.throttle_write_bps_device()),
-            "throttleWriteBpsDevice",
-            "write_bps_device",
-        ),
-        (
-            list(io.throttle_read_iops_device()),
-            "throttleReadIOPSDevice",
-            "read_iops_device",
-        ),
-        (
-            list(io.throttle_write_iops_device()),
-            "throttleWriteIOPSDevice",
-            "write_iops_device",
-        ),
+        (list(io.throttle_read_bps_device()), "throttleReadBpsDevice", "read_bps_device"),
+        (list(io.throttle_write_bps_device()), "throttleWriteBpsDevice", "write_bps_device"),
+        (list(io.throttle_read_iops_device()), "throttleReadIOPSDevice", "read_iops_device"),
+        (list(io.throttle_write_iops_device()), "throttleWriteIOPSDevice", "write_iops_device"),
     ]
 }
 
@@ -155,12 +116,7 @@ pub(super) fn network_limits(
     if let Some(class) = network.class_id().filter(|class| *class != 0) {
         let field = "linux.resources.network.classID";
         let directory = targets.need("net_cls", field)?;
-        steps.push(Step::Write(Write::new(
-            directory,
-            "net_cls.classid",
-            class,
-            field,
-        )));
+        steps.push(Step::Write(Write::new(directory, "net_cls.classid", class, field)));
     }
     for (index, priority) in network.priorities().iter().flatten().enumerate() {
         let field = format!("linux.resources.network.priorities[{index}]");
@@ -170,19 +126,11 @@ pub(super) fn network_limits(
             || name.len() > 15
             || name.contains(|c: char| c.is_whitespace() || c == '/')
         {
-            return Err(Error::field(
-                field,
-                format!("{name:?} is not the name of an interface"),
-            ));
+            return Err(Error::field(field, format!("{name:?} is not the name of an interface")));
         }
         let directory = targets.need("net_prio", &field)?;
         let value = format!("{name} {}", priority.priority());
-        steps.push(Step::Write(Write::new(
-            directory,
-            "net_prio.ifpriomap",
-            value,
-            field,
-        )));
+        steps.push(Step::Write(Write::new(directory, "net_prio.ifpriomap", value, field)));
     }
     Ok(())
 }
@@ -198,16 +146,12 @@ pub(crate) fn rdma_limits(
     for (name, limit) in devices {
         let field = format!("linux.resources.rdma.{name}");
         if name.is_empty() || name.contains(char::is_whitespace) {
-            return Err(Error::field(
-                field,
-                format!("{name:?} is not the name of a device"),
-            ));
+            return Err(Error::field(field, format!("{name:?} is not the name of a device")));
         }
         let mut value = name.clone();
-        for (key, limit) in [
-            ("hca_handle", limit.hca_handles()),
-            ("hca_object", limit.hca_objects()),
-        ] {
+        for (key, limit) in
+            [("hca_handle", limit.hca_handles()), ("hca_object", limit.hca_objects())]
+        {
             if let Some(limit) = limit {
                 value.push_str(&format!(" {key}={limit}"));
             }

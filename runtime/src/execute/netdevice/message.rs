@@ -109,8 +109,7 @@ impl Socket {
     /// In the network namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        let fd =
-            socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
         Ok(Self { fd, sequence: 0 })
     }
 
@@ -221,8 +220,7 @@ fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 fn parse_link(body: &[u8]) -> Option<Link> {
     let index = word(body, 4)?.cast_signed();
     let up = word(body, 8)? & IFF_UP != 0;
-    let (_, name) =
-        attributes(body.get(LINK_BYTES..)?).find(|(kind, _)| *kind == IFLA_IFNAME)?;
+    let (_, name) = attributes(body.get(LINK_BYTES..)?).find(|(kind, _)| *kind == IFLA_IFNAME)?;
     let name = String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(name)).into_owned();
     Some(Link { index, name, up })
 }
@@ -242,8 +240,12 @@ fn parse_address(body: &[u8], index: i32) -> Option<Address> {
         }
     }
     let flags_kept = flags & CHOSEN_FLAGS;
-    (flags & IFA_F_PERMANENT != 0)
-        .then_some(Address { family, prefix_length, flags: flags_kept, attributes: kept })
+    (flags & IFA_F_PERMANENT != 0).then_some(Address {
+        family,
+        prefix_length,
+        flags: flags_kept,
+        attributes: kept,
+    })
 }
 
 #[cfg(test)]

@@ -14,36 +14,24 @@ pub(super) fn mappings(
     field: impl Fn() -> String,
 ) -> Result<(), Error> {
     if mappings.len() > EXTENTS_LIMIT {
-        return Err(Error::range(
-            field(),
-            format!("{} mappings", mappings.len()),
-            "at most 340",
-        ));
+        return Err(Error::range(field(), format!("{} mappings", mappings.len()), "at most 340"));
     }
     for (index, mapping) in mappings.iter().enumerate() {
         let part = |name: &str| format!("{}[{index}].{name}", field());
         if mapping.size() == 0 {
             return Err(Error::range(part("size"), 0, "at least 1"));
         }
-        for (name, first) in [
-            ("containerID", mapping.container_id()),
-            ("hostID", mapping.host_id()),
-        ] {
+        for (name, first) in
+            [("containerID", mapping.container_id()), ("hostID", mapping.host_id())]
+        {
             if first.checked_add(mapping.size()).is_none() {
-                let what = format!(
-                    "{first} and {} more go past the last id, 4294967294",
-                    mapping.size()
-                );
+                let what =
+                    format!("{first} and {} more go past the last id, 4294967294", mapping.size());
                 return Err(Error::conflict(part(name), what));
             }
         }
     }
-    disjoint(
-        mappings,
-        "containerID",
-        LinuxIdMapping::container_id,
-        &field,
-    )?;
+    disjoint(mappings, "containerID", LinuxIdMapping::container_id, &field)?;
     disjoint(mappings, "hostID", LinuxIdMapping::host_id, &field)
 }
 
@@ -64,10 +52,7 @@ fn disjoint(
         if first < end {
             let (earlier, later) = (one.min(other), one.max(other));
             let what = format!("overlaps with that of {}[{earlier}]", field());
-            return Err(Error::conflict(
-                format!("{}[{later}].{name}", field()),
-                what,
-            ));
+            return Err(Error::conflict(format!("{}[{later}].{name}", field()), what));
         }
     }
     Ok(())
@@ -75,10 +60,8 @@ fn disjoint(
 
 /// `linux.uidMappings` and `linux.gidMappings` against the user namespace.
 pub(super) fn of_namespace(linux: &Linux) -> Result<(), Error> {
-    let sides = [
-        ("linux.uidMappings", linux.uid_mappings()),
-        ("linux.gidMappings", linux.gid_mappings()),
-    ];
+    let sides =
+        [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())];
     for (field, list) in sides {
         let list = list.as_deref().unwrap_or_default();
         mappings(list, || field.to_owned())?;
@@ -109,32 +92,18 @@ pub(super) fn process_is_mapped(process: &Process, linux: &Linux) -> Result<(), 
         return Ok(());
     }
     let mapped = |id: u32, list: &Option<Vec<LinuxIdMapping>>, field: String, side: &str| {
-        let inside = |m: &LinuxIdMapping| {
-            id.checked_sub(m.container_id())
-                .is_some_and(|off| off < m.size())
-        };
+        let inside =
+            |m: &LinuxIdMapping| id.checked_sub(m.container_id()).is_some_and(|off| off < m.size());
         match list.iter().flatten().any(inside) {
             true => Ok(()),
-            false => Err(
-                Error::conflict(field, format!("{id} is not mapped in {side}"))
-                    .with_hint(format!("extend {side} so that it includes {id}")),
-            ),
+            false => Err(Error::conflict(field, format!("{id} is not mapped in {side}"))
+                .with_hint(format!("extend {side} so that it includes {id}"))),
         }
     };
     let user = process.user();
     let (users, groups) = (linux.uid_mappings(), linux.gid_mappings());
-    mapped(
-        user.uid(),
-        users,
-        "process.user.uid".to_owned(),
-        "linux.uidMappings",
-    )?;
-    mapped(
-        user.gid(),
-        groups,
-        "process.user.gid".to_owned(),
-        "linux.gidMappings",
-    )?;
+    mapped(user.uid(), users, "process.user.uid".to_owned(), "linux.uidMappings")?;
+    mapped(user.gid(), groups, "process.user.gid".to_owned(), "linux.gidMappings")?;
     for (index, gid) in user.additional_gids().iter().flatten().enumerate() {
         let field = format!("process.user.additionalGids[{index}]");
         mapped(*gid, groups, field, "linux.gidMappings")?;

@@ -38,7 +38,7 @@ pub(super) fn check(linux: &Linux) -> Result<(), Error> {
             "runbindable",
         ];
         return Err(
-            Error::unknown("linux.rootfsPropagation", "propagation", name).suggest(name, known),
+            Error::unknown("linux.rootfsPropagation", "propagation", name).suggest(name, known)
         );
     }
     if let Some(label) = linux.mount_label()
@@ -50,16 +50,10 @@ pub(super) fn check(linux: &Linux) -> Result<(), Error> {
             "has a NUL byte or a line break in it",
         ));
     }
-    linux
-        .resources()
-        .as_ref()
-        .map_or(Ok(()), resources::check)?;
+    linux.resources().as_ref().map_or(Ok(()), resources::check)?;
     linux.seccomp().as_ref().map_or(Ok(()), seccomp::check)?;
     linux.intel_rdt().as_ref().map_or(Ok(()), intel_rdt)?;
-    linux
-        .memory_policy()
-        .as_ref()
-        .map_or(Ok(()), memory_policy)?;
+    linux.memory_policy().as_ref().map_or(Ok(()), memory_policy)?;
     linux.personality().as_ref().map_or(Ok(()), personality)?;
     net_devices(linux)?;
     time_offsets(linux)
@@ -68,15 +62,10 @@ pub(super) fn check(linux: &Linux) -> Result<(), Error> {
 fn namespaces(linux: &Linux) -> Result<(), Error> {
     let all = linux.namespaces().as_deref().unwrap_or_default();
     for (index, namespace) in all.iter().enumerate() {
-        if all[..index]
-            .iter()
-            .any(|other| other.typ() == namespace.typ())
-        {
+        if all[..index].iter().any(|other| other.typ() == namespace.typ()) {
             let what = format!("the {} namespace is listed twice", name_of(namespace.typ()));
-            return Err(
-                Error::conflict(format!("linux.namespaces[{index}].type"), what)
-                    .with_hint("remove one of the two"),
-            );
+            return Err(Error::conflict(format!("linux.namespaces[{index}].type"), what)
+                .with_hint("remove one of the two"));
         }
         if let Some(path) = namespace.path()
             && !path.as_os_str().is_empty()
@@ -115,18 +104,12 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
         })?;
         if !has_namespace(linux, sysctl.namespace) {
             let namespace = name_of(sysctl.namespace);
-            let article = if namespace.starts_with('i') {
-                "an"
-            } else {
-                "a"
-            };
+            let article = if namespace.starts_with('i') { "an" } else { "a" };
             return Err(Error::conflict(
                 field(),
                 format!("needs {article} {namespace} namespace, or it would be the host's"),
             )
-            .with_hint(format!(
-                "add {{\"type\": \"{namespace}\"}} to linux.namespaces"
-            )));
+            .with_hint(format!("add {{\"type\": \"{namespace}\"}} to linux.namespaces")));
         }
     }
     Ok(())
@@ -185,10 +168,9 @@ fn device_number(number: i64, limit: i64, field: impl Fn() -> String) -> Result<
 }
 
 fn restricted_paths(linux: &Linux) -> Result<(), Error> {
-    for (name, paths) in [
-        ("maskedPaths", linux.masked_paths()),
-        ("readonlyPaths", linux.readonly_paths()),
-    ] {
+    for (name, paths) in
+        [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())]
+    {
         let paths = paths.as_deref().unwrap_or_default();
         for (index, path) in paths.iter().enumerate() {
             let field = || format!("linux.{name}[{index}]");
@@ -196,10 +178,8 @@ fn restricted_paths(linux: &Linux) -> Result<(), Error> {
             no_parent(path.as_ref(), field)?;
         }
         if !paths.is_empty() && !has_namespace(linux, LinuxNamespaceType::Mount) {
-            return Err(
-                Error::conflict(format!("linux.{name}"), "needs a mount namespace")
-                    .with_hint("add {\"type\": \"mount\"} to linux.namespaces"),
-            );
+            return Err(Error::conflict(format!("linux.{name}"), "needs a mount namespace")
+                .with_hint("add {\"type\": \"mount\"} to linux.namespaces"));
         }
     }
     Ok(())
@@ -221,17 +201,10 @@ fn intel_rdt(rdt: &LinuxIntelRdt) -> Result<(), Error> {
     for (index, line) in rdt.schemata().iter().flatten().enumerate() {
         if line.contains(['\0', '\n']) || !line.contains(':') {
             let field = format!("linux.intelRdt.schemata[{index}]");
-            return Err(Error::invalid(
-                field,
-                line,
-                "is not one line of a schemata file",
-            ));
+            return Err(Error::invalid(field, line, "is not one line of a schemata file"));
         }
     }
-    let schemas = [
-        ("l3CacheSchema", rdt.l3_cache_schema()),
-        ("memBwSchema", rdt.mem_bw_schema()),
-    ];
+    let schemas = [("l3CacheSchema", rdt.l3_cache_schema()), ("memBwSchema", rdt.mem_bw_schema())];
     for (name, schema) in schemas {
         if let Some(schema) = schema {
             no_nul(schema, || format!("linux.intelRdt.{name}"))?;
@@ -252,10 +225,7 @@ fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(), Error> {
     }
     match mode {
         M::MpolDefault | M::MpolLocal if !nodes.is_empty() => {
-            return Err(Error::conflict(
-                field(),
-                format!("must be empty for {mode}"),
-            ));
+            return Err(Error::conflict(field(), format!("must be empty for {mode}")));
         }
         M::MpolBind | M::MpolInterleave | M::MpolWeightedInterleave | M::MpolPreferredMany
             if nodes.is_empty() =>
@@ -289,21 +259,15 @@ fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(), Error> {
 fn personality(personality: &LinuxPersonality) -> Result<(), Error> {
     match personality.flags().as_deref() {
         Some([flag, ..]) => {
-            Err(
-                Error::unknown("linux.personality.flags[0]", "personality flag", flag)
-                    .with_hint("the specification knows no flags yet: remove it"),
-            )
+            Err(Error::unknown("linux.personality.flags[0]", "personality flag", flag)
+                .with_hint("the specification knows no flags yet: remove it"))
         }
         _ => Ok(()),
     }
 }
 
 fn net_devices(linux: &Linux) -> Result<(), Error> {
-    let Some(devices) = linux
-        .net_devices()
-        .as_ref()
-        .filter(|devices| !devices.is_empty())
-    else {
+    let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) else {
         return Ok(());
     };
     if !has_namespace(linux, LinuxNamespaceType::Network) {
@@ -324,11 +288,10 @@ fn net_devices(linux: &Linux) -> Result<(), Error> {
     }
     inside.sort_unstable();
     match inside.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::conflict(
-            "linux.netDevices",
-            format!("two devices would be {:?}", pair[0]),
-        )
-        .with_hint("give one of them another name")),
+        Some(pair) => {
+            Err(Error::conflict("linux.netDevices", format!("two devices would be {:?}", pair[0]))
+                .with_hint("give one of them another name"))
+        }
         None => Ok(()),
     }
 }
@@ -337,35 +300,22 @@ fn net_devices(linux: &Linux) -> Result<(), Error> {
 pub(super) fn interface_name(name: &str, field: impl Fn() -> String) -> Result<(), Error> {
     let bad = |c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace() || c == '\x0b';
     if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(bad) {
-        return Err(Error::invalid(
-            field(),
-            name,
-            "is not the name of a network interface",
-        ));
+        return Err(Error::invalid(field(), name, "is not the name of a network interface"));
     }
     Ok(())
 }
 
 /// time_namespaces(7): the clocks that have offsets.
 fn time_offsets(linux: &Linux) -> Result<(), Error> {
-    let Some(offsets) = linux
-        .time_offsets()
-        .as_ref()
-        .filter(|offsets| !offsets.is_empty())
-    else {
+    let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) else {
         return Ok(());
     };
-    let has_time = linux
-        .namespaces()
-        .iter()
-        .flatten()
-        .find(|n| n.typ() == LinuxNamespaceType::Time);
+    let has_time =
+        linux.namespaces().iter().flatten().find(|n| n.typ() == LinuxNamespaceType::Time);
     match has_time {
         None => {
-            return Err(
-                Error::conflict("linux.timeOffsets", "needs a time namespace")
-                    .with_hint("add {\"type\": \"time\"} to linux.namespaces"),
-            );
+            return Err(Error::conflict("linux.timeOffsets", "needs a time namespace")
+                .with_hint("add {\"type\": \"time\"} to linux.namespaces"));
         }
         Some(namespace) if namespace.path().is_some() => {
             return Err(Error::conflict(
@@ -382,11 +332,7 @@ fn time_offsets(linux: &Linux) -> Result<(), Error> {
         }
         if offset.nanosecs().is_some_and(|ns| ns > 999_999_999) {
             let field = format!("linux.timeOffsets.{clock}.nanosecs");
-            return Err(Error::range(
-                field,
-                offset.nanosecs().unwrap_or(0),
-                "0 to 999999999",
-            ));
+            return Err(Error::range(field, offset.nanosecs().unwrap_or(0), "0 to 999999999"));
         }
     }
     Ok(())

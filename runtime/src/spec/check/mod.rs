@@ -30,22 +30,14 @@ pub fn check(spec: &Spec) -> Result<(), Error> {
         Some(root) => required_path(root.path(), || "root.path".to_owned())?,
         None => return Err(Error::missing("root")),
     }
-    let process = spec
-        .process()
-        .as_ref()
-        .ok_or_else(|| Error::missing("process"))?;
+    let process = spec.process().as_ref().ok_or_else(|| Error::missing("process"))?;
     check_process(process)?;
     names(spec)?;
     mounts(spec)?;
     if let Some(hooks) = spec.hooks() {
         check_hooks(hooks)?;
     }
-    if spec
-        .annotations()
-        .iter()
-        .flatten()
-        .any(|(key, _)| key.is_empty())
-    {
+    if spec.annotations().iter().flatten().any(|(key, _)| key.is_empty()) {
         return Err(
             Error::conflict("annotations", "has an empty key").with_hint("name the annotation")
         );
@@ -86,10 +78,8 @@ fn version(version: &str) -> Result<(), Error> {
         return Err(Error::invalid(FIELD, version, "is not a semantic version"));
     }
     if numbers[0] != "1" {
-        return Err(
-            Error::invalid(FIELD, version, "is not a version 1 of the specification")
-                .with_hint(format!("brig knows versions 1.0.0 to {}", super::VERSION)),
-        );
+        return Err(Error::invalid(FIELD, version, "is not a version 1 of the specification")
+            .with_hint(format!("brig knows versions 1.0.0 to {}", super::VERSION)));
     }
     Ok(())
 }
@@ -97,40 +87,27 @@ fn version(version: &str) -> Result<(), Error> {
 /// hostname and domainname, which sethostname(2) and setdomainname(2) limit to `__NEW_UTS_LEN`.
 fn names(spec: &Spec) -> Result<(), Error> {
     const LIMIT_BYTES: usize = 64;
-    let has_uts = spec
-        .linux()
-        .as_ref()
-        .is_some_and(|linux| has_namespace(linux, LinuxNamespaceType::Uts));
-    for (field, name) in [
-        ("hostname", spec.hostname()),
-        ("domainname", spec.domainname()),
-    ] {
+    let has_uts =
+        spec.linux().as_ref().is_some_and(|linux| has_namespace(linux, LinuxNamespaceType::Uts));
+    for (field, name) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
         let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else {
             continue;
         };
         no_nul(name, || field.to_owned())?;
         if name.len() > LIMIT_BYTES {
-            return Err(Error::invalid(
-                field,
-                name,
-                format!("is longer than {LIMIT_BYTES} bytes"),
-            ));
+            return Err(Error::invalid(field, name, format!("is longer than {LIMIT_BYTES} bytes")));
         }
         if !has_uts {
-            return Err(
-                Error::conflict(field, "needs a UTS namespace, or it would be the host's")
-                    .with_hint("add {\"type\": \"uts\"} to linux.namespaces"),
-            );
+            return Err(Error::conflict(field, "needs a UTS namespace, or it would be the host's")
+                .with_hint("add {\"type\": \"uts\"} to linux.namespaces"));
         }
     }
     Ok(())
 }
 
 fn mounts(spec: &Spec) -> Result<(), Error> {
-    let has_user_namespace = spec
-        .linux()
-        .as_ref()
-        .is_some_and(|linux| has_namespace(linux, LinuxNamespaceType::User));
+    let has_user_namespace =
+        spec.linux().as_ref().is_some_and(|linux| has_namespace(linux, LinuxNamespaceType::User));
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let request = MountRequest::parse(index, mount)?;
         if let Some(source) = &request.source {
@@ -148,9 +125,7 @@ fn mounts(spec: &Spec) -> Result<(), Error> {
                         field("options"),
                         "idmap without mappings or a user namespace",
                     )
-                    .with_hint(format!(
-                        "add uidMappings and gidMappings to mounts[{index}]"
-                    )));
+                    .with_hint(format!("add uidMappings and gidMappings to mounts[{index}]")));
                 }
                 None => {}
             }
@@ -175,10 +150,7 @@ fn check_hooks(hooks: &Hooks) -> Result<(), Error> {
 }
 
 /// The hooks by the names that they have in the text, in the order in which they run.
-#[allow(
-    deprecated,
-    reason = "prestart hooks are deprecated but must still run (config.md)"
-)]
+#[allow(deprecated, reason = "prestart hooks are deprecated but must still run (config.md)")]
 fn hooks_by_name(hooks: &Hooks) -> [(&'static str, &Option<Vec<Hook>>); 6] {
     [
         ("prestart", hooks.prestart()),
@@ -193,10 +165,7 @@ fn hooks_by_name(hooks: &Hooks) -> [(&'static str, &Option<Vec<Hook>>); 6] {
 /// The names of all hooks, in the order in which they run; for `brig features`.
 #[must_use]
 pub(crate) fn hook_names() -> Vec<&'static str> {
-    hooks_by_name(&Hooks::default())
-        .iter()
-        .map(|(name, _)| *name)
-        .collect()
+    hooks_by_name(&Hooks::default()).iter().map(|(name, _)| *name).collect()
 }
 
 fn check_hook(hook: &Hook, field: &str) -> Result<(), Error> {
@@ -206,11 +175,9 @@ fn check_hook(hook: &Hook, field: &str) -> Result<(), Error> {
     }
     environment(hook.env().as_deref(), &format!("{field}.env"))?;
     match hook.timeout() {
-        Some(seconds) if seconds <= 0 => Err(Error::range(
-            format!("{field}.timeout"),
-            seconds,
-            "more than 0 seconds",
-        )),
+        Some(seconds) if seconds <= 0 => {
+            Err(Error::range(format!("{field}.timeout"), seconds, "more than 0 seconds"))
+        }
         _ => Ok(()),
     }
 }
@@ -224,11 +191,7 @@ fn environment(entries: Option<&[String]>, field: &str) -> Result<(), Error> {
             Some(0) => return Err(Error::invalid(field(), entry, "has no name before the `=`")),
             Some(_) => {}
             None => {
-                return Err(Error::invalid(
-                    field(),
-                    entry,
-                    "is not of the form NAME=value",
-                ));
+                return Err(Error::invalid(field(), entry, "is not of the form NAME=value"));
             }
         }
     }
@@ -236,11 +199,7 @@ fn environment(entries: Option<&[String]>, field: &str) -> Result<(), Error> {
 }
 
 fn has_namespace(linux: &Linux, typ: LinuxNamespaceType) -> bool {
-    linux
-        .namespaces()
-        .iter()
-        .flatten()
-        .any(|namespace| namespace.typ() == typ)
+    linux.namespaces().iter().flatten().any(|namespace| namespace.typ() == typ)
 }
 
 /// JSON strings are UTF-8, so every path of a configuration is.
@@ -266,11 +225,7 @@ fn required_path(path: &Path, field: impl Fn() -> String) -> Result<(), Error> {
 fn absolute_path(path: &Path, field: impl Fn() -> String) -> Result<(), Error> {
     required_path(path, &field)?;
     if !path.is_absolute() {
-        return Err(Error::invalid(
-            field(),
-            text_of(path),
-            "is not an absolute path",
-        ));
+        return Err(Error::invalid(field(), text_of(path), "is not an absolute path"));
     }
     Ok(())
 }
@@ -290,16 +245,12 @@ pub(super) fn id_list(list: &str, field: impl Fn() -> String) -> Result<(), Erro
         false => None,
     };
     let is_range = |part: &str| match part.split_once('-') {
-        Some((from, to)) => number(from)
-            .zip(number(to))
-            .is_some_and(|(from, to)| from <= to),
+        Some((from, to)) => number(from).zip(number(to)).is_some_and(|(from, to)| from <= to),
         None => number(part).is_some(),
     };
     if list.split(',').all(is_range) {
         return Ok(());
     }
-    Err(
-        Error::invalid(field(), list, "is not a list of numbers and ranges")
-            .with_hint("write it like 0-3,7, without spaces"),
-    )
+    Err(Error::invalid(field(), list, "is not a list of numbers and ranges")
+        .with_hint("write it like 0-3,7, without spaces"))
 }

@@ -46,10 +46,9 @@ pub(super) fn check(process: &Process) -> Result<(), Error> {
     process.io_priority().as_ref().map_or(Ok(()), io_priority)?;
     process.scheduler().as_ref().map_or(Ok(()), scheduler)?;
     if let Some(affinity) = process.exec_cpu_affinity() {
-        for (name, list) in [
-            ("initial", affinity.initial()),
-            ("final", affinity.cpu_affinity_final()),
-        ] {
+        for (name, list) in
+            [("initial", affinity.initial()), ("final", affinity.cpu_affinity_final())]
+        {
             if let Some(list) = list {
                 id_list(list, || format!("process.execCPUAffinity.{name}"))?;
             }
@@ -80,11 +79,9 @@ fn user(user: &User) -> Result<(), Error> {
         ));
     }
     match user.umask() {
-        Some(umask) if umask > 0o777 => Err(Error::range(
-            "process.user.umask",
-            format!("{umask:#o}"),
-            "0 to 0o777 (511)",
-        )),
+        Some(umask) if umask > 0o777 => {
+            Err(Error::range("process.user.umask", format!("{umask:#o}"), "0 to 0o777 (511)"))
+        }
         _ => Ok(()),
     }
 }
@@ -101,12 +98,9 @@ fn capabilities(sets: &Sets) -> Result<(), Error> {
         let excess = capability::names(inner_set & !outer_set);
         if let Some(first) = excess.first() {
             let field = format!("process.capabilities.{inner}");
-            return Err(
-                Error::conflict(field, format!("{first} is not in {outer}")).with_hint(format!(
-                    "add {} to {outer}, or remove it from {inner}",
-                    excess.join(", ")
-                )),
-            );
+            return Err(Error::conflict(field, format!("{first} is not in {outer}")).with_hint(
+                format!("add {} to {outer}, or remove it from {inner}", excess.join(", ")),
+            ));
         }
     }
     Ok(())
@@ -114,26 +108,15 @@ fn capabilities(sets: &Sets) -> Result<(), Error> {
 
 fn rlimits(limits: &[PosixRlimit]) -> Result<(), Error> {
     for (index, limit) in limits.iter().enumerate() {
-        if limits[..index]
-            .iter()
-            .any(|other| other.typ() == limit.typ())
-        {
+        if limits[..index].iter().any(|other| other.typ() == limit.typ()) {
             let what = format!("{} is limited twice", limit.typ());
-            return Err(
-                Error::conflict(format!("process.rlimits[{index}].type"), what)
-                    .with_hint("remove one of the two"),
-            );
+            return Err(Error::conflict(format!("process.rlimits[{index}].type"), what)
+                .with_hint("remove one of the two"));
         }
         if limit.soft() > limit.hard() {
-            let what = format!(
-                "{} is above the hard limit of {}",
-                limit.soft(),
-                limit.hard()
-            );
-            return Err(
-                Error::conflict(format!("process.rlimits[{index}].soft"), what)
-                    .with_hint("lower the soft limit, or raise the hard one"),
-            );
+            let what = format!("{} is above the hard limit of {}", limit.soft(), limit.hard());
+            return Err(Error::conflict(format!("process.rlimits[{index}].soft"), what)
+                .with_hint("lower the soft limit, or raise the hard one"));
         }
     }
     Ok(())
@@ -149,11 +132,7 @@ fn labels(process: &Process) -> Result<(), Error> {
         if let Some(label) = label
             && label.contains(['\0', '\n'])
         {
-            return Err(Error::invalid(
-                field,
-                label,
-                "has a NUL byte or a line break in it",
-            ));
+            return Err(Error::invalid(field, label, "has a NUL byte or a line break in it"));
         }
     }
     Ok(())
@@ -185,30 +164,14 @@ fn scheduler(scheduler: &Scheduler) -> Result<(), Error> {
     }
     let nice = scheduler.nice().unwrap_or(0);
     let priority = scheduler.priority().unwrap_or(0);
-    let nice_range = if matches!(policy, P::SchedOther | P::SchedBatch) {
-        -20..=19
-    } else {
-        0..=0
-    };
+    let nice_range = if matches!(policy, P::SchedOther | P::SchedBatch) { -20..=19 } else { 0..=0 };
     if !nice_range.contains(&nice) {
-        let range = format!(
-            "{} to {} for {policy}",
-            nice_range.start(),
-            nice_range.end()
-        );
+        let range = format!("{} to {} for {policy}", nice_range.start(), nice_range.end());
         return Err(Error::range("process.scheduler.nice", nice, &range));
     }
-    let priority_range = if matches!(policy, P::SchedFifo | P::SchedRr) {
-        1..=99
-    } else {
-        0..=0
-    };
+    let priority_range = if matches!(policy, P::SchedFifo | P::SchedRr) { 1..=99 } else { 0..=0 };
     if !priority_range.contains(&priority) {
-        let range = format!(
-            "{} to {} for {policy}",
-            priority_range.start(),
-            priority_range.end()
-        );
+        let range = format!("{} to {} for {policy}", priority_range.start(), priority_range.end());
         return Err(Error::range("process.scheduler.priority", priority, &range));
     }
     deadline(scheduler, policy)
@@ -236,11 +199,7 @@ fn deadline(scheduler: &Scheduler, policy: LinuxSchedulerPolicy) -> Result<(), E
         return Err(Error::range(field(name), ns, "below 2^63 nanoseconds"));
     }
     if runtime < 1024 {
-        return Err(Error::range(
-            field("runtime"),
-            runtime,
-            "at least 1024 nanoseconds",
-        ));
+        return Err(Error::range(field("runtime"), runtime, "at least 1024 nanoseconds"));
     }
     if runtime > deadline {
         return Err(Error::conflict(

@@ -12,17 +12,13 @@ use super::{id_list, no_nul};
 
 pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
     for (index, rule) in resources.devices().iter().flatten().enumerate() {
-        device(rule, &|name| {
-            format!("linux.resources.devices[{index}].{name}")
-        })?;
+        device(rule, &|name| format!("linux.resources.devices[{index}].{name}"))?;
     }
     resources.memory().as_ref().map_or(Ok(()), memory)?;
     resources.cpu().as_ref().map_or(Ok(()), cpu)?;
     resources.block_io().as_ref().map_or(Ok(()), block_io)?;
     if let Some(pids) = resources.pids() {
-        at_least_minus_one(Some(pids.limit()), || {
-            "linux.resources.pids.limit".to_owned()
-        })?;
+        at_least_minus_one(Some(pids.limit()), || "linux.resources.pids.limit".to_owned())?;
     }
     for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
         let field = format!("linux.resources.hugepageLimits[{index}]");
@@ -39,10 +35,7 @@ pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
     for (device, limits) in resources.rdma().iter().flatten() {
         let field = || format!("linux.resources.rdma[{device:?}]");
         if device.is_empty() || device.contains(char::is_whitespace) || device.contains('\0') {
-            return Err(Error::conflict(
-                field(),
-                "is not the name of an RDMA device",
-            ));
+            return Err(Error::conflict(field(), "is not the name of an RDMA device"));
         }
         if limits.hca_handles().is_none() && limits.hca_objects().is_none() {
             return Err(Error::missing(field()).with_hint("give hcaHandles, hcaObjects or both"));
@@ -52,16 +45,12 @@ pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
 }
 
 fn device(rule: &LinuxDeviceCgroup, field: &dyn Fn(&str) -> String) -> Result<(), Error> {
-    if rule
-        .typ()
-        .is_some_and(|typ| matches!(typ, LinuxDeviceType::U | LinuxDeviceType::P))
-    {
+    if rule.typ().is_some_and(|typ| matches!(typ, LinuxDeviceType::U | LinuxDeviceType::P)) {
         return Err(Error::conflict(field("type"), "must be a, b or c"));
     }
-    for (name, number, limit) in [
-        ("major", rule.major(), MAJOR_LIMIT),
-        ("minor", rule.minor(), MINOR_LIMIT),
-    ] {
+    for (name, number, limit) in
+        [("major", rule.major(), MAJOR_LIMIT), ("minor", rule.minor(), MINOR_LIMIT)]
+    {
         // -1 is how runc's own types, and some callers, say "all".
         if let Some(number) = number
             && !(-1..=limit).contains(&number)
@@ -70,11 +59,9 @@ fn device(rule: &LinuxDeviceCgroup, field: &dyn Fn(&str) -> String) -> Result<()
         }
     }
     match rule.access() {
-        Some(access) if !access.chars().all(|c| "rwm".contains(c)) => Err(Error::invalid(
-            field("access"),
-            access,
-            "has more than r, w and m in it",
-        )),
+        Some(access) if !access.chars().all(|c| "rwm".contains(c)) => {
+            Err(Error::invalid(field("access"), access, "has more than r, w and m in it"))
+        }
         _ => Ok(()),
     }
 }
@@ -92,11 +79,7 @@ fn memory(memory: &LinuxMemory) -> Result<(), Error> {
     if let Some(swappiness) = memory.swappiness()
         && swappiness > 100
     {
-        return Err(Error::range(
-            "linux.resources.memory.swappiness",
-            swappiness,
-            "0 to 100",
-        ));
+        return Err(Error::range("linux.resources.memory.swappiness", swappiness, "0 to 100"));
     }
     // "swap" is memory and swap together (config-linux.md "Memory"); 0 and -1 are not amounts.
     if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit(), memory.swap())
@@ -114,10 +97,7 @@ fn cpu(cpu: &LinuxCpu) -> Result<(), Error> {
             id_list(list, || format!("linux.resources.cpu.{name}"))?;
         }
     }
-    for (name, time_us) in [
-        ("quota", cpu.quota()),
-        ("realtimeRuntime", cpu.realtime_runtime()),
-    ] {
+    for (name, time_us) in [("quota", cpu.quota()), ("realtimeRuntime", cpu.realtime_runtime())] {
         at_least_minus_one(time_us, || format!("linux.resources.cpu.{name}"))?;
     }
     if let Some(idle) = cpu.idle()
@@ -169,9 +149,7 @@ fn numbers(major: i64, minor: i64, field: impl Fn(&str) -> String) -> Result<(),
 
 /// `64KB`, `2MB`, `1GB`: a part of a file name (config-linux.md "Huge page limits").
 fn page_size(size: &str, field: &str) -> Result<(), Error> {
-    let number = ["KB", "MB", "GB"]
-        .iter()
-        .find_map(|unit| size.strip_suffix(unit));
+    let number = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
     let is_number =
         |n: &str| !n.is_empty() && !n.starts_with('0') && n.bytes().all(|b| b.is_ascii_digit());
     match number.is_some_and(is_number) {
@@ -193,13 +171,7 @@ fn unified(resources: &LinuxResources) -> Result<(), Error> {
                 .with_hint("write it like memory.high, without a directory"));
         }
         // These put processes, not limits, into the cgroup.
-        if [
-            "cgroup.procs",
-            "cgroup.threads",
-            "cgroup.type",
-            "cgroup.kill",
-        ]
-        .contains(&file.as_str())
+        if ["cgroup.procs", "cgroup.threads", "cgroup.type", "cgroup.kill"].contains(&file.as_str())
         {
             return Err(Error::conflict(field(), "is not a resource"));
         }

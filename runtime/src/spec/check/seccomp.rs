@@ -7,11 +7,9 @@ use super::{absolute_path, no_nul};
 
 pub(super) fn check(seccomp: &LinuxSeccomp) -> Result<(), Error> {
     const FIELD: &str = "linux.seccomp";
-    errno(
-        seccomp.default_action(),
-        seccomp.default_errno_ret(),
-        || format!("{FIELD}.defaultErrnoRet"),
-    )?;
+    errno(seccomp.default_action(), seccomp.default_errno_ret(), || {
+        format!("{FIELD}.defaultErrnoRet")
+    })?;
     if seccomp.default_action() == Action::ScmpActNotify {
         // The answer to the first call, sendmsg of the listener included, would wait for itself.
         let what = "SCMP_ACT_NOTIFY cannot be the default: nobody could hand over the listener";
@@ -20,17 +18,9 @@ pub(super) fn check(seccomp: &LinuxSeccomp) -> Result<(), Error> {
     for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
         check_rule(rule, &|| format!("{FIELD}.syscalls[{index}]"))?;
     }
-    match seccomp
-        .listener_path()
-        .as_ref()
-        .filter(|path| !path.as_os_str().is_empty())
-    {
+    match seccomp.listener_path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => absolute_path(path, || format!("{FIELD}.listenerPath"))?,
-        None if seccomp
-            .listener_metadata()
-            .as_deref()
-            .is_some_and(|data| !data.is_empty()) =>
-        {
+        None if seccomp.listener_metadata().as_deref().is_some_and(|data| !data.is_empty()) => {
             return Err(Error::conflict(
                 format!("{FIELD}.listenerMetadata"),
                 "needs a listenerPath",
@@ -61,9 +51,7 @@ fn check_rule(rule: &LinuxSyscall, field: &dyn Fn() -> String) -> Result<(), Err
             ));
         }
     }
-    errno(rule.action(), rule.errno_ret(), || {
-        format!("{}.errnoRet", field())
-    })?;
+    errno(rule.action(), rule.errno_ret(), || format!("{}.errnoRet", field()))?;
     for (index, arg) in rule.args().iter().flatten().enumerate() {
         // A system call has six arguments (`struct seccomp_data`).
         if arg.index() > 5 {
@@ -79,11 +67,7 @@ fn check_rule(rule: &LinuxSyscall, field: &dyn Fn() -> String) -> Result<(), Err
 
 /// The kernel caps an errno at `MAX_ERRNO`; SECCOMP_RET_DATA, for a tracer, has 16 bits.
 fn errno(action: Action, errno: Option<u32>, field: impl Fn() -> String) -> Result<(), Error> {
-    let limit = if action == Action::ScmpActTrace {
-        0xffff
-    } else {
-        4095
-    };
+    let limit = if action == Action::ScmpActTrace { 0xffff } else { 4095 };
     match errno {
         Some(errno) if errno > limit => Err(Error::range(field(), errno, &format!("0 to {limit}"))),
         _ => Ok(()),

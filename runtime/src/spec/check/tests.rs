@@ -1,8 +1,5 @@
 //! Every rule from both sides. A case is a change to a configuration that passes.
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "a case reads best as a literal"
-)]
+#![allow(clippy::needless_pass_by_value, reason = "a case reads best as a literal")]
 
 use serde_json::{Value, json};
 
@@ -81,10 +78,7 @@ fn version_and_required_fields() {
         json!({"linux": null, "mounts": null}),
     ]);
     refuses(&[
-        (
-            json!({"ociVersion": null}),
-            "ociVersion: required but missing",
-        ),
+        (json!({"ociVersion": null}), "ociVersion: required but missing"),
         (
             json!({"ociVersion": "2.0.0"}),
             "ociVersion: \"2.0.0\" is not a version 1 of the specification",
@@ -93,86 +87,35 @@ fn version_and_required_fields() {
             json!({"ociVersion": "0.9.0"}),
             "ociVersion: \"0.9.0\" is not a version 1 of the specification",
         ),
-        (
-            json!({"ociVersion": "1.0"}),
-            "ociVersion: \"1.0\" is not a semantic version",
-        ),
-        (
-            json!({"ociVersion": "1..0"}),
-            "ociVersion: \"1..0\" is not a semantic version",
-        ),
-        (
-            json!({"ociVersion": "one"}),
-            "ociVersion: \"one\" is not a semantic version",
-        ),
+        (json!({"ociVersion": "1.0"}), "ociVersion: \"1.0\" is not a semantic version"),
+        (json!({"ociVersion": "1..0"}), "ociVersion: \"1..0\" is not a semantic version"),
+        (json!({"ociVersion": "one"}), "ociVersion: \"one\" is not a semantic version"),
         (json!({"root": null}), "root: required but missing"),
-        (
-            json!({"root": {"path": null}}),
-            "root.path: required but missing",
-        ),
-        (
-            json!({"root": {"path": ""}}),
-            "root.path: required but missing",
-        ),
-        (
-            json!({"root": {"path": "a\0b"}}),
-            "root.path: \"a\\0b\" has a NUL byte in it",
-        ),
+        (json!({"root": {"path": null}}), "root.path: required but missing"),
+        (json!({"root": {"path": ""}}), "root.path: required but missing"),
+        (json!({"root": {"path": "a\0b"}}), "root.path: \"a\\0b\" has a NUL byte in it"),
         (json!({"process": null}), "process: required but missing"),
-        (
-            json!({"annotations": {"": "x"}}),
-            "annotations: has an empty key",
-        ),
+        (json!({"annotations": {"": "x"}}), "annotations: has an empty key"),
     ]);
 }
 
 #[test]
 fn arguments_environment_and_directory() {
-    accepts(&[
-        process(json!({"env": ["A=", "A=b=c"]})),
-        process(json!({"cwd": "/a/../b"})),
-    ]);
+    accepts(&[process(json!({"env": ["A=", "A=b=c"]})), process(json!({"cwd": "/a/../b"}))]);
     refuses(&[
-        (
-            process(json!({"args": null})),
-            "process.args: required but missing",
-        ),
-        (
-            process(json!({"args": []})),
-            "process.args: required but missing",
-        ),
-        (
-            process(json!({"args": [""]})),
-            "process.args[0]: required but missing",
-        ),
-        (
-            process(json!({"args": ["sh", "a\0"]})),
-            "process.args[1]: \"a\\0\" has a NUL byte in it",
-        ),
+        (process(json!({"args": null})), "process.args: required but missing"),
+        (process(json!({"args": []})), "process.args: required but missing"),
+        (process(json!({"args": [""]})), "process.args[0]: required but missing"),
+        (process(json!({"args": ["sh", "a\0"]})), "process.args[1]: \"a\\0\" has a NUL byte in it"),
         (
             process(json!({"env": ["A=b", "C"]})),
             "process.env[1]: \"C\" is not of the form NAME=value",
         ),
-        (
-            process(json!({"env": ["=b"]})),
-            "process.env[0]: \"=b\" has no name before the `=`",
-        ),
-        (
-            process(json!({"env": ["A=\0"]})),
-            "process.env[0]: \"A=\\0\" has a NUL byte in it",
-        ),
-        (
-            process(json!({"cwd": "x"})),
-            "process.cwd: \"x\" is not an absolute path",
-        ),
-        (
-            process(json!({"cwd": ""})),
-            "process.cwd: required but missing",
-        ),
-        (
-            process(json!({"cwd": "/\0"})),
-            "process.cwd: \"/\\0\" has a NUL byte in it",
-        ),
+        (process(json!({"env": ["=b"]})), "process.env[0]: \"=b\" has no name before the `=`"),
+        (process(json!({"env": ["A=\0"]})), "process.env[0]: \"A=\\0\" has a NUL byte in it"),
+        (process(json!({"cwd": "x"})), "process.cwd: \"x\" is not an absolute path"),
+        (process(json!({"cwd": ""})), "process.cwd: required but missing"),
+        (process(json!({"cwd": "/\0"})), "process.cwd: \"/\\0\" has a NUL byte in it"),
     ]);
 }
 
@@ -364,10 +307,7 @@ fn deadlines_io_priority_and_affinity() {
 
 #[test]
 fn names_of_the_host() {
-    accepts(&[
-        json!({"hostname": "a".repeat(64)}),
-        json!({"domainname": "b"}),
-    ]);
+    accepts(&[json!({"hostname": "a".repeat(64)}), json!({"domainname": "b"})]);
     let no_uts = json!([{"type": "mount"}]);
     refuses(&[
         (
@@ -386,24 +326,16 @@ fn names_of_the_host() {
             json!({"domainname": "b".repeat(65)}),
             &format!("domainname: \"{}\" is longer than 64 bytes", "b".repeat(65)),
         ),
-        (
-            json!({"hostname": "a\0"}),
-            "hostname: \"a\\0\" has a NUL byte in it",
-        ),
+        (json!({"hostname": "a\0"}), "hostname: \"a\\0\" has a NUL byte in it"),
     ]);
 }
 
 #[test]
 fn hooks() {
     let hook = |patch: Value| json!({"hooks": {"createRuntime": [{"path": "/bin/true"}, patch]}});
-    accepts(&[hook(
-        json!({"path": "/a", "args": ["a"], "env": ["A=b"], "timeout": 1}),
-    )]);
+    accepts(&[hook(json!({"path": "/a", "args": ["a"], "env": ["A=b"], "timeout": 1}))]);
     refuses(&[
-        (
-            hook(json!({"path": "a"})),
-            "hooks.createRuntime[1].path: \"a\" is not an absolute path",
-        ),
+        (hook(json!({"path": "a"})), "hooks.createRuntime[1].path: \"a\" is not an absolute path"),
         (
             hook(json!({"path": "/a", "timeout": 0})),
             "hooks.createRuntime[1].timeout: 0 is out of range: more than 0 seconds",
@@ -468,27 +400,15 @@ fn id_mappings() {
     let many: Vec<Value> = (0..341).map(|n| mapping(n, n, 1)).collect();
     accepts(&[
         mapped(one.clone(), one.clone()),
-        mapped(
-            json!([mapping(0, 1000, 10), mapping(10, 5, 1)]),
-            one.clone(),
-        ),
+        mapped(json!([mapping(0, 1000, 10), mapping(10, 5, 1)]), one.clone()),
         mapped(json!([mapping(0, 0, 4_294_967_295)]), one.clone()),
         mapped(json!(many[..340]), one.clone()),
         linux(json!({"namespaces": [{"type": "user", "path": "/proc/1/ns/user"}]})),
     ]);
     refuses(&[
-        (
-            linux(json!({"uidMappings": one})),
-            "linux.uidMappings: needs a user namespace",
-        ),
-        (
-            linux(json!({"gidMappings": one})),
-            "linux.gidMappings: needs a user namespace",
-        ),
-        (
-            linux(json!({"namespaces": user})),
-            "linux.uidMappings: required but missing",
-        ),
+        (linux(json!({"uidMappings": one})), "linux.uidMappings: needs a user namespace"),
+        (linux(json!({"gidMappings": one})), "linux.gidMappings: needs a user namespace"),
+        (linux(json!({"namespaces": user})), "linux.uidMappings: required but missing"),
         (
             linux(json!({"namespaces": user, "uidMappings": one})),
             "linux.gidMappings: required but missing",
@@ -526,14 +446,8 @@ fn users_outside_the_mappings() {
     let outside = |user: Value| json!({"process": {"user": user}, "linux": {"namespaces": [{"type": "user"}], "uidMappings": one, "gidMappings": [mapping(0, 0, 2)]}});
     accepts(&[outside(json!({"uid": 0, "gid": 1, "additionalGids": [1]}))]);
     refuses(&[
-        (
-            outside(json!({"uid": 1})),
-            "process.user.uid: 1 is not mapped in linux.uidMappings",
-        ),
-        (
-            outside(json!({"gid": 2})),
-            "process.user.gid: 2 is not mapped in linux.gidMappings",
-        ),
+        (outside(json!({"uid": 1})), "process.user.uid: 1 is not mapped in linux.uidMappings"),
+        (outside(json!({"gid": 2})), "process.user.gid: 2 is not mapped in linux.gidMappings"),
         (
             outside(json!({"additionalGids": [1, 5]})),
             "process.user.additionalGids[1]: 5 is not mapped in linux.gidMappings",
@@ -564,22 +478,13 @@ fn sysctls() {
             sysctl("vm.swappiness"),
             "linux.sysctl[\"vm.swappiness\"]: is a parameter of the whole host",
         ),
-        (
-            sysctl("network.x"),
-            "linux.sysctl[\"network.x\"]: is a parameter of the whole host",
-        ),
+        (sysctl("network.x"), "linux.sysctl[\"network.x\"]: is a parameter of the whole host"),
         (
             sysctl("net/../kernel/core_pattern"),
             "linux.sysctl[\"net/../kernel/core_pattern\"]: is not the name of a kernel parameter",
         ),
-        (
-            sysctl("net"),
-            "linux.sysctl[\"net\"]: is not the name of a kernel parameter",
-        ),
-        (
-            sysctl("net."),
-            "linux.sysctl[\"net.\"]: is not the name of a kernel parameter",
-        ),
+        (sysctl("net"), "linux.sysctl[\"net\"]: is not the name of a kernel parameter"),
+        (sysctl("net."), "linux.sysctl[\"net.\"]: is not the name of a kernel parameter"),
         (
             linux(json!({"sysctl": {"net.a": "\0"}})),
             "linux.sysctl[\"net.a\"]: \"\\0\" has a NUL byte in it",
@@ -591,11 +496,8 @@ fn sysctls() {
 fn sysctls_without_their_namespace() {
     let without = |namespace: &str, name: &str| {
         let all = ["mount", "uts", "ipc", "network"];
-        let rest: Vec<Value> = all
-            .iter()
-            .filter(|n| **n != namespace)
-            .map(|n| json!({"type": n}))
-            .collect();
+        let rest: Vec<Value> =
+            all.iter().filter(|n| **n != namespace).map(|n| json!({"type": n})).collect();
         linux(json!({"namespaces": rest, "sysctl": {name: "1"}}))
     };
     refuses(&[
@@ -648,18 +550,9 @@ fn devices() {
             device(json!({"path": "/dev/../etc/x"})),
             "linux.devices[0].path: \"/dev/../etc/x\" has a `..` in it",
         ),
-        (
-            device(json!({"path": null})),
-            "linux.devices[0].path: required but missing",
-        ),
-        (
-            device(json!({"major": 4096})),
-            "linux.devices[0].major: 4096 is out of range: 0 to 4095",
-        ),
-        (
-            device(json!({"minor": -1})),
-            "linux.devices[0].minor: -1 is out of range: 0 to 1048575",
-        ),
+        (device(json!({"path": null})), "linux.devices[0].path: required but missing"),
+        (device(json!({"major": 4096})), "linux.devices[0].major: 4096 is out of range: 0 to 4095"),
+        (device(json!({"minor": -1})), "linux.devices[0].minor: -1 is out of range: 0 to 1048575"),
         (
             device(json!({"fileMode": 0o060_666})),
             "linux.devices[0].fileMode: 0o60666 is out of range: 0 to 0o7777 (4095)",
@@ -688,10 +581,7 @@ fn paths_and_labels() {
             linux(json!({"cgroupsPath": "/a/../../b"})),
             "linux.cgroupsPath: \"/a/../../b\" has a `..` in it",
         ),
-        (
-            linux(json!({"cgroupsPath": "a\0"})),
-            "linux.cgroupsPath: \"a\\0\" has a NUL byte in it",
-        ),
+        (linux(json!({"cgroupsPath": "a\0"})), "linux.cgroupsPath: \"a\\0\" has a NUL byte in it"),
         (
             linux(json!({"maskedPaths": ["/a", "b"]})),
             "linux.maskedPaths[1]: \"b\" is not an absolute path",
@@ -724,27 +614,15 @@ fn mounts() {
         merge(&mut bind, &patch);
         mount(bind)
     };
-    accepts(&[
-        bind(json!({})),
-        bind(json!({"uidMappings": ids, "gidMappings": ids})),
-    ]);
+    accepts(&[bind(json!({})), bind(json!({"uidMappings": ids, "gidMappings": ids}))]);
     refuses(&[
-        (
-            bind(json!({"source": "/\0"})),
-            "mounts[1].source: \"/\\0\" has a NUL byte in it",
-        ),
+        (bind(json!({"source": "/\0"})), "mounts[1].source: \"/\\0\" has a NUL byte in it"),
         (
             bind(json!({"options": ["bind", "idmap"]})),
             "mounts[1].options: idmap without mappings or a user namespace",
         ),
-        (
-            bind(json!({"uidMappings": ids})),
-            "mounts[1].gidMappings: required but missing",
-        ),
-        (
-            bind(json!({"gidMappings": ids})),
-            "mounts[1].uidMappings: required but missing",
-        ),
+        (bind(json!({"uidMappings": ids})), "mounts[1].gidMappings: required but missing"),
+        (bind(json!({"gidMappings": ids})), "mounts[1].uidMappings: required but missing"),
         (
             bind(json!({"uidMappings": [mapping(0, 0, 0)], "gidMappings": ids})),
             "mounts[1].uidMappings[0].size: 0 is out of range: at least 1",
@@ -917,10 +795,7 @@ fn seccomp() {
             seccomp(json!({"listenerMetadata": "x"})),
             "linux.seccomp.listenerMetadata: needs a listenerPath",
         ),
-        (
-            rule(json!({"names": []})),
-            "linux.seccomp.syscalls[0].names: required but missing",
-        ),
+        (rule(json!({"names": []})), "linux.seccomp.syscalls[0].names: required but missing"),
         (
             rule(json!({"names": ["read", ""]})),
             "linux.seccomp.syscalls[0].names[1]: required but missing",
@@ -955,10 +830,7 @@ fn memory_policy_rdt_and_personality() {
         linux(json!({"personality": {"domain": "LINUX32", "flags": []}})),
     ]);
     refuses(&[
-        (
-            policy(json!({"mode": "MPOL_BIND"})),
-            "linux.memoryPolicy.nodes: required but missing",
-        ),
+        (policy(json!({"mode": "MPOL_BIND"})), "linux.memoryPolicy.nodes: required but missing"),
         (
             policy(json!({"mode": "MPOL_LOCAL", "nodes": "0"})),
             "linux.memoryPolicy.nodes: must be empty for MPOL_LOCAL",
@@ -1042,10 +914,7 @@ fn network_devices_and_time() {
             ),
             "linux.timeOffsets: cannot change a time namespace that exists already",
         ),
-        (
-            time(json!({"realtime": {"secs": 1}})),
-            "linux.timeOffsets: unknown clock \"realtime\"",
-        ),
+        (time(json!({"realtime": {"secs": 1}})), "linux.timeOffsets: unknown clock \"realtime\""),
         (
             time(json!({"boottime": {"nanosecs": 1_000_000_000}})),
             "linux.timeOffsets.boottime.nanosecs: 1000000000 is out of range: 0 to 999999999",

@@ -8,11 +8,8 @@ fn request(typ: &str, options: &[&str]) -> Result<MountRequest, Error> {
 
 fn request_at(destination: &str, typ: &str, options: &[&str]) -> Result<MountRequest, Error> {
     let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-    let mount = MountBuilder::default()
-        .destination(destination)
-        .typ(typ)
-        .source("src")
-        .options(options);
+    let mount =
+        MountBuilder::default().destination(destination).typ(typ).source("src").options(options);
     MountRequest::parse(3, &mount.build().expect("oci-spec takes it"))
 }
 
@@ -21,17 +18,11 @@ fn good(typ: &str, options: &[&str]) -> MountRequest {
 }
 
 fn flag(key: &str) -> Parameter {
-    Parameter {
-        key: key.to_owned(),
-        value: None,
-    }
+    Parameter { key: key.to_owned(), value: None }
 }
 
 fn text(key: &str, value: &str) -> Parameter {
-    Parameter {
-        key: key.to_owned(),
-        value: Some(value.to_owned()),
-    }
+    Parameter { key: key.to_owned(), value: Some(value.to_owned()) }
 }
 
 #[test]
@@ -45,10 +36,7 @@ fn the_table_is_sorted_and_is_the_specifications() {
         rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw \
         rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid \
         symfollow sync tmpcopyup unbindable";
-    assert_eq!(
-        option_names(),
-        specified.split_whitespace().collect::<Vec<_>>()
-    );
+    assert_eq!(option_names(), specified.split_whitespace().collect::<Vec<_>>());
 }
 
 #[test]
@@ -74,49 +62,28 @@ fn kinds() {
         );
     }
     let bad = request("a b", &[]).expect_err("not a type");
-    assert_eq!(
-        bad.to_string(),
-        "mounts[3].type: \"a b\" is not the name of a file system"
-    );
-    let mount = MountBuilder::default()
-        .destination("/a")
-        .options(["rbind".to_owned()])
-        .build();
+    assert_eq!(bad.to_string(), "mounts[3].type: \"a b\" is not the name of a file system");
+    let mount = MountBuilder::default().destination("/a").options(["rbind".to_owned()]).build();
     let bad = MountRequest::parse(0, &mount.expect("oci-spec takes it")).expect_err("no source");
     assert_eq!(bad.to_string(), "mounts[0].source: required but missing");
 }
 
 #[test]
 fn destinations() {
-    for (given, clean) in [
-        ("/a/b", "/a/b"),
-        ("a", "/a"),
-        ("//a/./b//", "/a/b"),
-        ("/", "/"),
-        ("/a..b", "/a..b"),
-    ] {
+    for (given, clean) in
+        [("/a/b", "/a/b"), ("a", "/a"), ("//a/./b//", "/a/b"), ("/", "/"), ("/a..b", "/a..b")]
+    {
         let request = request_at(given, "tmpfs", &[]).expect(given);
         assert_eq!(request.destination, Path::new(clean));
     }
     let cases = [
-        (
-            "/a/../b",
-            "mounts[3].destination: \"/a/../b\" has a `..` in it",
-        ),
+        ("/a/../b", "mounts[3].destination: \"/a/../b\" has a `..` in it"),
         ("..", "mounts[3].destination: \"..\" has a `..` in it"),
         ("", "mounts[3].destination: required but missing"),
-        (
-            "/a\0",
-            "mounts[3].destination: \"/a\\0\" has a NUL byte in it",
-        ),
+        ("/a\0", "mounts[3].destination: \"/a\\0\" has a NUL byte in it"),
     ];
     for (given, expected) in cases {
-        assert_eq!(
-            request_at(given, "tmpfs", &[])
-                .expect_err(given)
-                .to_string(),
-            expected
-        );
+        assert_eq!(request_at(given, "tmpfs", &[]).expect_err(given).to_string(), expected);
     }
 }
 
@@ -133,49 +100,17 @@ fn attributes() {
         (&["ro", "rw"], 0, MOUNT_ATTR_RDONLY),
         (&["rw", "ro"], MOUNT_ATTR_RDONLY, 0),
         (&["nosuid", "nodev", "noexec"], flags, 0),
-        (
-            &["nosuid", "nodev", "noexec", "suid"],
-            flags & !MOUNT_ATTR_NOSUID,
-            MOUNT_ATTR_NOSUID,
-        ),
+        (&["nosuid", "nodev", "noexec", "suid"], flags & !MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSUID),
         (&["dev", "exec"], 0, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
-        (
-            &["nosymfollow", "nodiratime"],
-            MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR_NODIRATIME,
-            0,
-        ),
-        (
-            &["symfollow", "diratime"],
-            0,
-            MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR_NODIRATIME,
-        ),
+        (&["nosymfollow", "nodiratime"], MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR_NODIRATIME, 0),
+        (&["symfollow", "diratime"], 0, MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR_NODIRATIME),
         (&["noatime"], MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME),
         (&["strictatime"], MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
-        (
-            &["noatime", "strictatime"],
-            MOUNT_ATTR_STRICTATIME,
-            MOUNT_ATTR__ATIME,
-        ),
-        (
-            &["noatime", "relatime"],
-            MOUNT_ATTR_RELATIME,
-            MOUNT_ATTR__ATIME,
-        ),
-        (
-            &["noatime", "atime"],
-            MOUNT_ATTR_RELATIME,
-            MOUNT_ATTR__ATIME,
-        ),
-        (
-            &["strictatime", "atime"],
-            MOUNT_ATTR_STRICTATIME,
-            MOUNT_ATTR__ATIME,
-        ),
-        (
-            &["strictatime", "nostrictatime"],
-            MOUNT_ATTR_RELATIME,
-            MOUNT_ATTR__ATIME,
-        ),
+        (&["noatime", "strictatime"], MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
+        (&["noatime", "relatime"], MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME),
+        (&["noatime", "atime"], MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME),
+        (&["strictatime", "atime"], MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
+        (&["strictatime", "nostrictatime"], MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME),
     ];
     for (options, set, clear) in cases {
         let plain = good("tmpfs", options);
@@ -206,10 +141,7 @@ fn every_pair_of_options_makes_a_mount_attr_that_the_kernel_takes() {
                 assert_eq!(both, 0, "{first} {second}");
                 let atime = attributes.clear & MOUNT_ATTR__ATIME;
                 assert!(atime == 0 || atime == MOUNT_ATTR__ATIME, "{first} {second}");
-                assert!(
-                    attributes.set & MOUNT_ATTR__ATIME == 0 || atime != 0,
-                    "{first} {second}"
-                );
+                assert!(attributes.set & MOUNT_ATTR__ATIME == 0 || atime != 0, "{first} {second}");
             }
         }
     }
@@ -218,10 +150,7 @@ fn every_pair_of_options_makes_a_mount_attr_that_the_kernel_takes() {
 #[test]
 fn propagation() {
     use Propagation::{Private, Shared, Slave, Unbindable};
-    let request = good(
-        "bind",
-        &["rslave", "shared", "ro", "runbindable", "private"],
-    );
+    let request = good("bind", &["rslave", "shared", "ro", "runbindable", "private"]);
     let expected = [
         (Slave, Scope::Tree),
         (Shared, Scope::Mount),
@@ -242,50 +171,22 @@ fn propagation() {
 fn file_system_parameters() {
     let request = good(
         "tmpfs",
-        &[
-            "nosuid",
-            "size=64k",
-            "sync",
-            "huge",
-            "mode=0755",
-            "lazytime",
-            "x=a=b",
-            "e=",
-        ],
+        &["nosuid", "size=64k", "sync", "huge", "mode=0755", "lazytime", "x=a=b", "e="],
     );
     assert_eq!(request.superblock, [flag("sync"), flag("lazytime")]);
     assert_eq!(
         request.data,
-        [
-            text("size", "64k"),
-            flag("huge"),
-            text("mode", "0755"),
-            text("x", "a=b"),
-            text("e", "")
-        ]
+        [text("size", "64k"), flag("huge"), text("mode", "0755"), text("x", "a=b"), text("e", "")]
     );
     let undone = good(
         "ext4",
-        &[
-            "sync",
-            "async",
-            "mand",
-            "nomand",
-            "iversion",
-            "noiversion",
-            "dirsync",
-            "dirsync",
-        ],
+        &["sync", "async", "mand", "nomand", "iversion", "noiversion", "dirsync", "dirsync"],
     );
     assert_eq!(undone.superblock, [flag("dirsync")]);
     let joined = good("tmpfs", &["mode=755,size=64k", "context=\"a:b:c1,c2\""]);
     assert_eq!(
         joined.data,
-        [
-            text("mode", "755"),
-            text("size", "64k"),
-            text("context", "a:b:c1,c2")
-        ]
+        [text("mode", "755"), text("size", "64k"), text("context", "a:b:c1,c2")]
     );
     for option in ["", "=x", "a,,b", "a\0"] {
         let expected = format!("mounts[3].options[1]: {option:?} is not a mount option");
@@ -294,9 +195,7 @@ fn file_system_parameters() {
 }
 
 fn request_error(typ: &str, options: &[&str]) -> String {
-    request(typ, options)
-        .expect_err("it must be refused")
-        .to_string()
+    request(typ, options).expect_err("it must be refused").to_string()
 }
 
 #[test]
@@ -331,48 +230,16 @@ fn copying_up_is_for_tmpfs() {
 #[test]
 fn id_mappings() {
     assert_eq!(good("bind", &[]).idmap, None);
-    assert_eq!(
-        good("bind", &["idmap"]).idmap,
-        Some(IdMap {
-            scope: Scope::Mount,
-            mappings: None
-        })
-    );
-    assert_eq!(
-        good("bind", &["ridmap"]).idmap,
-        Some(IdMap {
-            scope: Scope::Tree,
-            mappings: None
-        })
-    );
+    assert_eq!(good("bind", &["idmap"]).idmap, Some(IdMap { scope: Scope::Mount, mappings: None }));
+    assert_eq!(good("bind", &["ridmap"]).idmap, Some(IdMap { scope: Scope::Tree, mappings: None }));
     let mapping = vec![LinuxIdMapping::default()];
     let own = |options: &[&str]| {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let mount = MountBuilder::default()
-            .destination("/a")
-            .source("/b")
-            .options(options);
-        let mount = mount
-            .uid_mappings(mapping.clone())
-            .gid_mappings(mapping.clone())
-            .build();
-        MountRequest::parse(0, &mount.expect("oci-spec takes it"))
-            .expect("a good mount")
-            .idmap
+        let mount = MountBuilder::default().destination("/a").source("/b").options(options);
+        let mount = mount.uid_mappings(mapping.clone()).gid_mappings(mapping.clone()).build();
+        MountRequest::parse(0, &mount.expect("oci-spec takes it")).expect("a good mount").idmap
     };
     let both = Some((mapping.clone(), mapping.clone()));
-    assert_eq!(
-        own(&["bind"]),
-        Some(IdMap {
-            scope: Scope::Mount,
-            mappings: both.clone()
-        })
-    );
-    assert_eq!(
-        own(&["bind", "ridmap"]),
-        Some(IdMap {
-            scope: Scope::Tree,
-            mappings: both
-        })
-    );
+    assert_eq!(own(&["bind"]), Some(IdMap { scope: Scope::Mount, mappings: both.clone() }));
+    assert_eq!(own(&["bind", "ridmap"]), Some(IdMap { scope: Scope::Tree, mappings: both }));
 }
