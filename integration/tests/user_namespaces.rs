@@ -158,6 +158,29 @@ fn a_terminal_in_a_user_namespace() {
     c.wait_status("stopped");
 }
 
+/// What `spec --rootless` writes runs as it is, with its cgroup mount, and can be entered.
+#[test]
+fn the_rootless_template_runs_as_it_is() {
+    need!(Brig); // runc 1.1 writes no cgroup mount here, and no cgroup namespace
+    let lab = Lab::new();
+    let bundle = lab.plain_bundle();
+    let runtime = lab.dir().join("runtime");
+    fs::copy(binaries::runtime(), &runtime).expect("copy the runtime to where the user reaches it");
+    lab.call("chown").args(["-R", "12345:12345"]).arg(lab.dir()).go().ok();
+    let script = "cd \"$1\" && rm -f config.json && \"$2\" spec --rootless && \
+        sed -i 's/\"terminal\": true/\"terminal\": false/; s/\"sh\"/\"sleep\", \"60\"/' config.json && \
+        \"$2\" run --detach rootless && \"$2\" exec rootless id -u; \
+        \"$2\" exec rootless ls /sys/fs/cgroup | wc -l; \"$2\" delete --force rootless";
+    let user = ["--reuid", "12345", "--regid", "12345", "--clear-groups"];
+    let call = lab.call("setpriv").env("XDG_RUNTIME_DIR", lab.dir()).args(user);
+    let call = call.args(["/bin/sh", "-c", script, "sh"]).arg(&bundle.dir).arg(&runtime);
+    let text = call.go().ok().stdout();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("0"), "{text}");
+    assert!(lines.next().is_some_and(|count| count.trim() != "0"), "{text}");
+    lab.assert_clean();
+}
+
 /// An ordinary user runs a container in a user namespace with a map of one id, without cgroups.
 #[test]
 fn an_ordinary_user_runs_a_container() {

@@ -13,7 +13,7 @@ use super::build::{Builder, IdMapping};
 use super::devices;
 use super::namespaces::{DETACHED, Namespaces};
 use super::rootfs::{idmap_slot, target};
-use super::{Refusal, Request};
+use super::{Join, Refusal, Request};
 use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest, Propagation, Scope};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME};
@@ -211,7 +211,11 @@ fn cgroups(
     for directory in &cgroup.directories {
         let name = directory.mount.file_name().and_then(|name| name.to_str()).unwrap_or("cgroup");
         let into = builder.made(format!("cgroup {name}"));
-        let path = builder.text(directory.absolute().to_string_lossy().as_bytes())?;
+        let path = directory.absolute();
+        // An ordinary user without a cgroup of its own sees the one that brig is in.
+        let stays = request.join == Join::default();
+        let path = if stays { path.parent().unwrap_or(&path) } else { &path };
+        let path = builder.text(path.to_string_lossy().as_bytes())?;
         builder.push(Op::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE, into });
         let attr = MountAttr {
             set: mount.attributes.set | mount.recursive.set,

@@ -293,6 +293,10 @@ impl Making<'_> {
             }
             join => (None, inputs.join(join)),
         };
+        if join == plan::Join::default() {
+            // Rootless, and nothing is delegated: whoever comes later must look for no cgroup.
+            self.record.cgroup.directories.clear();
+        }
         let plan = self.plan(seccomp, &host, join)?;
         let landlock = self.blueprint.landlock.take();
         inputs.landlock = landlock.map(|landlock| landlock.ruleset);
