@@ -87,9 +87,9 @@ fn is_mount_point(path: &str) -> bool {
 
 /// Binds a new empty namespace to its file.
 ///
-/// The kernel allows that only for a namespace younger than the one it is bound in, and tells the
-/// age by numbers which since Linux 6.18 each processor draws from a range of its own; so a
-/// processor may be needed whose range is higher.
+/// The kernel allows that only for a namespace younger than the one it is bound in. Linux 6.18 was
+/// seen to answer EINVAL all the same, or not, depending on the processor that made the namespace
+/// (as if each drew the numbers that tell the age from a range of its own); so each is tried.
 fn keep_a_new_namespace() -> io::Result<()> {
     let processors = sched_getaffinity(Pid::from_raw(0))?;
     let each = (0..CpuSet::count()).filter(|cpu| processors.is_set(*cpu) == Ok(true)).map(Some);
