@@ -1,10 +1,8 @@
 //! brig: a hardened OCI container runtime.
 #![forbid(unsafe_code)]
 
-/// brig's programs are short-lived and small: this allocator asks the kernel for memory in a few
-/// large pieces, where musl's maps and unmaps pages for almost every growing buffer.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: brig_sys::allocator::Allocator = brig_sys::allocator::Allocator::new();
 
 pub mod bundle;
 pub mod cgroup;

@@ -3,7 +3,9 @@
 //! Each module wraps one facility and says which kernel it needs. Nothing here decides anything,
 //! and nothing here may be called between clone3 and execve: that is brig-child's.
 
+pub mod allocator;
 pub mod bpf;
+pub mod entry;
 pub mod launch;
 pub mod mount;
 pub mod process;
