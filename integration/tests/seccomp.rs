@@ -39,6 +39,43 @@ fn errno_is_what_the_rule_says() {
         .says("No space");
 }
 
+/// Programs are kept from one start to the next: for exactly the text that they were made of.
+#[test]
+fn a_profile_that_differs_in_one_number_is_not_taken_for_the_one_before() {
+    let lab = Lab::new();
+    let rule = |errno: u32| json!([{"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno}]);
+    for _ in 0..3 {
+        for (errno, message) in [(28, "No space"), (13, "Permission denied"), (30, "Read-only")] {
+            let bundle = filtered(lab.bundle(), rule(errno)).args(["/bin/mkdir", "/x"]);
+            lab.container(bundle).run().code(1).says(message);
+        }
+    }
+}
+
+/// Whatever becomes of the kept programs, the filter is the profile's.
+#[test]
+fn damaged_kept_programs_are_not_used() {
+    let lab = Lab::new();
+    let rules =
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]);
+    let bundle = || filtered(lab.bundle(), rules.clone()).args(["/bin/mkdir", "/x"]);
+    lab.container(bundle()).run().code(1).says("No space");
+    let Ok(kept) = std::fs::read_dir("/run/brig/seccomp") else {
+        return brig_integration::need::skipped("this runtime keeps no programs", true);
+    };
+    for file in kept.flatten().map(|entry| entry.path()) {
+        // Other tests' containers may replace theirs meanwhile.
+        if let Ok(mut bytes) = std::fs::read(&file)
+            && let Some(last) = bytes.len().checked_sub(20)
+        {
+            bytes.truncate(last);
+            let _ = std::fs::write(&file, bytes);
+        }
+    }
+    lab.container(bundle()).run().code(1).says("No space");
+    lab.container(bundle()).run().code(1).says("No space");
+}
+
 #[test]
 fn errno_is_eperm_unless_said() {
     let lab = Lab::new();

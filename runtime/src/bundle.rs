@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
@@ -89,24 +90,43 @@ impl error::Error for Error {
     }
 }
 
-/// Reads, parses and checks the configuration of a bundle.
-///
-/// # Errors
-/// The file cannot be read or is refused before it is (see [`Error`]), or [`spec::parse`] or
-/// [`spec::check`] refuses it.
-pub fn load_spec(bundle: &Path) -> Result<Spec, Error> {
-    let path = bundle.join(CONFIG_FILE);
-    let bytes = read_small(&path, spec::SIZE_LIMIT_BYTES)?;
-    parse_spec(bundle, &bytes)
+/// A configuration that has been accepted: its text and what it says.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The text, byte for byte.
+    pub text: Vec<u8>,
+    /// What it says, accepted by [`spec::check`].
+    pub spec: Spec,
+    seccomp: Option<Range<usize>>,
 }
 
-/// Parses and checks the configuration that was read from a bundle.
-///
-/// # Errors
-/// [`spec::parse`] or [`spec::check`] refuses it.
-pub fn parse_spec(bundle: &Path, bytes: &[u8]) -> Result<Spec, Error> {
-    let spec = spec::parse(bytes).and_then(|spec| spec::check(&spec).map(|()| spec));
-    spec.map_err(|source| Error::Spec { path: bundle.join(CONFIG_FILE), source })
+impl Configuration {
+    /// Reads, parses and checks the configuration of a bundle.
+    ///
+    /// # Errors
+    /// The file cannot be read or is refused before it is (see [`Error`]), or [`spec::parse`] or
+    /// [`spec::check`] refuses it.
+    pub fn load(bundle: &Path) -> Result<Self, Error> {
+        let text = read_small(&bundle.join(CONFIG_FILE), spec::SIZE_LIMIT_BYTES)?;
+        Self::parse(bundle, text)
+    }
+
+    /// Parses and checks the text of the configuration of a bundle.
+    ///
+    /// # Errors
+    /// [`spec::parse`] or [`spec::check`] refuses it.
+    pub fn parse(bundle: &Path, text: Vec<u8>) -> Result<Self, Error> {
+        let refused = |source| Error::Spec { path: bundle.join(CONFIG_FILE), source };
+        let (spec, seccomp) = spec::parse_and_locate_seccomp(&text).map_err(refused)?;
+        spec::check(&spec).map_err(refused)?;
+        Ok(Self { text, spec, seccomp })
+    }
+
+    /// The text of `linux.seccomp`.
+    #[must_use]
+    pub fn seccomp_text(&self) -> Option<&[u8]> {
+        self.text.get(self.seccomp.clone()?)
+    }
 }
 
 /// The bytes of a regular file of at most `limit_bytes`; also for `exec --process` and `update --resources`.
@@ -162,7 +182,20 @@ mod tests {
     #[test]
     fn a_good_bundle_is_loaded() {
         let good = bundle(spec::template_text(None));
-        assert_eq!(load_spec(good.path()).ok(), Some(spec::template(None)));
+        let loaded = Configuration::load(good.path()).expect("it is good");
+        assert_eq!(loaded.spec, spec::template(None));
+        assert_eq!(loaded.seccomp_text(), None);
+    }
+
+    #[test]
+    fn the_text_of_seccomp_is_found_where_it_is_and_nowhere_else() {
+        let text = br#"{ "ociVersion": "1.0.0", "root": { "path": "r" },
+            "annotations": { "seccomp": "{}" },
+            "process": { "cwd": "/", "args": ["a"], "user": { "uid": 0, "gid": 0 } },
+            "linux": { "resources": {}, "seccomp" : {"defaultAction": "SCMP_ACT_ALLOW"} } }"#;
+        let read = Configuration::parse(Path::new("/b"), text.to_vec()).expect("it is good");
+        let expected: &[u8] = br#"{"defaultAction": "SCMP_ACT_ALLOW"}"#;
+        assert_eq!(read.seccomp_text(), Some(expected));
     }
 
     #[test]
@@ -184,7 +217,7 @@ mod tests {
             (missing, "cannot read BUNDLE/config.json; No such file or directory (os error 2)"),
         ];
         for (bundle, expected) in cases {
-            let error = load_spec(bundle.path()).expect_err(expected);
+            let error = Configuration::load(bundle.path()).expect_err(expected);
             assert_eq!(chain(bundle.path(), &error), expected);
             assert!(error.hint().is_some());
         }
@@ -195,7 +228,7 @@ mod tests {
         let bundle = tempfile::tempdir().expect("a directory");
         let path = bundle.path().join(CONFIG_FILE);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
-        assert!(matches!(load_spec(bundle.path()), Err(Error::NotRegular { .. })));
+        assert!(matches!(Configuration::load(bundle.path()), Err(Error::NotRegular { .. })));
         assert!(matches!(read_small(Path::new("/dev/zero"), 10), Err(Error::NotRegular { .. })));
     }
 

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod execute;
 pub mod features;
+pub mod filter;
 pub mod host;
 pub mod plan;
 mod small_file;

@@ -4,6 +4,7 @@
 //! Must never be used for files whose size somebody else controls: `bundle::read_small` is for those.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -11,14 +12,18 @@ use rustix::io::{Errno, read as read_some, write as write_some};
 
 /// The whole of a file of the kernel's or of brig's own.
 pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let fd = rustix::fs::open(path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    read_open(&rustix::fs::open(path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The rest of an open file.
+pub(crate) fn read_open(fd: &OwnedFd) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4096];
     let mut length = 0;
     loop {
         if length == bytes.len() {
             bytes.resize(length * 2, 0);
         }
-        match read_some(&fd, &mut bytes[length..]) {
+        match read_some(fd, &mut bytes[length..]) {
             Ok(0) => break,
             Ok(count) => length += count,
             Err(Errno::INTR) => {}
@@ -38,10 +43,14 @@ pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
 /// Makes or replaces a file that only its owner may read.
 pub(crate) fn write_private(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path.as_ref(), flags, Mode::RUSR | Mode::WUSR)?;
+    write_all(&rustix::fs::open(path.as_ref(), flags, Mode::RUSR | Mode::WUSR)?, bytes)
+}
+
+/// Writes all of it.
+pub(crate) fn write_all(fd: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        match write_some(&fd, rest) {
+        match write_some(fd, rest) {
             Ok(count) => rest = &rest[count..],
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),

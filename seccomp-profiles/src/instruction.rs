@@ -48,6 +48,13 @@ impl Instruction {
         [code[0], code[1], self.jt, self.jf, k[0], k[1], k[2], k[3]]
     }
 
+    /// The instruction that [`Instruction::to_bytes`] wrote; it is not checked.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 8]) -> Self {
+        let [code_a, code_b, jt, jf, k @ ..] = *bytes;
+        Self { code: u16::from_ne_bytes([code_a, code_b]), jt, jf, k: u32::from_ne_bytes(k) }
+    }
+
     pub(crate) fn statement(code: u16, k: u32) -> Self {
         Self { code, jt: 0, jf: 0, k }
     }

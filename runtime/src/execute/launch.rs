@@ -1,6 +1,6 @@
 //! Starting the child and answering it until it is ready, or has become the program.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use brig_child::{Report, ReportKind};
 use brig_sys::launch::{Memory, Process};
@@ -31,10 +31,13 @@ pub struct Launched {
     pub pidfd: OwnedFd,
 }
 
+/// Is told of the container's process: its pid, and a descriptor.
+type Born<'b> = dyn FnMut(i32, BorrowedFd<'_>) -> Result<(), Error> + 'b;
+
 /// Starts the child of `plan` and serves it until it waits at the gate, or is the program.
 ///
 /// `serve` does what the child asks for; it gets the pid of the container's process. `born` is
-/// called as soon as that pid is known.
+/// called as soon as that process is known.
 ///
 /// # Errors
 /// The first failure; then no process is left.
@@ -43,7 +46,7 @@ pub fn launch(
     inputs: Inputs,
     start: Start,
     serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
-    born: &mut dyn FnMut(i32) -> Result<(), Error>,
+    born: &mut Born<'_>,
 ) -> Result<Launched, Error> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
@@ -88,18 +91,28 @@ struct Conversation<'p> {
 }
 
 impl Conversation<'_> {
+    /// The container's process, as far as it is known.
+    fn process(&self) -> &Process {
+        self.second.as_ref().unwrap_or(&self.first)
+    }
+
     fn pid(&self) -> i32 {
-        self.second.as_ref().unwrap_or(&self.first).pid
+        self.process().pid
+    }
+
+    fn tell(&self, born: &mut Born<'_>) -> Result<(), Error> {
+        let process = self.process();
+        born(process.pid, process.pidfd.as_fd())
     }
 
     fn serve(
         &mut self,
         start: Start,
         serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
-        born: &mut dyn FnMut(i32) -> Result<(), Error>,
+        born: &mut Born<'_>,
     ) -> Result<(), Error> {
         if !self.plan.intermediate {
-            born(self.pid())?;
+            self.tell(born)?;
         }
         let mut ready = false;
         // The process may ask before the intermediate has told its pid.
@@ -111,7 +124,7 @@ impl Conversation<'_> {
             match report.kind {
                 kind if kind == ReportKind::Cloned as u32 => {
                     self.adopt(report.value)?;
-                    born(self.pid())?;
+                    self.tell(born)?;
                     if let Some(wants) = deferred.take() {
                         serve(wants, self.pid())?;
                         self.go_on()?;
@@ -168,8 +181,7 @@ impl Conversation<'_> {
     }
 
     fn died(&self) -> Error {
-        let process = self.second.as_ref().unwrap_or(&self.first);
-        let how = match reap(&process.pidfd) {
+        let how = match reap(&self.process().pidfd) {
             Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => {
                 return Error::plain("the container's process was killed while it was set up")
                     .with_hint("its memory limit may be too low for its own set-up; see `dmesg`");

@@ -6,6 +6,7 @@
 //! the text is: configurations come from others.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::error::{Error, Position, Problem};
 use super::shape;
@@ -48,8 +49,10 @@ pub(super) fn render(path: &[Step<'_>]) -> String {
 }
 
 /// What [`scan`] learned about a text that is sound.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outline {
+    /// Where the value of `linux.seccomp` lies in the text.
+    pub(super) seccomp: Option<Range<usize>>,
     /// oci-spec would read the text, but not as it is meant: `linux.resources.pids` without `limit` as a
     /// limit of 0, and `enableCMT` of `linux.intelRdt` not at all.
     pub(super) misread: bool,
@@ -222,7 +225,11 @@ impl<'a> Scanner<'a> {
             }
             self.at += 1;
             self.space();
+            let start = self.at;
             self.value()?;
+            if self.is_at_seccomp() {
+                self.outline.seccomp = Some(start..self.at);
+            }
             self.path.pop();
             self.space();
             match self.peek() {
@@ -237,6 +244,10 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.close_keys(first_key)
+    }
+
+    fn is_at_seccomp(&self) -> bool {
+        matches!(self.path.as_slice(), [a, b] if a.is_key("linux") && b.is_key("seccomp"))
     }
 
     /// Small objects are compared key by key, which names the duplicate at once.

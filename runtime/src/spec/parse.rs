@@ -4,6 +4,8 @@
 //! path run: it mends what oci-spec gets wrong ([`super::mend`]) and, if that does not help, finds the
 //! field from the byte at which serde stopped.
 
+use std::ops::Range;
+
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,9 +21,17 @@ use super::{capability, check_process, check_resources, json, mend};
 /// # Errors
 /// The text is larger than [`super::SIZE_LIMIT_BYTES`], not JSON, or a field has a value outside its type.
 pub fn parse(bytes: &[u8]) -> Result<Spec, Error> {
-    let mut spec: Spec = read(bytes, &[])?;
+    parse_and_locate_seccomp(bytes).map(|(spec, _)| spec)
+}
+
+/// The same, and where in the text the value of `linux.seccomp` lies.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_and_locate_seccomp(bytes: &[u8]) -> Result<(Spec, Option<Range<usize>>), Error> {
+    let (mut spec, outline): (Spec, _) = read(bytes, &[])?;
     mend::empty_strings(&mut spec);
-    Ok(spec)
+    Ok((spec, outline.seccomp))
 }
 
 /// Reads and checks the text of a process, as `exec --process FILE` takes it; fields are named from `process.`.
@@ -29,7 +39,7 @@ pub fn parse(bytes: &[u8]) -> Result<Spec, Error> {
 /// # Errors
 /// As [`parse`] and [`check_process`].
 pub fn process(bytes: &[u8]) -> Result<Process, Error> {
-    let mut process: Process = read(bytes, &["process"])?;
+    let (mut process, _): (Process, _) = read(bytes, &["process"])?;
     mend::empty_strings_of_process(&mut process);
     check_process(&process)?;
     Ok(process)
@@ -41,12 +51,15 @@ pub fn process(bytes: &[u8]) -> Result<Process, Error> {
 /// # Errors
 /// As [`parse`] and [`check_resources`].
 pub fn resources(bytes: &[u8]) -> Result<LinuxResources, Error> {
-    let resources: LinuxResources = read(bytes, &["linux", "resources"])?;
+    let (resources, _): (LinuxResources, _) = read(bytes, &["linux", "resources"])?;
     check_resources(&resources)?;
     Ok(resources)
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(
+    bytes: &[u8],
+    root: &[&'static str],
+) -> Result<(T, json::Outline), Error> {
     if bytes.len() > super::SIZE_LIMIT_BYTES {
         let range = format!("at most {} bytes", super::SIZE_LIMIT_BYTES);
         return Err(Error::range("", format!("a text of {} bytes", bytes.len()), &range));
@@ -55,10 +68,10 @@ fn read<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Result<T, E
     if !outline.misread {
         // The error is found again, and explained, below.
         if let Ok(good) = serde_json::from_slice(bytes) {
-            return Ok(good);
+            return Ok((good, outline));
         }
     }
-    read_slowly(bytes, root)
+    read_slowly(bytes, root).map(|read| (read, outline))
 }
 
 fn read_slowly<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Result<T, Error> {

@@ -1,6 +1,6 @@
 //! A container that exists: what state it is in, and what can be done to it at once.
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use oci_spec::runtime::Spec;
 use serde::Serialize;
 
 use super::record::{Record, StateDirectory};
-use super::{Created, Error, gate, process};
+use super::{Created, Error, gate};
+use crate::bundle::Configuration;
 use crate::cgroup::Cgroup;
 use crate::execute::Launched;
 use crate::spec::ContainerId;
@@ -50,7 +51,7 @@ pub struct Container {
     pub(super) directory: StateDirectory,
     pub(super) record: Option<Record>,
     /// Known where this brig has just made the container.
-    spec: Option<Spec>,
+    config: OnceCell<Configuration>,
 }
 
 /// What `state` prints and `list --format json` has as elements: runc's fields.
@@ -83,14 +84,14 @@ impl Container {
     pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
         let directory = StateDirectory::open(root, id)?;
         let record = directory.load()?;
-        Ok(Self { id: id.clone(), directory, record, spec: None })
+        Ok(Self { id: id.clone(), directory, record, config: OnceCell::new() })
     }
 
     /// The container that has just been made, and its process.
     pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Launched) {
-        let Created { directory, record, spec, process } = created;
-        let spec = Some(spec);
-        (Self { id: id.clone(), directory, record: Some(record), spec }, process)
+        let Created { directory, record, config, process } = created;
+        let (record, config) = (Some(record), OnceCell::from(config));
+        (Self { id: id.clone(), directory, record, config }, process)
     }
 
     /// Its id.
@@ -110,15 +111,26 @@ impl Container {
         })
     }
 
+    /// Its configuration, as it was at create.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub fn config(&self) -> Result<&Configuration, Error> {
+        match self.config.get() {
+            Some(config) => Ok(config),
+            None => {
+                let config = self.directory.load_config()?;
+                Ok(self.config.get_or_init(|| config))
+            }
+        }
+    }
+
     /// Its specification, as it was at create.
     ///
     /// # Errors
     /// The copy cannot be read.
-    pub fn spec(&self) -> Result<Cow<'_, Spec>, Error> {
-        match &self.spec {
-            Some(spec) => Ok(Cow::Borrowed(spec)),
-            None => self.directory.load_spec().map(Cow::Owned),
-        }
+    pub fn spec(&self) -> Result<&Spec, Error> {
+        self.config().map(|config| &config.spec)
     }
 
     /// Its cgroup.
@@ -133,7 +145,7 @@ impl Container {
     #[must_use]
     pub fn init(&self) -> Option<OwnedFd> {
         let record = self.record.as_ref()?;
-        process::open_recorded(record.pid?, record.start_time?)
+        record.process?.open()
     }
 
     /// Its status now.
@@ -142,7 +154,7 @@ impl Container {
     /// The cgroup's freezer cannot be read.
     pub fn status(&self) -> Result<Status, Error> {
         if self.init().is_none() {
-            let unborn = self.record.as_ref().is_none_or(|record| record.pid.is_none());
+            let unborn = self.record.as_ref().is_none_or(|record| record.process.is_none());
             let creating = unborn && self.directory.is_being_made();
             return Ok(if creating { Status::Creating } else { Status::Stopped });
         }
@@ -173,7 +185,7 @@ impl Container {
         Ok(Shown {
             oci_version: record.oci_version.clone(),
             id: record.id.clone(),
-            pid: record.pid.filter(|_| running).unwrap_or(0),
+            pid: record.process.filter(|_| running).map_or(0, |process| process.pid),
             status: status.name(),
             bundle: record.bundle.clone(),
             rootfs: record.rootfs.clone(),

@@ -1,13 +1,15 @@
 //! `create`: from a bundle to a process that waits at the start gate.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use brig_child::flags::namespace;
-use brig_seccomp::{Arch, Program};
+use brig_seccomp::Program;
 use bumpalo::Bump;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
@@ -16,17 +18,20 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::listener::Listener;
+use super::process::RecordedProcess;
 use super::record::{Record, StateDirectory};
 use super::state::{OciState, now};
-use super::{Error, Status, gate, process};
+use super::{Error, Status, gate};
+use crate::bundle::Configuration;
 use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, CgroupRecord, Driver};
 use crate::execute::{
     HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wants, launch, run_hooks,
     write_id_maps,
 };
+use crate::filter;
 use crate::host::Host;
 use crate::plan::{self, IdMapping, Plan, Start};
-use crate::spec::{ContainerId, SIZE_LIMIT_BYTES};
+use crate::spec::ContainerId;
 
 /// How long a command waits for another one that works on the same container.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,10 +58,8 @@ pub struct Options {
 /// A container as it is to be made: a bundle on disk, or what `try` composes.
 #[derive(Debug)]
 pub struct Blueprint {
-    /// The specification, accepted by `spec::check`.
-    pub spec: Spec,
-    /// The same as it is kept for later commands.
-    pub config: Vec<u8>,
+    /// Its configuration; the text is kept for later commands.
+    pub config: Configuration,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
     /// Absolute path of the root file system.
@@ -73,14 +76,13 @@ impl Blueprint {
     /// # Errors
     /// Names what is missing, or the field that is refused.
     pub fn of_bundle(bundle: &Path) -> Result<Self, Error> {
-        let bundle = fs::canonicalize(bundle).map_err(|error| {
+        let bundle = real_path(bundle).map_err(|error| {
             Error::system(format!("opening bundle {}", bundle.display()), error)
                 .with_hint("--bundle must be a directory with a config.json")
         })?;
-        let config = config_bytes(&bundle)?;
-        let spec = crate::bundle::parse_spec(&bundle, &config)?;
-        let rootfs = root_directory(&bundle, &spec)?;
-        Ok(Self { spec, config, bundle, rootfs, read_only_tree: false, landlock: None })
+        let config = Configuration::load(&bundle)?;
+        let rootfs = root_directory(&bundle, &config.spec)?;
+        Ok(Self { config, bundle, rootfs, read_only_tree: false, landlock: None })
     }
 
     /// The plan of its cgroup.
@@ -90,7 +92,7 @@ impl Blueprint {
         facts: &CgroupFacts,
         systemd: bool,
     ) -> Result<CgroupPlan, Error> {
-        let linux = linux(&self.spec);
+        let linux = linux(&self.config.spec);
         let request = cgroup::Request {
             id: id.as_str(),
             cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
@@ -121,7 +123,7 @@ pub struct Landlock {
 pub struct Created {
     pub(super) directory: StateDirectory,
     pub(super) record: Record,
-    pub(super) spec: Spec,
+    pub(super) config: Configuration,
     /// Its first process.
     pub process: Launched,
 }
@@ -145,10 +147,10 @@ pub(super) fn make(
     start: Start,
     terminal: Option<OwnedFd>,
 ) -> Result<Created, Error> {
-    pass_on_listeners(&mut blueprint.spec);
-    let console_socket = console_socket(&blueprint.spec, options, terminal)?;
+    pass_on_listeners(&mut blueprint.config.spec);
+    let console_socket = console_socket(&blueprint.config.spec, options, terminal)?;
     let mut inputs = Inputs { console_socket, ..Inputs::default() };
-    let seccomp = compile_seccomp(&blueprint.spec)?;
+    let seccomp = filter::of(&blueprint.config)?;
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
     let directory = StateDirectory::make(&options.root, id)?;
     let record = new_record(id, &blueprint, &cgroup);
@@ -159,7 +161,7 @@ pub(super) fn make(
         Ok(process) => {
             making.directory.is_made()?;
             let Making { directory, record, blueprint, .. } = making;
-            Ok(Created { directory, record, spec: blueprint.spec, process })
+            Ok(Created { directory, record, config: blueprint.config, process })
         }
         Err(error) => Err(making.undo(error)),
     }
@@ -167,6 +169,14 @@ pub(super) fn make(
 
 fn linux(spec: &Spec) -> Option<&oci_spec::runtime::Linux> {
     spec.linux().as_ref()
+}
+
+/// The absolute path of a directory, without links: what the kernel calls it (proc_pid_fd(5)).
+fn real_path(directory: &Path) -> io::Result<PathBuf> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = openat2(CWD, directory, flags, Mode::empty(), ResolveFlags::empty())?;
+    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 
 /// `root.path`, absolute and without links: an image's author may have made one, and what it names
@@ -210,14 +220,6 @@ fn pass_on_listeners(spec: &mut Spec) {
     }
 }
 
-/// The compiled filter of `linux.seccomp`.
-pub(crate) fn compile_seccomp(spec: &Spec) -> Result<Option<Program>, Error> {
-    let Some(seccomp) = linux(spec).and_then(|linux| linux.seccomp().as_ref()) else {
-        return Ok(None);
-    };
-    Ok(Some(brig_seccomp::compile(seccomp, Arch::native())?))
-}
-
 fn console_socket(
     spec: &Spec,
     options: &Options,
@@ -228,16 +230,16 @@ fn console_socket(
 }
 
 fn new_record(id: &ContainerId, blueprint: &Blueprint, cgroup: &CgroupPlan) -> Record {
-    let annotations = blueprint.spec.annotations().clone().unwrap_or_default();
+    let spec = &blueprint.config.spec;
+    let annotations = spec.annotations().clone().unwrap_or_default();
     Record {
         id: id.as_str().to_owned(),
-        oci_version: blueprint.spec.version().clone(),
+        oci_version: spec.version().clone(),
         bundle: blueprint.bundle.clone(),
         rootfs: blueprint.rootfs.clone(),
         created: now(),
         owner: geteuid().as_raw(),
-        pid: None,
-        start_time: None,
+        process: None,
         cgroup: CgroupRecord {
             driver: cgroup.driver,
             directories: cgroup.directories.clone(),
@@ -278,10 +280,10 @@ impl Making<'_> {
         inputs: &mut Inputs,
     ) -> Result<Launched, Error> {
         // Before anything is made: whoever finds the directory knows what to remove.
-        self.directory.save_config(&self.blueprint.config)?;
+        self.directory.save_config(&self.blueprint.config.text)?;
         self.directory.save(&self.record)?;
         let mut host = Host::read();
-        if wants_label(&self.blueprint.spec) {
+        if wants_label(&self.blueprint.config.spec) {
             host = host.with_security_modules();
         }
         let cgroup = cgroup::create(&self.cgroup)?;
@@ -296,6 +298,7 @@ impl Making<'_> {
         if join == plan::Join::default() {
             // Rootless, and nothing is delegated: whoever comes later must look for no cgroup.
             self.record.cgroup.directories.clear();
+            self.directory.save(&self.record)?;
         }
         let plan = self.plan(seccomp, &host, join)?;
         let landlock = self.blueprint.landlock.take();
@@ -313,10 +316,10 @@ impl Making<'_> {
         // The child uses the plan for as long as it waits, which may be longer than brig lives.
         let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
         let landlock = &self.blueprint.landlock;
-        let home = home(&self.blueprint.spec, &self.blueprint.rootfs);
+        let home = home(&self.blueprint.config.spec, &self.blueprint.rootfs);
         let request = plan::Request {
             id: self.id,
-            spec: &self.blueprint.spec,
+            spec: &self.blueprint.config.spec,
             bundle: &self.blueprint.bundle.to_string_lossy(),
             rootfs: &self.blueprint.rootfs.to_string_lossy(),
             read_only_tree: self.blueprint.read_only_tree,
@@ -340,12 +343,13 @@ impl Making<'_> {
         after: Option<&cgroup::AfterClone>,
     ) -> Result<Launched, Error> {
         let mut states = self.state_files(plan, &mut inputs)?;
-        let listener = Listener::connect(&self.blueprint.spec, plan, &mut inputs)?;
+        let listener = Listener::connect(&self.blueprint.config.spec, plan, &mut inputs)?;
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(self.directory.path())?);
             self.record.after_gate = (plan.after_gate, words_after_gate(plan));
+            self.directory.save(&self.record)?;
         }
-        let (id, directory, spec) = (self.id, &self.directory, &self.blueprint.spec);
+        let (id, directory, spec) = (self.id, &self.directory, &self.blueprint.config.spec);
         let outside = &mut self.outside;
         let record = std::cell::RefCell::new(&mut self.record);
         let mut serve = |wants, pid| match wants {
@@ -357,13 +361,12 @@ impl Making<'_> {
                 hooks(spec, &record.borrow(), &mut states)
             }
         };
-        let mut born = |pid| {
-            let mut record = record.borrow_mut();
-            record.pid = Some(pid);
-            record.start_time = process::start_time(pid).ok().map(|(ticks, _)| ticks);
-            directory
-                .save(&record)
-                .map_err(|error| crate::execute::Error::because("recording the process", error))
+        let mut born = |pid, pidfd: BorrowedFd<'_>| {
+            let process = RecordedProcess::new(pid, pidfd).and_then(|process| {
+                record.borrow_mut().process = Some(process);
+                directory.save_process(&process)
+            });
+            process.map_err(|error| crate::execute::Error::system("recording the process", error))
         };
         let launched = launch(plan, inputs, self.start, &mut serve, &mut born)?;
         if let Some(path) = &self.options.pid_file {
@@ -412,11 +415,6 @@ impl Making<'_> {
         }
         Error::because(format!("cannot clean up ({}) after a failure", left.join("; ")), error)
     }
-}
-
-fn config_bytes(bundle: &Path) -> Result<Vec<u8>, Error> {
-    let path = bundle.join(crate::bundle::CONFIG_FILE);
-    Ok(crate::bundle::read_small(&path, SIZE_LIMIT_BYTES)?)
 }
 
 fn wants_label(spec: &Spec) -> bool {

@@ -1,16 +1,17 @@
 //! `exec`: another process in a running container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use bumpalo::Bump;
 use oci_spec::runtime::Process;
 
 use super::container::{Container, Status};
-use super::create::{compile_seccomp, home_of, write_pid_file};
+use super::create::{home_of, write_pid_file};
 use super::listener::Listener;
 use super::{Error, Foreground, terminal};
 use crate::execute::{Inputs, Launched, Wants, launch, resctrl};
+use crate::filter;
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
 
@@ -65,8 +66,9 @@ fn launch_in(
     let gone = || Error::plain("cannot exec in a stopped container");
     let init = container.init().ok_or_else(gone)?;
     let record = container.record()?;
-    let spec = container.spec()?;
-    let seccomp = compile_seccomp(&spec)?;
+    let config = container.config()?;
+    let spec = &config.spec;
+    let seccomp = filter::of(config)?;
     let process = &options.process;
     let wants = process.terminal().unwrap_or(false);
     let console_socket = terminal::console(wants, options.console_socket.as_deref(), own_terminal)?;
@@ -86,7 +88,7 @@ fn launch_in(
         arena,
         &ExecRequest {
             id: container.id(),
-            spec: &spec,
+            spec,
             process,
             host: &host.facts,
             join,
@@ -96,7 +98,7 @@ fn launch_in(
             seccomp: seccomp.as_ref(),
         },
     )?;
-    let listener = Listener::connect(&spec, &plan, &mut inputs)?;
+    let listener = Listener::connect(spec, &plan, &mut inputs)?;
     let mut serve = |wants, pid| match (wants, &listener) {
         (Wants::Setup, _) => {
             match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
@@ -104,10 +106,10 @@ fn launch_in(
                 None => Ok(()),
             }
         }
-        (Wants::Hooks, Some(listener)) => listener.tell(&spec, record, Status::Running, pid),
+        (Wants::Hooks, Some(listener)) => listener.tell(spec, record, Status::Running, pid),
         (Wants::Hooks, None) => Ok(()),
     };
-    let mut born = |_: i32| Ok(());
+    let mut born = |_: i32, _: BorrowedFd<'_>| Ok(());
     let launched = launch(&plan, inputs, Start::AtOnce, &mut serve, &mut born)?;
     if let Some(path) = &options.pid_file {
         write_pid_file(path, launched.pid)?;

@@ -5,8 +5,9 @@ use std::path::Path;
 use bumpalo::Bump;
 
 use super::Error;
-use super::create::{Blueprint, compile_seccomp, home};
+use super::create::{Blueprint, home};
 use crate::cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
+use crate::filter;
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
 use crate::spec::ContainerId;
@@ -17,8 +18,8 @@ use crate::spec::ContainerId;
 /// As `create`, as far as planning goes.
 pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String, Error> {
     let blueprint = Blueprint::of_bundle(bundle)?;
-    let spec = &blueprint.spec;
-    let seccomp = compile_seccomp(spec)?;
+    let spec = &blueprint.config.spec;
+    let seccomp = filter::of(&blueprint.config)?;
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd)?;
     let host = Host::read().with_security_modules();

@@ -1,16 +1,81 @@
-//! Processes that a record names: found by pid and start time, held by pidfd.
+//! Processes that a record names: found by pid, known by what no other process has, held by pidfd.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{fstat, fstatfs};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
 
 use crate::small_file;
 
+/// `PIDFS_MAGIC` of linux/magic.h.
+const PIDFS_MAGIC: i64 = 0x5049_4446;
+
+/// A process as it is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedProcess {
+    /// Its pid in brig's namespace.
+    pub pid: i32,
+    /// What tells it from others that have had, or will have, that pid.
+    pub identity: Identity,
+}
+
+/// What no two processes have in common until the next boot, if they have the same pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Identity {
+    /// The inode of its pidfds, where these are files of pidfs (Linux 6.9).
+    Inode(u64),
+    /// When it started, in clock ticks since boot (proc_pid_stat(5) field 22).
+    Started(u64),
+}
+
+impl RecordedProcess {
+    /// The process that `pidfd` holds.
+    ///
+    /// # Errors
+    /// It has been reaped, or /proc is not mounted.
+    pub(super) fn new(pid: i32, pidfd: impl AsFd) -> io::Result<Self> {
+        let identity = match inode(pidfd) {
+            Some(inode) => Identity::Inode(inode),
+            None => Identity::Started(start_time(pid)?.0),
+        };
+        Ok(Self { pid, identity })
+    }
+
+    /// A descriptor of the process, if it still runs.
+    pub(super) fn open(&self) -> Option<OwnedFd> {
+        let fd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        // Looked at after opening: if this is the recorded process, the descriptor is of it.
+        let same = match self.identity {
+            Identity::Inode(recorded) => inode(&fd) == Some(recorded) && runs(&fd),
+            Identity::Started(recorded) => {
+                matches!(start_time(self.pid), Ok((ticks, true)) if ticks == recorded)
+            }
+        };
+        same.then_some(fd)
+    }
+}
+
+fn inode(pidfd: impl AsFd) -> Option<u64> {
+    let pidfd = pidfd.as_fd();
+    let is_pidfs = fstatfs(pidfd).ok()?.f_type as i64 == PIDFS_MAGIC;
+    is_pidfs.then(|| fstat(pidfd)).and_then(Result::ok).map(|stat| stat.st_ino)
+}
+
+/// A pidfd can be read from when the process has ended, whether or not it has been reaped.
+fn runs(pidfd: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+}
+
 /// The start time of a process in clock ticks since boot, and whether it still runs.
-pub(super) fn start_time(pid: i32) -> io::Result<(u64, bool)> {
+fn start_time(pid: i32) -> io::Result<(u64, bool)> {
     let text = small_file::read_text(format!("/proc/{pid}/stat"))?;
     let broken = || io::Error::new(io::ErrorKind::InvalidData, "unexpected /proc/PID/stat");
     // The name in parentheses may contain anything, parentheses included.
@@ -20,16 +85,6 @@ pub(super) fn start_time(pid: i32) -> io::Result<(u64, bool)> {
     // The state is field 3, the start time field 22.
     let ticks = fields.nth(18).and_then(|ticks| ticks.parse().ok()).ok_or_else(broken)?;
     Ok((ticks, !matches!(state, "Z" | "X" | "x")))
-}
-
-/// A descriptor of the process, if it is still the one that was recorded and runs.
-pub(super) fn open_recorded(pid: i32, started: u64) -> Option<OwnedFd> {
-    let fd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    // Read after opening: if this is the recorded process now, the descriptor is of it too.
-    match start_time(pid) {
-        Ok((ticks, true)) if ticks == started => Some(fd),
-        _ => None,
-    }
 }
 
 /// Waits for the end of a child.
@@ -55,4 +110,54 @@ pub fn exit_code(status: WaitStatus) -> u8 {
         _ => 255,
     };
     u8::try_from(code & 0xff).unwrap_or(255)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn child() -> (std::process::Child, OwnedFd) {
+        let child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("it runs");
+        (child, pidfd)
+    }
+
+    /// As this kernel tells processes apart, and as older ones do.
+    fn both_ways(pid: i32, pidfd: &OwnedFd) -> [RecordedProcess; 2] {
+        let (started, _) = start_time(pid).expect("it runs");
+        let new = RecordedProcess::new(pid, pidfd).expect("it runs");
+        [new, RecordedProcess { pid, identity: Identity::Started(started) }]
+    }
+
+    #[test]
+    fn a_process_is_found_until_it_ends_even_before_it_is_reaped() {
+        let (mut child, pidfd) = child();
+        let recorded = both_ways(i32::try_from(child.id()).expect("a pid"), &pidfd);
+        assert!(recorded.iter().all(|process| process.open().is_some()));
+        child.kill().expect("it runs");
+        waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+            .expect("it ends");
+        assert!(recorded.iter().all(|process| process.open().is_none()), "it is a zombie");
+        child.wait().expect("it ended");
+        assert!(recorded.iter().all(|process| process.open().is_none()), "it is gone");
+    }
+
+    #[test]
+    fn another_process_with_the_pid_is_not_it() {
+        let ((mut one, pidfd), (mut other, _pidfd)) = (child(), child());
+        for mut process in both_ways(i32::try_from(one.id()).expect("a pid"), &pidfd) {
+            process.pid = i32::try_from(other.id()).expect("a pid");
+            if let Identity::Started(ticks) = &mut process.identity {
+                // They may have started within the same clock tick.
+                *ticks -= 1;
+            }
+            assert!(process.open().is_none(), "{process:?}");
+        }
+        for child in [&mut one, &mut other] {
+            child.kill().and_then(|()| child.wait().map(drop)).expect("it runs");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The state directory: `<root>/<id>`, mode 0700, with what later commands need.
 //!
-//! `state.json` is the record, replaced by rename; `config.json` is a copy of the specification as
-//! it was at create; `start.sock` is the start gate while it is closed; `lock` is held (fcntl(2),
+//! `state.json` is the record, replaced by rename; `process.json` names the first process, once
+//! there is one; `config.json` is a copy of the specification as it was at create; `start.sock` is the start gate while it is closed; `lock` is held (fcntl(2),
 //! so that no child inherits it) by who changes the container.
 
 use std::collections::BTreeMap;
@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::process::RecordedProcess;
+use crate::bundle::Configuration;
 use crate::cgroup::CgroupRecord;
 use crate::small_file::{self, write_private};
 use crate::spec::ContainerId;
@@ -39,11 +40,9 @@ pub struct Record {
     pub created: String,
     /// The user who created it.
     pub owner: u32,
-    /// Its first process, once there is one.
-    pub pid: Option<i32>,
-    /// When that process started, in clock ticks since boot (proc_pid_stat(5) field 22): with the
-    /// pid it names the process for good.
-    pub start_time: Option<u64>,
+    /// Its first process, once there is one; kept in a file of its own.
+    #[serde(skip)]
+    pub process: Option<RecordedProcess>,
     /// Its cgroup.
     pub cgroup: CgroupRecord,
     /// `annotations` of its specification.
@@ -61,6 +60,7 @@ pub struct StateDirectory {
 
 const RECORD: &str = "state.json";
 const NEW_RECORD: &str = "state.json.new";
+const PROCESS: &str = "process.json";
 const CONFIG: &str = "config.json";
 const LOCK: &str = "lock";
 /// The start gate's socket.
@@ -179,6 +179,11 @@ impl StateDirectory {
             .map_err(|error| Error::system(format!("writing {}", path.display()), error))
     }
 
+    /// Says which the first process is: one small write while that process is being set up.
+    pub(super) fn save_process(&self, process: &RecordedProcess) -> io::Result<()> {
+        write_private(self.path.join(PROCESS), &serde_json::to_vec(process)?)
+    }
+
     pub(super) fn save_config(&self, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(CONFIG);
         write_private(&path, bytes)
@@ -193,20 +198,34 @@ impl StateDirectory {
             answer => answer
                 .map_err(|error| Error::system(format!("reading {}", path.display()), error))?,
         };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| Error::because(format!("{} is damaged", path.display()), error))
+        let mut record: Record = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::because(format!("{} is damaged", path.display()), error))?;
+        record.process = self.load_process()?;
+        Ok(Some(record))
     }
 
-    /// The specification as it was at create.
-    pub(super) fn load_spec(&self) -> Result<Spec, Error> {
-        Ok(crate::bundle::load_spec(&self.path)?)
+    /// `None` where brig was killed before there was a process: it died with brig, if at all.
+    fn load_process(&self) -> Result<Option<RecordedProcess>, Error> {
+        let path = self.path.join(PROCESS);
+        match small_file::read(&path) {
+            Ok(bytes) if bytes.is_empty() => Ok(None),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| Error::because(format!("{} is damaged", path.display()), error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::system(format!("reading {}", path.display()), error)),
+        }
+    }
+
+    /// The configuration as it was at create.
+    pub(super) fn load_config(&self) -> Result<Configuration, Error> {
+        Ok(Configuration::load(&self.path)?)
     }
 
     /// Removes the directory with all that brig puts there.
     pub(super) fn remove(&self) -> Result<(), Error> {
         // The record first: whoever is killed after that leaves nothing that needs what is gone.
-        for name in [RECORD, NEW_RECORD, GATE, CONFIG, LOCK] {
+        for name in [RECORD, NEW_RECORD, PROCESS, GATE, CONFIG, LOCK] {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let doing = format!("removing {}", self.path.join(name).display());

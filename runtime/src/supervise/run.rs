@@ -30,7 +30,7 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
     let mut container = None;
     let ended = in_foreground(foreground, options.console_socket.is_some(), |terminal| {
         let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
-        let process = made.spec.process().as_ref();
+        let process = made.config.spec.process().as_ref();
         let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
         let (mut new, launched) = Container::of(id, made);
         let started = new.poststart();

@@ -18,6 +18,7 @@ use super::container::Container;
 use super::create::{Blueprint, Landlock, Options, make};
 use super::run::{in_foreground, remove_after};
 use super::{Confinement, Error, Foreground};
+use crate::bundle::Configuration;
 use crate::plan::Start;
 use crate::spec::ContainerId;
 
@@ -113,12 +114,10 @@ fn create(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
 }
 
 fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
-    let config = config(sandbox).to_string().into_bytes();
+    let text = config(sandbox).to_string().into_bytes();
     let root = PathBuf::from("/");
-    let spec = crate::bundle::parse_spec(&root, &config)?;
     Ok(Blueprint {
-        spec,
-        config,
+        config: Configuration::parse(&root, text)?,
         bundle: root.clone(),
         rootfs: root,
         read_only_tree: true,
@@ -292,7 +291,7 @@ mod tests {
         };
         let blueprint = blueprint(&sandbox).expect("an acceptable specification");
         assert!(blueprint.read_only_tree);
-        let linux = blueprint.spec.linux().as_ref().expect("linux");
+        let linux = blueprint.config.spec.linux().as_ref().expect("linux");
         assert!(linux.seccomp().is_some());
         assert!(linux.namespaces().as_ref().is_some_and(|list| list.len() == 7));
     }

@@ -27,7 +27,7 @@ impl<'r> OciState<'r> {
             oci_version: &record.oci_version,
             id: &record.id,
             status: status.name(),
-            pid: record.pid.filter(|_| status != Status::Stopped),
+            pid: record.process.filter(|_| status != Status::Stopped).map(|process| process.pid),
             bundle: &record.bundle,
             annotations: &record.annotations,
         }

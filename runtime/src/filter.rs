@@ -1,0 +1,200 @@
+//! From a configuration to the program of its seccomp filter, which is compiled once.
+//!
+//! Nearly all containers of a node have the same `linux.seccomp`, byte for byte, and compiling
+//! Docker's takes a tenth of a start. So a privileged brig keeps programs below `/run/brig/seccomp`
+//! (mode 0700), each with the text that it was compiled from and with the identity of the brig that
+//! did so; a program is used only where both are the same, compared in full. Sixty-four at most are
+//! kept: a file for each remainder of a hash, replaced by rename.
+//!
+//! It must never use a file that another user could have written, and never fail because of the
+//! directory: without it, every start compiles. Removing it is harmless.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use brig_seccomp::{Arch, CompileError, Instruction, Program};
+use nix::unistd::geteuid;
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, renameat, statx, unlinkat,
+};
+
+use crate::bundle::Configuration;
+use crate::small_file;
+
+const DIRECTORY: &str = "/run/brig/seccomp";
+/// How many programs are kept at most.
+const FILES: u64 = 64;
+/// The first bytes of each file; the last says which form it has.
+const MAGIC: &[u8; 8] = b"brigbpf1";
+
+/// The program of `linux.seccomp`, if there is such a section.
+///
+/// # Errors
+/// The compiler's: the profile names the field.
+pub fn of(config: &Configuration) -> Result<Option<Program>, CompileError> {
+    let Some(profile) = config.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())
+    else {
+        return Ok(None);
+    };
+    let kept = config.seccomp_text().and_then(|text| Some((Kept::open()?, text)));
+    if let Some((kept, text)) = &kept
+        && let Some(program) = kept.find(text)
+    {
+        return Ok(Some(program));
+    }
+    let program = brig_seccomp::compile(profile, Arch::native())?;
+    if let Some((kept, text)) = &kept {
+        // Whatever speaks against it (no space, a read-only /run): the next start compiles too.
+        let _ = kept.keep(text, &program);
+    }
+    Ok(Some(program))
+}
+
+/// The directory of kept programs.
+struct Kept {
+    directory: OwnedFd,
+    /// Which brig this is: another one may compile differently.
+    compiler: [u8; 32],
+}
+
+impl Kept {
+    /// `None` for an ordinary user, and where the directory is not root's alone.
+    fn open() -> Option<Self> {
+        if !geteuid().is_root() {
+            return None;
+        }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::PATH | OFlags::CLOEXEC;
+        let open = || openat(CWD, DIRECTORY, flags, Mode::empty());
+        let directory = open()
+            .or_else(|_| {
+                mkdirat(CWD, DIRECTORY, Mode::RWXU)?;
+                open()
+            })
+            .ok()?;
+        is_private(&fstat(&directory).ok()?).then_some(())?;
+        Some(Self { directory, compiler: identity().ok()? })
+    }
+
+    fn find(&self, text: &[u8]) -> Option<Program> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.directory, name(text), flags, Mode::empty()).ok()?;
+        decode(&small_file::read_open(&file).ok()?, &self.compiler, text)
+    }
+
+    fn keep(&self, text: &[u8], program: &Program) -> io::Result<()> {
+        // Whoever serves the listener of such a filter is asked at each start anyway.
+        if program.notify {
+            return Ok(());
+        }
+        let new = format!("new.{}", std::process::id());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(&self.directory, &new, flags, Mode::RUSR | Mode::WUSR)?;
+        let written = small_file::write_all(&file, &encode(&self.compiler, text, program))
+            .and_then(|()| Ok(renameat(&self.directory, &new, &self.directory, name(text))?));
+        if written.is_err() {
+            let _ = unlinkat(&self.directory, &new, AtFlags::empty());
+        }
+        written
+    }
+}
+
+/// Only root may write it, or read it.
+fn is_private(stat: &Stat) -> bool {
+    stat.st_uid == 0 && stat.st_mode & 0o077 == 0
+}
+
+/// brig's own file: its number, size and time of change.
+fn identity() -> io::Result<[u8; 32]> {
+    let mask = StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME;
+    let stat = statx(CWD, "/proc/self/exe", AtFlags::empty(), mask)?;
+    let parts = [
+        stat.stx_ino,
+        stat.stx_size,
+        stat.stx_mtime.tv_sec.cast_unsigned(),
+        u64::from(stat.stx_mtime.tv_nsec),
+    ];
+    let mut identity = [0; 32];
+    for (place, part) in identity.chunks_exact_mut(8).zip(parts) {
+        place.copy_from_slice(&part.to_ne_bytes());
+    }
+    Ok(identity)
+}
+
+/// FNV-1a, eight bytes at a time. Whoever makes two texts meet gains nothing: they are compared.
+fn name(text: &[u8]) -> String {
+    let hash = text.chunks(8).fold(0xcbf2_9ce4_8422_2325_u64, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (hash ^ u64::from_ne_bytes(word)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{}", (hash >> 32 ^ hash) % FILES)
+}
+
+fn encode(compiler: &[u8; 32], text: &[u8], program: &Program) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64 + text.len() + 8 * program.instructions.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(compiler);
+    bytes.extend_from_slice(&program.flags.to_ne_bytes());
+    bytes.extend_from_slice(&(text.len() as u64).to_ne_bytes());
+    bytes.extend_from_slice(text);
+    bytes.extend_from_slice(&program.to_bytes());
+    bytes
+}
+
+/// The program, if all of the file is as it was written and it is that of `text`.
+fn decode(bytes: &[u8], compiler: &[u8; 32], text: &[u8]) -> Option<Program> {
+    let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(compiler)?;
+    let (flags, rest) = rest.split_first_chunk::<8>()?;
+    let rest = rest.strip_prefix(&(text.len() as u64).to_ne_bytes())?.strip_prefix(text)?;
+    let (instructions, []) = rest.as_chunks::<8>() else { return None };
+    let instructions: Vec<_> = instructions.iter().map(Instruction::from_bytes).collect();
+    let whole = (1..=brig_seccomp::MAX_INSTRUCTIONS).contains(&instructions.len());
+    whole.then(|| Program { instructions, flags: u64::from_ne_bytes(*flags), notify: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile() -> (&'static [u8], Program) {
+        let text = br#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+            {"names":["mount"],"action":"SCMP_ACT_ERRNO"}]}"#;
+        let profile = serde_json::from_slice(text).expect("a profile");
+        (text, brig_seccomp::compile(&profile, Arch::native()).expect("it compiles"))
+    }
+
+    #[test]
+    fn what_was_kept_is_found() {
+        let (text, program) = profile();
+        let bytes = encode(&[7; 32], text, &program);
+        assert_eq!(decode(&bytes, &[7; 32], text), Some(program));
+    }
+
+    #[test]
+    fn another_text_another_compiler_and_damage_are_not() {
+        let (text, program) = profile();
+        let bytes = encode(&[7; 32], text, &program);
+        assert_eq!(decode(&bytes, &[8; 32], text), None, "another brig");
+        let mut other = text.to_vec();
+        other[20] ^= 1;
+        assert_eq!(decode(&bytes, &[7; 32], &other), None, "another text");
+        assert_eq!(decode(&bytes, &[7; 32], &text[1..]), None, "a shorter text");
+        for cut in 0..bytes.len() - 8 * (program.instructions.len() - 1) {
+            assert_eq!(decode(&bytes[..cut], &[7; 32], text), None, "cut at {cut}");
+        }
+        assert_eq!(decode(&bytes[..bytes.len() - 3], &[7; 32], text), None, "half an instruction");
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_not_private() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let stat = fstat(std::fs::File::open(directory.path()).expect("it is there"));
+        let mut stat = stat.expect("its status");
+        (stat.st_uid, stat.st_mode) = (0, 0o40700);
+        assert!(is_private(&stat));
+        stat.st_mode = 0o40770;
+        assert!(!is_private(&stat));
+        (stat.st_uid, stat.st_mode) = (1000, 0o40700);
+        assert!(!is_private(&stat));
+    }
+}
