@@ -133,11 +133,13 @@ pub struct Leftover {
 
 impl Error {
     /// A refusal of `field`.
+    #[cold]
     pub(crate) fn field(field: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Field { field: field.into(), problem: problem.into() }
     }
 
     /// A failed system call.
+    #[cold]
     pub(crate) fn call(
         call: &'static str,
         path: impl Into<PathBuf>,

@@ -17,11 +17,13 @@ pub struct Error {
 
 impl Error {
     /// A failure of the system while `doing` something.
+    #[cold]
     pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self { doing: doing.into(), source: Some(Box::new(source.into())), hint: None }
     }
 
     /// A failure that another part explains.
+    #[cold]
     pub fn because(
         doing: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,
@@ -30,12 +32,14 @@ impl Error {
     }
 
     /// A failure that needs no further cause.
+    #[cold]
     pub fn plain(what: impl Into<String>) -> Self {
         Self { doing: what.into(), source: None, hint: None }
     }
 
     /// The same with a hint.
     #[must_use]
+    #[cold]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -49,6 +53,7 @@ impl Error {
 
     /// What a child's failure record says.
     #[must_use]
+    #[cold]
     pub fn of_child(report: &Report, plan: &Plan<'_>) -> Self {
         let index = report.op as usize;
         let Some(op) = plan.ops.get(index) else {

@@ -12,6 +12,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal of `field`.
+    #[cold]
     pub fn new(field: impl Into<String>, reason: impl Into<String>, hint: &'static str) -> Self {
         Self { field: field.into(), reason: reason.into(), hint }
     }

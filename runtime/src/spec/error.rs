@@ -133,36 +133,44 @@ struct Parts {
 impl Error {
     /// `problem` in `field`; an empty field means the text as a whole.
     #[must_use]
+    #[cold]
     pub fn new(field: impl Into<String>, problem: Problem) -> Self {
         Self(Box::new(Parts { field: field.into(), position: None, problem, hint: None }))
     }
 
+    #[cold]
     pub(crate) fn missing(field: impl Into<String>) -> Self {
         Self::new(field, Problem::Missing)
     }
 
+    #[cold]
     pub(crate) fn unknown(field: impl Into<String>, what: &'static str, value: &str) -> Self {
         Self::new(field, Problem::Unknown { what, value: value.to_owned() })
     }
 
+    #[cold]
     pub(crate) fn invalid(field: impl Into<String>, value: &str, why: impl Into<String>) -> Self {
         Self::new(field, Problem::Invalid { value: value.to_owned(), why: why.into() })
     }
 
+    #[cold]
     pub(crate) fn range(field: impl Into<String>, value: impl fmt::Display, range: &str) -> Self {
         Self::new(field, Problem::OutOfRange { value: value.to_string(), range: range.to_owned() })
     }
 
+    #[cold]
     pub(crate) fn conflict(field: impl Into<String>, what: impl Into<String>) -> Self {
         Self::new(field, Problem::Conflict(what.into()))
     }
 
+    #[cold]
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
     /// Adds `did you mean …?` where one of `known` is close to `value`.
+    #[cold]
     pub(crate) fn suggest<'a>(self, value: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         match nearest(value, known) {
             Some(name) => self.with_hint(format!("did you mean {name}?")),
@@ -170,6 +178,7 @@ impl Error {
         }
     }
 
+    #[cold]
     pub(super) fn at(mut self, position: Position) -> Self {
         self.0.position = Some(position);
         self

@@ -59,11 +59,15 @@ pub(super) struct Outline {
 }
 
 /// Checks the whole text; `root` is the path of the text's own value (empty for config.json).
-pub(super) fn scan(bytes: &[u8], root: &[&'static str]) -> Result<Outline, Error> {
+pub(super) fn scan<'a>(
+    bytes: &'a [u8],
+    root: &[&'static str],
+) -> Result<(&'a str, Outline), Error> {
     let mut scanner = Scanner::new(bytes, root, None);
     let scanned = scanner.document();
     // After the scan, so that bytes outside strings are named as such; within strings only this sees them.
-    if let Err(bad) = std::str::from_utf8(bytes)
+    let text = std::str::from_utf8(bytes);
+    if let Err(bad) = &text
         && scanned.as_ref().err().is_none_or(|fault| fault.offset > bad.valid_up_to())
     {
         let path = locate(bytes, root, bad.valid_up_to());
@@ -71,7 +75,8 @@ pub(super) fn scan(bytes: &[u8], root: &[&'static str]) -> Result<Outline, Error
         return Err(Error::new(render(&path), problem).at(Position::of(bytes, bad.valid_up_to())));
     }
     match scanned {
-        Ok(()) => Ok(scanner.outline),
+        // Without a fault it is UTF-8, or this had ended above.
+        Ok(()) => Ok((text.unwrap_or_default(), scanner.outline)),
         Err(fault) => {
             Err(Error::new(render(&scanner.path), fault.problem)
                 .at(Position::of(bytes, fault.offset)))

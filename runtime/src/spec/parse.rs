@@ -64,24 +64,24 @@ fn read<T: DeserializeOwned>(
         let range = format!("at most {} bytes", super::SIZE_LIMIT_BYTES);
         return Err(Error::range("", format!("a text of {} bytes", bytes.len()), &range));
     }
-    let outline = json::scan(bytes, root)?;
+    let (text, outline) = json::scan(bytes, root)?;
     if !outline.misread {
         // The error is found again, and explained, below.
-        if let Ok(good) = serde_json::from_slice(bytes) {
+        if let Ok(good) = serde_json::from_str(text) {
             return Ok((good, outline));
         }
     }
-    read_slowly(bytes, root).map(|read| (read, outline))
+    read_slowly(text, root).map(|read| (read, outline))
 }
 
-fn read_slowly<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Result<T, Error> {
+fn read_slowly<T: DeserializeOwned>(text: &str, root: &[&'static str]) -> Result<T, Error> {
     let mut value: Value =
-        serde_json::from_slice(bytes).map_err(|error| explain(&error, bytes, root))?;
+        serde_json::from_str(text).map_err(|error| explain(&error, text, root))?;
     if !mend::mend(&mut value, root) {
-        return typed(&value, bytes, root);
+        return typed(&value, text, root);
     }
     let mended = value.to_string();
-    let mut read = typed(&value, mended.as_bytes(), root);
+    let mut read = typed(&value, &mended, root);
     if let Err(error) = &mut read {
         // The place would be one in the mended text, which nobody has.
         error.forget_position();
@@ -91,10 +91,10 @@ fn read_slowly<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Resu
 
 fn typed<T: DeserializeOwned>(
     value: &Value,
-    text: &[u8],
+    text: &str,
     root: &[&'static str],
 ) -> Result<T, Error> {
-    serde_json::from_slice(text).map_err(|error| {
+    serde_json::from_str(text).map_err(|error| {
         // oci-spec makes the errors of these fields without a place, so serde's is that of a later token.
         capability::unknown_in(value, root)
             .or_else(|| mend::bad_cpu_list(value, root))
@@ -103,7 +103,8 @@ fn typed<T: DeserializeOwned>(
 }
 
 /// serde's error, with the field it is about.
-fn explain(error: &serde_json::Error, text: &[u8], root: &[&'static str]) -> Error {
+fn explain(error: &serde_json::Error, text: &str, root: &[&'static str]) -> Error {
+    let text = text.as_bytes();
     let line_start = text
         .split_inclusive(|byte| *byte == b'\n')
         .take(error.line().saturating_sub(1))

@@ -12,16 +12,19 @@ pub struct Error {
 
 impl Error {
     /// Something that needs no further cause.
+    #[cold]
     pub fn plain(what: impl Into<String>) -> Self {
         Self { doing: what.into(), source: None, hint: None }
     }
 
     /// The system refused what was being done.
+    #[cold]
     pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self { doing: doing.into(), source: Some(Box::new(source.into())), hint: None }
     }
 
     /// Another part explains why.
+    #[cold]
     pub fn because<E>(doing: impl Into<String>, source: E) -> Self
     where
         E: std::error::Error + Send + Sync + 'static,
@@ -31,6 +34,7 @@ impl Error {
 
     /// The same with a hint.
     #[must_use]
+    #[cold]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -38,6 +42,7 @@ impl Error {
 
     /// The same with the hint that its cause has, if any.
     #[must_use]
+    #[cold]
     pub fn with_hint_of(mut self, hint: Option<&str>) -> Self {
         self.hint = hint.map(str::to_owned);
         self
