@@ -4,7 +4,7 @@
 //! Must never be used for files whose size somebody else controls: `bundle::read_small` is for those.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -16,14 +16,14 @@ pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 }
 
 /// The rest of an open file.
-pub(crate) fn read_open(fd: &OwnedFd) -> io::Result<Vec<u8>> {
+pub(crate) fn read_open(fd: impl AsFd) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4096];
     let mut length = 0;
     loop {
         if length == bytes.len() {
             bytes.resize(length * 2, 0);
         }
-        match read_some(fd, &mut bytes[length..]) {
+        match read_some(&fd, &mut bytes[length..]) {
             Ok(0) => break,
             Ok(count) => length += count,
             Err(Errno::INTR) => {}

@@ -1,7 +1,4 @@
-//! Control files: read with the fewest calls, written in one.
-//!
-//! std's `read_to_string` asks for a size first, which these files do not have, and
-//! then reads in small steps.
+//! Control files: text, below a directory that is held open, written in one call.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,9 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::Error;
-
-/// Most control files fit; longer ones are read in as many steps as it takes.
-const CHUNK_BYTES: usize = 4096;
+use crate::small_file;
 
 /// Reads `file`, which is relative to `directory` unless absolute.
 pub(crate) fn read_at(directory: impl AsFd, file: impl AsRef<Path>) -> io::Result<String> {
@@ -22,14 +17,7 @@ pub(crate) fn read_at(directory: impl AsFd, file: impl AsRef<Path>) -> io::Resul
 
 /// Reads an open file to its end.
 pub(crate) fn read_open(descriptor: impl AsFd) -> io::Result<String> {
-    let mut text = Vec::new();
-    let mut chunk = [0; CHUNK_BYTES];
-    loop {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&descriptor, &mut chunk))? {
-            0 => return String::from_utf8(text).map_err(io::Error::other),
-            count => text.extend_from_slice(&chunk[..count]),
-        }
-    }
+    String::from_utf8(small_file::read_open(descriptor)?).map_err(io::Error::other)
 }
 
 /// Reads the file at `path`.

@@ -21,15 +21,15 @@ use super::{capability, check_process, check_resources, json, mend};
 /// # Errors
 /// The text is larger than [`super::SIZE_LIMIT_BYTES`], not JSON, or a field has a value outside its type.
 pub fn parse(bytes: &[u8]) -> Result<Spec, Error> {
-    parse_and_locate_seccomp(bytes).map(|(spec, _)| spec)
+    parse_and_locate_seccomp(bytes).map(|(spec, _)| *spec)
 }
 
 /// The same, and where in the text the value of `linux.seccomp` lies.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_and_locate_seccomp(bytes: &[u8]) -> Result<(Spec, Option<Range<usize>>), Error> {
-    let (mut spec, outline): (Spec, _) = read(bytes, &[])?;
+pub fn parse_and_locate_seccomp(bytes: &[u8]) -> Result<(Box<Spec>, Option<Range<usize>>), Error> {
+    let (mut spec, outline): (Box<Spec>, _) = read(bytes, &[])?;
     mend::empty_strings(&mut spec);
     Ok((spec, outline.seccomp))
 }

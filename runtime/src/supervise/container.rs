@@ -130,7 +130,7 @@ impl Container {
     /// # Errors
     /// The copy cannot be read.
     pub fn spec(&self) -> Result<&Spec, Error> {
-        self.config().map(|config| &config.spec)
+        self.config().map(|config| &*config.spec)
     }
 
     /// Its cgroup.
