@@ -71,8 +71,9 @@ pub(crate) fn base(value: u32) -> u32 {
     value & 0xffff_0000
 }
 
-/// The return value in words, such as `errno 38`.
-pub(crate) fn describe(value: u32) -> String {
+/// A `SECCOMP_RET_*` value in words, such as `errno 38`.
+#[must_use]
+pub fn describe(value: u32) -> String {
     let data = value & 0xffff;
     match base(value) {
         KILL_PROCESS => "kill process".to_owned(),

@@ -39,7 +39,41 @@ const NATIVE: Arch = Arch::Arm;
 )))]
 compile_error!("brig-seccomp has no table for this architecture: add one to arch.rs");
 
+/// Names by which people and other tools call the architectures; the first is brig's own.
+const NAMES: [(Arch, &[&str]); 5] = [
+    (Arch::X86_64, &["x86_64", "amd64", "x86-64"]),
+    (Arch::X86, &["x86", "i386", "i686"]),
+    (Arch::X32, &["x32"]),
+    (Arch::Aarch64, &["aarch64", "arm64"]),
+    (Arch::Arm, &["arm", "armhf"]),
+];
+
 impl Arch {
+    /// All that brig compiles for.
+    pub const ALL: [Self; 5] = [Self::X86_64, Self::X86, Self::X32, Self::Aarch64, Self::Arm];
+
+    /// The name in lower case, such as `x86_64`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        NAMES[self as usize].1[0]
+    }
+
+    /// The architecture of a name: brig's own, a usual other one, or that of the OCI format.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let plain = name.strip_prefix("SCMP_ARCH_").unwrap_or(name).to_ascii_lowercase();
+        NAMES.iter().find(|(_, names)| names.contains(&plain.as_str())).map(|(arch, _)| *arch)
+    }
+
+    /// The 64-bit architecture whose kernels run this one's programs; itself, where it is one.
+    #[must_use]
+    pub fn kernel(self) -> Self {
+        match self.table().family {
+            Family::X86 => Self::X86_64,
+            Family::Arm => Self::Aarch64,
+        }
+    }
+
     /// The architecture this code was built for.
     #[must_use]
     pub const fn native() -> Self {
@@ -235,6 +269,10 @@ mod tests {
         for (at, table) in TABLE.iter().enumerate() {
             assert_eq!(table.arch as usize, at);
             assert_eq!(table.arch.table().oci, table.oci);
+            assert_eq!(Arch::ALL[at], table.arch);
+            assert_eq!(Arch::from_name(table.arch.name()), Some(table.arch));
+            assert_eq!(Arch::from_name(&table.oci.to_string()), Some(table.arch));
+            assert_eq!(table.arch.kernel().table().family, table.family);
         }
     }
 

@@ -1,13 +1,12 @@
 //! From a profile to a program; what a program decides is in the crate's documentation.
 
-use std::borrow::Cow;
-
+use oci_spec::runtime::LinuxSeccomp;
 use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator};
 
 use crate::action::{self, ENOSYS, ERRNO, KILL_PROCESS, USER_NOTIF};
 use crate::arch::{Arch, ArchTable, TABLE};
 use crate::checks;
+use crate::clauses::{Clause, Clauses, Decided, clauses, decide};
 use crate::error::CompileError;
 use crate::graph::{Comparison, Graph, NodeId};
 use crate::instruction::{MAX_INSTRUCTIONS, Program, RET_K};
@@ -60,7 +59,7 @@ pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<Program, CompileE
 
 /// The architectures to compile for, in the table's order: the native one, and those of its
 /// family that the profile lists.
-fn listed(seccomp: &LinuxSeccomp, native: Arch) -> Vec<&'static ArchTable> {
+pub(crate) fn listed(seccomp: &LinuxSeccomp, native: Arch) -> Vec<&'static ArchTable> {
     let names = seccomp.architectures().as_deref().unwrap_or_default();
     TABLE
         .iter()
@@ -98,20 +97,13 @@ fn flags(seccomp: &LinuxSeccomp, notify: bool) -> u64 {
     flags
 }
 
-/// What one rule says about one call: an action, and under which conditions.
-struct Clause<'a> {
-    number: u32,
-    action: u32,
-    conditions: Cow<'a, [Condition]>,
-}
-
 struct Calls<'a> {
     graph: &'a mut Graph,
     rules: &'a [Rule<'a>],
     default: u32,
 }
 
-impl<'a> Calls<'a> {
+impl Calls<'_> {
     /// The decision over the numbers of the architectures which share one `AUDIT_ARCH`.
     fn numbers(
         &mut self,
@@ -142,13 +134,13 @@ impl<'a> Calls<'a> {
         let (first, last) = table.numbers;
         let default = self.graph.verdict(self.default);
         segments.push(Segment { first, node: default });
-        let (clauses, newest) = self.clauses(table);
-        let mut points = Vec::with_capacity(clauses.len());
-        for call in clauses.chunk_by(|a, b| a.number == b.number) {
+        let Clauses { all, newest } = clauses(self.rules, self.default, table);
+        let mut points = Vec::with_capacity(all.len());
+        for call in all.chunk_by(|a, b| a.number == b.number) {
             let decision = self.decision(call, default, table.wide)?;
             points.push((first + call[0].number, decision));
         }
-        let Some(newest) = newest.filter(|_| self.hides_newer()) else {
+        let Some(newest) = newest else {
             fill(segments, &points, default, last);
             return Ok(());
         };
@@ -164,66 +156,6 @@ impl<'a> Calls<'a> {
         Ok(())
     }
 
-    /// Whether calls newer than the profile fail with ENOSYS: where the default denies them.
-    fn hides_newer(&self) -> bool {
-        !action::is_permissive(self.default)
-            && self.default != USER_NOTIF
-            && self.default != ERRNO | ENOSYS
-    }
-
-    /// What the rules say, by number and then in their order; and the highest number they name.
-    fn clauses(&self, table: &ArchTable) -> (Vec<Clause<'a>>, Option<u32>) {
-        let mut clauses = Vec::new();
-        let mut newest = None;
-        for rule in self.rules {
-            let says_nothing = rule.action == self.default && rule.is_unconditional();
-            for name in rule.names {
-                let number = table.calls.number(name);
-                newest = newest.max(number.filter(|number| {
-                    table.unordered_from.is_none_or(|unordered| *number < unordered)
-                }));
-                if says_nothing {
-                    continue;
-                }
-                clauses.extend(number.into_iter().flat_map(|number| {
-                    rule.alternatives.iter().map(move |all| Clause {
-                        number,
-                        action: rule.action,
-                        conditions: Cow::Borrowed(all),
-                    })
-                }));
-                clauses.extend(self.multiplexed(table, name, rule));
-            }
-        }
-        clauses.sort_by_key(|clause| clause.number);
-        (clauses, newest)
-    }
-
-    /// What a rule for a call says about the multiplexer through which it can also be made.
-    fn multiplexed(
-        &self,
-        table: &ArchTable,
-        name: &str,
-        rule: &Rule<'_>,
-    ) -> Option<Clause<'static>> {
-        let call = table.multiplexed.iter().find(|call| call.name == name)?;
-        let restricts = action::strictness(rule.action) < action::strictness(self.default);
-        if !rule.is_unconditional() && !restricts {
-            return None;
-        }
-        let condition = Condition {
-            index: 0,
-            op: LinuxSeccompOperator::ScmpCmpMaskedEq,
-            value: u64::from(call.call),
-            mask: u64::from(if restricts { call.mask } else { u32::MAX }),
-        };
-        Some(Clause {
-            number: call.through,
-            action: rule.action,
-            conditions: Cow::Owned(vec![condition]),
-        })
-    }
-
     /// The decision over one call's clauses.
     fn decision(
         &mut self,
@@ -231,15 +163,14 @@ impl<'a> Calls<'a> {
         default: NodeId,
         wide: bool,
     ) -> Result<NodeId, CompileError> {
-        if let Some(clause) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
-            return Ok(self.graph.verdict(clause.action));
-        }
+        let clauses = match decide(clauses) {
+            Decided::Always(clause) => return Ok(self.graph.verdict(clause.action)),
+            Decided::First(clauses) => clauses,
+        };
         if clauses.len() > MAX_INSTRUCTIONS {
             let instructions = clauses.len();
             return Err(CompileError::TooLong { instructions });
         }
-        let mut clauses: Vec<&Clause<'_>> = clauses.iter().collect();
-        clauses.sort_by_key(|clause| action::strictness(clause.action));
         let rules: Vec<(&[Condition], NodeId)> = clauses
             .into_iter()
             .map(|clause| (&*clause.conditions, self.graph.verdict(clause.action)))

@@ -36,6 +36,7 @@ mod action;
 mod arch;
 mod calls;
 mod checks;
+mod clauses;
 mod compile;
 pub mod disassemble;
 mod error;
@@ -47,12 +48,15 @@ mod ranges;
 mod rules;
 mod suggest;
 mod terms;
+pub mod verdict;
 
+pub use action::describe as describe_action;
 pub use action::{ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRACE, TRAP, USER_NOTIF};
 pub use arch::Arch;
 pub use compile::compile;
 pub use error::CompileError;
 pub use instruction::{Instruction, MAX_INSTRUCTIONS, Program};
+pub use terms::Condition;
 
 use oci_spec::runtime::LinuxSeccomp;
 

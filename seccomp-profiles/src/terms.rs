@@ -36,13 +36,15 @@ pub(crate) enum Term {
 
 /// One condition on one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Condition {
-    /// 0 to 5.
-    pub(crate) index: u32,
-    pub(crate) op: Op,
-    pub(crate) value: u64,
-    /// Which bits of the argument count, for `SCMP_CMP_MASKED_EQ`.
-    pub(crate) mask: u64,
+pub struct Condition {
+    /// Which argument, 0 to 5.
+    pub index: u32,
+    /// How it is compared.
+    pub op: Op,
+    /// With what; for `SCMP_CMP_MASKED_EQ` this is the profile's `valueTwo`.
+    pub value: u64,
+    /// Which bits of the argument count, for `SCMP_CMP_MASKED_EQ`; elsewhere all.
+    pub mask: u64,
 }
 
 impl Condition {
