@@ -37,6 +37,7 @@ mod arch;
 mod calls;
 mod checks;
 mod clauses;
+pub mod compare;
 mod compile;
 pub mod disassemble;
 mod error;
@@ -49,6 +50,7 @@ mod rules;
 mod suggest;
 mod terms;
 pub mod verdict;
+mod witness;
 
 pub use action::describe as describe_action;
 pub use action::{ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRACE, TRAP, USER_NOTIF};
