@@ -7,7 +7,7 @@
 use crate::action::{ALLOW, LOG, TRACE, USER_NOTIF, base};
 use crate::terms::Condition;
 use crate::verdict::{Verdict, Verdicts};
-use crate::witness::{Found, witness};
+use crate::witness::{Found, Work, witness};
 
 /// How far a call gets. The order is from less to more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,8 +41,8 @@ pub struct Gain {
     pub before: u32,
     /// What the second decides.
     pub after: u32,
-    /// Arguments that show it; none where the search for them was given up, so that there may
-    /// be none.
+    /// Arguments that show it; none where the search for them was given up: then there may be
+    /// none, and this is the last gain of the call that was looked for.
     pub example: Option<[u64; 6]>,
 }
 
@@ -64,8 +64,9 @@ pub struct Difference {
 #[must_use]
 pub fn differences(before: &Verdicts, after: &Verdicts) -> Vec<Difference> {
     let wide = before.arch().table().wide;
-    let compared = |name, before: Verdict, after: Verdict| {
-        let gains = gains(&before, &after, wide);
+    let compared = |name, before: &Verdict, after: &Verdict| {
+        let gains = gains(before, after, wide);
+        let (before, after) = (before.clone(), after.clone());
         (!gains.is_empty()).then_some(Difference { name, before, after, gains })
     };
     let named = before.iter().zip(after.iter());
@@ -80,6 +81,7 @@ pub fn differences(before: &Verdicts, after: &Verdicts) -> Vec<Difference> {
 /// What gets further under `after`.
 fn gains(before: &Verdict, after: &Verdict, wide: bool) -> Vec<Gain> {
     let mut gains: Vec<Gain> = Vec::new();
+    let mut work = Work::for_one_call();
     for (then, then_at) in ways(after) {
         for (now, now_at) in ways(before) {
             if Freedom::of(then) <= Freedom::of(now) {
@@ -96,12 +98,15 @@ fn gains(before: &Verdict, after: &Verdict, wide: bool) -> Vec<Gain> {
                 // Stricter ones than this are gains too, so they need not fail.
                 fail.extend(at_odds(before, now_at, |one| one >= Freedom::of(then)));
             }
-            let example = match witness(&[&hold], &fail, wide) {
+            let example = match witness(&[&hold], &fail, wide, &mut work) {
                 Found::Nothing => continue,
                 Found::Arguments(args) => Some(args),
                 Found::GaveUp => None,
             };
             gains.push(Gain { conditions: hold, before: now, after: then, example });
+            if work.is_done() {
+                return gains;
+            }
         }
     }
     gains
@@ -137,10 +142,12 @@ pub struct Outcome {
 /// How a call can be decided where some of its arguments are known: each way that is possible.
 #[must_use]
 pub fn outcomes(verdict: &Verdict, known: &[Condition], wide: bool) -> Vec<Outcome> {
+    let mut work = Work::for_one_call();
     let possible = ways(verdict).filter_map(|(action, at)| {
         let chosen = verdict.alternatives.get(at);
         let conditions = chosen.map_or(&[][..], |one| one.conditions.as_slice());
-        let example = match witness(&[known, conditions], &at_odds(verdict, at, |_| true), wide) {
+        let fail = at_odds(verdict, at, |_| true);
+        let example = match witness(&[known, conditions], &fail, wide, &mut work) {
             Found::Nothing => return None,
             Found::Arguments(args) => Some(args),
             Found::GaveUp => None,

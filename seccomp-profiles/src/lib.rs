@@ -35,6 +35,7 @@
 mod action;
 mod arch;
 mod calls;
+pub mod catalog;
 mod checks;
 mod clauses;
 pub mod compare;
@@ -45,6 +46,8 @@ mod graph;
 mod instruction;
 pub mod interpret;
 mod layout;
+pub mod lint;
+pub mod positions;
 mod ranges;
 mod rules;
 mod suggest;

@@ -80,14 +80,18 @@ fn rule<'a>(
     Ok(Rule { names, action, alternatives })
 }
 
+/// Whether some kernel has the call.
+pub(crate) fn is_known(name: &str) -> bool {
+    let in_tables = TABLE.iter().any(|table| {
+        table.calls.number(name).is_some() || table.multiplexed.iter().any(|call| call.name == name)
+    });
+    in_tables || FOREIGN.split_whitespace().any(|foreign| foreign == name)
+}
+
 /// A restriction of a call that exists nowhere is a mistake which would go unnoticed.
 fn refuse_unknown(names: &[String], field: &str) -> Result<(), CompileError> {
     for (at, name) in names.iter().enumerate() {
-        let known = TABLE.iter().any(|table| {
-            table.calls.number(name).is_some()
-                || table.multiplexed.iter().any(|call| call.name == name)
-        });
-        if !known && !FOREIGN.split_whitespace().any(|foreign| foreign == name) {
+        if !is_known(name) {
             return Err(CompileError::UnknownSyscall {
                 field: format!("{field}.names[{at}]"),
                 name: name.clone(),

@@ -62,8 +62,8 @@ pub struct Verdicts {
     ruled: BTreeMap<u32, Verdict>,
     /// Everywhere else.
     other: Verdict,
-    /// The numbers newer than the profile.
-    newer: Option<RangeInclusive<u32>>,
+    /// The numbers newer than the profile, and their verdict.
+    newer: Option<(RangeInclusive<u32>, Verdict)>,
 }
 
 impl Verdicts {
@@ -90,7 +90,8 @@ impl Verdicts {
                 ruled.insert(table.numbers.0 + call[0].number, verdict);
             }
         }
-        let newer = newer(&clauses, table);
+        let newer = newer(&clauses, table)
+            .map(|numbers| (numbers, Verdict::always(ERRNO | ENOSYS, Reason::Newer)));
         Ok(Self { arch, ruled, other: Verdict::always(default, Reason::Default), newer })
     }
 
@@ -108,21 +109,21 @@ impl Verdicts {
 
     /// The verdict for a number, as `seccomp_data.nr` has it; also for one that no call has.
     #[must_use]
-    pub fn of_number(&self, number: u32) -> Verdict {
-        if self.newer.as_ref().is_some_and(|newer| newer.contains(&number)) {
-            return Verdict::always(ERRNO | ENOSYS, Reason::Newer);
+    pub fn of_number(&self, number: u32) -> &Verdict {
+        match &self.newer {
+            Some((numbers, verdict)) if numbers.contains(&number) => verdict,
+            _ => self.ruled.get(&number).unwrap_or(&self.other),
         }
-        self.ruled.get(&number).unwrap_or(&self.other).clone()
     }
 
     /// The verdict for a call by its name; none if the architecture has no such call.
     #[must_use]
-    pub fn of(&self, name: &str) -> Option<Verdict> {
+    pub fn of(&self, name: &str) -> Option<&Verdict> {
         self.arch.syscall_number(name).map(|number| self.of_number(number))
     }
 
     /// All calls of the architecture that this crate knows, by name: name, number, verdict.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32, Verdict)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32, &Verdict)> + '_ {
         let table = self.arch.table();
         table.calls.iter().map(|(name, number)| {
             let number = table.numbers.0 + number;

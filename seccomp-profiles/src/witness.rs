@@ -19,8 +19,19 @@ pub(crate) enum Found {
     GaveUp,
 }
 
-/// Conditions compared before a search is given up. Real profiles need some hundreds.
-const MAX_WORK: usize = 300_000;
+/// How much searching there may be, over all questions about one call.
+pub(crate) struct Work(usize);
+
+impl Work {
+    /// So many lists of conditions may be looked at. Real profiles need some hundreds.
+    pub(crate) const fn for_one_call() -> Self {
+        Self(300_000)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.0 == 0
+    }
+}
 
 /// What one argument may still be.
 #[derive(Clone, Copy)]
@@ -35,28 +46,33 @@ struct Range {
 type Ranges = [Range; 6];
 
 /// Arguments for which all conditions of `hold` hold, and of each of `fail` at least one does not.
-pub(crate) fn witness(hold: &[&[Condition]], fail: &[&[Condition]], wide: bool) -> Found {
+pub(crate) fn witness(
+    hold: &[&[Condition]],
+    fail: &[&[Condition]],
+    wide: bool,
+    work: &mut Work,
+) -> Found {
     let high = if wide { u64::MAX } else { u64::from(u32::MAX) };
     let mut start: Ranges = [Range { low: 0, high, mask: 0, bits: 0 }; 6];
-    let mut fail: Vec<Vec<Condition>> = fail.iter().map(|all| all.to_vec()).collect();
+    let mut differ = Vec::new();
     for condition in hold.iter().copied().flatten() {
         match condition.op {
             // To differ is to fail at being equal.
-            Op::ScmpCmpNe => fail.push(vec![Condition { op: Op::ScmpCmpEq, ..*condition }]),
+            Op::ScmpCmpNe => differ.push(Condition { op: Op::ScmpCmpEq, ..*condition }),
             _ => start[condition.index as usize].narrow(condition),
         }
     }
+    let all_fail = || fail.iter().copied().chain(differ.iter().map(std::slice::from_ref));
     let mut open = vec![start];
-    let mut work = 0;
     while let Some(ranges) = open.pop() {
         let Some(args) = lowest(&ranges) else {
             continue;
         };
-        let holds = |all: &&Vec<Condition>| all.iter().all(|one| one.holds(&args));
-        work += fail.len() + 1;
-        match fail.iter().find(holds) {
+        let holds = |all: &&[Condition]| all.iter().all(|one| one.holds(&args));
+        work.0 = work.0.saturating_sub(fail.len() + differ.len() + 1);
+        match all_fail().find(holds) {
             None => return Found::Arguments(args),
-            Some(_) if work > MAX_WORK => return Found::GaveUp,
+            Some(_) if work.is_done() => return Found::GaveUp,
             Some(wrong) => split(&ranges, wrong, &mut open),
         }
     }

@@ -101,10 +101,11 @@ fn outcomes_are_those_that_are_possible() {
         rule("ALLOW", "read", &[("LE", 5, 0)]),
         rule("KILL_PROCESS", "read", &[("EQ", 3, 0)])
     );
-    let read = verdicts("ERRNO", &rules).of("read").expect("there is one");
+    let profile = verdicts("ERRNO", &rules);
+    let read = profile.of("read").expect("there is one");
     let actions = |op, value| {
         let known = crate::Condition { index: 0, op, value, mask: u64::MAX };
-        let all = outcomes(&read, &[known], true);
+        let all = outcomes(read, &[known], true);
         all.iter().map(|one| one.action).collect::<Vec<_>>()
     };
     use oci_spec::runtime::LinuxSeccompOperator as Op;

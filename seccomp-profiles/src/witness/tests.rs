@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Found, Range, witness};
+use super::{Found, Range, Work};
 use crate::terms::Condition;
 
 const OPS: [Op; 7] = [
@@ -17,6 +17,10 @@ const OPS: [Op; 7] = [
     Op::ScmpCmpGt,
     Op::ScmpCmpMaskedEq,
 ];
+
+fn witness(hold: &[&[Condition]], fail: &[&[Condition]], wide: bool) -> Found {
+    super::witness(hold, fail, wide, &mut Work::for_one_call())
+}
 
 /// About the lowest four bits of the first two arguments; those above must be clear.
 fn condition() -> impl Strategy<Value = Condition> {

@@ -1,0 +1,284 @@
+//! What in a profile does not do what its author will have meant.
+//!
+//! Promises findings that are true of the compiled program: a rule is called unreachable, and a
+//! call allowed, only where that was proved. Finds no fault with what nobody can prove.
+
+use std::collections::BTreeMap;
+
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag as Flag, LinuxSyscall};
+
+use crate::action::{self, USER_NOTIF};
+use crate::arch::{Arch, TABLE};
+use crate::catalog::{DANGERS, Danger};
+use crate::compare::Freedom;
+use crate::compile::{compile, listed};
+use crate::error::CompileError;
+use crate::rules;
+use crate::suggest;
+use crate::terms::Condition;
+use crate::verdict::{Verdict, Verdicts};
+use crate::witness::{Found, Work, witness};
+
+mod arguments;
+mod contradiction;
+mod unreachable;
+
+pub use contradiction::{Contradiction, contradiction};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Probably not what was meant, or a known risk.
+    Warning,
+    /// The profile does not work, or contradicts itself.
+    Error,
+}
+
+/// Something that `check` has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in one word, for programs: `unreachable`, `dangerous`.
+    pub code: &'static str,
+    /// The field it is about, such as `linux.seccomp.syscalls[3].names[2]`.
+    pub field: String,
+    /// The rule it is about, by its index.
+    pub rule: Option<usize>,
+    /// The call it is about.
+    pub call: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, code: &'static str, field: impl Into<String>) -> Self {
+        let (field, message, hint) = (field.into(), String::new(), String::new());
+        Self { severity, code, field, rule: None, call: None, message, hint }
+    }
+
+    fn in_rule(severity: Severity, code: &'static str, rule: usize) -> Self {
+        let rule_field = format!("linux.seccomp.syscalls[{rule}]");
+        Self { rule: Some(rule), ..Self::new(severity, code, rule_field) }
+    }
+
+    /// About a name of a rule, by both indices.
+    fn in_name(severity: Severity, code: &'static str, rule: usize, name: (usize, &str)) -> Self {
+        let field = format!("linux.seccomp.syscalls[{rule}].names[{}]", name.0);
+        let call = Some(name.1.to_owned());
+        Self { field, call, ..Self::in_rule(severity, code, rule) }
+    }
+
+    fn says(self, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into(), ..self }
+    }
+}
+
+/// The findings about a profile on a kernel whose native architecture is `kernel`, in the order
+/// of the profile's fields.
+#[must_use]
+pub fn lint(seccomp: &LinuxSeccomp, kernel: Arch) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Err(error) = compile(seccomp, kernel) {
+        found.push(refused(seccomp, &error));
+    }
+    let all: Option<Vec<Verdicts>> = listed(seccomp, kernel)
+        .into_iter()
+        .map(|table| Verdicts::new(seccomp, kernel, table.arch).ok())
+        .collect();
+    found.extend(names(seccomp));
+    found.extend(contradiction::findings(seccomp));
+    // Where the rules cannot be read there is an error already.
+    if let (Some(all), Ok(default)) = (all, rules::default_action(seccomp)) {
+        found.extend(unreachable::findings(seccomp, default, &all));
+        found.extend(whole(seccomp, default, kernel, &all));
+        found.extend(arguments::findings(seccomp));
+        if Freedom::of(default) == Freedom::Refused {
+            found.extend(all.first().into_iter().flat_map(dangers));
+        }
+        found.extend(arguments::holes(&all));
+    }
+    found.sort_by_key(|one| (one.rule.is_some(), one.rule));
+    found
+}
+
+/// What the compiler refuses, as a finding.
+fn refused(seccomp: &LinuxSeccomp, error: &CompileError) -> Finding {
+    let rule = match error {
+        CompileError::TooLong { .. } => largest_rule(seccomp),
+        _ => rule_of(error.field()),
+    };
+    let field = match (rule, error) {
+        (Some(rule), CompileError::TooLong { .. }) => format!("linux.seccomp.syscalls[{rule}]"),
+        _ => error.field().to_owned(),
+    };
+    let message = error.to_string();
+    let message = message.strip_prefix(&format!("{}: ", error.field())).unwrap_or(&message);
+    Finding { rule, ..Finding::new(Severity::Error, "refused", field) }
+        .says(message, error.hint().unwrap_or_default())
+}
+
+/// The rule that a field is in.
+#[must_use]
+pub fn rule_of(field: &str) -> Option<usize> {
+    let index = field.strip_prefix("linux.seccomp.syscalls[")?;
+    index.split_once(']')?.0.parse().ok()
+}
+
+/// The first of the rules about the call that needs most conditions: where to begin when a
+/// program is too long.
+#[must_use]
+pub fn largest_rule(seccomp: &LinuxSeccomp) -> Option<usize> {
+    let mut conditions: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (at, rule) in seccomp.syscalls().iter().flatten().enumerate() {
+        for name in rule.names() {
+            conditions.entry(name).or_insert((0, at)).0 += rule.args().as_ref().map_or(0, Vec::len);
+        }
+    }
+    let mut all: Vec<(usize, usize)> = conditions.into_values().collect();
+    all.sort_by_key(|(count, first)| (std::cmp::Reverse(*count), *first));
+    all.first().filter(|(count, _)| *count > 0).map(|(_, first)| *first)
+}
+
+/// Names that no kernel knows. Where one restricts, the compiler has refused it.
+fn names(seccomp: &LinuxSeccomp) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (at, rule) in seccomp.syscalls().iter().flatten().enumerate() {
+        for (name_at, name) in rule.names().iter().enumerate() {
+            if rules::is_known(name) {
+                continue;
+            }
+            let hint = match suggest::nearest(name) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "correct or remove the name; a newer brig may know it".to_owned(),
+            };
+            let finding = Finding::in_name(Severity::Warning, "unknown-name", at, (name_at, name));
+            found.push(finding.says("no kernel that brig knows has this call; ignored", hint));
+        }
+    }
+    found
+}
+
+/// Where a name is first used by a rule, with its index in the rule.
+fn place<'a>(seccomp: &'a LinuxSeccomp, rule: usize, call: &str) -> Option<(usize, &'a str)> {
+    let rules = seccomp.syscalls().as_deref().unwrap_or_default();
+    let names = rules.get(rule).map(LinuxSyscall::names)?;
+    names.iter().position(|name| name == call).map(|at| (at, names[at].as_str()))
+}
+
+/// What is to be said about the profile as a whole.
+fn whole(seccomp: &LinuxSeccomp, default: u32, kernel: Arch, all: &[Verdicts]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let about = |severity, code, field: &str| {
+        Finding::new(severity, code, format!("linux.seccomp.{field}"))
+    };
+    if Freedom::of(default) == Freedom::Runs {
+        let allowed = all
+            .first()
+            .map_or(0, |native| DANGERS.iter().filter(|one| is_open(one, native)).count());
+        found.push(about(Severity::Warning, "default-allows", "defaultAction").says(
+            format!("everything that no rule names is allowed, newer calls and {allowed} known dangers too"),
+            "deny by default (SCMP_ACT_ERRNO) and list what is needed",
+        ));
+    }
+    if seccomp.flags().iter().flatten().any(|flag| *flag == Flag::SeccompFilterFlagSpecAllow) {
+        found.push(about(Severity::Warning, "speculation", "flags").says(
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW switches off the protection against speculative store bypass (CVE-2018-3639)",
+            "remove the flag, unless the container runs no code but its own",
+        ));
+    }
+    let asks = |verdict: &Verdict| {
+        let mut actions =
+            verdict.alternatives.iter().map(|one| one.action).chain([verdict.otherwise]);
+        actions.any(|one| action::base(one) == USER_NOTIF)
+    };
+    let listener =
+        seccomp.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    if !listener && all.iter().any(|one| one.iter().any(|(.., verdict)| asks(verdict))) {
+        found.push(about(Severity::Warning, "no-listener", "listenerPath").says(
+            "some calls notify, but nobody is to be asked: they will fail",
+            "give a listenerPath, or use SCMP_ACT_ERRNO",
+        ));
+    }
+    let names = seccomp.architectures().as_deref().unwrap_or_default();
+    for table in TABLE.iter().filter(|table| table.family == kernel.table().family && !table.wide) {
+        let at = names.iter().position(|name| *name == table.oci);
+        if let (Some(at), true) = (at, table.arch != kernel) {
+            found.push(about(Severity::Warning, "32-bit", &format!("architectures[{at}]")).says(
+                format!("{} calls are allowed: a second table of calls, with handlers that few test", table.arch.name()),
+                "remove it, unless programs of that architecture are to run; CVE-2021-22555 is one hole among these calls",
+            ));
+        }
+    }
+    found
+}
+
+/// Dangerous calls that get through. Only for profiles that deny by default: elsewhere all do.
+fn dangers(native: &Verdicts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for danger in DANGERS.iter().filter(|danger| is_open(danger, native)) {
+        let Some(verdict) = native.of(danger.name) else { continue };
+        let rule = loosest_rule(verdict);
+        let finding = match rule {
+            Some(rule) => Finding::in_rule(Severity::Warning, "dangerous", rule),
+            None => Finding::new(Severity::Warning, "dangerous", "linux.seccomp.defaultAction"),
+        };
+        let what = danger.when.map_or(String::new(), |when| format!(" with {}", when.name));
+        let some =
+            if verdict.is_unconditional() { "allowed" } else { "allowed for some arguments" };
+        found.push(Finding { call: Some(danger.name.to_owned()), ..finding }.says(
+            format!("{some}{what}: {}", danger.reason),
+            format!("remove it if the workload can do without; see {}", danger.reference),
+        ));
+    }
+    found
+}
+
+/// The rule that lets most of a call through.
+fn loosest_rule(verdict: &Verdict) -> Option<usize> {
+    if let crate::verdict::Reason::Rule(rule) = verdict.reason {
+        return Some(rule);
+    }
+    verdict
+        .alternatives
+        .iter()
+        .max_by_key(|one| Freedom::of(one.action))
+        .filter(|one| Freedom::of(one.action) > Freedom::of(verdict.otherwise))
+        .map(|one| one.rule)
+}
+
+/// Whether some dangerous arguments of the call get through; where that cannot be told, not.
+fn is_open(danger: &Danger, verdicts: &Verdicts) -> bool {
+    let Some(verdict) = verdicts.of(danger.name) else {
+        return false;
+    };
+    let dangerous: Vec<Condition> = danger.when.into_iter().map(|when| when.condition()).collect();
+    lets_through(verdict, &dangerous, verdicts.arch().table().wide)
+}
+
+/// Whether a call can run with arguments for which these conditions hold.
+fn lets_through(verdict: &Verdict, conditions: &[Condition], wide: bool) -> bool {
+    let all = &verdict.alternatives;
+    let refusing: Vec<&[Condition]> = all
+        .iter()
+        .filter(|one| Freedom::of(one.action) != Freedom::Runs)
+        .map(|one| one.conditions.as_slice())
+        .collect();
+    let running = all
+        .iter()
+        .filter(|one| Freedom::of(one.action) == Freedom::Runs)
+        .map(|one| one.conditions.as_slice())
+        .chain((Freedom::of(verdict.otherwise) == Freedom::Runs).then_some(&[][..]));
+    let (mut running, mut work) = (running, Work::for_one_call());
+    running.any(|way| {
+        let found = witness(&[conditions, way], &refusing, wide, &mut work);
+        matches!(found, Found::Arguments(_))
+    })
+}
+
+#[cfg(test)]
+mod tests;
