@@ -74,6 +74,12 @@ impl Arch {
         }
     }
 
+    /// Whether the kernel hands over 64 bits of every argument.
+    #[must_use]
+    pub fn has_wide_arguments(self) -> bool {
+        self.table().wide
+    }
+
     /// The architecture this code was built for.
     #[must_use]
     pub const fn native() -> Self {

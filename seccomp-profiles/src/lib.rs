@@ -61,9 +61,25 @@ pub use arch::Arch;
 pub use compile::compile;
 pub use error::CompileError;
 pub use instruction::{Instruction, MAX_INSTRUCTIONS, Program};
+pub use suggest::nearest as nearest_call;
 pub use terms::Condition;
 
 use oci_spec::runtime::LinuxSeccomp;
+
+/// The profiles that come with brig: name and text.
+const BUILTIN: &[(&str, &str)] = &[("default", include_str!("../profiles/default.json"))];
+
+/// The names of the profiles that come with brig.
+#[must_use]
+pub fn builtin_names() -> Vec<&'static str> {
+    BUILTIN.iter().map(|(name, _)| *name).collect()
+}
+
+/// The text of a profile that comes with brig, in OCI JSON; none if there is no such profile.
+#[must_use]
+pub fn builtin_text(name: &str) -> Option<&'static str> {
+    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
 
 /// A profile that comes with brig, by name; none if there is no such profile.
 ///
@@ -72,10 +88,6 @@ use oci_spec::runtime::LinuxSeccomp;
 /// ENOSYS so that libraries fall back to `clone`, whose flags a filter can see.
 #[must_use]
 pub fn builtin(name: &str) -> Option<LinuxSeccomp> {
-    let json = match name {
-        "default" => include_str!("../profiles/default.json"),
-        _ => return None,
-    };
     // A test loads every profile, so this never fails in a released brig.
-    serde_json::from_str(json).ok()
+    serde_json::from_str(builtin_text(name)?).ok()
 }

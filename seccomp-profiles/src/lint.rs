@@ -3,7 +3,8 @@
 //! Promises findings that are true of the compiled program: a rule is called unreachable, and a
 //! call allowed, only where that was proved. Finds no fault with what nobody can prove.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag as Flag, LinuxSyscall};
 
@@ -16,7 +17,7 @@ use crate::error::CompileError;
 use crate::rules;
 use crate::suggest;
 use crate::terms::Condition;
-use crate::verdict::{Verdict, Verdicts};
+use crate::verdict::{Reason, Verdict, Verdicts};
 use crate::witness::{Found, Work, witness};
 
 mod arguments;
@@ -98,12 +99,20 @@ pub fn lint(seccomp: &LinuxSeccomp, kernel: Arch) -> Vec<Finding> {
         found.extend(whole(seccomp, default, kernel, &all));
         found.extend(arguments::findings(seccomp));
         if Freedom::of(default) == Freedom::Refused {
-            found.extend(all.first().into_iter().flat_map(dangers));
+            found.extend(all.first().into_iter().flat_map(|native| dangers(seccomp, native)));
         }
         found.extend(arguments::holes(&all));
     }
-    found.sort_by_key(|one| (one.rule.is_some(), one.rule));
-    found
+    in_order(found)
+}
+
+/// First what is about the whole, then rule by rule; in the order of finding otherwise.
+fn in_order(found: Vec<Finding>) -> Vec<Finding> {
+    let key = |finding: &Finding| finding.rule.map_or(0, |rule| rule + 1);
+    let mut order: Vec<(usize, usize)> = found.iter().map(key).zip(0..).collect();
+    order.sort_unstable();
+    let mut found: Vec<Option<Finding>> = found.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(_, at)| found[at].take()).collect()
 }
 
 /// What the compiler refuses, as a finding.
@@ -133,15 +142,15 @@ pub fn rule_of(field: &str) -> Option<usize> {
 /// program is too long.
 #[must_use]
 pub fn largest_rule(seccomp: &LinuxSeccomp) -> Option<usize> {
-    let mut conditions: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    // Of each call: how many conditions, and the rule that begins.
+    let mut conditions: HashMap<&str, (usize, usize)> = HashMap::new();
     for (at, rule) in seccomp.syscalls().iter().flatten().enumerate() {
         for name in rule.names() {
             conditions.entry(name).or_insert((0, at)).0 += rule.args().as_ref().map_or(0, Vec::len);
         }
     }
-    let mut all: Vec<(usize, usize)> = conditions.into_values().collect();
-    all.sort_by_key(|(count, first)| (std::cmp::Reverse(*count), *first));
-    all.first().filter(|(count, _)| *count > 0).map(|(_, first)| *first)
+    let most = conditions.into_values().max_by_key(|(count, first)| (*count, Reverse(*first)));
+    most.filter(|(count, _)| *count > 0).map(|(_, first)| first)
 }
 
 /// Names that no kernel knows. Where one restricts, the compiler has refused it.
@@ -163,11 +172,16 @@ fn names(seccomp: &LinuxSeccomp) -> Vec<Finding> {
     found
 }
 
-/// Where a name is first used by a rule, with its index in the rule.
-fn place<'a>(seccomp: &'a LinuxSeccomp, rule: usize, call: &str) -> Option<(usize, &'a str)> {
+/// Where a rule names a call: the rule, and the name with its index.
+fn place<'a>(
+    seccomp: &'a LinuxSeccomp,
+    rule: usize,
+    call: &str,
+) -> Option<(usize, (usize, &'a str))> {
     let rules = seccomp.syscalls().as_deref().unwrap_or_default();
     let names = rules.get(rule).map(LinuxSyscall::names)?;
-    names.iter().position(|name| name == call).map(|at| (at, names[at].as_str()))
+    let at = names.iter().position(|name| name == call)?;
+    Some((rule, (at, names[at].as_str())))
 }
 
 /// What is to be said about the profile as a whole.
@@ -218,13 +232,13 @@ fn whole(seccomp: &LinuxSeccomp, default: u32, kernel: Arch, all: &[Verdicts]) -
 }
 
 /// Dangerous calls that get through. Only for profiles that deny by default: elsewhere all do.
-fn dangers(native: &Verdicts) -> Vec<Finding> {
+fn dangers(seccomp: &LinuxSeccomp, native: &Verdicts) -> Vec<Finding> {
     let mut found = Vec::new();
     for danger in DANGERS.iter().filter(|danger| is_open(danger, native)) {
         let Some(verdict) = native.of(danger.name) else { continue };
-        let rule = loosest_rule(verdict);
-        let finding = match rule {
-            Some(rule) => Finding::in_rule(Severity::Warning, "dangerous", rule),
+        let place = loosest_rule(verdict).and_then(|rule| place(seccomp, rule, danger.name));
+        let finding = match place {
+            Some((rule, name)) => Finding::in_name(Severity::Warning, "dangerous", rule, name),
             None => Finding::new(Severity::Warning, "dangerous", "linux.seccomp.defaultAction"),
         };
         let what = danger.when.map_or(String::new(), |when| format!(" with {}", when.name));
@@ -240,15 +254,14 @@ fn dangers(native: &Verdicts) -> Vec<Finding> {
 
 /// The rule that lets most of a call through.
 fn loosest_rule(verdict: &Verdict) -> Option<usize> {
-    if let crate::verdict::Reason::Rule(rule) = verdict.reason {
-        return Some(rule);
+    let otherwise = Freedom::of(verdict.otherwise);
+    let alternatives =
+        verdict.alternatives.iter().filter(|one| Freedom::of(one.action) > otherwise);
+    match (alternatives.max_by_key(|one| Freedom::of(one.action)), verdict.reason) {
+        (Some(loosest), _) => Some(loosest.rule),
+        (None, Reason::Rule(rule)) => Some(rule),
+        (None, _) => None,
     }
-    verdict
-        .alternatives
-        .iter()
-        .max_by_key(|one| Freedom::of(one.action))
-        .filter(|one| Freedom::of(one.action) > Freedom::of(verdict.otherwise))
-        .map(|one| one.rule)
 }
 
 /// Whether some dangerous arguments of the call get through; where that cannot be told, not.

@@ -5,8 +5,10 @@ use crate::arch::TABLE;
 /// More edits than this are another word, not a slip.
 const MAX_EDITS: usize = 2;
 
-/// The nearest name, or none if none is near. Of several, the first in the table.
-pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+/// The known system call name nearest to a misspelt one; none if none is near. Of several, the
+/// first in the table.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
     let mut best = None;
     // Longer ones are nobody's slip, and would take long.
     if name.len() > 64 {

@@ -4,7 +4,6 @@
 //! are made from the same clauses, with the same precedence. For tools and tests; never for the
 //! way of a container, which needs the program only.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -44,7 +43,7 @@ pub struct Alternative {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The rule of this index in `syscalls`, which has no conditions.
+    /// The rule of this index in `syscalls`, which has no conditions, or none that can fail.
     Rule(usize),
     /// The default action.
     Default,
@@ -59,7 +58,7 @@ pub enum Reason {
 pub struct Verdicts {
     arch: Arch,
     /// Where some rule says something, by number.
-    ruled: BTreeMap<u32, Verdict>,
+    ruled: Vec<(u32, Verdict)>,
     /// Everywhere else.
     other: Verdict,
     /// The numbers newer than the profile, and their verdict.
@@ -80,14 +79,14 @@ impl Verdicts {
             let shared = listed.iter().any(|table| table.audit == arch.audit());
             let otherwise = if shared { ERRNO | ENOSYS } else { KILL_PROCESS };
             let other = Verdict::always(otherwise, Reason::Unlisted);
-            return Ok(Self { arch, ruled: BTreeMap::new(), other, newer: None });
+            return Ok(Self { arch, ruled: Vec::new(), other, newer: None });
         };
         let clauses = clauses(&rules, default, table);
-        let mut ruled = BTreeMap::new();
+        let mut ruled = Vec::new();
         for call in clauses.all.chunk_by(|a, b| a.number == b.number) {
             if !clauses.is_newer(table, call[0].number) {
                 let verdict = verdict(call, default, table.wide);
-                ruled.insert(table.numbers.0 + call[0].number, verdict);
+                ruled.push((table.numbers.0 + call[0].number, verdict));
             }
         }
         let newer = newer(&clauses, table)
@@ -112,7 +111,10 @@ impl Verdicts {
     pub fn of_number(&self, number: u32) -> &Verdict {
         match &self.newer {
             Some((numbers, verdict)) if numbers.contains(&number) => verdict,
-            _ => self.ruled.get(&number).unwrap_or(&self.other),
+            _ => match self.ruled.binary_search_by_key(&number, |(number, _)| *number) {
+                Ok(at) => &self.ruled[at].1,
+                Err(_) => &self.other,
+            },
         }
     }
 
@@ -146,13 +148,25 @@ fn verdict(clauses: &[Clause<'_>], default: u32, wide: bool) -> Verdict {
         }
         Decided::First(clauses) => clauses,
     };
-    let possible = clauses.into_iter().filter(|clause| terms(&clause.conditions, wide).is_some());
-    let alternatives = possible.map(|clause| Alternative {
-        conditions: clause.conditions.iter().map(|condition| condition.seen(wide)).collect(),
-        action: clause.action,
-        rule: clause.rule,
-    });
-    Verdict { alternatives: alternatives.collect(), otherwise: default, reason: Reason::Default }
+    let mut verdict = Verdict::always(default, Reason::Default);
+    for clause in clauses {
+        match terms(&clause.conditions, wide) {
+            // It can never hold.
+            None => {}
+            // It always holds, whatever the words: those after it have no say.
+            Some(terms) if terms.is_empty() => {
+                verdict.otherwise = clause.action;
+                verdict.reason = Reason::Rule(clause.rule);
+                break;
+            }
+            Some(_) => {
+                let conditions = clause.conditions.iter().map(|one| one.seen(wide)).collect();
+                let (action, rule) = (clause.action, clause.rule);
+                verdict.alternatives.push(Alternative { conditions, action, rule });
+            }
+        }
+    }
+    verdict
 }
 
 impl Verdict {

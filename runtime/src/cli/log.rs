@@ -92,11 +92,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let spec = cause.downcast_ref::<crate::spec::Error>();
         let bundle = cause.downcast_ref::<crate::bundle::Error>();
         let refusal = cause.downcast_ref::<crate::plan::Refusal>();
+        let profile = cause.downcast_ref::<super::seccomp::Refused>();
         supervise
             .and_then(|error| error.hint())
             .or_else(|| spec.and_then(|error| error.hint()))
             .or_else(|| bundle.and_then(|error| error.hint()))
             .or_else(|| refusal.and_then(|error| error.hint()))
+            .or_else(|| profile.and_then(|error| error.hint()))
             .map(str::to_owned)
     })
 }

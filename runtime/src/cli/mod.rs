@@ -19,6 +19,7 @@ mod quantity;
 mod resume;
 mod run;
 mod sandbox;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -64,6 +65,7 @@ const VERBS: &[Verb] = &[
     features::VERB,
     plan::VERB,
     sandbox::VERB,
+    seccomp::VERB,
 ];
 
 /// Flags before the verb.

@@ -6,12 +6,12 @@
 
 use std::ops::Range;
 
-use oci_spec::runtime::{LinuxResources, Process, Spec};
+use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{Error, Position, Problem};
-use super::{capability, check_process, check_resources, json, mend};
+use super::{capability, check_process, check_resources, check_seccomp, json, mend};
 
 /// Reads the text of a `config.json`; what it says is not checked beyond its form, see [`super::check`].
 ///
@@ -54,6 +54,16 @@ pub fn resources(bytes: &[u8]) -> Result<LinuxResources, Error> {
     let (resources, _): (LinuxResources, _) = read(bytes, &["linux", "resources"])?;
     check_resources(&resources)?;
     Ok(resources)
+}
+
+/// Reads and checks the text of a seccomp profile; fields are named from `linux.seccomp.`.
+///
+/// # Errors
+/// As [`parse`] and [`super::check`].
+pub fn seccomp(bytes: &[u8]) -> Result<LinuxSeccomp, Error> {
+    let (profile, _): (LinuxSeccomp, _) = read(bytes, &["linux", "seccomp"])?;
+    check_seccomp(&profile)?;
+    Ok(profile)
 }
 
 fn read<T: DeserializeOwned>(

@@ -1,7 +1,5 @@
 //! Conditions that say something else than they seem to, and 32-bit calls that go round them.
 
-use std::collections::BTreeMap;
-
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator as Op, LinuxSyscall};
 
 use super::{Finding, Severity, lets_through, loosest_rule};
@@ -73,11 +71,14 @@ pub(super) fn holes(all: &[Verdicts]) -> Vec<Finding> {
 
 fn holes_of(native: &Verdicts, narrow: &Verdicts) -> Vec<Finding> {
     // The way round, and the calls for which it is one, each with its rule.
-    let mut ways: BTreeMap<String, Vec<(&str, Option<usize>)>> = BTreeMap::new();
+    let mut ways: Vec<(String, Vec<(&str, Option<usize>)>)> = Vec::new();
     for (name, _, verdict) in native.iter().filter(|(.., verdict)| restricts(verdict)) {
         let rule = verdict.alternatives.first().map(|one| one.rule).or(loosest_rule(verdict));
         for way in ways_round(narrow, name) {
-            ways.entry(way).or_default().push((name, rule));
+            match ways.iter_mut().find(|(known, _)| *known == way) {
+                Some((_, calls)) => calls.push((name, rule)),
+                None => ways.push((way, vec![(name, rule)])),
+            }
         }
     }
     let arch = narrow.arch().name();

@@ -1,9 +1,9 @@
 //! Rules without conditions that say different things about one call.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall};
 
 use super::{Finding, Severity};
 
@@ -52,30 +52,36 @@ pub fn contradiction(seccomp: &LinuxSeccomp) -> Option<Contradiction> {
 }
 
 fn all(seccomp: &LinuxSeccomp) -> Vec<Contradiction> {
-    let mut said: BTreeMap<&str, (usize, String)> = BTreeMap::new();
+    let rules = seccomp.syscalls().as_deref().unwrap_or_default();
+    // The first rule without conditions about each call, and the index of the name there.
+    let mut said: HashMap<&str, (usize, usize)> = HashMap::new();
     let mut found = Vec::new();
-    for (at, rule) in seccomp.syscalls().iter().flatten().enumerate() {
+    for (at, rule) in rules.iter().enumerate() {
         if rule.args().as_ref().is_some_and(|args| !args.is_empty()) {
             continue;
         }
-        let action = match rule.errno_ret() {
-            Some(errno) => format!("{} {errno}", rule.action()),
-            None => rule.action().to_string(),
-        };
         for (name, call) in rule.names().iter().enumerate() {
-            match said.get(call.as_str()) {
-                None => drop(said.insert(call, (at, action.clone()))),
-                Some((_, same)) if *same == action => {}
-                Some(first) => found.push(Contradiction {
+            let (first, _) = *said.entry(call).or_insert((at, name));
+            // Without an errno it is EPERM, which is 1.
+            let says = |rule: &LinuxSyscall| (rule.action(), rule.errno_ret().unwrap_or(1));
+            if says(&rules[first]) != says(rule) {
+                found.push(Contradiction {
                     call: call.clone(),
-                    first: first.clone(),
-                    second: (at, action.clone()),
+                    first: (first, action(&rules[first])),
+                    second: (at, action(rule)),
                     name,
-                }),
+                });
             }
         }
     }
     found
+}
+
+fn action(rule: &LinuxSyscall) -> String {
+    match rule.errno_ret() {
+        Some(errno) => format!("{} {errno}", rule.action()),
+        None => rule.action().to_string(),
+    }
 }
 
 /// The contradictions as findings.

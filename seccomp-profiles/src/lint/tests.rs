@@ -101,6 +101,11 @@ fn contradictions_are_errors_but_repetitions_are_not() {
     );
     let same = profile("ERRNO", "", &rules("ALLOW"));
     assert_eq!(contradiction(&same), None);
+    // EPERM is what an errno is that is not given.
+    let errno = |errno: &str| format!(r#"{{"names":["read"],"action":"SCMP_ACT_ERRNO"{errno}}}"#);
+    let twice = |second: &str| profile("ALLOW", "", &[errno(""), errno(second)].join(","));
+    assert_eq!(contradiction(&twice(r#","errnoRet":1"#)), None);
+    assert!(contradiction(&twice(r#","errnoRet":2"#)).is_some());
     assert!(
         found(&same).iter().any(|one| one.starts_with("unreachable syscalls[1].names[1] ptrace"))
     );
@@ -162,7 +167,7 @@ fn dangers_are_found_by_what_gets_through() {
     assert_eq!(
         dangers(&allow(r#""read","bpf""#)),
         [
-            "dangerous syscalls[0] bpf: allowed: gives the kernel's verifier programs; many escapes began here"
+            "dangerous syscalls[0].names[1] bpf: allowed: gives the kernel's verifier programs; many escapes began here"
         ]
     );
     assert_eq!(dangers(&allow_if("clone", "MASKED_EQ", 0x7e02_0000, 0)), Vec::<String>::new());

@@ -20,7 +20,11 @@ fn mixed() -> LinuxSeccomp {
         {"names":["ioctl"],"action":"SCMP_ACT_KILL_PROCESS","args":[
             {"index":1,"value":21522,"op":"SCMP_CMP_EQ"}]},
         {"names":["lseek"],"action":"SCMP_ACT_ALLOW","args":[
-            {"index":0,"value":0,"op":"SCMP_CMP_LT"}]}]}"#,
+            {"index":0,"value":0,"op":"SCMP_CMP_LT"}]},
+        {"names":["fcntl"],"action":"SCMP_ACT_ALLOW","args":[
+            {"index":1,"value":0,"op":"SCMP_CMP_GE"}]},
+        {"names":["fcntl"],"action":"SCMP_ACT_TRAP","args":[
+            {"index":1,"value":7,"op":"SCMP_CMP_EQ"}]}]}"#,
     )
 }
 
@@ -37,6 +41,7 @@ fn verdicts_read_well() {
     );
     // A condition that never holds is none.
     assert_eq!(of("lseek"), "errno 1");
+    assert_eq!(of("fcntl"), "trap if arg1 == 7; otherwise allow");
     assert_eq!(of("no_such_call"), "");
 }
 
@@ -46,6 +51,7 @@ fn reasons_are_told() {
     let reason = |name| verdicts.of(name).map(|verdict| verdict.reason);
     assert_eq!(reason("openat2"), Some(Reason::Rule(0)));
     assert_eq!(reason("mount"), Some(Reason::Default));
+    assert_eq!(reason("fcntl"), Some(Reason::Rule(5)));
     assert_eq!(reason("faccessat2"), Some(Reason::Newer));
     assert_eq!(verdicts.of_number(100_000).otherwise, ERRNO | 38);
     for (arch, listed, read) in [

@@ -15,7 +15,9 @@ mod tests;
 
 use std::path::Path;
 
-use oci_spec::runtime::{Hook, Hooks, Linux, LinuxNamespaceType, LinuxResources, Process, Spec};
+use oci_spec::runtime::{
+    Hook, Hooks, Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process, Spec,
+};
 
 use super::error::Error;
 use super::mount::{Kind, MountRequest};
@@ -55,6 +57,14 @@ pub fn check(spec: &Spec) -> Result<(), Error> {
 /// The first thing wrong; fields begin with `process.`.
 pub fn check_process(process: &Process) -> Result<(), Error> {
     process::check(process)
+}
+
+/// Checks a seccomp profile.
+///
+/// # Errors
+/// Names the field.
+pub fn check_seccomp(profile: &LinuxSeccomp) -> Result<(), Error> {
+    seccomp::check(profile)
 }
 
 /// Checks resources alone, as `update --resources` gives them.

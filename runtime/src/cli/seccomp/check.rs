@@ -1,0 +1,122 @@
+//! `brig seccomp check`.
+
+use brig_seccomp::Arch;
+use brig_seccomp::lint::{Finding, Severity, lint, rule_of};
+use serde_json::{Value, json};
+
+use super::super::arguments::Format;
+use super::profile::{Profile, Refused};
+use super::words::pretty;
+use super::{Arguments, Global, Outcome, Verb, arch, kernel_of, print};
+
+pub(super) const VERB: Verb = Verb {
+    name: "check",
+    summary: "find what in a profile does not do what was meant",
+    help: "\
+usage: brig seccomp check [OPTION...] PROFILE...
+
+Prints what is wrong, or risky, in the profiles, each finding with its line: what runtimes refuse or
+ignore, rules that decide nothing or contradict others, names of no call, conditions that mislead,
+dangerous calls that are allowed, and 32-bit calls that go round a restriction.
+
+options:
+  -a, --arch ARCH         the kernel's architecture (default: this machine's)
+      --strict            warnings count as errors
+  -f, --format FORMAT     table (default) or json
+      --json              as --format json
+
+exit status: 0 without errors, 1 where there is one, 2 for usage
+",
+    run,
+};
+
+/// A finding and where it is.
+struct Found {
+    file: String,
+    line: Option<usize>,
+    finding: Finding,
+}
+
+fn run(_: &Global, mut arguments: Arguments) -> Outcome {
+    let (mut of, mut strict, mut format) = (Arch::native(), false, Format::Table);
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "-a" | "--arch" => of = arch(&mut arguments)?,
+            "--strict" => strict = arguments.switch()?,
+            "-f" | "--format" => format = arguments.format()?,
+            "--json" => format = Format::Json,
+            _ => return Err(arguments.unknown().into()),
+        }
+    }
+    let mut names = vec![arguments.positional("PROFILE")?];
+    while let Some(name) = arguments.optional()? {
+        names.push(name);
+    }
+    let found: Vec<Found> = names.iter().flat_map(|name| findings(name, kernel_of(of))).collect();
+    print(&match format {
+        Format::Table => found.iter().map(Found::line).collect(),
+        Format::Json => pretty(&found.iter().map(Found::json).collect())?,
+    })?;
+    let worst = found.iter().map(|one| one.finding.severity).max();
+    let bad = if strict { Severity::Warning } else { Severity::Error };
+    Ok(u8::from(worst >= Some(bad)))
+}
+
+fn findings(name: &str, kernel: Arch) -> Vec<Found> {
+    let profile = match Profile::read(name) {
+        Ok(profile) => profile,
+        Err(refused) => return vec![Found::refused(refused)],
+    };
+    let found = lint(&profile.seccomp, kernel).into_iter();
+    found
+        .map(|mut finding| {
+            let line = profile.line(&finding.field);
+            finding.field = profile.shown(&finding.field);
+            Found { file: profile.file.clone(), line, finding }
+        })
+        .collect()
+}
+
+impl Found {
+    /// A profile that cannot even be read is a finding too: the others are still checked.
+    fn refused(refused: Refused) -> Self {
+        let hint = refused.hint().unwrap_or_default().to_owned();
+        let Refused { file, line, field, message, .. } = refused;
+        let rule = rule_of(&field);
+        let (severity, code, call) = (Severity::Error, "refused", None);
+        Self { file, line, finding: Finding { severity, code, field, rule, call, message, hint } }
+    }
+
+    /// As compilers write it, so that editors can jump there.
+    fn line(&self) -> String {
+        let Finding { severity, code, rule, call, message, hint, .. } = &self.finding;
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let rule = rule.map(|rule| format!("rule {rule}: ")).unwrap_or_default();
+        let call = call.as_ref().map(|call| format!("{call}: ")).unwrap_or_default();
+        let severity = word(*severity);
+        format!("{}{line}: {severity}: {rule}{call}{message} [{code}]\n  hint: {hint}\n", self.file)
+    }
+
+    fn json(&self) -> Value {
+        let Finding { severity, code, field, rule, call, message, hint } = &self.finding;
+        json!({
+            "file": self.file,
+            "line": self.line,
+            "severity": word(*severity),
+            "code": code,
+            "field": field,
+            "rule": rule,
+            "call": call,
+            "message": message,
+            "hint": hint,
+        })
+    }
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}

@@ -1,0 +1,152 @@
+//! `brig seccomp show`.
+
+use std::cmp::Reverse;
+
+use brig_seccomp::catalog::Category;
+use brig_seccomp::compare::Freedom;
+use brig_seccomp::disassemble::disassemble;
+use brig_seccomp::verdict::{Reason, Verdict, Verdicts};
+use brig_seccomp::{Arch, Program, describe_action};
+use serde_json::{Value, json};
+
+use super::super::arguments::Format;
+use super::profile::Profile;
+use super::words::{pretty, verdict_json, wrapped};
+use super::{Arguments, Global, Outcome, Verb, arch, kernel_of, print};
+
+pub(super) const VERB: Verb = Verb {
+    name: "show",
+    summary: "show what a profile decides",
+    help: "\
+usage: brig seccomp show [OPTION...] PROFILE
+
+Shows what the profile decides for every call that brig knows, by kind of call: what is allowed,
+what under conditions, what is refused and how. Of numbers that no call has it says what happens.
+
+options:
+  -a, --arch ARCH         calls of x86_64, x86, x32, aarch64 or arm (default: this machine's)
+  -b, --bpf               the program instead, one instruction a line
+  -f, --format FORMAT     table (default) or json
+      --json              as --format json
+",
+    run,
+};
+
+/// What there is to show.
+struct Shown {
+    profile: Profile,
+    program: Program,
+    verdicts: Verdicts,
+}
+
+fn run(_: &Global, mut arguments: Arguments) -> Outcome {
+    let (mut of, mut bpf, mut format) = (Arch::native(), false, Format::Table);
+    while let Some(flag) = arguments.next_flag()? {
+        match flag.as_str() {
+            "-a" | "--arch" => of = arch(&mut arguments)?,
+            "-b" | "--bpf" => bpf = arguments.switch()?,
+            "-f" | "--format" => format = arguments.format()?,
+            "--json" => format = Format::Json,
+            _ => return Err(arguments.unknown().into()),
+        }
+    }
+    let name = arguments.positional("PROFILE")?;
+    arguments.end()?;
+    let kernel = kernel_of(of);
+    let (profile, program) = Profile::compiled(&name, kernel)?;
+    let verdicts = Verdicts::new(&profile.seccomp, kernel, of).map_err(|e| profile.refuses(&e))?;
+    let shown = Shown { profile, program, verdicts };
+    print(&match (format, bpf) {
+        (Format::Table, true) => disassemble(&shown.program.instructions),
+        (Format::Table, false) => shown.table(),
+        (Format::Json, _) => pretty(&shown.json())?,
+    })?;
+    Ok(0)
+}
+
+impl Shown {
+    /// The verdict for numbers that no call has.
+    fn unknown(&self) -> &Verdict {
+        let last = self.verdicts.iter().map(|(_, number, _)| number).max().unwrap_or(0);
+        self.verdicts.of_number(last + 1)
+    }
+
+    fn table(&self) -> String {
+        let name = self.verdicts.arch().name();
+        let rules = self.profile.seccomp.syscalls().as_ref().map_or(0, Vec::len);
+        let mut text = format!(
+            "{}: {rules} rules, {} instructions; calls of {name}\n",
+            self.profile.file,
+            self.program.instructions.len()
+        );
+        if !self.verdicts.is_listed() {
+            text.push_str(&format!(
+                "all calls of {name}: {} (the profile does not list it)\n",
+                self.unknown()
+            ));
+            return text;
+        }
+        for category in Category::ALL {
+            let calls: Vec<(&str, &Verdict)> = self
+                .verdicts
+                .iter()
+                .filter(|(name, ..)| Category::of(name) == Some(category))
+                .map(|(name, _, verdict)| (name, verdict))
+                .collect();
+            if !calls.is_empty() {
+                text.push_str(&section(category, &calls));
+            }
+        }
+        text + &format!("\nany other number: {}\n", self.unknown())
+    }
+
+    fn json(&self) -> Value {
+        let calls: Vec<Value> = self
+            .verdicts
+            .iter()
+            .map(|(name, number, verdict)| {
+                let category = Category::of(name).map(|one| one.to_string());
+                json!({
+                    "name": name,
+                    "number": number,
+                    "category": category,
+                    "verdict": verdict_json(verdict),
+                    "rule": match verdict.reason { Reason::Rule(rule) => Some(rule), _ => None },
+                })
+            })
+            .collect();
+        json!({
+            "profile": self.profile.file,
+            "arch": self.verdicts.arch().name(),
+            "listed": self.verdicts.is_listed(),
+            "instructions": self.program.instructions.len(),
+            "flags": self.program.flags,
+            "notify": self.program.notify,
+            "calls": calls,
+            "otherNumbers": verdict_json(self.unknown()),
+        })
+    }
+}
+
+/// The calls of one kind: those without conditions by what is decided, the freest first, then
+/// those with conditions, one a line.
+fn section(category: Category, calls: &[(&str, &Verdict)]) -> String {
+    let mut plain: Vec<(u32, Vec<&str>)> = Vec::new();
+    for (name, verdict) in calls.iter().filter(|(_, verdict)| verdict.is_unconditional()) {
+        let order = |action: u32| (Reverse(Freedom::of(action)), action);
+        let at = plain.partition_point(|(action, _)| order(*action) < order(verdict.otherwise));
+        match plain.get_mut(at) {
+            Some((action, names)) if *action == verdict.otherwise => names.push(name),
+            _ => plain.insert(at, (verdict.otherwise, vec![name])),
+        }
+    }
+    let mut text = format!("\n{category} ({})\n", calls.len());
+    for (action, names) in plain {
+        text.push_str(&wrapped(&format!("  {:<13} ", describe_action(action)), names));
+    }
+    for (name, verdict) in calls.iter().filter(|(_, verdict)| !verdict.is_unconditional()) {
+        let words = verdict.to_string();
+        text.push_str(&wrapped(&format!("  {name:<13} "), words.split(' ')));
+    }
+    text
+}
