@@ -153,6 +153,10 @@ pub fn largest_rule(seccomp: &LinuxSeccomp) -> Option<usize> {
     most.filter(|(count, _)| *count > 0).map(|(_, first)| first)
 }
 
+/// So many unknown names get a suggestion, which takes some time to find: a text with more is no
+/// profile with slips.
+const MOST_SUGGESTIONS: usize = 200;
+
 /// Names that no kernel knows. Where one restricts, the compiler has refused it.
 fn names(seccomp: &LinuxSeccomp) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -161,7 +165,8 @@ fn names(seccomp: &LinuxSeccomp) -> Vec<Finding> {
             if rules::is_known(name) {
                 continue;
             }
-            let hint = match suggest::nearest(name) {
+            let near = (found.len() < MOST_SUGGESTIONS).then(|| suggest::nearest(name)).flatten();
+            let hint = match near {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => "correct or remove the name; a newer brig may know it".to_owned(),
             };

@@ -15,6 +15,10 @@ pub fn nearest(name: &str) -> Option<&'static str> {
         return None;
     }
     for (known, _) in TABLE.iter().flat_map(|table| table.calls.iter()) {
+        // Each edit changes the length by one at most.
+        if known.len().abs_diff(name.len()) > MAX_EDITS {
+            continue;
+        }
         let edits = edits(name.as_bytes(), known.as_bytes());
         if edits <= MAX_EDITS && best.is_none_or(|(fewest, _)| edits < fewest) {
             best = Some((edits, known));
