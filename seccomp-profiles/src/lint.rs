@@ -239,16 +239,24 @@ fn whole(seccomp: &LinuxSeccomp, default: u32, kernel: Arch, all: &[Verdicts]) -
 /// Dangerous calls that get through. Only for profiles that deny by default: elsewhere all do.
 fn dangers(seccomp: &LinuxSeccomp, native: &Verdicts) -> Vec<Finding> {
     let mut found = Vec::new();
-    for danger in DANGERS.iter().filter(|danger| is_open(danger, native)) {
+    for danger in DANGERS {
         let Some(verdict) = native.of(danger.name) else { continue };
-        let place = loosest_rule(verdict).and_then(|rule| place(seccomp, rule, danger.name));
+        let Some(args) = way_to(danger, verdict, native.arch()) else { continue };
+        let rule = verdict.deciding_rule(&args);
+        let place = rule.and_then(|rule| place(seccomp, rule, danger.name));
         let finding = match place {
             Some((rule, name)) => Finding::in_name(Severity::Warning, "dangerous", rule, name),
             None => Finding::new(Severity::Warning, "dangerous", "linux.seccomp.defaultAction"),
         };
         let what = danger.when.map_or(String::new(), |when| format!(" with {}", when.name));
-        let some =
-            if verdict.is_unconditional() { "allowed" } else { "allowed for some arguments" };
+        let some = match danger.when {
+            _ if verdict.is_unconditional() => "allowed",
+            // Families and requests are int in the kernel: comparing 64 bits lets others be them.
+            Some(when) if args[when.index as usize] & !when.mask != 0 && when.is_a_value() => {
+                "allowed if the upper half of the argument, which the kernel drops, is not 0,"
+            }
+            _ => "allowed for some arguments",
+        };
         found.push(Finding { call: Some(danger.name.to_owned()), ..finding }.says(
             format!("{some}{what}: {}", danger.reason),
             format!("remove it if the workload can do without; see {}", danger.reference),
@@ -269,17 +277,19 @@ fn loosest_rule(verdict: &Verdict) -> Option<usize> {
     }
 }
 
-/// Whether some dangerous arguments of the call get through; where that cannot be told, not.
 fn is_open(danger: &Danger, verdicts: &Verdicts) -> bool {
-    let Some(verdict) = verdicts.of(danger.name) else {
-        return false;
-    };
-    let dangerous: Vec<Condition> = danger.when.into_iter().map(|when| when.condition()).collect();
-    lets_through(verdict, &dangerous, verdicts.arch().table().wide)
+    let verdict = verdicts.of(danger.name);
+    verdict.is_some_and(|verdict| way_to(danger, verdict, verdicts.arch()).is_some())
 }
 
-/// Whether a call can run with arguments for which these conditions hold.
-fn lets_through(verdict: &Verdict, conditions: &[Condition], wide: bool) -> bool {
+/// Dangerous arguments of a call that get through; none where that cannot be told.
+fn way_to(danger: &Danger, verdict: &Verdict, arch: Arch) -> Option<[u64; 6]> {
+    let dangerous: Vec<Condition> = danger.when.into_iter().map(|when| when.condition()).collect();
+    way_through(verdict, &dangerous, arch.has_wide_arguments())
+}
+
+/// Arguments for which these conditions hold, and with which the call runs.
+fn way_through(verdict: &Verdict, conditions: &[Condition], wide: bool) -> Option<[u64; 6]> {
     let all = &verdict.alternatives;
     let refusing: Vec<&[Condition]> = all
         .iter()
@@ -292,9 +302,9 @@ fn lets_through(verdict: &Verdict, conditions: &[Condition], wide: bool) -> bool
         .map(|one| one.conditions.as_slice())
         .chain((Freedom::of(verdict.otherwise) == Freedom::Runs).then_some(&[][..]));
     let (mut running, mut work) = (running, Work::for_one_call());
-    running.any(|way| {
-        let found = witness(&[conditions, way], &refusing, wide, &mut work);
-        matches!(found, Found::Arguments(_))
+    running.find_map(|way| match witness(&[conditions, way], &refusing, wide, &mut work) {
+        Found::Arguments(args) => Some(args),
+        Found::Nothing | Found::GaveUp => None,
     })
 }
 

@@ -181,6 +181,17 @@ impl Verdict {
         self.alternatives.iter().find(holds).map_or(self.otherwise, |one| one.action)
     }
 
+    /// The rule that decides for these arguments; none where it is no rule.
+    #[must_use]
+    pub fn deciding_rule(&self, args: &[u64; 6]) -> Option<usize> {
+        let holds = |one: &&Alternative| one.conditions.iter().all(|one| one.holds(args));
+        match (self.alternatives.iter().find(holds), self.reason) {
+            (Some(one), _) => Some(one.rule),
+            (None, Reason::Rule(rule)) => Some(rule),
+            (None, _) => None,
+        }
+    }
+
     /// Whether arguments play no part.
     #[must_use]
     pub fn is_unconditional(&self) -> bool {

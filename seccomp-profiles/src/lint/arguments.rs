@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator as Op, LinuxSyscall};
 
-use super::{Finding, Severity, lets_through, loosest_rule};
+use super::{Finding, Severity, loosest_rule, way_through};
 use crate::arch::Arch;
 use crate::catalog::When;
 use crate::compare::Freedom;
@@ -53,6 +53,11 @@ fn masks(at: usize, rule: &LinuxSyscall) -> Vec<Finding> {
 }
 
 impl When {
+    /// Whether it is one value of an `int`, not a flag among others.
+    pub(super) fn is_a_value(self) -> bool {
+        self.mask == u64::from(u32::MAX)
+    }
+
     /// The condition that the argument is of the dangerous ones.
     pub(super) fn condition(self) -> Condition {
         let Self { index, mask, bits, .. } = self;
@@ -114,7 +119,7 @@ fn ways_round(narrow: &Verdicts, name: &str) -> Vec<String> {
         let (mask, bits) = (u64::from(u32::MAX), u64::from(one.call));
         let call = When { index: 0, mask, bits, name: "" }.condition();
         let verdict = narrow.of(through);
-        if verdict.is_some_and(|verdict| lets_through(verdict, &[call], false)) {
+        if verdict.is_some_and(|verdict| way_through(verdict, &[call], false).is_some()) {
             ways.push(through.to_owned());
         }
     }
