@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use crate::spec;
@@ -95,10 +95,22 @@ impl error::Error for Error {
 pub struct Configuration {
     /// The text, byte for byte.
     pub text: Vec<u8>,
-    /// What it says, accepted by [`spec::check`]. Three kilobytes: boxed, or each frame that
-    /// passes it on has room for it.
+    /// What it says, but for `linux.seccomp`, accepted by [`spec::check`]. Three kilobytes: boxed,
+    /// or each frame that passes it on has room for it.
     pub spec: Box<Spec>,
-    seccomp: Option<Range<usize>>,
+    /// Where the profile of the filter is.
+    pub seccomp: Seccomp,
+}
+
+/// What the container's filter is made of.
+#[derive(Clone, Debug)]
+pub enum Seccomp {
+    /// There is no such section.
+    Absent,
+    /// The section `linux.seccomp` at this place of the text; not read yet.
+    Text(Range<usize>),
+    /// A profile that somebody has put in the section's place.
+    Profile(Box<LinuxSeccomp>),
 }
 
 impl Configuration {
@@ -118,15 +130,37 @@ impl Configuration {
     /// [`spec::parse`] or [`spec::check`] refuses it.
     pub fn parse(bundle: &Path, text: Vec<u8>) -> Result<Self, Error> {
         let refused = |source| Error::Spec { path: bundle.join(CONFIG_FILE), source };
-        let (spec, seccomp) = spec::parse_and_locate_seccomp(&text).map_err(refused)?;
+        let (spec, section) = spec::parse_without_seccomp(&text).map_err(refused)?;
         spec::check(&spec).map_err(refused)?;
-        Ok(Self { text, spec, seccomp })
+        Ok(Self { text, spec, seccomp: section.map_or(Seccomp::Absent, Seccomp::Text) })
     }
 
-    /// The text of `linux.seccomp`.
+    /// The text of `linux.seccomp`, if that is what the filter is made of.
     #[must_use]
     pub fn seccomp_text(&self) -> Option<&[u8]> {
-        self.text.get(self.seccomp.clone()?)
+        match &self.seccomp {
+            Seccomp::Text(range) => self.text.get(range.clone()),
+            Seccomp::Absent | Seccomp::Profile(_) => None,
+        }
+    }
+
+    /// The profile that the filter is made of.
+    ///
+    /// # Errors
+    /// The section is not acceptable.
+    pub fn profile(&self, bundle: &Path) -> Result<Option<Box<LinuxSeccomp>>, Error> {
+        if let Seccomp::Profile(profile) = &self.seccomp {
+            return Ok(Some(profile.clone()));
+        }
+        let Some(text) = self.seccomp_text() else { return Ok(None) };
+        if let Ok(profile) = spec::seccomp(text) {
+            return Ok(Some(Box::new(profile)));
+        }
+        // Read again as part of the whole, so that the error has the place in the file.
+        let refused = |source| Error::Spec { path: bundle.join(CONFIG_FILE), source };
+        let spec = spec::parse(&self.text).map_err(refused)?;
+        spec::check(&spec).map_err(refused)?;
+        Ok(spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).map(Box::new))
     }
 }
 
@@ -197,6 +231,23 @@ mod tests {
         let read = Configuration::parse(Path::new("/b"), text.to_vec()).expect("it is good");
         let expected: &[u8] = br#"{"defaultAction": "SCMP_ACT_ALLOW"}"#;
         assert_eq!(read.seccomp_text(), Some(expected));
+        assert_eq!(read.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()), None);
+        let mut whole = spec::parse(text).expect("it is good");
+        let linux = whole.linux_mut().as_mut().expect("it has one");
+        assert_eq!(read.profile(Path::new("/b")).ok(), Some(linux.seccomp().clone().map(Box::new)));
+        linux.set_seccomp(None);
+        assert_eq!(*read.spec, whole);
+    }
+
+    #[test]
+    fn errors_in_the_section_name_the_field() {
+        let text = b"{ \"ociVersion\": \"1.0.0\", \"root\": { \"path\": \"r\" },
+            \"process\": { \"cwd\": \"/\", \"args\": [\"a\"], \"user\": { \"uid\": 0, \"gid\": 0 } },
+            \"linux\": { \"seccomp\" : {\"defaultAction\": \"SCMP_ACT_ALOW\"} } }";
+        let read = Configuration::parse(Path::new("/b"), text.to_vec()).expect("the rest is good");
+        let error = read.profile(Path::new("/b")).expect_err("there is no such action");
+        let chain = chain(Path::new("/b"), &error);
+        assert!(chain.contains("linux.seccomp.defaultAction"), "{chain}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From a configuration to the program of its seccomp filter, which is compiled once.
 //!
 //! Nearly all containers of a node have the same `linux.seccomp`, byte for byte, and compiling
-//! Docker's takes a tenth of a start. So a privileged brig keeps programs below `/run/brig/seccomp`
+//! Docker's, or even reading it, takes a tenth of a start. So a privileged brig keeps programs below `/run/brig/seccomp`
 //! (mode 0700), each with the text that it was compiled from and with the identity of the brig that
 //! did so; a program is used only where both are the same, compared in full. Sixty-four at most are
 //! kept: a file for each remainder of a hash, replaced by rename.
@@ -11,6 +11,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use brig_seccomp::{Arch, CompileError, Instruction, Program};
 use nix::unistd::geteuid;
@@ -18,7 +19,7 @@ use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, renameat, statx, unlinkat,
 };
 
-use crate::bundle::Configuration;
+use crate::bundle::{self, Configuration};
 use crate::small_file;
 
 const DIRECTORY: &str = "/run/brig/seccomp";
@@ -27,27 +28,66 @@ const FILES: u64 = 64;
 /// The first bytes of each file; the last says which form it has.
 const MAGIC: &[u8; 8] = b"brigbpf1";
 
-/// The program of `linux.seccomp`, if there is such a section.
-///
-/// # Errors
-/// The compiler's: the profile names the field.
-pub fn of(config: &Configuration) -> Result<Option<Program>, CompileError> {
-    let Some(profile) = config.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())
-    else {
-        return Ok(None);
-    };
-    let kept = config.seccomp_text().and_then(|text| Some((Kept::open()?, text)));
-    if let Some((kept, text)) = &kept
-        && let Some(program) = kept.find(text)
-    {
-        return Ok(Some(program));
+/// A filter that is ready to be loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// The program.
+    pub program: Program,
+    /// Who serves its listener, where it has one: `linux.seccomp.listenerPath`.
+    pub listener_path: Option<PathBuf>,
+    /// What that one is told: `linux.seccomp.listenerMetadata`.
+    pub listener_metadata: Option<String>,
+}
+
+impl Filter {
+    /// A program that notifies nobody.
+    #[must_use]
+    pub fn without_listener(program: Program) -> Self {
+        Self { program, listener_path: None, listener_metadata: None }
     }
-    let program = brig_seccomp::compile(profile, Arch::native())?;
-    if let Some((kept, text)) = &kept {
-        // Whatever speaks against it (no space, a read-only /run): the next start compiles too.
-        let _ = kept.keep(text, &program);
+
+    /// The filter of a configuration, if it has one; `bundle` is for errors.
+    ///
+    /// # Errors
+    /// The section is not acceptable, or the compiler refuses it: both name the field.
+    pub fn of(config: &Configuration, bundle: &Path) -> Result<Option<Self>, Error> {
+        let kept = config.seccomp_text().and_then(|text| Some((Kept::open()?, text)));
+        if let Some((kept, text)) = &kept
+            && let Some(program) = kept.find(text)
+        {
+            return Ok(Some(Self::without_listener(program)));
+        }
+        let Some(profile) = config.profile(bundle)? else { return Ok(None) };
+        let program = brig_seccomp::compile(&profile, Arch::native())?;
+        if let Some((kept, text)) = &kept {
+            // Whatever speaks against it (no space, a read-only /run): the next start compiles too.
+            let _ = kept.keep(text, &program);
+        }
+        let listener_path = profile.listener_path().clone();
+        let listener_metadata = profile.listener_metadata().clone();
+        Ok(Some(Self { program, listener_path, listener_metadata }))
     }
-    Ok(Some(program))
+}
+
+/// Why a configuration has no filter although it asks for one.
+#[derive(Debug)]
+pub enum Error {
+    /// The section is not acceptable.
+    Configuration(bundle::Error),
+    /// The compiler refuses it.
+    Profile(CompileError),
+}
+
+impl From<bundle::Error> for Error {
+    fn from(error: bundle::Error) -> Self {
+        Self::Configuration(error)
+    }
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        Self::Profile(error)
+    }
 }
 
 /// The directory of kept programs.

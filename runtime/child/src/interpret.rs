@@ -27,7 +27,8 @@ pub fn run(ops: &[Op<'_>], slots: &mut [i32]) -> ! {
     for (index, op) in ops.iter().enumerate() {
         child.index = index as u32;
         if let Err(fault) = child.execute(op) {
-            child.tell(ReportKind::Failed as u32, fault.call, fault.errno, fault.detail);
+            // Nobody to tell is no reason to go on: it ends here anyway.
+            let _ = child.tell(ReportKind::Failed as u32, fault.call, fault.errno, fault.detail);
             break;
         }
     }
@@ -54,10 +55,10 @@ impl<'a> Child<'a, '_> {
         }
     }
 
-    pub(crate) fn tell(&self, kind: u32, call: u32, value: i32, detail: u32) {
+    /// Fails where nobody is left to be told.
+    pub(crate) fn tell(&self, kind: u32, call: u32, value: i32, detail: u32) -> Answer<usize> {
         let report = Report { kind, op: self.index, call, value, detail };
-        // Nobody to tell is no reason to go on or to stop: the caller decides.
-        let _ = syscall::write(self.reports, &report.to_bytes());
+        syscall::write(self.reports, &report.to_bytes())
     }
 
     fn execute(&mut self, op: &Op<'a>) -> Answer<()> {
@@ -67,10 +68,9 @@ impl<'a> Child<'a, '_> {
             Op::Clone { flags, cgroup } => self.clone_sibling(flags, cgroup),
             Op::DieWithParent { enabled } => die_with_parent(enabled),
             Op::ResetSignals => syscall::reset_signals(),
-            Op::Tell { kind } => {
-                self.tell(kind, 0, 0, 0);
-                Ok(())
-            }
+            // Without a supervisor nobody knows of this process. It may have died before it could
+            // be the reason for a death signal.
+            Op::Tell { kind } => self.tell(kind, 0, 0, 0).map(drop),
             Op::Await => self.await_supervisor(),
             Op::Gate { listener } => self.wait_at_gate(self.fd(listener)?),
             Op::Open { .. }
@@ -112,7 +112,7 @@ impl<'a> Child<'a, '_> {
         if pid == 0 {
             return Ok(());
         }
-        self.tell(ReportKind::Cloned as u32, 0, pid as i32, 0);
+        let _ = self.tell(ReportKind::Cloned as u32, 0, pid as i32, 0);
         syscall::exit(0)
     }
 

@@ -28,7 +28,7 @@ pub(crate) use check::hook_names;
 pub use check::{check, check_process, check_resources, check_seccomp};
 pub use error::{Error, Position, Problem};
 pub use id::{ContainerId, ID_LENGTH_LIMIT_BYTES};
-pub use parse::{parse, parse_and_locate_seccomp, process, resources, seccomp};
+pub use parse::{parse, parse_without_seccomp, process, resources, seccomp};
 pub use template::{template, template_text};
 
 /// The newest version of the specification that brig knows; `ociVersion` of what it writes.

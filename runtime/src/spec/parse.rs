@@ -21,17 +21,42 @@ use super::{capability, check_process, check_resources, check_seccomp, json, men
 /// # Errors
 /// The text is larger than [`super::SIZE_LIMIT_BYTES`], not JSON, or a field has a value outside its type.
 pub fn parse(bytes: &[u8]) -> Result<Spec, Error> {
-    parse_and_locate_seccomp(bytes).map(|(spec, _)| *spec)
+    let (mut spec, _): (Spec, _) = read(bytes, &[])?;
+    mend::empty_strings(&mut spec);
+    Ok(spec)
 }
 
-/// The same, and where in the text the value of `linux.seccomp` lies.
+/// The same without `linux.seccomp`, and where in the text that section's value lies: half of what
+/// Docker writes is a profile, which often need not be read (see [`crate::filter`]).
 ///
 /// # Errors
-/// As [`parse`].
-pub fn parse_and_locate_seccomp(bytes: &[u8]) -> Result<(Box<Spec>, Option<Range<usize>>), Error> {
-    let (mut spec, outline): (Box<Spec>, _) = read(bytes, &[])?;
+/// As [`parse`], but for the section, which is only known to be JSON.
+pub fn parse_without_seccomp(bytes: &[u8]) -> Result<(Box<Spec>, Option<Range<usize>>), Error> {
+    check_size(bytes)?;
+    let (text, outline) = json::scan(bytes, &[])?;
+    let section = outline.seccomp.filter(|range| &text[range.clone()] != "null");
+    let cut;
+    let rest = match &section {
+        Some(range) => {
+            cut = [&text[..range.start], "null", &text[range.end..]].concat();
+            &cut
+        }
+        None => text,
+    };
+    let read = if outline.misread { None } else { serde_json::from_str(rest).ok() };
+    let mut spec: Box<Spec> = match read {
+        Some(spec) => spec,
+        // The text as it is, so that an error has the place where it is in the file.
+        None => {
+            let mut spec: Spec = read_slowly(text, &[])?;
+            if let Some(linux) = spec.linux_mut() {
+                linux.set_seccomp(None);
+            }
+            Box::new(spec)
+        }
+    };
     mend::empty_strings(&mut spec);
-    Ok((spec, outline.seccomp))
+    Ok((spec, section))
 }
 
 /// Reads and checks the text of a process, as `exec --process FILE` takes it; fields are named from `process.`.
@@ -70,10 +95,7 @@ fn read<T: DeserializeOwned>(
     bytes: &[u8],
     root: &[&'static str],
 ) -> Result<(T, json::Outline), Error> {
-    if bytes.len() > super::SIZE_LIMIT_BYTES {
-        let range = format!("at most {} bytes", super::SIZE_LIMIT_BYTES);
-        return Err(Error::range("", format!("a text of {} bytes", bytes.len()), &range));
-    }
+    check_size(bytes)?;
     let (text, outline) = json::scan(bytes, root)?;
     if !outline.misread {
         // The error is found again, and explained, below.
@@ -82,6 +104,14 @@ fn read<T: DeserializeOwned>(
         }
     }
     read_slowly(text, root).map(|read| (read, outline))
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), Error> {
+    if bytes.len() <= super::SIZE_LIMIT_BYTES {
+        return Ok(());
+    }
+    let range = format!("at most {} bytes", super::SIZE_LIMIT_BYTES);
+    Err(Error::range("", format!("a text of {} bytes", bytes.len()), &range))
 }
 
 fn read_slowly<T: DeserializeOwned>(text: &str, root: &[&'static str]) -> Result<T, Error> {

@@ -9,7 +9,6 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use brig_child::flags::namespace;
-use brig_seccomp::Program;
 use bumpalo::Bump;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
@@ -28,7 +27,7 @@ use crate::execute::{
     HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wants, launch, run_hooks,
     write_id_maps,
 };
-use crate::filter;
+use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, IdMapping, Plan, Start};
 use crate::spec::ContainerId;
@@ -83,6 +82,11 @@ impl Blueprint {
         let config = Configuration::load(&bundle)?;
         let rootfs = root_directory(&bundle, &config.spec)?;
         Ok(Self { config, bundle, rootfs, read_only_tree: false, landlock: None })
+    }
+
+    /// Its filter, if it has one.
+    pub(super) fn filter(&self) -> Result<Option<Filter>, Error> {
+        Ok(Filter::of(&self.config, &self.bundle)?)
     }
 
     /// The plan of its cgroup.
@@ -150,14 +154,14 @@ pub(super) fn make(
     pass_on_listeners(&mut blueprint.config.spec);
     let console_socket = console_socket(&blueprint.config.spec, options, terminal)?;
     let mut inputs = Inputs { console_socket, ..Inputs::default() };
-    let seccomp = filter::of(&blueprint.config)?;
+    let filter = blueprint.filter()?;
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
     let directory = StateDirectory::make(&options.root, id)?;
     let record = new_record(id, &blueprint, &cgroup);
     let (made, outside) = (None, Outside::default());
     let mut making =
         Making { id, options, start, directory, record, blueprint, cgroup, made, outside };
-    match making.attempt(seccomp.as_ref(), &mut inputs) {
+    match making.attempt(filter.as_ref(), &mut inputs) {
         Ok(process) => {
             making.directory.is_made()?;
             let Making { directory, record, blueprint, .. } = making;
@@ -274,11 +278,7 @@ struct Outside {
 }
 
 impl Making<'_> {
-    fn attempt(
-        &mut self,
-        seccomp: Option<&Program>,
-        inputs: &mut Inputs,
-    ) -> Result<Launched, Error> {
+    fn attempt(&mut self, filter: Option<&Filter>, inputs: &mut Inputs) -> Result<Launched, Error> {
         // Before anything is made: whoever finds the directory knows what to remove.
         self.directory.save_config(&self.blueprint.config.text)?;
         self.directory.save(&self.record)?;
@@ -300,16 +300,16 @@ impl Making<'_> {
             self.record.cgroup.directories.clear();
             self.directory.save(&self.record)?;
         }
-        let plan = self.plan(seccomp, &host, join)?;
+        let plan = self.plan(filter, &host, join)?;
         let landlock = self.blueprint.landlock.take();
         inputs.landlock = landlock.map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
-        self.launch(&plan, std::mem::take(inputs), after.as_ref())
+        self.launch(&plan, filter, std::mem::take(inputs), after.as_ref())
     }
 
     fn plan(
         &self,
-        seccomp: Option<&Program>,
+        filter: Option<&Filter>,
         host: &Host,
         join: plan::Join,
     ) -> Result<Plan<'static>, Error> {
@@ -330,7 +330,7 @@ impl Making<'_> {
             preserve_fds: self.options.preserve_fds,
             new_keyring: self.options.new_keyring,
             home: home.as_deref(),
-            seccomp,
+            seccomp: filter.map(|filter| &filter.program),
             landlock: landlock.as_ref().map(|landlock| (&*landlock.paths, landlock.access)),
         };
         Ok(plan::plan(arena, &request)?)
@@ -339,11 +339,12 @@ impl Making<'_> {
     fn launch(
         &mut self,
         plan: &Plan<'static>,
+        filter: Option<&Filter>,
         mut inputs: Inputs,
         after: Option<&cgroup::AfterClone>,
     ) -> Result<Launched, Error> {
         let mut states = self.state_files(plan, &mut inputs)?;
-        let listener = Listener::connect(&self.blueprint.config.spec, plan, &mut inputs)?;
+        let listener = Listener::connect(filter, plan, &mut inputs)?;
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(self.directory.path())?);
             self.record.after_gate = (plan.after_gate, words_after_gate(plan));
@@ -356,7 +357,7 @@ impl Making<'_> {
             Wants::Setup => setup(spec, id, pid, after, outside),
             Wants::Hooks => {
                 if let Some(listener) = &listener {
-                    listener.tell(spec, &record.borrow(), Status::Creating, pid)?;
+                    listener.tell(filter, &record.borrow(), Status::Creating, pid)?;
                 }
                 hooks(spec, &record.borrow(), &mut states)
             }

@@ -11,7 +11,7 @@ use super::create::{home_of, write_pid_file};
 use super::listener::Listener;
 use super::{Error, Foreground, terminal};
 use crate::execute::{Inputs, Launched, Wants, launch, resctrl};
-use crate::filter;
+use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
 
@@ -68,7 +68,8 @@ fn launch_in(
     let record = container.record()?;
     let config = container.config()?;
     let spec = &config.spec;
-    let seccomp = filter::of(config)?;
+    let filter = Filter::of(config, container.directory.path())?;
+    let filter = filter.as_ref();
     let process = &options.process;
     let wants = process.terminal().unwrap_or(false);
     let console_socket = terminal::console(wants, options.console_socket.as_deref(), own_terminal)?;
@@ -95,10 +96,10 @@ fn launch_in(
             preserve_fds: options.preserve_fds,
             new_keyring: true,
             home: home.as_deref(),
-            seccomp: seccomp.as_ref(),
+            seccomp: filter.map(|filter| &filter.program),
         },
     )?;
-    let listener = Listener::connect(spec, &plan, &mut inputs)?;
+    let listener = Listener::connect(filter, &plan, &mut inputs)?;
     let mut serve = |wants, pid| match (wants, &listener) {
         (Wants::Setup, _) => {
             match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
@@ -106,7 +107,7 @@ fn launch_in(
                 None => Ok(()),
             }
         }
-        (Wants::Hooks, Some(listener)) => listener.tell(spec, record, Status::Running, pid),
+        (Wants::Hooks, Some(listener)) => listener.tell(filter, record, Status::Running, pid),
         (Wants::Hooks, None) => Ok(()),
     };
     let mut born = |_: i32, _: BorrowedFd<'_>| Ok(());

@@ -10,13 +10,13 @@ use std::os::unix::fs::FileExt;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde::Serialize;
 
 use super::record::Record;
 use super::state::OciState;
 use super::{Error, Status};
 use crate::execute::{self, Inputs};
+use crate::filter::Filter;
 use crate::plan::{Plan, SlotUse};
 
 /// What one message from the child can hold (`Op::Seccomp` of brig-child).
@@ -40,7 +40,7 @@ struct ProcessState<'r> {
 impl Listener {
     /// Connects to the listener, where the filter of `plan` notifies one.
     pub(super) fn connect(
-        spec: &Spec,
+        filter: Option<&Filter>,
         plan: &Plan<'_>,
         inputs: &mut Inputs,
     ) -> Result<Option<Self>, Error> {
@@ -52,7 +52,7 @@ impl Listener {
             .map_err(|errno| Error::system(doing, errno))?;
         let file = File::from(file);
         let clone = file.try_clone().map_err(|error| Error::system(doing, error))?;
-        inputs.seccomp_listener = Some(connect_socket(spec)?);
+        inputs.seccomp_listener = Some(connect_socket(filter)?);
         inputs.seccomp_state = Some(OwnedFd::from(clone));
         Ok(Some(Self(file)))
     }
@@ -60,12 +60,12 @@ impl Listener {
     /// Says which process it is.
     pub(super) fn tell(
         &self,
-        spec: &Spec,
+        filter: Option<&Filter>,
         record: &Record,
         status: Status,
         pid: i32,
     ) -> Result<(), execute::Error> {
-        let metadata = seccomp(spec).and_then(|seccomp| seccomp.listener_metadata().as_deref());
+        let metadata = filter.and_then(|filter| filter.listener_metadata.as_deref());
         let state = ProcessState {
             oci_version: &record.oci_version,
             fds: [oci_spec::runtime::SECCOMP_FD_NAME],
@@ -88,14 +88,10 @@ impl Listener {
     }
 }
 
-fn seccomp(spec: &Spec) -> Option<&LinuxSeccomp> {
-    spec.linux().as_ref()?.seccomp().as_ref()
-}
-
-fn connect_socket(spec: &Spec) -> Result<OwnedFd, Error> {
+fn connect_socket(filter: Option<&Filter>) -> Result<OwnedFd, Error> {
     let field = "linux.seccomp.listenerPath";
-    let path = seccomp(spec)
-        .and_then(|seccomp| seccomp.listener_path().clone())
+    let path = filter
+        .and_then(|filter| filter.listener_path.as_ref())
         .filter(|path| !path.as_os_str().is_empty())
         .ok_or_else(|| {
             Error::plain(format!("{field} is missing, but a rule notifies"))
@@ -104,7 +100,7 @@ fn connect_socket(spec: &Spec) -> Result<OwnedFd, Error> {
     let doing = || format!("{field}: connecting to {}", path.display());
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .map_err(|errno| Error::system(doing(), errno))?;
-    UnixAddr::new(&path).and_then(|address| connect(socket.as_raw_fd(), &address)).map_err(
+    UnixAddr::new(path).and_then(|address| connect(socket.as_raw_fd(), &address)).map_err(
         |errno| {
             Error::system(doing(), errno).with_hint("the seccomp agent must listen there already")
         },

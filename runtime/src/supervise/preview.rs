@@ -7,7 +7,6 @@ use bumpalo::Bump;
 use super::Error;
 use super::create::{Blueprint, home};
 use crate::cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
-use crate::filter;
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
 use crate::spec::ContainerId;
@@ -19,7 +18,7 @@ use crate::spec::ContainerId;
 pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String, Error> {
     let blueprint = Blueprint::of_bundle(bundle)?;
     let spec = &blueprint.config.spec;
-    let seccomp = filter::of(&blueprint.config)?;
+    let filter = blueprint.filter()?;
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd)?;
     let host = Host::read().with_security_modules();
@@ -39,7 +38,7 @@ pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String,
             preserve_fds: 0,
             new_keyring: true,
             home: home(spec, &blueprint.rootfs).as_deref(),
-            seccomp: seccomp.as_ref(),
+            seccomp: filter.as_ref().map(|filter| &filter.program),
             landlock: None,
         },
     )?;

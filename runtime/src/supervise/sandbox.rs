@@ -292,7 +292,7 @@ mod tests {
         let blueprint = blueprint(&sandbox).expect("an acceptable specification");
         assert!(blueprint.read_only_tree);
         let linux = blueprint.config.spec.linux().as_ref().expect("linux");
-        assert!(linux.seccomp().is_some());
+        assert!(blueprint.filter().is_ok_and(|filter| filter.is_some()));
         assert!(linux.namespaces().as_ref().is_some_and(|list| list.len() == 7));
     }
 }
