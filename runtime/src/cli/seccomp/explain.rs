@@ -187,7 +187,7 @@ impl Explained<'_> {
         for danger in DANGERS.iter().filter(|danger| self.may_be(danger)) {
             let with = danger.when.map_or(String::new(), |when| format!(" with {}", when.name));
             text.push_str(&format!(
-                "  dangerous{with}: {} ({})\n",
+                "  known danger{with}: {} ({})\n",
                 danger.reason, danger.reference
             ));
         }
