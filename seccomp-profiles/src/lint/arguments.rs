@@ -74,9 +74,12 @@ pub(super) fn holes(all: &[Verdicts]) -> Vec<Finding> {
     all.iter().skip(1).flat_map(|narrow| holes_of(native, narrow)).collect()
 }
 
+/// A call that is restricted, and the rule that does it.
+type Restricted = (&'static str, Option<usize>);
+
 fn holes_of(native: &Verdicts, narrow: &Verdicts) -> Vec<Finding> {
-    // The way round, and the calls for which it is one, each with its rule.
-    let mut ways: Vec<(String, Vec<(&str, Option<usize>)>)> = Vec::new();
+    // The way round, and the calls for which it is one.
+    let mut ways: Vec<(String, Vec<Restricted>)> = Vec::new();
     for (name, _, verdict) in native.iter().filter(|(.., verdict)| restricts(verdict)) {
         let rule = verdict.alternatives.first().map(|one| one.rule).or(loosest_rule(verdict));
         for way in ways_round(narrow, name) {
