@@ -18,6 +18,26 @@ pub fn probe() -> &'static Path {
     })
 }
 
+/// The program around libcontainer: `$BRIG_REFERENCE`, else from the target directory, built if it
+/// is not there. Its package is no member of the workspace: see `integration/reference/Cargo.toml`.
+pub fn reference() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        from_env("BRIG_REFERENCE").unwrap_or_else(|| {
+            let target = target_dir().join("reference");
+            let path = target.join("debug/libcontainer-run");
+            if !path.exists() {
+                let mut cargo = cargo();
+                cargo.args(["build", "--locked", "--manifest-path"]);
+                cargo.arg(workspace().join("integration/reference/Cargo.toml"));
+                cargo.arg("--target-dir").arg(&target);
+                build(cargo, &path);
+            }
+            path
+        })
+    })
+}
+
 fn from_env(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os(name)?);
     assert!(path.is_absolute(), "{name} must be an absolute path, not {}", path.display());
@@ -70,25 +90,27 @@ fn built(package: &str, bin: &str) -> PathBuf {
     if path.exists() {
         return path;
     }
-    // Cargo holds a lock while it builds: of tests that start together, one builds.
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args([
-        "build",
-        "--release",
-        "--target",
-        &target,
-        "-p",
-        package,
-        "--bin",
-        bin,
-    ]);
+    let mut cargo = cargo();
+    cargo.args(["build", "--release", "--target", &target, "-p", package, "--bin", bin]);
     if target.ends_with("gnu") {
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     }
+    build(cargo, &path);
+    path
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+/// Cargo holds a lock while it builds: of tests that start together, one builds.
+fn build(mut cargo: Command, path: &Path) {
     let status = crate::leftovers::own(|| cargo.spawn()).and_then(|mut child| child.wait());
     assert!(
         status.as_ref().is_ok_and(std::process::ExitStatus::success) && path.exists(),
-        "cannot build {bin} for {target}: {status:?}"
+        "cannot build {}: {status:?}",
+        path.display()
     );
-    path
 }

@@ -1,13 +1,40 @@
-//! Which differences between brig and the reference are meant, and how views are compared.
+//! Which differences between brig and the references are meant, and how views are compared.
 //!
-//! The reference is Debian's runc. A view is what `probe` prints. [`EXPLAINED`] is the only place
-//! where a difference is accepted, and the source of `docs/conformance.md`.
+//! The references are Debian's runc and the crate libcontainer. A view is what `probe` prints.
+//! [`EXPLAINED`] and [`REFUSED`] are the only places where a difference is accepted, and the source
+//! of `docs/conformance.md`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+
+/// What brig is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// Debian's runc.
+    Runc,
+    /// The crate libcontainer, in the program of `integration/reference`.
+    Libcontainer,
+}
+
+/// Both.
+const BOTH: &[Reference] = &[Reference::Runc, Reference::Libcontainer];
+const RUNC: &[Reference] = &[Reference::Runc];
+const LIBCONTAINER: &[Reference] = &[Reference::Libcontainer];
+
+impl Reference {
+    /// Its name in messages and in the document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reference::Runc => "runc",
+            Reference::Libcontainer => "libcontainer",
+        }
+    }
+}
 
 /// A difference that is meant.
 pub struct Explained {
+    /// Which references differ so.
+    pub of: &'static [Reference],
     /// Where in the view: paths such as `mounts./proc/keys.*`; `*` stands for anything.
     pub paths: &'static [&'static str],
     /// What the reference has there, in words.
@@ -18,15 +45,37 @@ pub struct Explained {
     pub why: &'static str,
 }
 
+/// A bundle that a reference does not run.
+pub struct Refused {
+    /// The reference.
+    pub by: Reference,
+    /// The bundle's name in `integration/tests/differential.rs`.
+    pub bundle: &'static str,
+    /// What its error says.
+    pub says: &'static str,
+    /// Why brig runs it.
+    pub why: &'static str,
+}
+
+/// Every bundle that a reference does not run.
+pub const REFUSED: &[Refused] = &[Refused {
+    by: Reference::Libcontainer,
+    bundle: "no_environment",
+    says: "PATH environment variable is not set",
+    why: "`process.env` is optional, and an absolute program needs no search path",
+}];
+
 /// Every difference that is meant.
 pub const EXPLAINED: &[Explained] = &[
     Explained {
+        of: BOTH,
         paths: &["mounts./proc/keys.*", "mounts./proc/timer_list.*", "mounts./proc/kcore.*"],
         reference: "a masked file is covered by the container's own `/dev/null`",
         brig: "by an empty read-only file of brig's",
         why: "an image, or a race, can put something else at `/dev/null` (CVE-2025-31133)",
     },
     Explained {
+        of: BOTH,
         paths: &[
             "mounts./proc/acpi.*",
             "mounts./proc/scsi.*",
@@ -38,18 +87,21 @@ pub const EXPLAINED: &[Explained] = &[
         why: "an empty directory can be shared by all masks, and needs no privilege",
     },
     Explained {
+        of: RUNC,
         paths: &["fds.0", "fds.1", "fds.2"],
         reference: "in the foreground, pipes to runc, which copies",
         brig: "the caller's own descriptors",
         why: "nothing is copied, reordered or lost, whatever happens to brig",
     },
     Explained {
+        of: RUNC,
         paths: &["mounts./sys.data"],
         reference: "`ro` is set on the file system as well as on the mount",
         brig: "on the mount alone",
         why: "fsmount(2) takes it as an attribute of the mount, which is what denies the write",
     },
     Explained {
+        of: BOTH,
         paths: &[
             "mounts./.propagation",
             "mounts./s.propagation",
@@ -68,34 +120,98 @@ pub const EXPLAINED: &[Explained] = &[
         why: "they are detached clones: what is mounted on the host later does not show up inside",
     },
     Explained {
+        of: RUNC,
         paths: &["cgroup.0:"],
         reference: "on a hybrid host, a directory in the v2 hierarchy as well",
         brig: "only where a limit needs that hierarchy",
         why: "it has no controller of use; two system calls and a directory less for each container",
     },
     Explained {
+        of: RUNC,
         paths: &["mounts./sys/fs/cgroup.options"],
         reference: "the tmpfs that holds the hierarchies stays writable, though the mount asks for `ro`",
         brig: "read-only",
         why: "the mount asked for it",
     },
     Explained {
+        of: RUNC,
         paths: &["mounts./sys/fs/cgroup/systemd.source"],
         reference: "`systemd`",
         brig: "the source of the host's mount",
         why: "the directory is a clone of the host's mount, not a new one",
     },
     Explained {
+        of: BOTH,
         paths: &["dev./dev/mqueue"],
         reference: "with a user namespace, owned by its root",
         brig: "by an id that is not mapped; anyone may write there as before",
         why: "the IPC namespace is made in one clone3 with the user namespace, whose id maps come after",
     },
+    Explained {
+        of: LIBCONTAINER,
+        paths: &["env_order"],
+        reference: "the environment in an order that changes from run to run: it is kept in a hash map",
+        brig: "the order of `process.env`",
+        why: "a list has an order, and some programs show it",
+    },
+    Explained {
+        of: LIBCONTAINER,
+        paths: &["env.HOME"],
+        reference: "no `HOME` for a user whom the image's /etc/passwd does not name",
+        brig: "`/`, as runc",
+        why: "shells and interpreters complain without one",
+    },
+    Explained {
+        of: LIBCONTAINER,
+        paths: &["cgroup.*:name=systemd"],
+        reference: "stays in the caller's directory of the hierarchy without controllers",
+        brig: "a directory of its own there too, as runc",
+        why: "it is the one that shows which processes belong to the container, whatever limits it has",
+    },
+    Explained {
+        of: LIBCONTAINER,
+        paths: &[
+            "mounts./sys/fs/cgroup.options",
+            "mounts./sys/fs/cgroup/blkio.options",
+            "mounts./sys/fs/cgroup/cpu.options",
+            "mounts./sys/fs/cgroup/cpuacct.options",
+            "mounts./sys/fs/cgroup/cpuset.options",
+            "mounts./sys/fs/cgroup/devices.options",
+            "mounts./sys/fs/cgroup/freezer.options",
+            "mounts./sys/fs/cgroup/memory.options",
+            "mounts./sys/fs/cgroup/pids.options",
+            "mounts./sys/fs/cgroup/systemd.options",
+        ],
+        reference: "the tmpfs and the hierarchies in it stay writable, though the mount asks for `ro`",
+        brig: "read-only",
+        why: "the mount asked for it: a writable `release_agent` or `devices.allow` is a way out",
+    },
+    Explained {
+        of: LIBCONTAINER,
+        paths: &["mounts./var.options"],
+        reference: "a read-only path also loses set-user-id programs, devices and execution",
+        brig: "read-only, otherwise as it was; so runc",
+        why: "`linux.readonlyPaths` says read-only; more would break what is in it",
+    },
+    Explained {
+        of: LIBCONTAINER,
+        paths: &["mounts./b.propagation"],
+        reference: "a slave of the host's mount, though the mount asks for `rprivate`",
+        brig: "private",
+        why: "the mount asked for it",
+    },
 ];
 
-/// The entry that explains a difference at `path`.
-pub fn explanation(path: &str) -> Option<&'static Explained> {
-    EXPLAINED.iter().find(|e| e.paths.iter().any(|pattern| matches(pattern, path)))
+/// The refusal of `bundle` by `reference`, if it is a known one.
+pub fn refusal(reference: Reference, bundle: &str) -> Option<&'static Refused> {
+    REFUSED.iter().find(|r| r.by == reference && r.bundle == bundle)
+}
+
+/// The entry that explains a difference from `reference` at `path`.
+pub fn explanation(reference: Reference, path: &str) -> Option<&'static Explained> {
+    EXPLAINED
+        .iter()
+        .find(|e| e.of.contains(&reference) && e.paths.iter().any(|pattern| matches(pattern, path)))
 }
 
 /// Whether `path` is of the form `pattern`, in which `*` stands for anything.
@@ -135,6 +251,16 @@ pub fn normalised(view: &Value, host: &Value, id: &str) -> Value {
             };
             *link = kind.into();
         }
+    }
+    // Names and values apart from their order.
+    if let Some(env) = view["env"].as_array() {
+        let pairs: Vec<(String, Value)> = env
+            .iter()
+            .filter_map(|v| v.as_str()?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
+        view["env_order"] = pairs.iter().map(|(name, _)| name.clone()).collect();
+        view["env"] = Value::Object(pairs.into_iter().collect());
     }
     // Lines such as `4:memory:/path`.
     if let Some(lines) = view["cgroup"].as_array() {
@@ -203,17 +329,23 @@ fn compare(path: String, left: &Value, right: &Value, found: &mut Vec<(String, V
 pub fn document(bundles: &[&str]) -> String {
     let mut text = String::from(
         "# Conformance\n\n\
-         `integration/tests/differential.rs` runs the same bundle under brig and under\n\
-         Debian's runc, and compares what a process inside sees of itself: namespaces, ids, capabilities, limits,\n\
-         mounts with their options and propagation, devices, descriptors, sysctls, signals and more. Every\n\
-         difference fails the test, but for those in this table. It is generated from\n\
+         `integration/tests/differential.rs` runs the same bundle under brig, under Debian's runc, and under the\n\
+         crate libcontainer (youki's), and compares what a process inside sees of itself: namespaces, ids,\n\
+         capabilities, limits, mounts with their options and propagation, devices, descriptors, sysctls, signals\n\
+         and more. Every difference fails the test, but for those in this table. It is generated from\n\
          `integration/src/conformance.rs`: `BRIG_BLESS=1 cargo nextest run -p brig-integration -E 'test(the_document)'`.\n\n\
-         | where | runc | brig | why |\n|---|---|---|---|\n",
+         | where | differs | which has | brig has | why |\n|---|---|---|---|---|\n",
     );
     for e in EXPLAINED {
         let paths: Vec<String> = e.paths.iter().map(|p| format!("`{p}`")).collect();
-        let _ =
-            writeln!(text, "| {} | {} | {} | {} |", paths.join(", "), e.reference, e.brig, e.why);
+        let of: Vec<&str> = e.of.iter().map(|r| r.name()).collect();
+        let (paths, of) = (paths.join(", "), of.join(", "));
+        let _ = writeln!(text, "| {paths} | {of} | {} | {} | {} |", e.reference, e.brig, e.why);
+    }
+    text.push_str("\nThese bundles a reference does not run:\n\n");
+    for r in REFUSED {
+        let bundle = r.bundle.replace('_', " ");
+        let _ = writeln!(text, "- {bundle}: {} says `{}`; {}", r.by.name(), r.says, r.why);
     }
     text.push_str("\nCompared are these bundles:\n\n");
     for name in bundles {
@@ -225,7 +357,6 @@ pub fn document(bundles: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn differences_are_found_at_their_place() {
@@ -241,7 +372,11 @@ mod tests {
         assert!(matches("mounts./proc/*.root", "mounts./proc/keys.root"));
         assert!(!matches("mounts./proc/*.root", "mounts./proc/keys.options"));
         assert!(!matches("dev./dev/core", "dev./dev/core2"));
-        assert!(explanation("ids.uid").is_none());
+        for reference in BOTH {
+            assert!(explanation(*reference, "ids.uid").is_none());
+        }
+        assert!(explanation(Reference::Runc, "fds.1").is_some());
+        assert!(explanation(Reference::Libcontainer, "fds.1").is_none());
     }
 
     #[test]
@@ -251,5 +386,13 @@ mod tests {
         assert_eq!(seen["namespaces"], json!({"net": "the host's", "pid": "its own"}));
         assert_eq!(seen["fds"], json!({"0": "/dev/null", "1": "file", "2": "pipe"}));
         assert_eq!(seen["hostname"], "ID");
+    }
+
+    #[test]
+    fn the_environments_order_is_a_value_of_its_own() {
+        let [left, right] = [json!({"env": ["A=1", "B="]}), json!({"env": ["B=", "A=2"]})]
+            .map(|v| normalised(&v, &json!({}), "box-1"));
+        let paths: Vec<String> = differences(&left, &right).into_iter().map(|d| d.0).collect();
+        assert_eq!(paths, ["env.A", "env_order"]);
     }
 }

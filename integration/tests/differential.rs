@@ -1,26 +1,46 @@
-//! The same bundle under the runtime under test and under Debian's runc: what a process sees of
-//! itself must be the same, but for what [`conformance::EXPLAINED`] says.
+//! The same bundle under the runtime under test, under Debian's runc, and under libcontainer: what a
+//! process sees of itself must be the same, but for what [`conformance::EXPLAINED`] says.
 
-use brig_integration::{Bundle, Lab, Value, binaries, conformance, json};
+use brig_integration::command::flavour;
+use brig_integration::conformance::{self, Reference};
+use brig_integration::{Bundle, Lab, Output, Value, binaries, json};
 use std::fs;
 use std::path::Path;
 
-/// The reference: Debian's runc.
-const REFERENCE: &str = "/usr/sbin/runc";
+/// What is compared with: another runtime than brig is held to runc alone, as the explanations are
+/// of brig's differences.
+fn references() -> &'static [Reference] {
+    if flavour().is_brig() {
+        &[Reference::Runc, Reference::Libcontainer]
+    } else {
+        &[Reference::Runc]
+    }
+}
 
-/// What the probe sees in `bundle` under the runtime at `program`.
-fn view(lab: &Lab, bundle: &Bundle, program: &Path) -> Value {
-    let id = lab.id();
-    let root = lab.path("reference-root");
+fn program(reference: Reference) -> &'static Path {
+    match reference {
+        Reference::Runc => Path::new("/usr/sbin/runc"),
+        Reference::Libcontainer => binaries::reference(),
+    }
+}
+
+/// What comes of `bundle` under the runtime at `program`.
+fn run(lab: &Lab, bundle: &Bundle, program: &Path, id: &str) -> Output {
     bundle.write();
-    let call = lab
-        .call(program)
+    lab.call(program)
         .arg("--root")
-        .arg(&root)
+        .arg(lab.path("reference-root"))
         .args(["run", "--bundle"])
         .arg(&bundle.dir)
-        .arg(&id);
-    let view = call.go().ok().json();
+        .arg(id)
+        .go()
+}
+
+/// What the probe sees in `bundle` under the runtime at `program`.
+#[track_caller]
+fn view(lab: &Lab, bundle: &Bundle, program: &Path) -> Value {
+    let id = lab.id();
+    let view = run(lab, bundle, program, &id).ok().json();
     conformance::normalised(&view, &own_namespaces(), &id)
 }
 
@@ -34,15 +54,25 @@ fn own_namespaces() -> Value {
 }
 
 #[track_caller]
-fn same(lab: &Lab, bundle: Bundle) {
+fn same(lab: &Lab, name: &str, bundle: Bundle) {
     let bundle = bundle.probe();
-    let reference = view(lab, &bundle, Path::new(REFERENCE));
     let tested = view(lab, &bundle, binaries::runtime());
-    let unexplained: Vec<String> = conformance::differences(&reference, &tested)
-        .into_iter()
-        .filter(|(path, ..)| conformance::explanation(path).is_none())
-        .map(|(path, left, right)| format!("{path}\n    runc: {left}\n    here: {right}"))
-        .collect();
+    let mut unexplained = Vec::new();
+    for &reference in references() {
+        if let Some(refused) = conformance::refusal(reference, name) {
+            run(lab, &bundle, program(reference), &lab.id()).failed().says(refused.says);
+            continue;
+        }
+        let seen = view(lab, &bundle, program(reference));
+        let found = conformance::differences(&seen, &tested).into_iter();
+        unexplained.extend(
+            found.filter(|(path, ..)| conformance::explanation(reference, path).is_none()).map(
+                |(path, left, right)| {
+                    format!("{path}\n    {}: {left}\n    here: {right}", reference.name())
+                },
+            ),
+        );
+    }
     assert!(
         unexplained.is_empty(),
         "{} unexplained differences:\n{}",
@@ -59,7 +89,7 @@ macro_rules! bundles {
             let $lab = Lab::new();
             let $bundle = $lab.bundle();
             let bundle = $edit;
-            same(&$lab, bundle);
+            same(&$lab, stringify!($name), bundle);
         })+
         const NAMES: &[&str] = &[$(stringify!($name)),+];
     };
@@ -137,18 +167,26 @@ bundles! {
 }
 
 #[test]
-fn the_reference_differs_from_what_it_is_not() {
+fn the_references_differ_from_what_they_are_not() {
     // The comparison itself: a bundle against another one.
     let lab = Lab::new();
-    let left = view(&lab, &lab.bundle().probe(), Path::new(REFERENCE));
-    let right =
-        view(&lab, &lab.bundle().probe().set("/hostname", "other").caps(&[]), Path::new(REFERENCE));
-    let paths: Vec<String> =
-        conformance::differences(&left, &right).into_iter().map(|d| d.0).collect();
-    assert!(
-        paths.contains(&"hostname".to_owned()) && paths.contains(&"caps.bounding".to_owned()),
-        "{paths:?}"
-    );
+    for reference in [Reference::Runc, Reference::Libcontainer] {
+        let program = program(reference);
+        let left = view(&lab, &lab.bundle().probe(), program);
+        let other = lab.bundle().probe().set("/hostname", "other").caps(&[]);
+        let right = view(&lab, &other, program);
+        let found = conformance::differences(&left, &right);
+        for path in ["hostname", "caps.bounding"] {
+            assert!(found.iter().any(|d| d.0 == path), "{}: {found:?}", reference.name());
+        }
+    }
+}
+
+#[test]
+fn what_a_reference_refuses_is_a_bundle() {
+    for refused in conformance::REFUSED {
+        assert!(NAMES.contains(&refused.bundle), "{} is no bundle", refused.bundle);
+    }
 }
 
 #[test]
