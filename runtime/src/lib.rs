@@ -10,6 +10,8 @@ pub mod cli;
 pub mod execute;
 pub mod features;
 pub mod filter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod host;
 pub mod plan;
 mod small_file;

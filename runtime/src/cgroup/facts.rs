@@ -120,6 +120,17 @@ impl CgroupFacts {
         }
     }
 
+    /// The layout from the texts of `/proc/self/cgroup`, mountinfo, and any `cgroup.controllers`.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn from_texts(
+        cgroup: &str,
+        mountinfo: &str,
+        controllers: &str,
+    ) -> Result<CgroupFacts, Error> {
+        let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+        CgroupFacts::from_parts(&Membership::parse(cgroup)?, &mounts, |_| Ok(words(controllers)))
+    }
+
     /// `v1`, `hybrid` or `v2`.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -51,6 +51,13 @@ pub struct Record {
     pub after_gate: (usize, Vec<String>),
 }
 
+impl Record {
+    /// Reads the text of `state.json`.
+    pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+}
+
 /// A container's state directory.
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -198,7 +205,7 @@ impl StateDirectory {
             answer => answer
                 .map_err(|error| Error::system(format!("reading {}", path.display()), error))?,
         };
-        let mut record: Record = serde_json::from_slice(&bytes)
+        let mut record = Record::parse(&bytes)
             .map_err(|error| Error::because(format!("{} is damaged", path.display()), error))?;
         record.process = self.load_process()?;
         Ok(Some(record))

@@ -27,6 +27,27 @@ use super::plan::{Absent, Request, Step, writes};
 use connection::Connection;
 use message::{Property, Value};
 
+/// A message from the bus is refused, or has no part outside of it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_message(bytes: &[u8]) {
+    let header = bytes.first_chunk();
+    if let Some(total) = header.and_then(message::total_bytes) {
+        assert!((message::FIXED_HEADER_BYTES..=message::MAX_MESSAGE_BYTES).contains(&total));
+    }
+    if let Some(message) = message::Message::decode(bytes) {
+        assert!(message.body.len() <= bytes.len() - message::FIXED_HEADER_BYTES);
+        let parts = [message.text(), message.removed_job().map(|(job, _)| job)];
+        assert!(parts.iter().flatten().all(|part| part.len() < message.body.len()));
+    }
+}
+
+/// Whether the bytes are one whole message.
+#[cfg(test)]
+pub(crate) fn is_message(bytes: &[u8]) -> bool {
+    bytes.first_chunk().and_then(message::total_bytes) == Some(bytes.len())
+        && message::Message::decode(bytes).is_some()
+}
+
 /// The longest unit name (`UNIT_NAME_MAX` in systemd's unit-name.h).
 const MAX_UNIT_BYTES: usize = 255;
 

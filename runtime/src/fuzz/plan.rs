@@ -1,0 +1,214 @@
+//! Plans of configurations that are put together from the bytes.
+
+use brig_child::Op;
+use bumpalo::Bump;
+use serde_json::{Value, json};
+
+use super::seccomp::Bytes;
+use crate::cgroup::{self, CgroupFacts, CgroupPlan, Driver};
+use crate::plan::{self, HostFacts, Join, Request, Start};
+use crate::spec::{self, ContainerId};
+
+/// Copies of copies grow: no more than so many edits, of a configuration with so many places.
+const EDITS: usize = 24;
+const PLACES: usize = 2000;
+
+/// What is put into a place of a configuration.
+const VALUES: [&str; 24] = [
+    "null",
+    "true",
+    "false",
+    "0",
+    "1",
+    "-1",
+    "4294967295",
+    "4294967296",
+    "18446744073709551615",
+    "\"\"",
+    "\"/\"",
+    "\"..\"",
+    "\"/a/../../b\"",
+    "\"/proc/self/fd/3\"",
+    "\"/dev\"",
+    "\"bind\"",
+    "\"private\"",
+    "\"a\\u0000b\"",
+    "[]",
+    "{}",
+    "[\"ro\",\"rbind\",\"idmap\",\"rro\"]",
+    "[{\"type\":\"user\"},{\"type\":\"mount\"},{\"type\":\"pid\"}]",
+    "[{\"containerID\":0,\"hostID\":1000,\"size\":1}]",
+    "{\"createContainer\":[{\"path\":\"/h\"}]}",
+];
+
+/// Edits of a whole configuration, on machines of all kinds. What the checks accept and the planner
+/// does not refuse has a plan that ends in the program, every operation of which can be shown.
+///
+/// # Panics
+/// When that does not hold.
+pub fn plan(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    let kind = bytes.byte();
+    let base = match kind & 3 {
+        0 => include_str!("../spec/testdata/every-field.json").to_owned(),
+        1 => spec::template_text(Some((1000, 1000))),
+        _ => spec::template_text(None),
+    };
+    let mut config: Value = serde_json::from_str(&base).expect("it is JSON");
+    for _ in 0..EDITS {
+        let Some(edit) = bytes.next() else { break };
+        apply(&mut config, edit, &mut bytes);
+    }
+    let text = config.to_string();
+    let Ok(spec) = spec::parse(text.as_bytes()) else { return };
+    if spec::check(&spec).is_err() {
+        return;
+    }
+    planned(&spec, kind);
+}
+
+/// Changes the place that the bytes choose: takes it away, sets it, or copies another one there.
+fn apply(config: &mut Value, edit: u8, bytes: &mut Bytes<'_>) {
+    let mut places = Vec::new();
+    pointers(config, &mut String::new(), &mut places);
+    if places.is_empty() || places.len() > PLACES {
+        return;
+    }
+    let at = &places[usize::from(bytes.short()) % places.len()];
+    match edit % 4 {
+        0 => {
+            let (parent, name) = at.rsplit_once('/').unwrap_or_default();
+            match config.pointer_mut(parent) {
+                Some(Value::Object(map)) => drop(map.remove(name)),
+                Some(Value::Array(list)) => {
+                    let index = name.parse().unwrap_or(0);
+                    if index < list.len() {
+                        list.remove(index);
+                    }
+                }
+                _ => {}
+            }
+        }
+        1 | 2 => {
+            let value = VALUES[usize::from(bytes.byte()) % VALUES.len()];
+            set(config, at, serde_json::from_str(value).expect("a value"));
+        }
+        _ => {
+            let from = &places[usize::from(bytes.short()) % places.len()];
+            let copy = config.pointer(from).cloned().unwrap_or_default();
+            match config.pointer_mut(at) {
+                // Once more in the list it is in; anything else replaces.
+                Some(Value::Array(list)) if from.starts_with(&format!("{at}/")) => list.push(copy),
+                _ if at.starts_with(from.as_str()) => {}
+                _ => set(config, at, copy),
+            }
+        }
+    }
+}
+
+fn set(config: &mut Value, at: &str, value: Value) {
+    if let Some(place) = config.pointer_mut(at) {
+        *place = value;
+    }
+}
+
+/// The pointers of all values but the whole.
+fn pointers(value: &Value, at: &mut String, found: &mut Vec<String>) {
+    let mut inner = |name: &str, value: &Value, at: &mut String| {
+        let length = at.len();
+        at.push('/');
+        at.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        found.push(at.clone());
+        pointers(value, at, found);
+        at.truncate(length);
+    };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(name, value)| inner(name, value, at)),
+        Value::Array(list) => {
+            let numbered = list.iter().enumerate();
+            numbered.for_each(|(index, value)| inner(&index.to_string(), value, at));
+        }
+        _ => {}
+    }
+}
+
+/// Root, or an ordinary user, on cgroup v2 or v1.
+fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
+    let privileged = kind & 4 == 0;
+    let host = HostFacts {
+        privileged,
+        initial_user_namespace: privileged,
+        empty_namespace: privileged && kind & 8 == 0,
+        apparmor: kind & 16 == 0,
+        selinux: kind & 16 != 0,
+    };
+    let unified = json!({"layout": {"unified": {"mount": "/sys/fs/cgroup", "own": "/",
+        "controllers": ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"]}}});
+    let hierarchies: Vec<Value> = ["cpu,cpuacct", "memory", "devices", "freezer", "pids", "blkio"]
+        .iter()
+        .map(|names| {
+            let controllers: Vec<&str> = names.split(',').collect();
+            json!({"controllers": controllers, "mount": format!("/sys/fs/cgroup/{names}"), "own": "/"})
+        })
+        .collect();
+    let legacy = json!({"layout": {"legacy": {"hierarchies": hierarchies, "unified": null}}});
+    let facts = if kind & 32 == 0 { unified } else { legacy };
+    (host, serde_json::from_value(facts).expect("facts"))
+}
+
+fn planned(spec: &oci_spec::runtime::Spec, kind: u8) {
+    let (host, facts) = machine(kind);
+    let driver = if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs };
+    let linux = spec.linux().as_ref();
+    let cgroup = cgroup::plan(
+        &facts,
+        &cgroup::Request {
+            id: "web",
+            cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
+            resources: linux.and_then(|linux| linux.resources().as_ref()),
+            driver,
+            devices: &cgroup::devices::default_rules(),
+            rootless: !host.privileged,
+            owner: None,
+        },
+    );
+    let Ok(cgroup) = cgroup else { return };
+    let filter = linux.and_then(|linux| linux.seccomp().as_ref());
+    let filter = filter.map(|filter| brig_seccomp::compile(filter, brig_seccomp::Arch::X86_64));
+    let Ok(filter) = filter.transpose() else { return };
+    let id = ContainerId::parse("web").expect("an id");
+    let request = Request {
+        id: &id,
+        spec,
+        bundle: "/bundle",
+        rootfs: "/bundle/rootfs",
+        read_only_tree: kind & 128 != 0,
+        start: if kind & 64 == 0 { Start::AtGate } else { Start::AtOnce },
+        host: &host,
+        cgroup: Some(&cgroup),
+        join: join(&cgroup, driver),
+        preserve_fds: u32::from(kind >> 6),
+        new_keyring: kind & 16 == 0,
+        home: None,
+        seccomp: filter.as_ref(),
+        landlock: None,
+    };
+    let arena = Bump::new();
+    match plan::plan(&arena, &request) {
+        Err(refusal) => assert!(!refusal.to_string().trim().is_empty(), "{refusal:?}"),
+        Ok(plan) => {
+            assert!(matches!(plan.ops.last(), Some(Op::Execve { .. })), "{:?}", plan.ops.last());
+            assert!(plan.after_gate <= plan.ops.len());
+            assert_eq!(plan::render(&plan).lines().count(), plan.ops.len() + 1, "a line for each");
+            let filtered = plan.ops.iter().any(|op| matches!(op, Op::Seccomp { .. }));
+            assert_eq!(filtered, filter.is_some(), "a filter that is asked for is loaded");
+        }
+    }
+}
+
+fn join(cgroup: &CgroupPlan, driver: Driver) -> Join {
+    let tasks = cgroup.directories.iter().filter(|directory| !directory.unified).count();
+    let by_supervisor = driver == Driver::Systemd;
+    let into = !by_supervisor && tasks == 0;
+    Join { into, tasks: u16::try_from(tasks).unwrap_or(u16::MAX), by_supervisor }
+}
