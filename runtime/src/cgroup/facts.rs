@@ -177,6 +177,10 @@ impl Membership {
             else {
                 return Err(Error::Layout { problem: format!("/proc/self/cgroup has {line:?}") });
             };
+            if !path.starts_with('/') {
+                let problem = format!("/proc/self/cgroup has a path without a root in {line:?}");
+                return Err(Error::Layout { problem });
+            }
             if id == "0" && names.is_empty() {
                 membership.unified = Some(path.to_owned());
             } else {
@@ -350,6 +354,14 @@ mod tests {
         let mounts = mounts("33 31 0:30 /docker /m rw - cgroup cgroup rw,memory\n");
         let error = CgroupFacts::from_parts(&membership, &mounts, |_| Ok(vec![])).unwrap_err();
         assert!(matches!(error, Error::Layout { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_path_without_a_root_is_refused() {
+        for text in ["1:memory:-\n", "0::\n", "0::a/b\n"] {
+            let error = Membership::parse(text).unwrap_err();
+            assert!(error.to_string().contains("without a root"), "{error}");
+        }
     }
 
     #[test]
