@@ -11,6 +11,7 @@
 
 pub mod bench;
 pub mod budget;
+pub mod filters;
 pub mod ground;
 pub mod interrupt;
 pub mod meter;

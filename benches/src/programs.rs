@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 const METER: &str = include_str!("../programs/meter.c");
 const GUEST: &str = include_str!("../programs/guest.c");
+const FILTER: &str = include_str!("../programs/filter.c");
 const FLOOR: &str = include_str!("../floor/floor.c");
 const DOCKER_FILTER: &[u8] = include_bytes!("../floor/docker-range.bpf");
 
@@ -34,8 +35,7 @@ impl Programs {
     /// # Errors
     /// When no C compiler is there, or it fails.
     pub fn build() -> Result<Self> {
-        let dir = target_dir()?.join("compare");
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let dir = directory()?;
         let docker_filter = dir.join("docker-range.bpf");
         fs::write(&docker_filter, DOCKER_FILTER)
             .with_context(|| format!("cannot write {}", docker_filter.display()))?;
@@ -46,6 +46,21 @@ impl Programs {
             docker_filter,
         })
     }
+}
+
+/// The program that loads a filter and times calls under it, built as [`Programs`]; see
+/// `programs/filter.c`.
+///
+/// # Errors
+/// When no C compiler is there, or it fails.
+pub fn filter_program() -> Result<PathBuf> {
+    build_one(&directory()?, "filter", FILTER)
+}
+
+fn directory() -> Result<PathBuf> {
+    let dir = target_dir()?.join("compare");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
 }
 
 /// Cargo's target directory: `CARGO_TARGET_DIR`, else `target` in the current directory.

@@ -59,7 +59,7 @@ impl Machine {
         self.processors
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!(
             "Linux {}, {} × {}, cgroup {}, load average {} before and {} after.",
             self.kernel,
@@ -204,14 +204,14 @@ fn lane_json(lane: &Lane) -> Value {
     })
 }
 
-struct Table {
-    title: String,
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
+pub(crate) struct Table {
+    pub(crate) title: String,
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn render(&self, style: Style) -> String {
+    pub(crate) fn render(&self, style: Style) -> String {
         match style {
             Style::Text => self.render_text(),
             Style::Markdown => self.render_markdown(),
@@ -374,7 +374,7 @@ fn summary_of(lane: &Lane, quantity: Quantity) -> Option<Summary> {
     summarise(&values)
 }
 
-fn show(estimate: Option<Estimate>) -> String {
+pub(crate) fn show(estimate: Option<Estimate>) -> String {
     match estimate {
         None => "–".into(),
         Some(Estimate { value, low, high }) if low == high => format!("{value:.3}"),
@@ -382,7 +382,7 @@ fn show(estimate: Option<Estimate>) -> String {
     }
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 

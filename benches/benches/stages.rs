@@ -1,0 +1,115 @@
+//! The pure stages of a container's start, each alone: what one costs shows here first.
+//!
+//! Over the bundle as Docker makes it (`benches/bundles/docker.json`). Times are of one machine at one
+//! moment: compare two builds with `cargo bench -p brig-benches -- --save-baseline NAME` and
+//! `--baseline NAME`.
+
+use std::hint::black_box;
+
+use brig::cgroup::{self, CgroupFacts, CgroupPlan, Driver, Layout, Unified};
+use brig::plan::{self, HostFacts, Join, Request, Start};
+use brig::spec::{self, ContainerId};
+use brig_seccomp::{Arch, Program};
+use bumpalo::Bump;
+use criterion::{Criterion, criterion_group, criterion_main};
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+
+const BUNDLE: &[u8] = include_bytes!("../bundles/docker.json");
+
+/// Root on a host with cgroup v2.
+const HOST: HostFacts = HostFacts {
+    privileged: true,
+    initial_user_namespace: true,
+    empty_namespace: true,
+    apparmor: false,
+    selinux: false,
+};
+
+fn checked() -> Spec {
+    let spec = spec::parse(BUNDLE).expect("the bundle is a configuration");
+    spec::check(&spec).expect("it is acceptable");
+    spec
+}
+
+fn profile(spec: &Spec) -> &LinuxSeccomp {
+    let linux = spec.linux().as_ref().expect("it is for Linux");
+    linux.seccomp().as_ref().expect("it has a filter")
+}
+
+fn cgroup_plan(spec: &Spec) -> CgroupPlan {
+    let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"].map(str::to_owned);
+    let unified = Unified {
+        mount: "/sys/fs/cgroup".into(),
+        own: "/".into(),
+        controllers: controllers.to_vec(),
+    };
+    let request = cgroup::Request {
+        id: "web",
+        cgroups_path: Some("/web"),
+        resources: spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()),
+        driver: Driver::Fs,
+        devices: &cgroup::devices::default_rules(),
+        rootless: false,
+        owner: None,
+    };
+    cgroup::plan(&CgroupFacts { layout: Layout::Unified(unified) }, &request).expect("a plan")
+}
+
+fn request<'s>(
+    id: &'s ContainerId,
+    spec: &'s Spec,
+    cgroup: &'s CgroupPlan,
+    filter: &'s Program,
+) -> Request<'s> {
+    Request {
+        id,
+        spec,
+        bundle: "/bundle",
+        rootfs: "/bundle/rootfs",
+        read_only_tree: false,
+        start: Start::AtOnce,
+        host: &HOST,
+        cgroup: Some(cgroup),
+        join: Join { into: true, ..Join::default() },
+        preserve_fds: 0,
+        new_keyring: true,
+        home: None,
+        seccomp: Some(filter),
+        landlock: None,
+    }
+}
+
+fn stages(criterion: &mut Criterion) {
+    let spec = checked();
+    let cgroup = cgroup_plan(&spec);
+    let filter = brig_seccomp::compile(profile(&spec), Arch::native()).expect("it compiles");
+    let id = ContainerId::parse("web").expect("an id");
+    let request = request(&id, &spec, &cgroup, &filter);
+
+    criterion.bench_function("spec: parse and check", |bencher| {
+        bencher.iter(|| {
+            let spec = spec::parse(black_box(BUNDLE)).expect("a configuration");
+            spec::check(&spec).expect("acceptable");
+            spec
+        });
+    });
+    criterion.bench_function("seccomp: compile", |bencher| {
+        bencher.iter(|| brig_seccomp::compile(black_box(profile(&spec)), Arch::native()));
+    });
+    criterion
+        .bench_function("cgroup: plan", |bencher| bencher.iter(|| cgroup_plan(black_box(&spec))));
+    criterion.bench_function("plan", |bencher| {
+        bencher.iter(|| {
+            let arena = Bump::new();
+            plan::plan(&arena, black_box(&request)).expect("a plan").ops.len()
+        });
+    });
+    let arena = Bump::new();
+    let planned = plan::plan(&arena, &request).expect("a plan");
+    criterion.bench_function("plan: render", |bencher| {
+        bencher.iter(|| plan::render(black_box(&planned)));
+    });
+}
+
+criterion_group!(benches, stages);
+criterion_main!(benches);
