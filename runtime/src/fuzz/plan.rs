@@ -47,6 +47,11 @@ const VALUES: [&str; 24] = [
 /// # Panics
 /// When that does not hold.
 pub fn plan(bytes: &[u8]) {
+    is_planned(bytes);
+}
+
+/// The same, and whether there was a plan.
+pub(super) fn is_planned(bytes: &[u8]) -> bool {
     let mut bytes = Bytes(bytes);
     let kind = bytes.byte();
     let base = match kind & 3 {
@@ -55,27 +60,37 @@ pub fn plan(bytes: &[u8]) {
         _ => spec::template_text(None),
     };
     let mut config: Value = serde_json::from_str(&base).expect("it is JSON");
+    if kind & 3 == 0 {
+        plannable(&mut config);
+    }
+    let values = VALUES.map(|text| serde_json::from_str(text).expect("a value"));
     for _ in 0..EDITS {
         let Some(edit) = bytes.next() else { break };
-        apply(&mut config, edit, &mut bytes);
+        apply(&mut config, edit, &mut bytes, &values);
     }
     let text = config.to_string();
-    let Ok(spec) = spec::parse(text.as_bytes()) else { return };
-    if spec::check(&spec).is_err() {
-        return;
-    }
-    planned(&spec, kind);
+    let Ok(spec) = spec::parse(text.as_bytes()) else { return false };
+    spec::check(&spec).is_ok() && planned(&spec, kind)
+}
+
+/// Takes what no Linux can do out of the configuration with every field.
+fn plannable(config: &mut Value) {
+    config["linux"]["seccomp"]["syscalls"] =
+        json!([{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]);
+    config["process"]["commandLine"] = Value::Null;
+    config["process"]["user"]["username"] = Value::Null;
+    config["process"]["terminal"] = json!(false);
 }
 
 /// Changes the place that the bytes choose: takes it away, sets it, or copies another one there.
-fn apply(config: &mut Value, edit: u8, bytes: &mut Bytes<'_>) {
+fn apply(config: &mut Value, edit: u8, bytes: &mut Bytes<'_>, values: &[Value]) {
     let mut places = Vec::new();
     pointers(config, &mut String::new(), &mut places);
     if places.is_empty() || places.len() > PLACES {
         return;
     }
     let at = &places[usize::from(bytes.short()) % places.len()];
-    match edit % 4 {
+    match edit % 8 {
         0 => {
             let (parent, name) = at.rsplit_once('/').unwrap_or_default();
             match config.pointer_mut(parent) {
@@ -89,9 +104,16 @@ fn apply(config: &mut Value, edit: u8, bytes: &mut Bytes<'_>) {
                 _ => {}
             }
         }
-        1 | 2 => {
-            let value = VALUES[usize::from(bytes.byte()) % VALUES.len()];
-            set(config, at, serde_json::from_str(value).expect("a value"));
+        1..=5 => {
+            let type_of = config.pointer(at).map(std::mem::discriminant);
+            // Mostly of the same type: what has another is refused before anything is planned.
+            let fits =
+                |value: &&Value| edit % 8 == 1 || Some(std::mem::discriminant(*value)) == type_of;
+            let fitting: Vec<&Value> = values.iter().filter(fits).collect();
+            if !fitting.is_empty() {
+                let value = fitting[usize::from(bytes.byte()) % fitting.len()].clone();
+                set(config, at, value);
+            }
         }
         _ => {
             let from = &places[usize::from(bytes.short()) % places.len()];
@@ -99,6 +121,7 @@ fn apply(config: &mut Value, edit: u8, bytes: &mut Bytes<'_>) {
             match config.pointer_mut(at) {
                 // Once more in the list it is in; anything else replaces.
                 Some(Value::Array(list)) if from.starts_with(&format!("{at}/")) => list.push(copy),
+                Some(old) if std::mem::discriminant(old) != std::mem::discriminant(&copy) => {}
                 _ if at.starts_with(from.as_str()) => {}
                 _ => set(config, at, copy),
             }
@@ -140,7 +163,7 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
         initial_user_namespace: privileged,
         empty_namespace: privileged && kind & 8 == 0,
         apparmor: kind & 16 == 0,
-        selinux: kind & 16 != 0,
+        selinux: kind & 16 == 0,
     };
     let unified = json!({"layout": {"unified": {"mount": "/sys/fs/cgroup", "own": "/",
         "controllers": ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"]}}});
@@ -156,26 +179,28 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
     (host, serde_json::from_value(facts).expect("facts"))
 }
 
-fn planned(spec: &oci_spec::runtime::Spec, kind: u8) {
+fn planned(spec: &oci_spec::runtime::Spec, kind: u8) -> bool {
     let (host, facts) = machine(kind);
-    let driver = if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs };
     let linux = spec.linux().as_ref();
-    let cgroup = cgroup::plan(
-        &facts,
-        &cgroup::Request {
-            id: "web",
-            cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
-            resources: linux.and_then(|linux| linux.resources().as_ref()),
-            driver,
-            devices: &cgroup::devices::default_rules(),
-            rootless: !host.privileged,
-            owner: None,
-        },
-    );
-    let Ok(cgroup) = cgroup else { return };
+    let mut asked = cgroup::Request {
+        id: "web",
+        cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
+        resources: linux.and_then(|linux| linux.resources().as_ref()),
+        driver: if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs },
+        devices: &cgroup::devices::default_rules(),
+        rootless: !host.privileged,
+        owner: None,
+    };
+    let cgroup = cgroup::plan(&facts, &asked).or_else(|error| {
+        assert!(!error.to_string().trim().is_empty(), "{error:?}");
+        // The container is planned all the same, with a cgroup that asks for nothing.
+        (asked.resources, asked.cgroups_path, asked.driver) = (None, None, Driver::Fs);
+        cgroup::plan(&facts, &asked)
+    });
+    let (cgroup, driver) = (cgroup.expect("a cgroup that asks for nothing"), asked.driver);
     let filter = linux.and_then(|linux| linux.seccomp().as_ref());
     let filter = filter.map(|filter| brig_seccomp::compile(filter, brig_seccomp::Arch::X86_64));
-    let Ok(filter) = filter.transpose() else { return };
+    let Ok(filter) = filter.transpose() else { return false };
     let id = ContainerId::parse("web").expect("an id");
     let request = Request {
         id: &id,
@@ -195,13 +220,17 @@ fn planned(spec: &oci_spec::runtime::Spec, kind: u8) {
     };
     let arena = Bump::new();
     match plan::plan(&arena, &request) {
-        Err(refusal) => assert!(!refusal.to_string().trim().is_empty(), "{refusal:?}"),
+        Err(refusal) => {
+            assert!(!refusal.to_string().trim().is_empty(), "{refusal:?}");
+            false
+        }
         Ok(plan) => {
             assert!(matches!(plan.ops.last(), Some(Op::Execve { .. })), "{:?}", plan.ops.last());
             assert!(plan.after_gate <= plan.ops.len());
             assert_eq!(plan::render(&plan).lines().count(), plan.ops.len() + 1, "a line for each");
             let filtered = plan.ops.iter().any(|op| matches!(op, Op::Seccomp { .. }));
             assert_eq!(filtered, filter.is_some(), "a filter that is asked for is loaded");
+            true
         }
     }
 }

@@ -136,6 +136,9 @@ fn seeds_reach_what_they_are_for() {
         crate::supervise::Record::parse(b)
             .is_ok_and(|record| crate::cgroup::Cgroup::open(&record.cgroup).is_ok())
     });
+    for kind in 0..4 {
+        assert!(super::plan::is_planned(&[kind]), "configuration {kind}");
+    }
     all("dbus", crate::cgroup::systemd::is_message);
     all("cgroup_facts", |bytes| {
         let text = String::from_utf8_lossy(bytes);
