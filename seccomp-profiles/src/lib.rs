@@ -48,6 +48,7 @@ pub mod interpret;
 mod layout;
 pub mod lint;
 pub mod positions;
+mod profiles;
 mod ranges;
 mod rules;
 mod suggest;
@@ -61,33 +62,6 @@ pub use arch::Arch;
 pub use compile::compile;
 pub use error::CompileError;
 pub use instruction::{Instruction, MAX_INSTRUCTIONS, Program};
+pub use profiles::{BUILTIN, builtin, builtin_names, builtin_text};
 pub use suggest::nearest as nearest_call;
 pub use terms::Condition;
-
-use oci_spec::runtime::LinuxSeccomp;
-
-/// The profiles that come with brig: name and text.
-const BUILTIN: &[(&str, &str)] = &[("default", include_str!("../profiles/default.json"))];
-
-/// The names of the profiles that come with brig.
-#[must_use]
-pub fn builtin_names() -> Vec<&'static str> {
-    BUILTIN.iter().map(|(name, _)| *name).collect()
-}
-
-/// The text of a profile that comes with brig, in OCI JSON; none if there is no such profile.
-#[must_use]
-pub fn builtin_text(name: &str) -> Option<&'static str> {
-    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
-}
-
-/// A profile that comes with brig, by name; none if there is no such profile.
-///
-/// `default`: for ordinary programs. Docker's allow-list in spirit, but stricter: 32-bit calls
-/// are refused, and so are namespaces, `AF_ALG` and `AF_VSOCK` sockets; `clone3` fails with
-/// ENOSYS so that libraries fall back to `clone`, whose flags a filter can see.
-#[must_use]
-pub fn builtin(name: &str) -> Option<LinuxSeccomp> {
-    // A test loads every profile, so this never fails in a released brig.
-    serde_json::from_str(builtin_text(name)?).ok()
-}

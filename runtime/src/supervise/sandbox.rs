@@ -134,7 +134,7 @@ fn config(sandbox: &SandboxOptions) -> Value {
         .iter()
         .map(|kind| json!({ "type": kind }))
         .collect();
-    let seccomp = brig_seccomp::builtin("default");
+    let seccomp = brig_seccomp::builtin("restricted");
     json!({
         "ociVersion": crate::spec::VERSION,
         "hostname": "brig",

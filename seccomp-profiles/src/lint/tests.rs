@@ -182,7 +182,7 @@ fn dangers_are_found_by_what_gets_through() {
         gone_round.contains("upper half") && gone_round.contains("with AF_ALG"),
         "{gone_round}"
     );
-    let builtin: Vec<_> = found(&builtin("default").expect("there is one"));
+    let builtin: Vec<_> = found(&builtin("restricted").expect("there is one"));
     assert_eq!(builtin, Vec::<String>::new());
 }
 
@@ -228,7 +228,7 @@ fn ways_round_by_32_bit_calls_are_found() {
             "32-bit-hole syscalls[0] setuid: setuid is restricted, but x86 programs can use setuid32 instead"
         ]
     );
-    let mut closed = builtin("default").expect("there is one");
+    let mut closed = builtin("restricted").expect("there is one");
     closed.set_architectures(Some(vec![OciArch::ScmpArchX86_64]));
     assert_eq!(found(&closed), Vec::<String>::new());
 }
