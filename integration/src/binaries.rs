@@ -38,6 +38,13 @@ pub fn reference() -> &'static Path {
     })
 }
 
+/// The static program whose ordinary work the seccomp profiles must let pass: `$BRIG_WORK`, else
+/// from the target directory, built if it is not there.
+pub fn work() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| from_env("BRIG_WORK").unwrap_or_else(|| built("brig-integration", "work")))
+}
+
 fn from_env(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os(name)?);
     assert!(path.is_absolute(), "{name} must be an absolute path, not {}", path.display());

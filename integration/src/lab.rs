@@ -112,6 +112,12 @@ impl Lab {
         self.overlay_bundle("debian").set("/process/env/-", "HOME=/root")
     }
 
+    /// A bundle over a fresh copy-on-write Debian with python3 and node, and what
+    /// `integration/programs` is compiled to.
+    pub fn programs(&self) -> Bundle {
+        self.overlay_bundle("programs").set("/process/env/-", "HOME=/root")
+    }
+
     /// A bundle over a plain directory, with the files of busybox and the probe.
     pub fn plain_bundle(&self) -> Bundle {
         let (dir, cgroup) = self.bundle_dir();

@@ -126,7 +126,8 @@ Made from `seccomp-profiles/profiles` by its tests; after a change there:
 Four profiles come with brig, as data: `seccomp-profiles/profiles/NAME.json` is what goes into
 `linux.seccomp` of config.json, and any runtime takes it (the tests load each into runc and crun too); for
 `podman run` and `docker run` it is `--security-opt seccomp=NAME.json`. They are lists of what is allowed:
-other calls fail with EPERM, and calls newer than the profile with ENOSYS, so that programs fall back.
+other calls fail with EPERM, and calls newer than the profile (under brig and runc) with ENOSYS, so that
+programs fall back.
 `clone3`, whose flags no filter can see, fails with ENOSYS too, and libraries call `clone`.
 
 | profile | for | calls allowed (x86_64) | instructions (x86_64, aarch64) |
