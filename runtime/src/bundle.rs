@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
+use brig_seccomp::Program;
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use rustix::fs::{Mode, OFlags};
 
@@ -111,6 +112,8 @@ pub enum Seccomp {
     Text(Range<usize>),
     /// A profile that somebody has put in the section's place.
     Profile(Box<LinuxSeccomp>),
+    /// The section's program, which came compiled with brig.
+    Program(Program),
 }
 
 impl Configuration {
@@ -140,7 +143,7 @@ impl Configuration {
     pub fn seccomp_text(&self) -> Option<&[u8]> {
         match &self.seccomp {
             Seccomp::Text(range) => self.text.get(range.clone()),
-            Seccomp::Absent | Seccomp::Profile(_) => None,
+            Seccomp::Absent | Seccomp::Profile(_) | Seccomp::Program(_) => None,
         }
     }
 

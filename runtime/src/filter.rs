@@ -19,7 +19,7 @@ use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, renameat, statx, unlinkat,
 };
 
-use crate::bundle::{self, Configuration};
+use crate::bundle::{self, Configuration, Seccomp};
 use crate::small_file;
 
 const DIRECTORY: &str = "/run/brig/seccomp";
@@ -51,6 +51,9 @@ impl Filter {
     /// # Errors
     /// The section is not acceptable, or the compiler refuses it: both name the field.
     pub fn of(config: &Configuration, bundle: &Path) -> Result<Option<Self>, Error> {
+        if let Seccomp::Program(program) = &config.seccomp {
+            return Ok(Some(Self::without_listener(program.clone())));
+        }
         let kept = config.seccomp_text().and_then(|text| Some((Kept::open()?, text)));
         if let Some((kept, text)) = &kept
             && let Some(program) = kept.find(text)

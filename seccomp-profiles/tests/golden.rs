@@ -1,7 +1,8 @@
 //! What brig makes of every profile that exists: how long the program is, and its verdict for every
 //! known call.
 //!
-//! `BRIG_UPDATE_GOLDEN=1` writes the files in `golden/` anew.
+//! `BRIG_UPDATE_GOLDEN=1` writes the files in `golden/` anew, and the compiled profiles that are
+//! part of brig.
 
 mod real;
 
@@ -10,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use brig_seccomp::verdict::Verdicts;
-use brig_seccomp::{Arch, compile};
+use brig_seccomp::{Arch, BUILTIN, Instruction, Program, compile, compiled};
 use oci_spec::runtime::{Arch as Oci, LinuxSeccomp};
 
 /// For which kernels, and with which further architectures listed.
@@ -90,6 +91,58 @@ fn every_profile_decides_as_it_did() {
         }
     }
     assert!(changed.is_empty(), "{changed:#?}; if it is meant: BRIG_UPDATE_GOLDEN=1");
+}
+
+/// The architectures that brig runs on.
+const NATIVE: [(Arch, &str); 2] = [(Arch::X86_64, "X86_64"), (Arch::Aarch64, "Aarch64")];
+
+/// `src/compiled/table.rs`, as it should be.
+fn table() -> String {
+    let mut text = format!(
+        "//! Written by `tests/golden.rs`: see the module above.
+
+use crate::arch::Arch;
+
+#[rustfmt::skip]
+pub(super) static TABLE: [(&str, Arch, &[u64]); {}] = [
+",
+        BUILTIN.len() * NATIVE.len()
+    );
+    for name in BUILTIN {
+        for (arch, variant) in NATIVE {
+            let program = compile(&real::own(name), arch).expect("it compiles");
+            writeln!(text, "    (\"{name}\", Arch::{variant}, &[").expect("text");
+            for line in program.instructions.chunks(4) {
+                let word = |one: &Instruction| {
+                    let Instruction { code, jt, jf, k } = one;
+                    format!("0x{code:04x}_{jt:02x}{jf:02x}_{k:08x},")
+                };
+                let words: Vec<String> = line.iter().map(word).collect();
+                writeln!(text, "        {}", words.join(" ")).expect("text");
+            }
+            text.push_str("    ]),\n");
+        }
+    }
+    text + "];\n"
+}
+
+#[test]
+fn the_compiled_profiles_are_what_the_compiler_makes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/compiled/table.rs");
+    if std::env::var_os("BRIG_UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, table()).expect("write");
+        return;
+    }
+    let written = std::fs::read_to_string(&path).expect("the table");
+    assert!(written == table(), "src/compiled/table.rs is not current: BRIG_UPDATE_GOLDEN=1");
+    for name in BUILTIN {
+        for (arch, _) in NATIVE {
+            let fresh: Program = compile(&real::own(name), arch).expect("it compiles");
+            assert!(compiled(name, arch) == Some(fresh), "{name} {arch:?} is another program");
+        }
+        assert_eq!(compiled(name, Arch::Arm), None, "brig does not run there");
+    }
+    assert_eq!(compiled("no-such-profile", Arch::X86_64), None);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use brig_seccomp::Arch;
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, Scope,
@@ -18,7 +19,7 @@ use super::container::Container;
 use super::create::{Blueprint, Landlock, Options, make};
 use super::run::{in_foreground, remove_after};
 use super::{Confinement, Error, Foreground};
-use crate::bundle::Configuration;
+use crate::bundle::{Configuration, Seccomp};
 use crate::plan::Start;
 use crate::spec::ContainerId;
 
@@ -43,6 +44,9 @@ pub struct SandboxOptions {
 const WRITABLE: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
 /// Directories whose contents are nobody's business.
 const HIDDEN: [&str; 3] = ["/home", "/root", "/srv"];
+
+/// The profile of `linux.seccomp`.
+const PROFILE: &str = "restricted";
 
 /// First id of the ranges from which a sandbox gets its ids (systemd's for containers, UIDS-GIDS.md),
 /// and how many ranges of 65,536 there are.
@@ -116,8 +120,12 @@ fn create(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
 fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
     let text = config(sandbox).to_string().into_bytes();
     let root = PathBuf::from("/");
+    let mut config = Configuration::parse(&root, text)?;
+    if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
+        config.seccomp = Seccomp::Program(program);
+    }
     Ok(Blueprint {
-        config: Configuration::parse(&root, text)?,
+        config,
         bundle: root.clone(),
         rootfs: root,
         read_only_tree: true,
@@ -134,7 +142,7 @@ fn config(sandbox: &SandboxOptions) -> Value {
         .iter()
         .map(|kind| json!({ "type": kind }))
         .collect();
-    let seccomp = brig_seccomp::builtin("restricted");
+    let seccomp = brig_seccomp::builtin(PROFILE);
     json!({
         "ociVersion": crate::spec::VERSION,
         "hostname": "brig",
@@ -278,6 +286,7 @@ mod tests {
     }
 
     use super::*;
+    use crate::filter::Filter;
 
     #[test]
     fn the_sandbox_passes_the_checks_of_every_specification() {
@@ -291,8 +300,14 @@ mod tests {
         };
         let blueprint = blueprint(&sandbox).expect("an acceptable specification");
         assert!(blueprint.read_only_tree);
+        let profile = brig_seccomp::builtin(PROFILE).expect("a profile");
+        let compiled = brig_seccomp::compile(&profile, Arch::native()).expect("it compiles");
+        let filter = blueprint.filter().expect("it is ready").expect("there is one");
+        assert_eq!(filter, Filter::without_listener(compiled), "it is that of the profile");
+        let whole = crate::spec::parse(&blueprint.config.text).expect("it is good");
+        let said = whole.linux().as_ref().and_then(|linux| linux.seccomp().clone());
+        assert_eq!(said, Some(profile), "which the specification has too, for `exec`");
         let linux = blueprint.config.spec.linux().as_ref().expect("linux");
-        assert!(blueprint.filter().is_ok_and(|filter| filter.is_some()));
         assert!(linux.namespaces().as_ref().is_some_and(|list| list.len() == 7));
     }
 }
