@@ -5,6 +5,7 @@
 //! them, and writes `compiled/table.rs` anew with `BRIG_UPDATE_GOLDEN=1`. Must never be edited by
 //! hand.
 
+#[expect(clippy::unusual_byte_groupings, reason = "code, jumps and operand are told apart")]
 mod table;
 
 use crate::arch::Arch;

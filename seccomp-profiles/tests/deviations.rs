@@ -103,10 +103,7 @@ fn every_deviation_from_docker_has_one_reason_and_every_reason_a_deviation() {
 fn reasons_are_sentences_about_profiles_that_exist() {
     for Reason { profiles, calls, architectures, reason } in reasons() {
         assert!(reason.len() > 20 && reason.ends_with('.'), "{reason:?}");
-        assert!(
-            !profiles.is_empty() && !(calls.is_empty() && architectures.is_empty()),
-            "{reason}"
-        );
+        assert!(!profiles.is_empty() && calls.len() + architectures.len() > 0, "{reason}");
         assert!(profiles.iter().all(|name| BUILTIN.contains(&name.as_str())), "{profiles:?}");
     }
 }

@@ -185,7 +185,8 @@ impl Findings {
         match defect.or_else(|| explain(profile, data, answer)) {
             Some(name) => *self.explained.entry(name).or_default() += 1,
             None => self.unexplained.push(format!(
-                "{data:x?}: ours {our_verdict:x}, theirs {their_verdict:x}, {answer:x?}"
+                "{data:x?}: ours {our_verdict:x}, theirs {their_verdict:x}, {answer:x?} in {}",
+                serde_json::to_string(profile).expect("JSON")
             )),
         }
     }
