@@ -51,6 +51,7 @@ pub mod lint;
 pub mod positions;
 mod profiles;
 mod ranges;
+pub mod record;
 mod rules;
 mod suggest;
 mod terms;
