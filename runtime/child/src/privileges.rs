@@ -45,21 +45,22 @@ impl<'a> Child<'a, '_> {
     }
 
     fn seccomp(&self, filter: &[u8], flags: u64, socket: Option<(Slot, Slot)>) -> Answer<()> {
-        let answer = syscall::seccomp_filter(filter, flags)?;
         match socket {
-            Some((socket, state)) => hand_over(self.fd(socket)?, self.fd(state)?, answer as i32),
-            None => Ok(()),
+            Some((socket, state)) => notify(filter, flags, self.fd(socket)?, self.fd(state)?),
+            None => syscall::seccomp_filter(filter, flags).map(drop),
         }
     }
 }
 
-/// Sends the listener of a notifying filter with the container's state.
+/// Loads a notifying filter and sends its listener with the container's state.
 ///
 /// Apart, because every page of a stack frame is touched where the frame begins.
 #[inline(never)]
-fn hand_over(socket: i32, state: i32, listener: i32) -> Answer<()> {
+fn notify(filter: &[u8], flags: u64, socket: i32, state: i32) -> Answer<()> {
+    // Before the filter, which may report this call: then nobody could answer yet.
     let mut message = [0; 16384];
     let length = read_from_start(state, &mut message)?;
+    let listener = syscall::seccomp_filter(filter, flags)? as i32;
     syscall::send_fd(socket, message.get(..length).unwrap_or_default(), listener)?;
     syscall::close(listener).map(drop)
 }

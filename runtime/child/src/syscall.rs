@@ -362,6 +362,11 @@ pub(crate) fn accept(listener: i32) -> Answer<i32> {
 }
 
 /// Sends `data` and one descriptor (unix(7), `SCM_RIGHTS`).
+/// The flags with which a filter's listener is sent. A filter that reports sendmsg(2) itself can let
+/// exactly this pass: `MSG_NOSIGNAL`, and three flags that the kernel has names for and ignores
+/// here (`MSG_FIN`, `MSG_SYN`, `MSG_RST` of linux/socket.h), so that no program sends with them.
+pub const HANDOVER_FLAGS: i32 = libc::MSG_NOSIGNAL | 0x200 | 0x400 | 0x1000;
+
 pub(crate) fn send_fd(socket: i32, data: &[u8], fd: i32) -> Answer<usize> {
     #[repr(C)]
     struct Control {
@@ -383,7 +388,7 @@ pub(crate) fn send_fd(socket: i32, data: &[u8], fd: i32) -> Answer<usize> {
     header.msg_iovlen = 1;
     header.msg_control = ptr::from_mut(control).cast();
     header.msg_controllen = size_of::<Control>() as _;
-    let args = [fd_arg(socket), ref_arg(header), libc::MSG_NOSIGNAL as usize, 0, 0, 0];
+    let args = [fd_arg(socket), ref_arg(header), HANDOVER_FLAGS as usize, 0, 0, 0];
     call(libc::SYS_sendmsg, args)
 }
 

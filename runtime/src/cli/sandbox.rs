@@ -34,28 +34,17 @@ options:
 const PASSED: [&str; 6] = ["PATH", "TERM", "LANG", "LC_ALL", "COLORTERM", "TZ"];
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut sandbox = SandboxOptions {
-        command: Vec::new(),
-        memory_bytes: 1 << 30,
-        pids: 256,
-        terminal: std::io::IsTerminal::is_terminal(&std::io::stdin()),
-        env: passed_on(),
-        cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-    };
+    let mut sandbox = defaults();
+    sandbox.terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
     let mut quiet = false;
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-m" | "--memory" => sandbox.memory_bytes = size(&arguments.text()?)?,
-            "--pids" => sandbox.pids = arguments.number()?,
-            "-e" | "--env" => sandbox.env.push(variable(&arguments.text()?)?),
+    while let Some(name) = arguments.next_flag()? {
+        match name.as_str() {
             "-q" | "--quiet" => quiet = arguments.switch()?,
+            name if flag(&mut sandbox, name, &mut arguments)? => {}
             _ => return Err(arguments.unknown().into()),
         }
     }
-    sandbox.command = arguments.rest()?;
-    if sandbox.command.first().is_some_and(|first| first == "--") {
-        sandbox.command.remove(0);
-    }
+    sandbox.command = command(arguments)?;
     if sandbox.command.is_empty() {
         return Err(Usage::new("COMMAND is missing").into());
     }
@@ -82,6 +71,42 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         eprintln!("  landlock      {landlock}");
     };
     Ok(supervise::try_command(&id, &options, &sandbox, &mut show)?)
+}
+
+/// A sandbox for no command yet, without a terminal.
+pub(super) fn defaults() -> SandboxOptions {
+    SandboxOptions {
+        command: Vec::new(),
+        memory_bytes: 1 << 30,
+        pids: 256,
+        terminal: false,
+        env: passed_on(),
+        cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+    }
+}
+
+/// Reads a flag that is about the sandbox; false where it is not.
+pub(super) fn flag(
+    sandbox: &mut SandboxOptions,
+    name: &str,
+    arguments: &mut Arguments,
+) -> Result<bool, Usage> {
+    match name {
+        "-m" | "--memory" => sandbox.memory_bytes = size(&arguments.text()?)?,
+        "--pids" => sandbox.pids = arguments.number()?,
+        "-e" | "--env" => sandbox.env.push(variable(&arguments.text()?)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// The command that is left.
+pub(super) fn command(arguments: Arguments) -> Result<Vec<String>, Usage> {
+    let mut command = arguments.rest()?;
+    if command.first().is_some_and(|first| first == "--") {
+        command.remove(0);
+    }
+    Ok(command)
 }
 
 fn passed_on() -> Vec<(String, String)> {

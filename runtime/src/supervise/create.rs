@@ -67,6 +67,8 @@ pub struct Blueprint {
     pub read_only_tree: bool,
     /// A Landlock ruleset for the program.
     pub landlock: Option<Landlock>,
+    /// Who gets the filter's listener, instead of whoever listens at `linux.seccomp.listenerPath`.
+    pub watcher: Option<OwnedFd>,
 }
 
 impl Blueprint {
@@ -81,7 +83,8 @@ impl Blueprint {
         })?;
         let config = Configuration::load(&bundle)?;
         let rootfs = root_directory(&bundle, &config.spec)?;
-        Ok(Self { config, bundle, rootfs, read_only_tree: false, landlock: None })
+        let (read_only_tree, landlock, watcher) = (false, None, None);
+        Ok(Self { config, bundle, rootfs, read_only_tree, landlock, watcher })
     }
 
     /// Its filter, if it has one.
@@ -344,7 +347,8 @@ impl Making<'_> {
         after: Option<&cgroup::AfterClone>,
     ) -> Result<Launched, Error> {
         let mut states = self.state_files(plan, &mut inputs)?;
-        let listener = Listener::connect(filter, plan, &mut inputs)?;
+        let watcher = self.blueprint.watcher.take();
+        let listener = Listener::connect(filter, plan, watcher, &mut inputs)?;
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(self.directory.path())?);
             self.record.after_gate = (plan.after_gate, words_after_gate(plan));

@@ -85,6 +85,7 @@ macro_rules! explained_by {
 
 explained_by!(crate::execute::Error, crate::plan::Refusal, crate::bundle::Error);
 explained_by!(crate::spec::Error, crate::cgroup::Error, brig_seccomp::CompileError);
+explained_by!(brig_seccomp::record::MergeError);
 
 impl From<crate::filter::Error> for Error {
     fn from(error: crate::filter::Error) -> Self {

@@ -41,10 +41,12 @@ pub fn exec(
     options: &ExecOptions,
     foreground: Foreground,
 ) -> Result<u8, Error> {
-    super::run::in_foreground(foreground, options.console_socket.is_some(), |terminal| {
+    let console = options.console_socket.is_some();
+    super::run::in_foreground(foreground, console, terminal::Stop::PassOn, |terminal| {
         let launched = launch_in(container, options, terminal)?;
         Ok((options.process.terminal().unwrap_or(false), launched))
     })
+    .map(|ended| ended.code)
 }
 
 fn launch_in(
@@ -99,7 +101,7 @@ fn launch_in(
             seccomp: filter.map(|filter| &filter.program),
         },
     )?;
-    let listener = Listener::connect(filter, &plan, &mut inputs)?;
+    let listener = Listener::connect(filter, &plan, None, &mut inputs)?;
     let mut serve = |wants, pid| match (wants, &listener) {
         (Wants::Setup, _) => {
             match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {

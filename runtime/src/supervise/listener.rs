@@ -38,10 +38,12 @@ struct ProcessState<'r> {
 }
 
 impl Listener {
-    /// Connects to the listener, where the filter of `plan` notifies one.
+    /// Connects to the listener, where the filter of `plan` notifies one: `watcher`, if there is
+    /// one, else whoever the specification names.
     pub(super) fn connect(
         filter: Option<&Filter>,
         plan: &Plan<'_>,
+        watcher: Option<OwnedFd>,
         inputs: &mut Inputs,
     ) -> Result<Option<Self>, Error> {
         if !plan.slots.contains(&SlotUse::SeccompListener) {
@@ -52,7 +54,10 @@ impl Listener {
             .map_err(|errno| Error::system(doing, errno))?;
         let file = File::from(file);
         let clone = file.try_clone().map_err(|error| Error::system(doing, error))?;
-        inputs.seccomp_listener = Some(connect_socket(filter)?);
+        inputs.seccomp_listener = Some(match watcher {
+            Some(watcher) => watcher,
+            None => connect_socket(filter)?,
+        });
         inputs.seccomp_state = Some(OwnedFd::from(clone));
         Ok(Some(Self(file)))
     }

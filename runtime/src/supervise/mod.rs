@@ -21,6 +21,7 @@ mod sandbox;
 mod start;
 mod state;
 mod terminal;
+mod watch;
 
 pub use confinement::Confinement;
 pub use container::{Container, Shown, Status};
@@ -35,3 +36,4 @@ pub use record::{Record, StateDirectory, list};
 pub use run::{Foreground, run};
 pub use sandbox::{SandboxOptions, try_command};
 pub(crate) use state::now;
+pub use watch::{HANDOVER_FLAGS, Watched, Watcher, watch};

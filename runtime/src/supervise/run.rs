@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::container::Container;
 use super::create::{Blueprint, Options, make};
-use super::terminal::{Signals, Terminal, relay};
+use super::terminal::{Signals, Stop, Terminal, relay};
 use super::{Error, exit_code, wait_for_exit};
 use crate::execute::Launched;
 use crate::plan::Start;
@@ -28,7 +28,8 @@ pub enum Foreground {
 pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Result<u8, Error> {
     let blueprint = Blueprint::of_bundle(&options.bundle)?;
     let mut container = None;
-    let ended = in_foreground(foreground, options.console_socket.is_some(), |terminal| {
+    let console = options.console_socket.is_some();
+    let ended = in_foreground(foreground, console, Stop::PassOn, |terminal| {
         let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
         let process = made.config.spec.process().as_ref();
         let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
@@ -38,22 +39,32 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
         container = Some(new);
         started.map(|()| (wants_terminal, launched))
     });
-    match ended.is_ok() && foreground != Foreground::Wait {
+    let ended = match ended.is_ok() && foreground != Foreground::Wait {
         true => ended,
         false => remove_after(ended, container),
-    }
+    };
+    ended.map(|ended| ended.code)
 }
 
 /// Removes a container after its end, or after a failure to start it.
 pub(super) fn remove_after(
-    ended: Result<u8, Error>,
+    ended: Result<Ended, Error>,
     container: Option<Container>,
-) -> Result<u8, Error> {
+) -> Result<Ended, Error> {
     let Some(mut container) = container else { return ended };
     let locked = container.directory.lock(super::create::PATIENCE);
     let removed = locked.and_then(|()| container.remove());
-    let code = ended?;
-    removed.map(|()| code)
+    let ended = ended?;
+    removed.map(|()| ended)
+}
+
+/// How a process ended that was waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// Its exit code; 0 where it was not waited for.
+    pub(super) code: u8,
+    /// Whether brig was asked to stop, and passed that on.
+    pub(super) stopped: bool,
 }
 
 /// Starts a process by `start`, which says whether it has a terminal, and sees it to its end
@@ -61,10 +72,11 @@ pub(super) fn remove_after(
 pub(super) fn in_foreground(
     foreground: Foreground,
     has_console_socket: bool,
+    stop: Stop,
     start: impl FnOnce(Option<OwnedFd>) -> Result<(bool, Launched), Error>,
-) -> Result<u8, Error> {
+) -> Result<Ended, Error> {
     if foreground == Foreground::Detach {
-        return start(None).map(|_| 0);
+        return start(None).map(|_| Ended { code: 0, stopped: false });
     }
     let signals = Signals::block()?;
     let (terminal, theirs) = match has_console_socket {
@@ -72,8 +84,8 @@ pub(super) fn in_foreground(
         false => Terminal::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
     };
     let (wants_terminal, process) = start(theirs)?;
-    relay(&process.pidfd, terminal.filter(|_| wants_terminal), &signals)?;
+    let stopped = relay(&process.pidfd, terminal.filter(|_| wants_terminal), &signals, stop)?;
     let status = wait_for_exit(&process.pidfd)
         .map_err(|error| Error::system("waiting for the container's process", error))?;
-    Ok(exit_code(status))
+    Ok(Ended { code: exit_code(status), stopped })
 }

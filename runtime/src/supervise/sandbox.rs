@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::container::Container;
 use super::create::{Blueprint, Landlock, Options, make};
 use super::run::{in_foreground, remove_after};
+use super::terminal::Stop;
 use super::{Confinement, Error, Foreground};
 use crate::bundle::{Configuration, Seccomp};
 use crate::plan::Start;
@@ -63,11 +64,10 @@ pub fn try_command(
     sandbox: &SandboxOptions,
     show: &mut dyn FnMut(&Confinement, bool),
 ) -> Result<u8, Error> {
-    let mut blueprint = blueprint(sandbox)?;
-    blueprint.landlock = landlock()?;
+    let blueprint = Blueprint::of_sandbox(sandbox)?;
     let landlock = blueprint.landlock.is_some();
     let mut container = None;
-    let ended = in_foreground(Foreground::Wait, false, |terminal| {
+    let ended = in_foreground(Foreground::Wait, false, Stop::PassOn, |terminal| {
         let made = make(id, blueprint, options, Start::AtGate, terminal)?;
         let (mut new, process) = Container::of(id, made);
         new.directory.unlock();
@@ -83,7 +83,7 @@ pub fn try_command(
         show(&confinement, landlock);
         Ok((sandbox.terminal, process))
     });
-    remove_after(ended, container)
+    remove_after(ended, container).map(|ended| ended.code)
 }
 
 /// Files: read and execute everywhere, write in [`WRITABLE`] and /dev only; no signal and no
@@ -117,6 +117,16 @@ fn create(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
     }
 }
 
+impl Blueprint {
+    /// Composes the sandbox of `try`.
+    ///
+    /// # Errors
+    /// The command cannot be part of a specification, or a Landlock ruleset cannot be made.
+    pub fn of_sandbox(sandbox: &SandboxOptions) -> Result<Self, Error> {
+        Ok(Self { landlock: landlock()?, ..blueprint(sandbox)? })
+    }
+}
+
 fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
     let text = config(sandbox).to_string().into_bytes();
     let root = PathBuf::from("/");
@@ -130,6 +140,7 @@ fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
         rootfs: root,
         read_only_tree: true,
         landlock: None,
+        watcher: None,
     })
 }
 

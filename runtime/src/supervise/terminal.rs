@@ -138,12 +138,25 @@ impl Drop for RawMode {
     }
 }
 
-/// Passes signals and terminal data on until the process has ended and its terminal is drained.
+/// What a signal that asks brig to stop does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// It goes to the process, which may do with it what it likes.
+    PassOn,
+    /// So does the first one; the second kills. The first process of a pid namespace does not get
+    /// signals that it has no handler for (pid_namespaces(7)), so it may never hear the first.
+    KillAtSecond,
+}
+
+/// Passes signals and terminal data on until the process has ended and its terminal is drained;
+/// true where one of the signals asked to stop.
 pub(super) fn relay(
     pidfd: &OwnedFd,
     terminal: Option<Terminal>,
     signals: &Signals,
-) -> Result<(), Error> {
+    stop: Stop,
+) -> Result<bool, Error> {
+    let mut stopped = false;
     let master = terminal.as_ref().map(Terminal::receive).transpose()?;
     let _raw = master.as_ref().and_then(|_| RawMode::enter());
     if let Some(master) = &master {
@@ -170,7 +183,11 @@ pub(super) fn relay(
         }
         let ready: Vec<bool> = set.iter().map(|entry| !entry.revents().is_empty()).collect();
         if ready[1] {
-            forward(pidfd, master.as_ref(), signals);
+            let asked = forward(pidfd, master.as_ref(), signals);
+            if asked && stopped && stop == Stop::KillAtSecond {
+                drop(brig_sys::process::send_signal(pidfd, libc::SIGKILL));
+            }
+            stopped |= asked;
         }
         if let Some(master) = &master {
             if ready[2] {
@@ -182,13 +199,16 @@ pub(super) fn relay(
         }
         if ready[0] {
             while master.as_ref().is_some_and(|master| copy_if_ready(master, stdout.as_fd())) {}
-            return Ok(());
+            return Ok(stopped);
         }
     }
 }
 
-fn forward(pidfd: &OwnedFd, master: Option<&OwnedFd>, signals: &Signals) {
+/// Passes on the signals that have come; true where one of them asks to stop.
+fn forward(pidfd: &OwnedFd, master: Option<&OwnedFd>, signals: &Signals) -> bool {
+    let mut stopped = false;
     while let Some(signal) = signals.next() {
+        stopped |= matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT);
         match (signal, master) {
             (libc::SIGCHLD, _) => {}
             (libc::SIGWINCH, Some(master)) => copy_window_size(master),
@@ -196,6 +216,7 @@ fn forward(pidfd: &OwnedFd, master: Option<&OwnedFd>, signals: &Signals) {
             _ => drop(brig_sys::process::send_signal(pidfd, signal)),
         }
     }
+    stopped
 }
 
 fn copy_window_size(master: &OwnedFd) {

@@ -8,4 +8,5 @@ pub mod bpf;
 pub mod entry;
 pub mod launch;
 pub mod mount;
+pub mod notify;
 pub mod process;

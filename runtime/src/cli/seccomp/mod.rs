@@ -1,13 +1,14 @@
 //! `brig seccomp`: a file for each of its verbs.
 //!
 //! The verbs read a profile, ask the crate `brig_seccomp`, and print its answer: nothing is loaded
-//! into the kernel, and no profile is changed.
+//! into the kernel, and no profile is changed. But for `record`, which runs a program.
 
 mod check;
 mod diff;
 mod explain;
 mod export;
 mod profile;
+mod record;
 mod show;
 mod words;
 
@@ -17,7 +18,7 @@ pub(super) use profile::Refused;
 
 pub(super) const VERB: Verb = Verb {
     name: "seccomp",
-    summary: "look at seccomp profiles, check, compare and export them",
+    summary: "look at seccomp profiles, check, compare, export and record them",
     help: "\
 usage: brig seccomp VERB [OPTION...] [ARGUMENT...]
 
@@ -27,6 +28,7 @@ verbs:
   diff A B                          what B lets through that A does not
   explain PROFILE CALL [ARG...]     what is decided about a call, and which rule decides
   export PROFILE                    the program's bytes, for bubblewrap's --seccomp and others
+  record COMMAND|--bundle DIR       learns what a program calls, and writes the profile for that
 
 PROFILE is the name of a profile that brig brings (default), or a JSON file: a linux.seccomp object
 of the OCI runtime specification, or a config.json which has one; - is standard input. A file that
@@ -38,7 +40,8 @@ exit status: 0, 1 for errors, 2 for usage
 };
 
 /// All verbs of this verb.
-const VERBS: &[Verb] = &[show::VERB, check::VERB, diff::VERB, explain::VERB, export::VERB];
+const VERBS: &[Verb] =
+    &[show::VERB, check::VERB, diff::VERB, explain::VERB, export::VERB, record::VERB];
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let Some(name) = arguments.verb() else {

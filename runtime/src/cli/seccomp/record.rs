@@ -1,0 +1,462 @@
+//! `brig seccomp record`.
+//!
+//! Promises that a profile is written whole or not at all, and that nothing is written of a run
+//! that failed: a profile of the failure would be worse than none. What is learnt, and how it
+//! becomes a profile, is `brig_seccomp::record`'s; how a program is watched, `supervise::watch`'s.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use brig_seccomp::Arch;
+use brig_seccomp::interpret::SeccompData;
+use brig_seccomp::record::{
+    Answer, Observations, Privileges, Refused, Verification, allowed_calls, synthesize, watching,
+    watching_the_rest,
+};
+use oci_spec::runtime::LinuxSeccomp;
+
+use super::super::{Arguments, Global, Outcome, Usage, Verb, print, sandbox};
+use super::profile::Profile;
+use super::words::pretty;
+use crate::execute::self_protection;
+use crate::spec::ContainerId;
+use crate::supervise::{
+    self, Blueprint, Error, HANDOVER_FLAGS, Options, SandboxOptions, Watched, Watcher,
+};
+
+pub(super) const VERB: Verb = Verb {
+    name: "record",
+    summary: "learn the system calls of a program, and write the profile for it",
+    help: "\
+usage: brig seccomp record [OPTION...] --bundle DIR
+       brig seccomp record [OPTION...] [--] COMMAND [ARGUMENT...]
+
+Runs a bundle as `brig run` does, or COMMAND in the sandbox of `brig try`, learns every system call
+of its processes and threads, and writes the seccomp profile (the linux.seccomp object of the OCI
+runtime specification) that allows these and no others. Where an argument says what a call does
+(the family of a socket, the command of an ioctl) the profile allows the values that were seen.
+
+A run under recording is not confined by seccomp, only by the rest of its sandbox: record programs
+and input that you trust. Let the program do all of its work, error paths too; what was not seen
+will be refused. A server is stopped with SIGINT or SIGTERM (Ctrl-C), which is passed on to it, a
+second one kills it; then what was learnt so far is written, and no further run begins.
+
+clone3 fails with ENOSYS, in recording and under the profile, so that libraries use clone, whose
+flags a filter can see; so do calls that brig has no name for. 32-bit programs are refused. What
+io_uring does is no system call: only io_uring_setup is learnt. Processes of `brig exec` do not
+belong to the recorded program. A program cannot have a seccomp listener of its own meanwhile, and
+where it handles a signal without SA_RESTART, that may interrupt calls which otherwise never are.
+
+options:
+  -b, --bundle DIR        the bundle
+  -o, --output FILE       where the profile goes; without it, to standard output, and what the
+                          program prints there to standard error
+      --runs N            run N times, and allow what any run did (default 1); from the second
+                          on only calls that are not known yet are watched, so that the program
+                          runs at its own speed
+      --merge PROFILE     allow what this profile allows too (may be repeated); it must list what
+                          is allowed, as recorded profiles and brig's own do
+      --verify            then run once more under the profile: fails if that run ends otherwise or
+                          a call is refused
+      --exit-code N       the exit code with which runs are to end (default 0)
+      --systemd-cgroup    is an option of brig, before the verb
+  -m, --memory SIZE, --pids N, -e, --env NAME=VALUE
+                          as of `brig try`, for COMMAND
+",
+    run,
+};
+
+/// Most runs: more teach nothing.
+const MOST_RUNS: u32 = 1000;
+
+struct Request {
+    bundle: Option<PathBuf>,
+    sandbox: SandboxOptions,
+    runs: u32,
+    merge: Vec<String>,
+    output: Option<PathBuf>,
+    verify: bool,
+    exit_code: u8,
+}
+
+fn run(global: &Global, arguments: Arguments) -> Outcome {
+    let request = parse(arguments)?;
+    let merge =
+        request.merge.iter().map(|name| read_profile(name)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(output) = &request.output {
+        check_output(output)?;
+    }
+    self_protection::ensure()?;
+    let stdout = match request.output {
+        None => Some(divert_stdout()?),
+        Some(_) => None,
+    };
+    let mut session = Session { global, request: &request, number: 0 };
+    let (observations, privileges) = session.record()?;
+    let profile = synthesized(&observations, privileges, &merge)?;
+    report(&observations, &profile)?;
+    write_profile(&profile, request.output.as_deref(), stdout)?;
+    match request.verify {
+        true => session.verify(&profile),
+        false => Ok(0),
+    }
+}
+
+fn parse(mut arguments: Arguments) -> Result<Request, Usage> {
+    let mut request = Request {
+        bundle: None,
+        sandbox: sandbox::defaults(),
+        runs: 1,
+        merge: Vec::new(),
+        output: None,
+        verify: false,
+        exit_code: 0,
+    };
+    arguments.stop_at_positional();
+    let mut for_command = false;
+    while let Some(name) = arguments.next_flag()? {
+        match name.as_str() {
+            "-b" | "--bundle" => request.bundle = Some(PathBuf::from(arguments.value()?)),
+            "-o" | "--output" => request.output = Some(PathBuf::from(arguments.value()?)),
+            "--runs" => request.runs = arguments.number()?,
+            "--merge" => request.merge.push(arguments.text()?),
+            "--verify" => request.verify = arguments.switch()?,
+            "--exit-code" => request.exit_code = arguments.number()?,
+            name if sandbox::flag(&mut request.sandbox, name, &mut arguments)? => {
+                for_command = true;
+            }
+            _ => return Err(arguments.unknown()),
+        }
+    }
+    request.sandbox.command = sandbox::command(arguments)?;
+    let usage = |what: &str| Err(Usage::new(what));
+    match (&request.bundle, request.sandbox.command.is_empty()) {
+        (None, true) => return usage("neither --bundle nor COMMAND is given"),
+        (Some(_), false) => return usage("both --bundle and COMMAND are given"),
+        (Some(_), true) if for_command => {
+            return usage("--memory, --pids and --env are for COMMAND; a bundle says them itself");
+        }
+        _ => {}
+    }
+    match request.runs {
+        1..=MOST_RUNS => Ok(request),
+        runs => usage(&format!("--runs: {runs} is not between 1 and {MOST_RUNS}")),
+    }
+}
+
+/// A profile to merge, which must be of a kind that can be: known before a program runs.
+fn read_profile(name: &str) -> anyhow::Result<LinuxSeccomp> {
+    let profile = Profile::read(name)?.seccomp;
+    let nothing = Observations::new(Arch::native());
+    synthesized(&nothing, Privileges::NoNewPrivileges, std::slice::from_ref(&profile)).map_err(
+        |error| {
+            let hint = error.hint().map(str::to_owned);
+            Error::because(format!("--merge {name}"), error).with_hint_of(hint.as_deref())
+        },
+    )?;
+    Ok(profile)
+}
+
+fn synthesized(
+    seen: &Observations,
+    privileges: Privileges,
+    others: &[LinuxSeccomp],
+) -> Result<LinuxSeccomp, Error> {
+    synthesize(seen, privileges, others).map_err(|(_, error)| Error::from(error))
+}
+
+/// That the profile can be written is known before a program runs for an hour.
+fn check_output(path: &Path) -> Result<(), Error> {
+    let doing = || format!("--output {}", path.display());
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(Error::plain(format!("{} is a directory", doing()))
+            .with_hint("name the file that is to be written"));
+    }
+    let directory = directory_of(path);
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).map_err(|errno| {
+        Error::system(doing(), errno).with_hint("its directory must exist, and be writable")
+    })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Keeps standard output for the profile alone: what the program prints there goes to standard
+/// error.
+fn divert_stdout() -> Result<OwnedFd, Error> {
+    let failed = |errno: std::io::Error| Error::system("keeping standard output", errno);
+    let kept = rustix::io::fcntl_dupfd_cloexec(std::io::stdout(), 3);
+    let kept = kept.map_err(|errno| failed(errno.into()))?;
+    rustix::stdio::dup2_stdout(std::io::stderr()).map_err(|errno| failed(errno.into()))?;
+    Ok(kept)
+}
+
+/// The runs of one call of the verb.
+struct Session<'s> {
+    global: &'s Global,
+    request: &'s Request,
+    number: u32,
+}
+
+impl Session<'_> {
+    /// Runs the program as often as was asked for, and learns.
+    fn record(&mut self) -> anyhow::Result<(Observations, Privileges)> {
+        eprintln!("brig: recording; seccomp does not confine the program meanwhile");
+        let mut all = Observations::new(Arch::native());
+        let mut privileges = Privileges::NoNewPrivileges;
+        for run in 1..=self.request.runs {
+            let blueprint = self.blueprint()?;
+            privileges = privileges_of(&blueprint);
+            let learner = Learner {
+                observations: Observations::new(Arch::native()),
+                // Later, what brig does before the program runs is known, and not reported.
+                set_up: run == 1,
+                keeps_set_up: privileges == Privileges::MayGain,
+            };
+            let filter = match run {
+                1 => watching(HANDOVER_FLAGS),
+                _ => watching_the_rest(&synthesized(&all, privileges, &[])?, HANDOVER_FLAGS),
+            };
+            let ended = self.watch(blueprint, filter, Answering::Learns(learner))?;
+            let seen = ended.watcher.learnt()?;
+            refuse_foreign(&seen)?;
+            if !ended.stopped {
+                self.expect_code(run, ended.code)?;
+            }
+            let before = all.distinct();
+            all.merge(&seen);
+            if self.request.runs > 1 {
+                let new = all.distinct() - before;
+                eprintln!("brig: run {run}: {new} calls that were not seen before");
+            }
+            if ended.stopped {
+                eprintln!("brig: stopped; what was learnt so far counts");
+                break;
+            }
+        }
+        Ok((all, privileges))
+    }
+
+    fn expect_code(&self, run: u32, code: u8) -> Result<(), Error> {
+        let expected = self.request.exit_code;
+        if code == expected {
+            return Ok(());
+        }
+        let how = match code {
+            129..=192 => format!("{code}, by signal {},", code - 128),
+            _ => code.to_string(),
+        };
+        let what = format!(
+            "the program ended with code {how} in run {run}, not {expected}; no profile is written"
+        );
+        Err(Error::plain(what).with_hint(
+            "see what the program says; --exit-code if it is meant to end so, SIGTERM to brig to stop it",
+        ))
+    }
+
+    /// Runs the program once more under its profile.
+    fn verify(&mut self, profile: &LinuxSeccomp) -> Outcome {
+        eprintln!("brig: verifying: the program runs again, under the profile");
+        let (verification, filter) =
+            Verification::new(profile, Arch::native(), HANDOVER_FLAGS).map_err(Error::from)?;
+        let blueprint = self.blueprint()?;
+        let ended = self.watch(blueprint, filter, Answering::Verifies(verification))?;
+        let refused = ended.watcher.refused()?;
+        for call in &refused {
+            let args: Vec<_> =
+                call.args.iter().map(|(index, value)| format!("arg{index}={value:#x}")).collect();
+            eprintln!("brig: refused {} times: {} {}", call.times, call.name, args.join(" "));
+        }
+        let expected = self.request.exit_code;
+        let same = ended.stopped || ended.code == expected;
+        if same && refused.is_empty() {
+            eprintln!("brig: verified: the same exit code, no call refused");
+            return Ok(0);
+        }
+        let what = match same {
+            true => "the verified run had calls refused".to_owned(),
+            false => format!("the verified run ended with code {}, not {expected}", ended.code),
+        };
+        Err(Error::plain(what)
+            .with_hint("record more runs (--runs), and --merge what was recorded before")
+            .into())
+    }
+
+    fn blueprint(&self) -> Result<Blueprint, Error> {
+        match &self.request.bundle {
+            Some(bundle) => Blueprint::of_bundle(bundle),
+            None => Blueprint::of_sandbox(&self.request.sandbox),
+        }
+    }
+
+    fn watch(
+        &mut self,
+        blueprint: Blueprint,
+        filter: LinuxSeccomp,
+        watcher: Answering,
+    ) -> anyhow::Result<Watched<Answering>> {
+        self.number += 1;
+        let id = format!("record-{}-{}", std::process::id(), self.number);
+        let options = Options {
+            root: self.global.root.clone(),
+            bundle: blueprint.bundle.clone(),
+            systemd_cgroup: self.global.systemd_cgroup,
+            console_socket: None,
+            pid_file: None,
+            preserve_fds: 0,
+            new_keyring: true,
+        };
+        let id = ContainerId::parse(&id)?;
+        Ok(supervise::watch(&id, blueprint, &options, filter, watcher)?)
+    }
+}
+
+/// When the filter of this container is loaded.
+fn privileges_of(blueprint: &Blueprint) -> Privileges {
+    let process = blueprint.config.spec.process().as_ref();
+    match process.and_then(|process| process.no_new_privileges()) {
+        Some(true) => Privileges::NoNewPrivileges,
+        _ => Privileges::MayGain,
+    }
+}
+
+/// Who answers the calls. One type for both, so that there is one copy of what runs it.
+#[derive(Debug)]
+enum Answering {
+    /// Lets every call go on, and takes note.
+    Learns(Learner),
+    /// Refuses what the profile refuses.
+    Verifies(Verification),
+}
+
+#[derive(Debug)]
+struct Learner {
+    observations: Observations,
+    /// The program is not executed yet: the calls are brig's own.
+    set_up: bool,
+    /// These belong to the profile, as the filter will be loaded before them too.
+    keeps_set_up: bool,
+}
+
+impl Answering {
+    fn learnt(self) -> Result<Observations, Error> {
+        match self {
+            Self::Learns(learner) => Ok(learner.observations),
+            Self::Verifies(_) => Err(Error::plain("nothing was learnt in a run for verifying")),
+        }
+    }
+
+    fn refused(&self) -> Result<Vec<Refused>, Error> {
+        match self {
+            Self::Verifies(verification) => Ok(verification.refused()),
+            Self::Learns(_) => Err(Error::plain("nothing was refused in a run for learning")),
+        }
+    }
+}
+
+impl Watcher for Answering {
+    fn answer(&mut self, call: &SeccompData) -> Answer {
+        match self {
+            Self::Learns(learner) => learner.answer(call),
+            Self::Verifies(verification) => verification.answer(call),
+        }
+    }
+}
+
+impl Learner {
+    fn answer(&mut self, call: &SeccompData) -> Answer {
+        if !self.set_up {
+            return self.observations.observe(call);
+        }
+        let name = Arch::native().syscall_name(call.nr);
+        self.set_up = !matches!(name, Some("execve" | "execveat"));
+        match self.keeps_set_up {
+            true => self.observations.observe_setup(call),
+            false => Answer::Continue,
+        }
+    }
+}
+
+/// Names would open the calls of one architecture on another.
+fn refuse_foreign(seen: &Observations) -> Result<(), Error> {
+    if seen.foreign().is_empty() {
+        return Ok(());
+    }
+    let calls = seen.foreign().iter().take(3).map(|call| {
+        let name = call.name.map_or_else(|| call.number.to_string(), str::to_owned);
+        format!("{name} of {}", call.arch)
+    });
+    let what = format!(
+        "the program makes calls of another architecture ({}), which fail in recording; no profile \
+         is written",
+        calls.collect::<Vec<_>>().join(", ")
+    );
+    Err(Error::plain(what)
+        .with_hint("only native programs can be recorded; write its rules by hand"))
+}
+
+/// What was learnt, in a few lines.
+fn report(seen: &Observations, profile: &LinuxSeccomp) -> Result<(), Error> {
+    let native = Arch::native();
+    let size = |profile: &LinuxSeccomp| -> Result<String, Error> {
+        let (calls, checked) = allowed_calls(profile, native);
+        let instructions = brig_seccomp::compile(profile, native)?.instructions.len();
+        Ok(format!(
+            "{calls} calls, {checked} with certain arguments only, {instructions} instructions"
+        ))
+    };
+    eprintln!("brig: saw {} different calls, {} in all", seen.distinct(), seen.made());
+    eprintln!("brig: the profile allows {}", size(profile)?);
+    if let Some(default) = brig_seccomp::builtin("default") {
+        eprintln!("brig: brig's default allows {}", size(&default)?);
+    }
+    if seen.has("io_uring_setup") {
+        eprintln!("brig: note: the program uses io_uring, whose operations no filter sees");
+    }
+    if seen.wants_own_listener() {
+        eprintln!("brig: note: the program wanted a seccomp listener, which it cannot get (EBUSY)");
+    }
+    if !seen.newer().is_empty() {
+        eprintln!("brig: note: calls without a name failed with ENOSYS: {:?}", seen.newer());
+    }
+    Ok(())
+}
+
+/// Writes the profile: to a file by renaming a whole one, else to what was standard output.
+fn write_profile(
+    profile: &LinuxSeccomp,
+    output: Option<&Path>,
+    stdout: Option<OwnedFd>,
+) -> anyhow::Result<()> {
+    let text = serde_json::to_value(profile).context("writing the profile as JSON")?;
+    let text = pretty(&text)?;
+    match (output, stdout) {
+        (Some(path), _) => Ok(replace(path, text.as_bytes())?),
+        (None, Some(stdout)) => {
+            File::from(stdout).write_all(text.as_bytes()).context("writing to standard output")
+        }
+        (None, None) => print(&text),
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = directory_of(path).join(format!(".{name}.{}", std::process::id()));
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let moved = written.and_then(|()| std::fs::rename(&new, path));
+    moved.map_err(|error| {
+        // Half a file is of no use to anybody.
+        let _ = std::fs::remove_file(&new);
+        Error::system(format!("writing the profile {}", path.display()), error)
+    })
+}

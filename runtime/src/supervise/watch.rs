@@ -1,0 +1,176 @@
+//! Runs a container whose system calls are reported to a watcher, which answers each.
+//!
+//! Promises: the watcher sees every call that the filter reports, of all threads and processes of
+//! the container, from the moment at which the filter is loaded until the last of them has ended;
+//! when it fails, the calls that it does not answer fail with ENOSYS, and nobody waits for ever.
+//! No boundary: a call that goes on does so with what is in memory *then* (seccomp_unotify(2)), so
+//! a watched container is confined by everything but its filter. Reference: seccomp_unotify(2).
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::thread::{Builder, JoinHandle};
+
+use brig_seccomp::interpret::SeccompData;
+use brig_seccomp::record::Answer;
+use brig_sys::notify::{Listener, Reply, knows_filter_flags};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::container::Container;
+use super::create::{Blueprint, Options, make};
+use super::run::{in_foreground, remove_after};
+use super::terminal::Stop;
+use super::{Error, Foreground};
+use crate::bundle::Seccomp;
+use crate::plan::Start;
+use crate::spec::ContainerId;
+
+/// The flags of sendmsg(2) with which the container's process hands over its listener: a filter
+/// that reports sendmsg must let these pass, as nobody could answer yet.
+pub const HANDOVER_FLAGS: u32 = brig_child::syscall::HANDOVER_FLAGS.cast_unsigned();
+
+/// Who answers the calls that a filter reports.
+pub trait Watcher: Send + 'static {
+    /// What becomes of a call.
+    fn answer(&mut self, call: &SeccompData) -> Answer;
+}
+
+/// How a watched run ended.
+#[derive(Debug)]
+pub struct Watched<W> {
+    /// The program's exit code.
+    pub code: u8,
+    /// Whether brig was asked to stop, and passed that on.
+    pub stopped: bool,
+    /// The watcher, with what it knows now.
+    pub watcher: W,
+}
+
+/// Runs a container under `filter` in place of the one that it asks for, and removes it.
+///
+/// # Errors
+/// As `run`; or the calls could not be answered.
+pub fn watch<W: Watcher>(
+    id: &ContainerId,
+    mut blueprint: Blueprint,
+    options: &Options,
+    filter: LinuxSeccomp,
+    watcher: W,
+) -> Result<Watched<W>, Error> {
+    blueprint.config.seccomp = Seccomp::Profile(Box::new(undisturbed(filter)));
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|errno| Error::system("making a socket for the listener", errno))?;
+    blueprint.watcher = Some(theirs);
+    let (mut container, mut thread) = (None, None);
+    let ended = in_foreground(Foreground::Wait, false, Stop::KillAtSecond, |terminal| {
+        // Only now: signals are blocked, and a new thread inherits that.
+        thread = Some(spawn(ours, watcher)?);
+        let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
+        let process = made.config.spec.process().as_ref();
+        let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
+        let (mut new, launched) = Container::of(id, made);
+        let started = new.poststart();
+        new.directory.unlock();
+        container = Some(new);
+        started.map(|()| (wants_terminal, launched))
+    });
+    // Kills what is left of the container's processes, so that the listener comes to its end.
+    let ended = remove_after(ended, container);
+    let answered = thread.map(join);
+    let ended = ended?;
+    let watcher = answered.unwrap_or_else(|| Err(never_began()))?;
+    Ok(Watched { code: ended.code, stopped: ended.stopped, watcher })
+}
+
+/// With the flag that keeps signals from interrupting a call once it was reported: otherwise
+/// calls that cannot fail with EINTR in real life would. Linux 5.19.
+fn undisturbed(mut filter: LinuxSeccomp) -> LinuxSeccomp {
+    /// `SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`.
+    const FLAGS: u64 = 1 << 3 | 1 << 5;
+    let known = knows_filter_flags(FLAGS);
+    let flag = LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv;
+    filter.set_flags(known.then(|| vec![flag]));
+    filter
+}
+
+fn never_began() -> Error {
+    Error::plain("the container's process handed over no listener for its system calls")
+        .with_hint("this kernel may lack user notification (Linux 5.5)")
+}
+
+type Thread<W> = JoinHandle<Result<W, Error>>;
+
+fn spawn<W: Watcher>(socket: OwnedFd, mut watcher: W) -> Result<Thread<W>, Error> {
+    let run = move || {
+        let listener = receive(&socket)?;
+        drop(socket);
+        answer_all(&listener, &mut watcher)?;
+        Ok(watcher)
+    };
+    let spawned = Builder::new().name("watcher".to_owned()).spawn(run);
+    spawned.map_err(|error| Error::system("starting the thread that answers system calls", error))
+}
+
+fn join<W>(thread: Thread<W>) -> Result<W, Error> {
+    thread.join().unwrap_or_else(|_| Err(Error::plain("the thread that answers calls broke off")))
+}
+
+/// The listener, which comes with the container's state, in which there is nothing new.
+fn receive(socket: &OwnedFd) -> Result<Listener, Error> {
+    let doing = "receiving the listener for the container's system calls";
+    let mut state = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    loop {
+        let buffers = &mut [IoSliceMut::new(&mut state)];
+        match recvmsg(socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => continue,
+            answer => answer.map_err(|errno| Error::system(doing, errno))?,
+        };
+        break;
+    }
+    let fds = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let fd = fds.flatten().next().ok_or_else(never_began)?;
+    Listener::new(fd).map_err(|error| {
+        Error::system(doing, error).with_hint("brig does not know this kernel's notifications")
+    })
+}
+
+/// Answers calls until nobody is left who could make one.
+fn answer_all(listener: &Listener, watcher: &mut impl Watcher) -> Result<(), Error> {
+    let failed = |error| Error::system("answering the container's system calls", error);
+    // It is as right without, only slower.
+    listener.wake_synchronously();
+    loop {
+        let mut set = [PollFd::new(listener, PollFlags::IN)];
+        match poll(&mut set, None) {
+            Err(Errno::INTR) => continue,
+            answer => answer.map_err(|errno| failed(errno.into()))?,
+        };
+        if !set[0].revents().contains(PollFlags::IN) {
+            // POLLHUP: the last process under the filter has ended.
+            return Ok(());
+        }
+        let Some(call) = listener.receive().map_err(failed)? else { continue };
+        let data = SeccompData {
+            nr: call.number.cast_unsigned(),
+            arch: call.arch,
+            instruction_pointer: call.instruction_pointer,
+            args: call.args,
+        };
+        let reply = match watcher.answer(&data) {
+            Answer::Continue => Reply::Continue,
+            Answer::Fail(errno) => Reply::Fail(errno),
+        };
+        // A thread that is gone needs no answer.
+        listener.reply(call.id, reply).map_err(failed)?;
+    }
+}
