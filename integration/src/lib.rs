@@ -38,7 +38,7 @@ pub use console::Console;
 pub use container::Container;
 pub use lab::Lab;
 pub use need::Need;
-pub use serde_json::{Value, from_slice, json};
+pub use serde_json::{Value, from_slice, from_value, json};
 
 use std::time::{Duration, Instant};
 
