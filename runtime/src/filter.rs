@@ -9,17 +9,19 @@
 //! It must never use a file that another user could have written, and never fail because of the
 //! directory: without it, every start compiles. Removing it is harmless.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use brig_seccomp::{Arch, CompileError, Instruction, Program};
+use brig_seccomp::positions::Positions;
+use brig_seccomp::{Arch, Instruction, Program};
 use nix::unistd::geteuid;
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, renameat, statx, unlinkat,
 };
 
-use crate::bundle::{self, Configuration, Seccomp};
+use crate::bundle::{CONFIG_FILE, Configuration, Seccomp};
 use crate::small_file;
 
 const DIRECTORY: &str = "/run/brig/seccomp";
@@ -49,7 +51,9 @@ impl Filter {
     /// The filter of a configuration, if it has one; `bundle` is for errors.
     ///
     /// # Errors
-    /// The section is not acceptable, or the compiler refuses it: both name the field.
+    /// The section is not acceptable, or the compiler refuses it. Two rules that contradict each
+    /// other are taken, as by libseccomp: Podman's own profile has such (setns). `brig seccomp
+    /// check` tells of them.
     pub fn of(config: &Configuration, bundle: &Path) -> Result<Option<Self>, Error> {
         if let Seccomp::Program(program) = &config.seccomp {
             return Ok(Some(Self::without_listener(program.clone())));
@@ -60,8 +64,17 @@ impl Filter {
         {
             return Ok(Some(Self::without_listener(program)));
         }
-        let Some(profile) = config.profile(bundle)? else { return Ok(None) };
-        let program = brig_seccomp::compile(&profile, Arch::native())?;
+        let refused = |field: &str, message| Error::new(config, bundle, field, message);
+        let Some(profile) = config.profile().map_err(|error| {
+            refused(error.field(), error.to_string()).with_hint(error.hint().map(str::to_owned))
+        })?
+        else {
+            return Ok(None);
+        };
+        let program = brig_seccomp::compile(&profile, Arch::native()).map_err(|error| {
+            let hint = error.hint().map(|hint| hint.to_string());
+            refused(error.field(), error.to_string()).with_hint(hint)
+        })?;
         if let Some((kept, text)) = &kept {
             // Whatever speaks against it (no space, a read-only /run): the next start compiles too.
             let _ = kept.keep(text, &program);
@@ -72,26 +85,45 @@ impl Filter {
     }
 }
 
-/// Why a configuration has no filter although it asks for one.
+/// Why a configuration has no filter although it asks for one: the file, the line and the field
+/// at fault.
 #[derive(Debug)]
-pub enum Error {
-    /// The section is not acceptable.
-    Configuration(bundle::Error),
-    /// The compiler refuses it.
-    Profile(CompileError),
+pub struct Error {
+    file: PathBuf,
+    line: Option<usize>,
+    message: String,
+    hint: Option<String>,
 }
 
-impl From<bundle::Error> for Error {
-    fn from(error: bundle::Error) -> Self {
-        Self::Configuration(error)
+impl Error {
+    fn new(config: &Configuration, bundle: &Path, field: &str, message: String) -> Self {
+        let positions = Positions::of(&String::from_utf8_lossy(&config.text));
+        let (file, line) = (bundle.join(CONFIG_FILE), positions.line(field));
+        Self { file, line, message, hint: None }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
     }
 }
 
-impl From<CompileError> for Error {
-    fn from(error: CompileError) -> Self {
-        Self::Profile(error)
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.message)
     }
 }
+
+impl std::error::Error for Error {}
 
 /// The directory of kept programs.
 struct Kept {

@@ -84,17 +84,9 @@ macro_rules! explained_by {
 }
 
 explained_by!(crate::execute::Error, crate::plan::Refusal, crate::bundle::Error);
-explained_by!(crate::spec::Error, crate::cgroup::Error, brig_seccomp::CompileError);
+explained_by!(crate::spec::Error, crate::cgroup::Error, crate::filter::Error);
+explained_by!(brig_seccomp::CompileError);
 explained_by!(brig_seccomp::record::MergeError);
-
-impl From<crate::filter::Error> for Error {
-    fn from(error: crate::filter::Error) -> Self {
-        match error {
-            crate::filter::Error::Configuration(error) => error.into(),
-            crate::filter::Error::Profile(error) => error.into(),
-        }
-    }
-}
 
 /// What is below an error whose words are already those of the one above it.
 #[derive(Debug)]
