@@ -16,6 +16,7 @@ use crate::compile::listed;
 use crate::error::CompileError;
 use crate::rules;
 use crate::terms::{Condition, terms};
+use crate::witness::{Found, Work, witness};
 
 /// What a profile decides for one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,9 +267,50 @@ pub fn describe_conditions(conditions: &[Condition]) -> String {
     all.join(" and ")
 }
 
+impl Verdict {
+    /// Where many rules about the bits of one argument together leave out a few values, as a
+    /// profile must that means "all but": conditions that hold for these alone.
+    #[must_use]
+    pub fn left_out(&self) -> Option<Vec<Condition>> {
+        const RULES_AT_LEAST: usize = 8;
+        const VALUES_AT_MOST: usize = 4;
+        let first = self.alternatives.first()?;
+        let index = first.conditions.first()?.index;
+        let alike = |one: &Alternative| match one.conditions.as_slice() {
+            [bits] if bits.op == Op::ScmpCmpMaskedEq && bits.index == index => {
+                (one.action == first.action).then_some(*bits)
+            }
+            _ => None,
+        };
+        let mut fail: Vec<Condition> =
+            self.alternatives.iter().map(alike).collect::<Option<_>>()?;
+        let rules = fail.len();
+        let mask = fail.iter().fold(0, |mask, bits| mask | bits.mask);
+        let mut work = Work::for_one_call();
+        while rules >= RULES_AT_LEAST && fail.len() <= rules + VALUES_AT_MOST {
+            let each: Vec<&[Condition]> = fail.iter().map(std::slice::from_ref).collect();
+            match witness(&[], &each, true, &mut work) {
+                Found::Arguments(args) => {
+                    let value = args[index as usize] & mask;
+                    fail.push(Condition { index, op: Op::ScmpCmpMaskedEq, value, mask });
+                }
+                Found::Nothing => return Some(fail.split_off(rules)).filter(|all| !all.is_empty()),
+                Found::GaveUp => break,
+            }
+        }
+        None
+    }
+}
+
 /// Such as `allow if arg0 == 1 or if arg0 == 2; otherwise errno 1`.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(values) = self.left_out() {
+            let values: Vec<_> = values.iter().map(|value| format!("if {value}")).collect();
+            let (rare, usual) = (self.otherwise, self.alternatives[0].action);
+            let (rare, usual) = (action::describe(rare), action::describe(usual));
+            return write!(f, "{rare} {}; otherwise {usual}", values.join(" or "));
+        }
         for same in self.alternatives.chunk_by(|a, b| a.action == b.action) {
             f.write_str(&action::describe(same[0].action))?;
             for (at, one) in same.iter().enumerate() {

@@ -75,3 +75,15 @@ fn arguments_choose_among_alternatives() {
     assert_eq!(ioctl.loosest(), ALLOW);
     assert!(!ioctl.is_unconditional());
 }
+
+#[test]
+fn many_rules_that_leave_out_a_few_values_are_told_by_these() {
+    let profile = crate::builtin("default").expect("a profile");
+    let verdicts = Verdicts::new(&profile, Arch::X86_64, Arch::X86_64).expect("it is good");
+    let ioctl = verdicts.of_number(16);
+    let expected = "errno 1 if arg1 & 0xffffffff == 0x5412 or if arg1 & 0xffffffff == 0x541c; \
+        otherwise allow";
+    assert_eq!(ioctl.to_string(), expected);
+    let few = verdicts.of_number(135);
+    assert_eq!(few.left_out(), None, "five values of personality are told as they are: {few}");
+}

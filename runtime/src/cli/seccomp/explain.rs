@@ -177,9 +177,7 @@ impl Explained<'_> {
             self.number,
             self.decision(),
         );
-        for way in &self.ways {
-            text.push_str(&self.way(way));
-        }
+        text.push_str(&few(self.ways.iter().map(|way| self.way(way)).collect()));
         text.push_str(&self.passed_over());
         if let Some(steps) = self.steps {
             text.push_str(&format!("  the program decides it in {steps} instructions\n"));
@@ -235,13 +233,14 @@ impl Explained<'_> {
     fn passed_over(&self) -> String {
         let decides = |at: usize| self.ways.iter().any(|way| way.alternative == Some(at));
         let others = self.verdict.alternatives.iter().enumerate().filter(|(at, _)| !decides(*at));
-        others
+        let others = others
             .map(|(_, one)| {
                 let (action, rule) = (describe_action(one.action), self.profile.rule(one.rule));
                 let conditions = describe_conditions(&one.conditions);
                 format!("  not decisive: {rule}: {action} if {conditions}\n")
             })
-            .collect()
+            .collect();
+        few(others)
     }
 
     fn json(&self) -> Value {
@@ -273,4 +272,15 @@ impl Explained<'_> {
             "instructions": self.steps,
         })
     }
+}
+
+/// Lines, or of many the first and the last.
+fn few(mut lines: Vec<String>) -> String {
+    const AT_MOST: usize = 12;
+    if lines.len() > AT_MOST {
+        let (first, last) = (AT_MOST / 2, lines.len() - 2);
+        let more = format!("  … {} more: see --json\n", last - first);
+        lines.splice(first..last, [more]);
+    }
+    lines.concat()
 }
