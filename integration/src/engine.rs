@@ -5,7 +5,8 @@ use crate::binaries;
 use crate::command::{Call, Output, Running};
 use crate::lab::Lab;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A containerd daemon with one image, `localhost/box:1`: busybox.
@@ -194,8 +195,20 @@ impl Drop for Podman<'_> {
         for dir in crate::machine::cgroups_named(self.lab.token()) {
             let _ = fs::remove_dir(dir);
         }
+        // conmon calls `podman container cleanup` after a container's end, which mounts the storage.
+        crate::wait_until(Duration::from_secs(10), || !is_in_a_command_line(&self.dir));
         // Podman keeps its storage mounted on itself, now and then several times.
         let storage = self.dir.join("root/overlay");
         while nix::mount::umount2(&storage, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
     }
+}
+
+/// Whether some process has the path among its arguments.
+fn is_in_a_command_line(path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    let names_it = |pid: PathBuf| {
+        let line = fs::read(pid.join("cmdline")).unwrap_or_default();
+        line.windows(path.len()).any(|window| window == path)
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| names_it(entry.path()))
 }
