@@ -86,6 +86,8 @@ refusals! {
     map_of_nothing: |b| b.user_namespace(100_000).set("/linux/uidMappings/0/size", 0), "linux.uidMappings[0]";
     map_beyond_32_bits: |b| b.user_namespace(100_000).set("/linux/uidMappings/0/hostID", 4_294_967_290_u64), "linux.uidMappings[0]";
     user_not_in_the_map: |b| b.user_namespace(100_000).set("/process/user/uid", 70_000), "process.user.uid";
+    seccomp_in_another_case: |b| b.set("/linux/Seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO"})), "linux.Seccomp";
+    no_new_privileges_in_another_case: |b| b.set("/process/nonewprivileges", true), "process.nonewprivileges";
     seccomp_action_unknown: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_PRAY"})), "linux.seccomp.defaultAction";
     seccomp_architecture_unknown: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_PDP11"]})), "linux.seccomp.architectures[0]";
     seccomp_operator_unknown: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_ODD"}]}]})), "linux.seccomp.syscalls[0].args[0].op";

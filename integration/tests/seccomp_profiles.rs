@@ -214,7 +214,7 @@ const STRICTER: &[&str] = &["sandbox", "compute"];
 const STRICTEST: &[&str] = &["compute"];
 
 /// All fail otherwise, or succeed, without a filter: the program has the capabilities for them.
-const ATTEMPTS: [Attempt; 52] = [
+const ATTEMPTS: [Attempt; 54] = [
     eperm("socket AF_ALG", "native:41:38:5:0", &ALL),
     eperm("socket AF_ALG, upper half set", "native:41:0x100000026:5:0", &ALL),
     eperm("socket AF_VSOCK", "native:41:40:1:0", &ALL),
@@ -227,6 +227,8 @@ const ATTEMPTS: [Attempt; 52] = [
     eperm("socket AF_XDP", "native:41:44:3:0", &ALL),
     eperm("socketpair AF_TIPC", "native:53:30:1:0:@", &ALL),
     eperm("socket AF_PACKET", "native:41:17:3:0", STRICT),
+    eperm("socket AF_INET, SOCK_PACKET", "native:41:2:10:0x300", STRICT),
+    eperm("socket AF_INET, SOCK_DCCP", "native:41:2:6:33", STRICT),
     eperm("socket NETLINK_NETFILTER", "native:41:16:3:12", STRICT),
     eperm("socket NETLINK_AUDIT", "native:41:16:3:9", STRICTER),
     eperm("socket AF_INET raw", "native:41:2:3:1", STRICTER),

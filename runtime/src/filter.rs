@@ -28,7 +28,7 @@ const DIRECTORY: &str = "/run/brig/seccomp";
 /// How many programs are kept at most.
 const FILES: u64 = 64;
 /// The first bytes of each file; the last says which form it has.
-const MAGIC: &[u8; 8] = b"brigbpf1";
+const MAGIC: &[u8; 8] = b"brigbpf2";
 
 /// A filter that is ready to be loaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +129,7 @@ impl std::error::Error for Error {}
 struct Kept {
     directory: OwnedFd,
     /// Which brig this is: another one may compile differently.
-    compiler: [u8; 32],
+    compiler: Compiler,
 }
 
 impl Kept {
@@ -178,49 +178,64 @@ fn is_private(stat: &Stat) -> bool {
     stat.st_uid == 0 && stat.st_mode & 0o077 == 0
 }
 
-/// brig's own file: its number, size and time of change.
-fn identity() -> io::Result<[u8; 32]> {
-    let mask = StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME;
+/// brig's own file: device, number, size and times of change; the last cannot be set at will.
+type Compiler = [u8; 56];
+
+fn identity() -> io::Result<Compiler> {
+    let mask = StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME;
     let stat = statx(CWD, "/proc/self/exe", AtFlags::empty(), mask)?;
     let parts = [
+        u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
         stat.stx_ino,
         stat.stx_size,
         stat.stx_mtime.tv_sec.cast_unsigned(),
         u64::from(stat.stx_mtime.tv_nsec),
+        stat.stx_ctime.tv_sec.cast_unsigned(),
+        u64::from(stat.stx_ctime.tv_nsec),
     ];
-    let mut identity = [0; 32];
+    let mut identity = [0; 56];
     for (place, part) in identity.chunks_exact_mut(8).zip(parts) {
         place.copy_from_slice(&part.to_ne_bytes());
     }
     Ok(identity)
 }
 
-/// FNV-1a, eight bytes at a time. Whoever makes two texts meet gains nothing: they are compared.
-fn name(text: &[u8]) -> String {
-    let hash = text.chunks(8).fold(0xcbf2_9ce4_8422_2325_u64, |hash, chunk| {
+/// FNV-1a, eight bytes at a time.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325_u64, |hash, chunk| {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         (hash ^ u64::from_ne_bytes(word)).wrapping_mul(0x100_0000_01b3)
-    });
+    })
+}
+
+/// Whoever makes two texts meet gains nothing: they are compared.
+fn name(text: &[u8]) -> String {
+    let hash = hash(text);
     format!("{}", (hash >> 32 ^ hash) % FILES)
 }
 
-fn encode(compiler: &[u8; 32], text: &[u8], program: &Program) -> Vec<u8> {
+fn encode(compiler: &Compiler, text: &[u8], program: &Program) -> Vec<u8> {
+    let instructions = program.to_bytes();
     let mut bytes = Vec::with_capacity(64 + text.len() + 8 * program.instructions.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(compiler);
     bytes.extend_from_slice(&program.flags.to_ne_bytes());
+    // A crash of the machine may leave a file that was not written to its end.
+    bytes.extend_from_slice(&hash(&instructions).to_ne_bytes());
     bytes.extend_from_slice(&(text.len() as u64).to_ne_bytes());
     bytes.extend_from_slice(text);
-    bytes.extend_from_slice(&program.to_bytes());
+    bytes.extend_from_slice(&instructions);
     bytes
 }
 
 /// The program, if all of the file is as it was written and it is that of `text`.
-fn decode(bytes: &[u8], compiler: &[u8; 32], text: &[u8]) -> Option<Program> {
+fn decode(bytes: &[u8], compiler: &Compiler, text: &[u8]) -> Option<Program> {
     let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(compiler)?;
     let (flags, rest) = rest.split_first_chunk::<8>()?;
+    let (written, rest) = rest.split_first_chunk::<8>()?;
     let rest = rest.strip_prefix(&(text.len() as u64).to_ne_bytes())?.strip_prefix(text)?;
+    (hash(rest) == u64::from_ne_bytes(*written)).then_some(())?;
     let (instructions, []) = rest.as_chunks::<8>() else { return None };
     let instructions: Vec<_> = instructions.iter().map(Instruction::from_bytes).collect();
     let whole = (1..=brig_seccomp::MAX_INSTRUCTIONS).contains(&instructions.len());
@@ -241,23 +256,22 @@ mod tests {
     #[test]
     fn what_was_kept_is_found() {
         let (text, program) = profile();
-        let bytes = encode(&[7; 32], text, &program);
-        assert_eq!(decode(&bytes, &[7; 32], text), Some(program));
+        let bytes = encode(&[7; 56], text, &program);
+        assert_eq!(decode(&bytes, &[7; 56], text), Some(program));
     }
 
     #[test]
     fn another_text_another_compiler_and_damage_are_not() {
         let (text, program) = profile();
-        let bytes = encode(&[7; 32], text, &program);
-        assert_eq!(decode(&bytes, &[8; 32], text), None, "another brig");
+        let bytes = encode(&[7; 56], text, &program);
+        assert_eq!(decode(&bytes, &[8; 56], text), None, "another brig");
         let mut other = text.to_vec();
         other[20] ^= 1;
-        assert_eq!(decode(&bytes, &[7; 32], &other), None, "another text");
-        assert_eq!(decode(&bytes, &[7; 32], &text[1..]), None, "a shorter text");
-        for cut in 0..bytes.len() - 8 * (program.instructions.len() - 1) {
-            assert_eq!(decode(&bytes[..cut], &[7; 32], text), None, "cut at {cut}");
+        assert_eq!(decode(&bytes, &[7; 56], &other), None, "another text");
+        assert_eq!(decode(&bytes, &[7; 56], &text[1..]), None, "a shorter text");
+        for cut in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..cut], &[7; 56], text), None, "cut at {cut}");
         }
-        assert_eq!(decode(&bytes[..bytes.len() - 3], &[7; 32], text), None, "half an instruction");
     }
 
     #[test]

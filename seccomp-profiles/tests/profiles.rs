@@ -93,9 +93,13 @@ fn sockets_are_of_the_families_that_the_profiles_say() {
                 allow(&SERVE, "socket", &[family, kind | flags, protocol]);
             }
         }
-        // SOCK_RAW, SOCK_DCCP, SOCK_SEQPACKET; SCTP as a stream; L2TP as datagrams.
-        for (kind, protocol) in [(3, 1), (3, 255), (6, 33), (5, 132), (1, 132), (2, 115)] {
+        // SOCK_RAW; SCTP as a stream; L2TP as datagrams.
+        for (kind, protocol) in [(3, 1), (3, 255), (1, 132), (2, 115)] {
             allow(&SERVE[..2], "socket", &[family, kind, protocol]);
+        }
+        // SOCK_DCCP, SOCK_SEQPACKET, and SOCK_PACKET, which the kernel takes for AF_PACKET.
+        for (kind, protocol) in [(6, 33), (5, 132), (10, 0x300)] {
+            allow(&SERVE[..1], "socket", &[family, kind, protocol]);
         }
     }
     // NETLINK_ROUTE; NETLINK_AUDIT and NETLINK_KOBJECT_UEVENT; NETLINK_NETFILTER; AF_PACKET.

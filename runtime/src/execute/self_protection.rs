@@ -3,8 +3,8 @@
 //! A container's process is a copy of brig until it executes the container's program, and a
 //! container can make that program be `/proc/self/exe`. So brig runs from a read-only, detached
 //! clone of the mount that its file is on: whoever opens it through /proc opens it there.
-//! Linux 5.12. Where the kernel refuses the clone (no privilege) and the file could be written by
-//! the user, brig runs from a sealed copy in memory (memfd_create(2)).
+//! Linux 5.12. Where the kernel refuses the clone (no privilege) and the file is not root's alone,
+//! brig runs from a sealed copy in memory (memfd_create(2)).
 
 use std::ffi::CString;
 use std::fs::File;
@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStringExt;
 use brig_sys::mount::{MountAttr, mount_setattr};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::stat;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access, geteuid};
 use rustix::fs::CWD;
@@ -41,7 +42,7 @@ pub fn ensure() -> Result<(), Error> {
     };
     let protected = match read_only_clone() {
         Ok(fd) => fd,
-        Err(_) if is_sealed() || access(SELF, AccessFlags::W_OK).is_err() => return hide(),
+        Err(_) if is_sealed() || is_out_of_reach() => return hide(),
         Err(_) => sealed_copy().map_err(failed)?,
     };
     let c_string = |text: std::ffi::OsString| CString::new(text.into_vec()).unwrap_or_default();
@@ -65,6 +66,13 @@ fn hide() -> Result<(), Error> {
 
 fn is_on_read_only_mount() -> bool {
     statvfs(SELF).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
+}
+
+/// Whether no container of an ordinary user can write brig's file, whatever its mode: the file is
+/// root's, whom no such user may map into a user namespace. An owner could chmod it back.
+fn is_out_of_reach() -> bool {
+    let is_roots = stat(SELF).is_ok_and(|stat| stat.st_uid == 0);
+    !geteuid().is_root() && is_roots && access(SELF, AccessFlags::W_OK).is_err()
 }
 
 fn is_sealed() -> bool {

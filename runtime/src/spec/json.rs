@@ -224,6 +224,10 @@ impl<'a> Scanner<'a> {
             self.path.push(Step::Key(key.clone()));
             self.arrived()?;
             self.keep_key(first_key, key, offset)?;
+            if let Some(name) = shape::differs_in_case(&self.path) {
+                let what = format!("some runtimes would read this as {name}, others would not");
+                return self.fault(offset, Problem::Syntax(what));
+            }
             self.space();
             if self.peek() != Some(b':') {
                 return self.syntax("expected `:` after the key");

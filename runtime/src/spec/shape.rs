@@ -6,6 +6,47 @@
 
 use super::json::Step;
 
+/// The name that the last key of the path has but for the case of letters, where the field takes
+/// privileges away: runc, as Go's encoding/json, would apply it, and who reviews a configuration
+/// may read it so.
+pub(super) fn differs_in_case(path: &[Step<'_>]) -> Option<&'static str> {
+    let (Step::Key(key), above) = path.split_last()? else { return None };
+    let names: &[&str] = match above {
+        [] => &["linux", "process", "root"],
+        [Step::Key(parent)] => match parent.as_ref() {
+            b"linux" => &RESTRICTING_OF_LINUX,
+            b"process" => &RESTRICTING_OF_PROCESS,
+            b"root" => &["readonly"],
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let alike = |name: &&&str| key.eq_ignore_ascii_case(name.as_bytes());
+    let name = names.iter().find(alike).copied()?;
+    (key.as_ref() != name.as_bytes()).then_some(name)
+}
+
+const RESTRICTING_OF_LINUX: [&str; 8] = [
+    "gidMappings",
+    "maskedPaths",
+    "mountLabel",
+    "namespaces",
+    "readonlyPaths",
+    "resources",
+    "seccomp",
+    "uidMappings",
+];
+
+const RESTRICTING_OF_PROCESS: [&str; 7] = [
+    "apparmorProfile",
+    "capabilities",
+    "noNewPrivileges",
+    "oomScoreAdj",
+    "rlimits",
+    "selinuxLabel",
+    "user",
+];
+
 /// What is expected where `opening` (`[` or `{`) stands, if it is neither.
 pub(super) fn wrong_opening(path: &[Step<'_>], opening: u8) -> Option<&'static str> {
     let last_key = path.iter().rev().find_map(|step| match step {

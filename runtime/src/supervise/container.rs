@@ -145,7 +145,7 @@ impl Container {
     #[must_use]
     pub fn init(&self) -> Option<OwnedFd> {
         let record = self.record.as_ref()?;
-        record.process?.open()
+        record.process.as_ref()?.open()
     }
 
     /// Its status now.
@@ -185,7 +185,7 @@ impl Container {
         Ok(Shown {
             oci_version: record.oci_version.clone(),
             id: record.id.clone(),
-            pid: record.process.filter(|_| running).map_or(0, |process| process.pid),
+            pid: record.process.as_ref().filter(|_| running).map_or(0, |process| process.pid),
             status: status.name(),
             bundle: record.bundle.clone(),
             rootfs: record.rootfs.clone(),

@@ -368,8 +368,9 @@ impl Making<'_> {
         };
         let mut born = |pid, pidfd: BorrowedFd<'_>| {
             let process = RecordedProcess::new(pid, pidfd).and_then(|process| {
+                directory.save_process(&process)?;
                 record.borrow_mut().process = Some(process);
-                directory.save_process(&process)
+                Ok(())
             });
             process.map_err(|error| crate::execute::Error::system("recording the process", error))
         };
@@ -524,8 +525,10 @@ pub(super) fn home_of(uid: u32, rootfs: &Path) -> Option<String> {
 /// Writes a pid so that a reader never sees half of it.
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}"));
-    fs::write(&new, pid.to_string())
+    let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    // Nobody else may have made it, as a link to another file.
+    let made = fs::File::options().write(true).create_new(true).open(&new);
+    made.and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| fs::rename(&new, path))
         .map_err(|error| Error::system(format!("writing the pid file {}", path.display()), error))
 }

@@ -16,7 +16,7 @@ use crate::small_file;
 const PIDFS_MAGIC: i64 = 0x5049_4446;
 
 /// A process as it is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedProcess {
     /// Its pid in brig's namespace.
@@ -25,12 +25,13 @@ pub struct RecordedProcess {
     pub identity: Identity,
 }
 
-/// What no two processes have in common until the next boot, if they have the same pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What no two processes have in common, if they have the same pid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Identity {
-    /// The inode of its pidfds, where these are files of pidfs (Linux 6.9).
-    Inode(u64),
+    /// The inode of its pidfds, where these are files of pidfs (Linux 6.9), and the boot (random(4),
+    /// `boot_id`): the kernel counts from the same number after each.
+    Inode(u64, String),
     /// When it started, in clock ticks since boot (proc_pid_stat(5) field 22).
     Started(u64),
 }
@@ -42,7 +43,7 @@ impl RecordedProcess {
     /// It has been reaped, or /proc is not mounted.
     pub(super) fn new(pid: i32, pidfd: impl AsFd) -> io::Result<Self> {
         let identity = match inode(pidfd) {
-            Some(inode) => Identity::Inode(inode),
+            Some(inode) => Identity::Inode(inode, boot()?),
             None => Identity::Started(start_time(pid)?.0),
         };
         Ok(Self { pid, identity })
@@ -52,10 +53,14 @@ impl RecordedProcess {
     pub(super) fn open(&self) -> Option<OwnedFd> {
         let fd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
         // Looked at after opening: if this is the recorded process, the descriptor is of it.
-        let same = match self.identity {
-            Identity::Inode(recorded) => inode(&fd) == Some(recorded) && runs(&fd),
+        let same = match &self.identity {
+            Identity::Inode(recorded, recorded_boot) => {
+                inode(&fd) == Some(*recorded)
+                    && boot().is_ok_and(|boot| boot == *recorded_boot)
+                    && runs(&fd)
+            }
             Identity::Started(recorded) => {
-                matches!(start_time(self.pid), Ok((ticks, true)) if ticks == recorded)
+                matches!(start_time(self.pid), Ok((ticks, true)) if ticks == *recorded)
             }
         };
         same.then_some(fd)
@@ -66,6 +71,10 @@ fn inode(pidfd: impl AsFd) -> Option<u64> {
     let pidfd = pidfd.as_fd();
     let is_pidfs = fstatfs(pidfd).ok()?.f_type as i64 == PIDFS_MAGIC;
     is_pidfs.then(|| fstat(pidfd)).and_then(Result::ok).map(|stat| stat.st_ino)
+}
+
+fn boot() -> io::Result<String> {
+    Ok(small_file::read_text("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
 /// A pidfd can be read from when the process has ended, whether or not it has been reaped.
@@ -143,6 +152,18 @@ mod tests {
         assert!(recorded.iter().all(|process| process.open().is_none()), "it is a zombie");
         child.wait().expect("it ended");
         assert!(recorded.iter().all(|process| process.open().is_none()), "it is gone");
+    }
+
+    #[test]
+    fn after_another_boot_it_is_another_process() {
+        let (mut child, pidfd) = child();
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let mut recorded = RecordedProcess::new(pid, &pidfd).expect("it runs");
+        if let Identity::Inode(_, boot) = &mut recorded.identity {
+            boot.replace_range(..1, "x");
+            assert!(recorded.open().is_none());
+        }
+        child.kill().and_then(|()| child.wait().map(drop)).expect("it runs");
     }
 
     #[test]

@@ -27,7 +27,11 @@ impl<'r> OciState<'r> {
             oci_version: &record.oci_version,
             id: &record.id,
             status: status.name(),
-            pid: record.process.filter(|_| status != Status::Stopped).map(|process| process.pid),
+            pid: record
+                .process
+                .as_ref()
+                .filter(|_| status != Status::Stopped)
+                .map(|process| process.pid),
             bundle: &record.bundle,
             annotations: &record.annotations,
         }

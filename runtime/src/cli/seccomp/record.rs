@@ -175,6 +175,11 @@ fn check_output(path: &Path) -> Result<(), Error> {
         return Err(Error::plain(format!("{} is a directory", doing()))
             .with_hint("name the file that is to be written"));
     }
+    // It is replaced by rename, and so would a device be.
+    if path.symlink_metadata().is_ok_and(|data| !data.is_file()) {
+        return Err(Error::plain(format!("{} is there already, and is no regular file", doing()))
+            .with_hint("name another file, or leave --output out for standard output"));
+    }
     let directory = directory_of(path);
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).map_err(|errno| {
         Error::system(doing(), errno).with_hint("its directory must exist, and be writable")
@@ -449,7 +454,9 @@ fn write_profile(
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = directory_of(path).join(format!(".{name}.{}", std::process::id()));
-    let written = File::create(&new).and_then(|mut file| {
+    // Nobody else may have made it, as a link to another file or to keep it.
+    let made = File::options().write(true).create_new(true).open(&new);
+    let written = made.and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
