@@ -388,6 +388,11 @@ fn mistakes_are_named_before_anything_runs() {
     say(&["--bundle", "/no/such"], 1, "/no/such");
     say(&["--", "/no/such/program"], 1, "/no/such/program");
     say(&[&["--output", "/"], &run[..]].concat(), 1, "is a directory");
+    // It would be replaced, by rename: root's /dev/null, say.
+    let link = lab.path("link");
+    std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
+    let link = link.to_string_lossy();
+    say(&[&["--output", &*link], &run[..]].concat(), 1, "no regular file");
     say(&[&["--output", "/no/such/file"], &run[..]].concat(), 1, "--output /no/such/file");
     let merge = |text: &str, words: &str| {
         std::fs::write(&bad, text).expect("write");

@@ -181,6 +181,27 @@ fn the_rootless_template_runs_as_it_is() {
     lab.assert_clean();
 }
 
+/// The owner of a file may chmod it, in a container too: that nobody may write it now is no protection.
+#[test]
+fn an_ordinary_users_own_brig_runs_from_a_sealed_copy_whatever_its_mode() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bundle = lab.plain_bundle();
+    let runtime = lab.dir().join("runtime");
+    fs::copy(binaries::runtime(), &runtime).expect("copy the runtime to where the user reaches it");
+    lab.call("chown").args(["-R", "12345:12345"]).arg(lab.dir()).go().ok();
+    lab.call("chmod").arg("0555").arg(&runtime).go().ok();
+    let script = "cd \"$1\" && rm -f config.json && \"$2\" spec --rootless && \
+        sed -i 's/\"terminal\": true/\"terminal\": false/' config.json && \"$2\" create rootless && \
+        pid=$(\"$2\" state rootless | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p') && \
+        readlink /proc/$pid/exe; \"$2\" delete --force rootless";
+    let user = ["--reuid", "12345", "--regid", "12345", "--clear-groups"];
+    let call = lab.call("setpriv").env("XDG_RUNTIME_DIR", lab.dir()).args(user);
+    let call = call.args(["/bin/sh", "-c", script, "sh"]).arg(&bundle.dir).arg(&runtime);
+    call.go().ok().prints("/memfd:brig (deleted)");
+    lab.assert_clean();
+}
+
 /// An ordinary user runs a container in a user namespace with a map of one id, without cgroups.
 #[test]
 fn an_ordinary_user_runs_a_container() {
