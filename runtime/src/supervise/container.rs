@@ -206,12 +206,13 @@ impl Container {
         let Some(init) = self.init() else {
             return Err(self.not("running", Status::Stopped));
         };
+        // Read before: whoever waits for the process removes the container after its end.
+        let spec = (signal == libc::SIGKILL).then(|| self.spec()).transpose()?;
         let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
         send_signal(&init, signal).map_err(|error| Error::system(doing(), error))?;
         if signal == libc::SIGKILL {
             self.thaw()?;
         }
-        let spec = (signal == libc::SIGKILL).then(|| self.spec()).transpose()?;
         if spec.is_some_and(|spec| !has_own_pid_namespace(&spec)) {
             // No process ends with the first one; the cgroup says which are the container's.
             self.cgroup()?.kill()?;
