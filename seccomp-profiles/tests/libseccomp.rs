@@ -235,7 +235,7 @@ fn real_profiles_decide_as_under_libseccomp() {
                 let wide = arch == Arch::X86_64;
                 let verdicts = Verdicts::new(&profile, Arch::X86_64, arch).expect("it compiles");
                 for (_, nr, verdict) in verdicts.iter() {
-                    for args in real::telling_arguments(&verdict, wide) {
+                    for args in real::telling_arguments(verdict, wide) {
                         let data =
                             SeccompData { nr, arch: arch.audit(), args, ..SeccompData::default() };
                         findings.compare(&profile, &ours.instructions, &theirs, &data);

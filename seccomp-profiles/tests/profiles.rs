@@ -248,7 +248,7 @@ fn each_profile_allows_nothing_that_the_one_before_refuses() {
             let looser = Verdicts::new(&looser, arch, arch).expect("it compiles");
             let stricter = Verdicts::new(&stricter, arch, arch).expect("it compiles");
             for (name, nr, verdict) in stricter.iter() {
-                for args in real::telling_arguments(&verdict, true) {
+                for args in real::telling_arguments(verdict, true) {
                     let allows = verdict.decide(&args) == ALLOW;
                     let allowed = looser.of_number(nr).decide(&args) == ALLOW;
                     assert!(!allows || allowed, "{pair:?} {arch:?} {name} {args:x?}");

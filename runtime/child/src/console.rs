@@ -21,12 +21,12 @@ impl<'a> Child<'a, '_> {
             return Err(fault(libc::SYS_fstatfs, libc::ENODEV));
         }
         let unlocked = 0i32;
-        syscall::ioctl_ref(master, libc::TIOCSPTLCK as u64, &unlocked)?;
+        syscall::ioctl_ref(master, libc::TIOCSPTLCK, &unlocked)?;
         let peer_flags = (flags | libc::O_CLOEXEC) as u64;
-        let terminal = syscall::ioctl(master, libc::TIOCGPTPEER as u64, peer_flags)? as i32;
+        let terminal = syscall::ioctl(master, libc::TIOCGPTPEER, peer_flags)? as i32;
         if let Some((rows, columns)) = size {
             let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-            syscall::ioctl_ref(terminal, libc::TIOCSWINSZ as u64, &size)?;
+            syscall::ioctl_ref(terminal, libc::TIOCSWINSZ, &size)?;
         }
         if owner != 0 {
             syscall::fchown(terminal, owner, u32::MAX)?;
@@ -39,7 +39,7 @@ impl<'a> Child<'a, '_> {
         for standard in 0..3 {
             syscall::dup3(terminal, standard, 0)?;
         }
-        syscall::ioctl(0, libc::TIOCSCTTY as u64, 0)?;
+        syscall::ioctl(0, libc::TIOCSCTTY, 0)?;
         syscall::close(terminal).map(drop)
     }
 }

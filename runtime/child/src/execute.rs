@@ -285,6 +285,6 @@ fn loopback_up() -> Answer<()> {
     name[..2].copy_from_slice(b"lo");
     let request = Request { name, flags: (libc::IFF_UP | libc::IFF_RUNNING) as i16, rest: [0; 22] };
     let socket = syscall::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)? as i32;
-    syscall::ioctl_ref(socket, libc::SIOCSIFFLAGS as u64, &request)?;
+    syscall::ioctl_ref(socket, libc::SIOCSIFFLAGS as libc::Ioctl, &request)?;
     syscall::close(socket).map(drop)
 }

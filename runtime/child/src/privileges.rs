@@ -105,7 +105,7 @@ fn set_ambient(ambient: u64) -> Answer<()> {
 fn close_on_exec(first: u32) -> Answer<()> {
     for fd in 3..first {
         // A hole among the descriptors to preserve stays one.
-        match syscall::ioctl(fd as i32, libc::FIONCLEX as u64, 0) {
+        match syscall::ioctl(fd as i32, libc::FIONCLEX, 0) {
             Err(fault) if fault.errno == libc::EBADF => {}
             answer => drop(answer?),
         }

@@ -131,7 +131,7 @@ plain! {
     close_range(SYS_close_range, first: u32, last: u32, flags: u32);
     landlock_restrict_self(SYS_landlock_restrict_self, ruleset: i32, flags: u32);
     socket(SYS_socket, domain: i32, kind: i32, protocol: i32);
-    ioctl(SYS_ioctl, fd: i32, request: u64, arg: u64);
+    ioctl(SYS_ioctl, fd: i32, request: libc::Ioctl, arg: u64);
     pidfd_send_signal(SYS_pidfd_send_signal, pidfd: i32, signal: i32, info: usize, flags: u32);
     fsmount(SYS_fsmount, fs: i32, flags: u32, attrs: u32);
 }
@@ -378,8 +378,10 @@ pub(crate) fn send_fd(socket: i32, data: &[u8], fd: i32) -> Answer<usize> {
     let iov = libc::iovec { iov_base: data.as_ptr() as *mut _, iov_len: data.len() };
     let mut control = core::mem::MaybeUninit::<Control>::zeroed();
     let mut header = core::mem::MaybeUninit::<libc::msghdr>::zeroed();
-    // SAFETY: both are plain C structures for which zeroes (null pointers) are a value.
-    let (control, header) = unsafe { (control.assume_init_mut(), header.assume_init_mut()) };
+    // SAFETY: a plain C structure for which zeroes are a value.
+    let control = unsafe { control.assume_init_mut() };
+    // SAFETY: likewise, with null pointers.
+    let header = unsafe { header.assume_init_mut() };
     control.header.cmsg_len = LENGTH as _;
     control.header.cmsg_level = libc::SOL_SOCKET;
     control.header.cmsg_type = libc::SCM_RIGHTS;
@@ -507,7 +509,7 @@ pub(crate) fn reset_signals() -> Answer<()> {
 }
 
 /// ioctl(2) with a structure.
-pub(crate) fn ioctl_ref<T>(fd: i32, request: u64, value: &T) -> Answer<usize> {
+pub(crate) fn ioctl_ref<T>(fd: i32, request: libc::Ioctl, value: &T) -> Answer<usize> {
     call(libc::SYS_ioctl, [fd_arg(fd), request as usize, ref_arg(value), 0, 0, 0])
 }
 

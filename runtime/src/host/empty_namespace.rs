@@ -20,7 +20,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::fstatfs;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use nix::unistd::{Pid, chdir, gettid, pivot_root};
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 
@@ -28,8 +28,6 @@ use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 const DIRECTORY: &str = "/run/brig/ns";
 /// The namespace itself, in it.
 const NAMESPACE: &str = "/run/brig/ns/mnt";
-/// `NSFS_MAGIC` of linux/magic.h.
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 const NO_SOURCE: Option<&str> = None;
 
@@ -57,7 +55,7 @@ fn open_kept() -> Option<OwnedFd> {
 }
 
 fn is_namespace(file: impl AsFd) -> bool {
-    fstatfs(file).is_ok_and(|stat| stat.filesystem_type().0 as i64 == NSFS_MAGIC)
+    fstatfs(file).is_ok_and(|stat| stat.filesystem_type() == NSFS_MAGIC)
 }
 
 fn make() -> io::Result<OwnedFd> {

@@ -101,7 +101,7 @@ pub(super) fn finish(
         }
         Start::AtOnce => {}
     }
-    push_hooks(builder, start_hooks.unwrap_or_default(), SlotUse::CreatedState)?;
+    push_hooks(builder, start_hooks.unwrap_or_default(), &SlotUse::CreatedState)?;
     if request.start == Start::AtOnce {
         // From here on an end without a failure record is the program's own.
         builder.tell(ReportKind::Ready);
@@ -158,7 +158,7 @@ pub(super) fn personality(spec: &Spec) -> Option<u64> {
 pub(super) fn push_hooks<'a>(
     builder: &mut Builder<'a>,
     hooks: &[Hook],
-    state: SlotUse<'a>,
+    state: &SlotUse<'a>,
 ) -> Result<(), Refusal> {
     for hook in hooks {
         let path = hook.path().to_string_lossy();

@@ -619,7 +619,7 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(key, value)| places(value, &format!("{at}/{key}"), all))
+            fields.iter().for_each(|(key, value)| places(value, &format!("{at}/{key}"), all));
         }
         Value::Array(values) => {
             values

@@ -213,7 +213,7 @@ impl Container {
         if signal == libc::SIGKILL {
             self.thaw()?;
         }
-        if spec.is_some_and(|spec| !has_own_pid_namespace(&spec)) {
+        if spec.is_some_and(|spec| !has_own_pid_namespace(spec)) {
             // No process ends with the first one; the cgroup says which are the container's.
             self.cgroup()?.kill()?;
         }

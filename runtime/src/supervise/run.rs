@@ -84,7 +84,8 @@ pub(super) fn in_foreground(
         false => Terminal::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
     };
     let (wants_terminal, process) = start(theirs)?;
-    let stopped = relay(&process.pidfd, terminal.filter(|_| wants_terminal), &signals, stop)?;
+    let stopped =
+        relay(&process.pidfd, terminal.as_ref().filter(|_| wants_terminal), &signals, stop)?;
     let status = wait_for_exit(&process.pidfd)
         .map_err(|error| Error::system("waiting for the container's process", error))?;
     Ok(Ended { code: exit_code(status), stopped })

@@ -152,12 +152,12 @@ pub(super) enum Stop {
 /// true where one of the signals asked to stop.
 pub(super) fn relay(
     pidfd: &OwnedFd,
-    terminal: Option<Terminal>,
+    terminal: Option<&Terminal>,
     signals: &Signals,
     stop: Stop,
 ) -> Result<bool, Error> {
     let mut stopped = false;
-    let master = terminal.as_ref().map(Terminal::receive).transpose()?;
+    let master = terminal.map(Terminal::receive).transpose()?;
     let _raw = master.as_ref().and_then(|_| RawMode::enter());
     if let Some(master) = &master {
         copy_window_size(master);

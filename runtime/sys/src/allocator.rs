@@ -123,6 +123,7 @@ unsafe impl dlmalloc::Allocator for Pages {
 }
 
 #[cfg(test)]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "the memory is used where it is made")]
 mod tests {
     use std::thread;
 

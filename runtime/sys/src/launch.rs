@@ -62,9 +62,10 @@ pub fn launch(
         Memory::Shared => clone_shared(&mut args, ops, slots)?,
         Memory::Copied => clone_copied(&args, ops, slots)?,
     };
-    // SAFETY: clone3 succeeded with CLONE_PIDFD, so the kernel stored a new descriptor that is
-    // nobody else's.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(ptr::read_volatile(&raw const pidfd)) };
+    // SAFETY: a local variable, which the kernel has written.
+    let pidfd = unsafe { ptr::read_volatile(&raw const pidfd) };
+    // SAFETY: clone3 succeeded with CLONE_PIDFD, so this is a new descriptor and nobody else's.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Process { pid, pidfd })
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn agree(name: &str, program: &Program, verdicts: &Verdicts) {
     numbers.dedup();
     for nr in numbers {
         let verdict = verdicts.of_number(nr);
-        for args in telling_arguments(&verdict, wide) {
+        for args in telling_arguments(verdict, wide) {
             let data = SeccompData { nr, arch: arch.audit(), instruction_pointer: 0, args };
             let decided = run(&program.instructions, &data).expect("it runs");
             assert_eq!(decided, verdict.decide(&args), "{name} {arch:?} {nr} {args:x?}: {verdict}");
