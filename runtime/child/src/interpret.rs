@@ -68,6 +68,7 @@ impl<'a> Child<'a, '_> {
             Op::Clone { flags, cgroup } => self.clone_sibling(flags, cgroup),
             Op::DieWithParent { enabled } => die_with_parent(enabled),
             Op::ResetSignals => syscall::reset_signals(),
+            Op::EndOnSignals => syscall::end_on_signals(),
             // Without a supervisor nobody knows of this process. It may have died before it could
             // be the reason for a death signal.
             Op::Tell { kind } => self.tell(kind, 0, 0, 0).map(drop),

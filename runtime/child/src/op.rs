@@ -116,6 +116,10 @@ pub enum Op<'a> {
     DieWithParent { enabled: bool },
     /// Blocked signals none, `SIGPIPE` as by default.
     ResetSignals,
+    /// `SIGHUP`, `SIGINT`, `SIGQUIT` and `SIGTERM` end the process with status 128 and the number, until it
+    /// executes its program. By default they end no first process of a pid namespace
+    /// (pid_namespaces(7)), and none could end a container that waits to be started.
+    EndOnSignals,
 
     // --- barriers ---
     /// Sends a record of this kind ([`crate::ReportKind`] as a number).
@@ -250,6 +254,7 @@ impl Op<'_> {
             Self::Clone { .. } => "clone3",
             Self::DieWithParent { .. } => "prctl(PR_SET_PDEATHSIG)",
             Self::ResetSignals => "reset signals",
+            Self::EndOnSignals => "end on SIGHUP, SIGINT, SIGQUIT and SIGTERM",
             Self::Tell { .. } => "tell",
             Self::Await => "await",
             Self::Gate { .. } => "start gate",

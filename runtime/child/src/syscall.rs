@@ -508,6 +508,22 @@ pub(crate) fn reset_signals() -> Answer<()> {
     Ok(())
 }
 
+/// Lets the signals that ask a program to end do so, though this be the first of a pid namespace.
+pub(crate) fn end_on_signals() -> Answer<()> {
+    extern "C" fn end(signal: i32) -> ! {
+        exit(128 + signal)
+    }
+    /// `SA_RESTORER` of asm/signal.h: without a restorer x86-64 delivers nothing. It is never used.
+    const RESTORER: usize = 0x0400_0000;
+    let handler = end as extern "C" fn(i32) -> ! as usize;
+    let action = [handler, RESTORER, handler, 0];
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        let args = [signal as usize, ref_arg(&action), 0, size_of::<u64>(), 0, 0];
+        call(libc::SYS_rt_sigaction, args)?;
+    }
+    Ok(())
+}
+
 /// ioctl(2) with a structure.
 pub(crate) fn ioctl_ref<T>(fd: i32, request: libc::Ioctl, value: &T) -> Answer<usize> {
     call(libc::SYS_ioctl, [fd_arg(fd), request as usize, ref_arg(value), 0, 0, 0])

@@ -90,6 +90,9 @@ pub(super) fn finish(
         new_root: true,
         proc: needs_proc,
     };
+    if request.start == Start::AtGate {
+        builder.push(Op::EndOnSignals);
+    }
     tail.before_gate(builder)?;
     builder.push(Op::DieWithParent { enabled: false });
     match request.start {
