@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod cgroup;
 pub mod cli;
 pub mod execute;
+pub mod failure;
 pub mod features;
 pub mod filter;
 #[cfg(any(test, fuzzing))]

@@ -165,7 +165,8 @@ fn names(seccomp: &LinuxSeccomp) -> Vec<Finding> {
             if rules::is_known(name) {
                 continue;
             }
-            let near = (found.len() < MOST_SUGGESTIONS).then(|| suggest::nearest(name)).flatten();
+            let near =
+                (found.len() < MOST_SUGGESTIONS).then(|| suggest::nearest_call(name)).flatten();
             let hint = match near {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => "correct or remove the name; a newer brig may know it".to_owned(),

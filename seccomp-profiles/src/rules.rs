@@ -9,7 +9,7 @@ use crate::arch::TABLE;
 use crate::calls::FOREIGN;
 
 use crate::error::CompileError;
-use crate::suggest::nearest;
+use crate::suggest::nearest_call;
 use crate::terms::{Condition, Conditions};
 
 /// One rule for a set of calls.
@@ -95,7 +95,7 @@ fn refuse_unknown(names: &[String], field: &str) -> Result<(), CompileError> {
             return Err(CompileError::UnknownSyscall {
                 field: format!("{field}.names[{at}]"),
                 name: name.clone(),
-                suggestion: nearest(name).map(str::to_owned),
+                suggestion: nearest_call(name).map(str::to_owned),
             });
         }
     }

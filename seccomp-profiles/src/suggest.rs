@@ -1,30 +1,30 @@
-//! The known system call name nearest to a misspelt one.
+//! The known word that a person most likely meant.
 
 use crate::arch::TABLE;
 
-/// More edits than this are another word, not a slip.
-const MAX_EDITS: usize = 2;
+/// Longer ones are nobody's slip, and would take long.
+const LONGEST_BYTES: usize = 64;
 
-/// The known system call name nearest to a misspelt one; none if none is near. Of several, the
-/// first in the table.
+/// The known system call name nearest to a misspelt one, as [`nearest`] says.
 #[must_use]
-pub fn nearest(name: &str) -> Option<&'static str> {
-    let mut best = None;
-    // Longer ones are nobody's slip, and would take long.
-    if name.len() > 64 {
+pub fn nearest_call(name: &str) -> Option<&'static str> {
+    nearest(name, TABLE.iter().flat_map(|table| table.calls.iter()).map(|(known, _)| known))
+}
+
+/// The one of `known` that shares most with `word`, with a third of its letters off at the most (of a short
+/// one two, and half), in whatever case; of several the first.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_BYTES {
         return None;
     }
-    for (known, _) in TABLE.iter().flat_map(|table| table.calls.iter()) {
-        // Each edit changes the length by one at most.
-        if known.len().abs_diff(name.len()) > MAX_EDITS {
-            continue;
-        }
-        let edits = edits(name.as_bytes(), known.as_bytes());
-        if edits <= MAX_EDITS && best.is_none_or(|(fewest, _)| edits < fewest) {
-            best = Some((edits, known));
-        }
-    }
-    best.map(|(_, known)| known)
+    let word = word.to_ascii_lowercase();
+    let most = |name: &str| (name.len() / 2).min(2).max(name.len() / 3);
+    let all = known.into_iter().filter(|name| name.len().abs_diff(word.len()) <= most(name));
+    all.map(|name| (edits(word.as_bytes(), name.to_ascii_lowercase().as_bytes()), name))
+        .filter(|(off, name)| *off <= most(name))
+        .min_by_key(|(off, name)| off * LONGEST_BYTES / name.len().max(1))
+        .map(|(_, name)| name)
 }
 
 /// Levenshtein's distance.
@@ -44,13 +44,14 @@ fn edits(a: &[u8], b: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{nearest, nearest_call};
 
     #[test]
     fn slips_are_found_and_other_words_are_not() {
-        assert_eq!(nearest("ptrce"), Some("ptrace"));
-        assert_eq!(nearest("unsahre"), Some("unshare"));
-        assert_eq!(nearest("frobnicate"), None);
-        assert_eq!(nearest(&"x".repeat(100_000)), None);
+        assert_eq!(nearest_call("ptrce"), Some("ptrace"));
+        assert_eq!(nearest_call("unsahre"), Some("unshare"));
+        assert_eq!(nearest_call("frobnicate"), None);
+        assert_eq!(nearest_call(&"x".repeat(100_000)), None);
+        assert_eq!(nearest("cap_chwon", ["CAP_CHOWN", "CAP_KILL"]), Some("CAP_CHOWN"));
     }
 }

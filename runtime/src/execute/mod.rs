@@ -3,16 +3,16 @@
 //!
 //! Must never change what the plan says, and must leave no process behind when it fails.
 
-mod error;
 mod hooks;
 mod idmap;
 mod inputs;
 mod launch;
 mod netdevice;
+mod report;
 pub mod resctrl;
 pub mod self_protection;
 
-pub use error::Error;
+pub use crate::failure::Failure as Error;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;

@@ -172,7 +172,7 @@ impl Error {
     /// Adds `did you mean …?` where one of `known` is close to `value`.
     #[cold]
     pub(crate) fn suggest<'a>(self, value: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        match nearest(value, known) {
+        match brig_seccomp::nearest(value, known) {
             Some(name) => self.with_hint(format!("did you mean {name}?")),
             None => self,
         }
@@ -235,33 +235,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// The one of `known` that a person most likely meant: at most a third of its letters off.
-fn nearest<'a>(value: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST_BYTES: usize = 64;
-    if value.len() > LONGEST_BYTES {
-        return None;
-    }
-    let value = value.to_ascii_uppercase();
-    known
-        .into_iter()
-        .map(|name| (distance(value.as_bytes(), name.to_ascii_uppercase().as_bytes()), name))
-        .filter(|(off, name)| *off * 3 <= name.len())
-        .min_by_key(|(off, _)| *off)
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein's edit distance.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}

@@ -372,7 +372,7 @@ impl Making<'_> {
                 record.borrow_mut().process = Some(process);
                 Ok(())
             });
-            process.map_err(|error| crate::execute::Error::system("recording the process", error))
+            process.map_err(|error| Error::system("recording the process", error))
         };
         let launched = launch(plan, inputs, self.start, &mut serve, &mut born)?;
         if let Some(path) = &self.options.pid_file {
@@ -438,12 +438,12 @@ fn setup(
     pid: i32,
     after: Option<&cgroup::AfterClone>,
     outside: &mut Outside,
-) -> Result<(), crate::execute::Error> {
+) -> Result<(), Error> {
     let of = |list: &Option<Vec<_>>| {
         list.as_deref().unwrap_or_default().iter().map(IdMapping::from).collect::<Vec<_>>()
     };
     let namespaces = plan::Namespaces::of(spec)
-        .map_err(|refusal| crate::execute::Error::because("reading linux.namespaces", refusal))?;
+        .map_err(|refusal| Error::because("reading linux.namespaces", refusal))?;
     if let Some(linux) = linux(spec)
         && namespaces.new & namespace::USER != 0
     {
@@ -451,9 +451,9 @@ fn setup(
         write_id_maps(pid, &maps)?;
     }
     if let Some(after) = after {
-        after.attach(pid).map_err(|error| {
-            crate::execute::Error::because("moving the process into its cgroup", error)
-        })?;
+        after
+            .attach(pid)
+            .map_err(|error| Error::because("moving the process into its cgroup", error))?;
     }
     let Some(linux) = linux(spec) else { return Ok(()) };
     if let Some(rdt) = linux.intel_rdt() {
@@ -469,15 +469,11 @@ fn setup(
 }
 
 /// Hooks that run before the container's root is entered; the state for those that run later.
-fn hooks(
-    spec: &Spec,
-    record: &Record,
-    states: &mut StateFiles,
-) -> Result<(), crate::execute::Error> {
+fn hooks(spec: &Spec, record: &Record, states: &mut StateFiles) -> Result<(), Error> {
     let creating = OciState::of(record, Status::Creating).to_json();
     for (status, file) in states {
         let written = file.write_all(&OciState::of(record, *status).to_json());
-        written.map_err(|error| crate::execute::Error::system("writing the state", error))?;
+        written.map_err(|error| Error::system("writing the state", error))?;
     }
     let Some(hooks) = spec.hooks() else { return Ok(()) };
     let of = |list: &Option<Vec<_>>| list.clone().unwrap_or_default();

@@ -63,5 +63,5 @@ pub(super) fn pass(directory: &Path) -> Result<Option<Report>, Error> {
         .map_err(|error| Error::system("removing the start gate", error))?;
     send(socket.as_raw_fd(), b"s", MsgFlags::MSG_NOSIGNAL)
         .map_err(|errno| Error::system("opening the start gate", errno))?;
-    Ok(read_report(&socket)?)
+    read_report(&socket)
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::record::Record;
 use super::state::OciState;
 use super::{Error, Status};
-use crate::execute::{self, Inputs};
+use crate::execute::Inputs;
 use crate::filter::Filter;
 use crate::plan::{Plan, SlotUse};
 
@@ -69,7 +69,7 @@ impl Listener {
         record: &Record,
         status: Status,
         pid: i32,
-    ) -> Result<(), execute::Error> {
+    ) -> Result<(), Error> {
         let metadata = filter.and_then(|filter| filter.listener_metadata.as_deref());
         let state = ProcessState {
             oci_version: &record.oci_version,
@@ -79,17 +79,16 @@ impl Listener {
             state: OciState::of(record, status),
         };
         let doing = "writing the state for the seccomp listener";
-        let text =
-            serde_json::to_vec(&state).map_err(|error| execute::Error::because(doing, error))?;
+        let text = serde_json::to_vec(&state).map_err(|error| Error::because(doing, error))?;
         if text.len() > STATE_LIMIT_BYTES {
-            return Err(execute::Error::plain(format!(
+            return Err(Error::plain(format!(
                 "linux.seccomp.listenerMetadata: the state for the listener has {} bytes, more than {STATE_LIMIT_BYTES}",
                 text.len()
             ))
             .with_hint("shorten it, or the annotations, which are part of the state"));
         }
         // Not through the file's position, which the child reads from.
-        self.0.write_all_at(&text, 0).map_err(|error| execute::Error::system(doing, error))
+        self.0.write_all_at(&text, 0).map_err(|error| Error::system(doing, error))
     }
 }
 

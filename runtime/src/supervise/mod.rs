@@ -9,7 +9,7 @@ mod container;
 mod control;
 mod create;
 mod delete;
-mod error;
+
 mod exec;
 mod gate;
 mod listener;
@@ -23,12 +23,12 @@ mod state;
 mod terminal;
 mod watch;
 
+pub use crate::failure::Failure as Error;
 pub use confinement::Confinement;
 pub use container::{Container, Shown, Status};
 pub use control::Happened;
 pub use create::{Blueprint, Created, Options, create};
 pub use delete::Force;
-pub use error::Error;
 pub use exec::{ExecOptions, exec};
 pub use preview::preview;
 pub use process::{exit_code, wait_for_exit};

@@ -30,20 +30,32 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
     let mut container = None;
     let console = options.console_socket.is_some();
     let ended = in_foreground(foreground, console, Stop::PassOn, |terminal| {
-        let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
-        let process = made.config.spec.process().as_ref();
-        let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
-        let (mut new, launched) = Container::of(id, made);
-        let started = new.poststart();
-        new.directory.unlock();
-        container = Some(new);
-        started.map(|()| (wants_terminal, launched))
+        make_and_start(id, blueprint, options, terminal, &mut container)
     });
     let ended = match ended.is_ok() && foreground != Foreground::Wait {
         true => ended,
         false => remove_after(ended, container),
     };
     ended.map(|ended| ended.code)
+}
+
+/// Makes a container that starts at once, and leaves it in `container`; answers whether it has a
+/// terminal, and with its process.
+pub(super) fn make_and_start(
+    id: &ContainerId,
+    blueprint: Blueprint,
+    options: &Options,
+    terminal: Option<OwnedFd>,
+    container: &mut Option<Container>,
+) -> Result<(bool, Launched), Error> {
+    let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
+    let process = made.config.spec.process().as_ref();
+    let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
+    let (mut new, launched) = Container::of(id, made);
+    let started = new.poststart();
+    new.directory.unlock();
+    *container = Some(new);
+    started.map(|()| (wants_terminal, launched))
 }
 
 /// Removes a container after its end, or after a failure to start it.

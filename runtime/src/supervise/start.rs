@@ -30,7 +30,7 @@ impl Container {
         let record = self.record()?;
         if let Some(report) = gate::pass(self.directory.path())? {
             let (first, words) = &record.after_gate;
-            return Err(describe_failure(&report, *first, words).into());
+            return Err(describe_failure(&report, *first, words));
         }
         self.poststart()
     }
@@ -41,9 +41,7 @@ impl Container {
         let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone());
         let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
         let state = OciState::of(self.record()?, Status::Running).to_json();
-        run_hooks(HookStage::Poststart, &hooks, &state).map_err(|error| {
-            let _ = self.kill(libc::SIGKILL, false);
-            error.into()
-        })
+        run_hooks(HookStage::Poststart, &hooks, &state)
+            .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
     }
 }

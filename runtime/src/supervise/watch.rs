@@ -20,13 +20,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::container::Container;
-use super::create::{Blueprint, Options, make};
-use super::run::{in_foreground, remove_after};
+use super::create::{Blueprint, Options};
+use super::run::{in_foreground, make_and_start, remove_after};
 use super::terminal::Stop;
 use super::{Error, Foreground};
 use crate::bundle::Seccomp;
-use crate::plan::Start;
 use crate::spec::ContainerId;
 
 /// The flags of sendmsg(2) with which the container's process hands over its listener: a filter
@@ -70,14 +68,7 @@ pub fn watch<W: Watcher>(
     let ended = in_foreground(Foreground::Wait, false, Stop::KillAtSecond, |terminal| {
         // Only now: signals are blocked, and a new thread inherits that.
         thread = Some(spawn(ours, watcher)?);
-        let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
-        let process = made.config.spec.process().as_ref();
-        let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
-        let (mut new, launched) = Container::of(id, made);
-        let started = new.poststart();
-        new.directory.unlock();
-        container = Some(new);
-        started.map(|()| (wants_terminal, launched))
+        make_and_start(id, blueprint, options, terminal, &mut container)
     });
     // Kills what is left of the container's processes, so that the listener comes to its end.
     let ended = remove_after(ended, container);

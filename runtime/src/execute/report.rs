@@ -1,56 +1,14 @@
-//! Failures of launching, in words.
+//! What a child's failure record says, in words.
 
-use std::{fmt, io};
+use std::io;
 
 use brig_child::{Op, Report};
 use nix::errno::Errno;
 
+use super::Error;
 use crate::plan::{Plan, call_name, render_op};
 
-/// What was being done, what the kernel said, what to do.
-#[derive(Debug)]
-pub struct Error {
-    doing: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    hint: Option<String>,
-}
-
 impl Error {
-    /// A failure of the system while `doing` something.
-    #[cold]
-    pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self { doing: doing.into(), source: Some(Box::new(source.into())), hint: None }
-    }
-
-    /// A failure that another part explains.
-    #[cold]
-    pub fn because(
-        doing: impl Into<String>,
-        source: impl std::error::Error + Send + Sync + 'static,
-    ) -> Self {
-        Self { doing: doing.into(), source: Some(Box::new(source)), hint: None }
-    }
-
-    /// A failure that needs no further cause.
-    #[cold]
-    pub fn plain(what: impl Into<String>) -> Self {
-        Self { doing: what.into(), source: None, hint: None }
-    }
-
-    /// The same with a hint.
-    #[must_use]
-    #[cold]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
-    }
-
     /// What a child's failure record says.
     #[must_use]
     #[cold]
@@ -59,11 +17,11 @@ impl Error {
         let Some(op) = plan.ops.get(index) else {
             return Self::plain("the container's process reported a failure of no operation");
         };
-        let mut error = of_op(report, op, &render_op(op, &plan.slots));
-        if let Ok(at) = plan.fields.binary_search_by_key(&index, |(index, _)| *index) {
-            error.doing = format!("{}: {}", plan.fields[at].1, error.doing);
+        let error = of_op(report, op, &render_op(op, &plan.slots));
+        match plan.fields.binary_search_by_key(&index, |(index, _)| *index) {
+            Ok(at) => error.of_field(&plan.fields[at].1),
+            Err(_) => error,
         }
-        error
     }
 }
 
@@ -192,16 +150,4 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         }
         _ => return None,
     })
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.doing)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
 }

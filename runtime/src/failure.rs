@@ -1,16 +1,19 @@
-//! Failures of operating on a container.
+//! What was being done, to which object, why it failed, and what to do about it.
+//!
+//! One type for launching and for operating on containers: errors of other parts keep their words,
+//! their cause and their hint in it. The chain never says the same twice.
 
 use std::{fmt, io};
 
 /// What was being done, to which object, and why it failed.
 #[derive(Debug)]
-pub struct Error {
+pub struct Failure {
     doing: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     hint: Option<String>,
 }
 
-impl Error {
+impl Failure {
     /// Something that needs no further cause.
     #[cold]
     pub fn plain(what: impl Into<String>) -> Self {
@@ -48,6 +51,14 @@ impl Error {
         self
     }
 
+    /// The same, said of the field of config.json that asked for it.
+    #[must_use]
+    #[cold]
+    pub fn of_field(mut self, field: &str) -> Self {
+        self.doing = format!("{field}: {}", self.doing);
+        self
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
@@ -55,13 +66,13 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.doing)
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
@@ -69,7 +80,7 @@ impl std::error::Error for Error {
 
 macro_rules! explained_by {
     ($($kind:ty),*) => {$(
-        impl From<$kind> for Error {
+        impl From<$kind> for Failure {
             fn from(error: $kind) -> Self {
                 let hint = error.hint().map(|hint| hint.to_string());
                 let doing = error.to_string();
@@ -83,8 +94,8 @@ macro_rules! explained_by {
     )*};
 }
 
-explained_by!(crate::execute::Error, crate::plan::Refusal, crate::bundle::Error);
-explained_by!(crate::spec::Error, crate::cgroup::Error, crate::filter::Error);
+explained_by!(crate::plan::Refusal, crate::bundle::Error, crate::spec::Error, crate::cgroup::Error);
+explained_by!(crate::filter::Error);
 explained_by!(brig_seccomp::CompileError);
 explained_by!(brig_seccomp::record::MergeError);
 
