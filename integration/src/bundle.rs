@@ -124,6 +124,23 @@ impl Bundle {
         )
     }
 
+    /// For services as distributions package them: /run and /tmp to write to, and the capabilities of Docker's
+    /// default that their start needs.
+    #[must_use]
+    pub fn service(self) -> Bundle {
+        let tmpfs = |at: &str, mode: &str| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", mode]});
+        let bundle = self.mount(tmpfs("/run", "mode=755")).mount(tmpfs("/tmp", "mode=1777"));
+        bundle.caps(&[
+            "CAP_CHOWN",
+            "CAP_DAC_OVERRIDE",
+            "CAP_FOWNER",
+            "CAP_KILL",
+            "CAP_NET_BIND_SERVICE",
+            "CAP_SETGID",
+            "CAP_SETUID",
+        ])
+    }
+
     /// Without the namespace of this type: the host's.
     #[must_use]
     pub fn without_namespace(self, kind: &str) -> Bundle {

@@ -2,6 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::command::{Call, Output};
+use crate::console::Console;
 use crate::lab::Lab;
 use crate::machine;
 use serde_json::Value;
@@ -53,6 +54,25 @@ impl<'l> Container<'l> {
     #[track_caller]
     pub fn run_detached(&self) -> Output {
         self.run_call(&["--detach"]).go().ok()
+    }
+
+    /// `run --detach` with a console socket: the terminal that comes over it.
+    #[track_caller]
+    pub fn run_on_terminal(&self) -> Console {
+        let socket = self.lab.console();
+        let path = socket.path().to_string_lossy().into_owned();
+        let running = self.run_call(&["--detach", "--console-socket", &path]).spawn();
+        let console = socket.accept();
+        running.wait().ok();
+        console
+    }
+
+    /// `run` by the shell's `"$@"` in `script`, for what a caller may have done before.
+    pub fn run_from(&self, script: &str) -> Output {
+        let runtime = crate::binaries::runtime();
+        let call = self.lab.call("/bin/sh").args(["-c", script, "sh"]).arg(runtime);
+        let call = call.arg("--root").arg(self.lab.root()).args(["run", "--bundle"]);
+        call.arg(&self.bundle.dir).arg(&self.id).go()
     }
 
     /// `create`.
@@ -132,6 +152,30 @@ impl<'l> Container<'l> {
             last == status
         });
         assert!(came, "must become {status}, is {last}");
+    }
+
+    /// Waits until a shell script succeeds inside.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    #[track_caller]
+    pub fn wait_until_ok(&self, script: &str) {
+        let mut said = String::new();
+        let ok = crate::wait_until(crate::PATIENCE, || {
+            let output = self.exec_sh(script);
+            said = output.stdout() + &output.stderr();
+            output.succeeded()
+        });
+        assert!(ok, "never succeeded: {script}: {said}");
+    }
+
+    /// Ends it by `SIGTERM`, deletes it, and sees that nothing is left.
+    #[track_caller]
+    pub fn ends_well(&self) {
+        self.kill("TERM").ok();
+        self.wait_status("stopped");
+        self.delete().ok();
+        self.lab.assert_clean();
     }
 
     /// The host's pid of its init.

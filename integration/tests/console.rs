@@ -26,11 +26,7 @@ fn the_terminal_is_the_controlling_one_and_resizes() {
     let lab = Lab::new();
     let script = "trap 'stty size' WINCH; echo up; while :; do sleep 0.02; done";
     let c = lab.container(lab.bundle().set("/process/terminal", true).sh(script));
-    let socket = lab.console();
-    let running =
-        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
-    let mut console = socket.accept();
-    running.wait().ok();
+    let mut console = c.run_on_terminal();
     console.shows("up");
     console.resize(33, 77);
     console.shows("33 77");
@@ -43,11 +39,7 @@ fn interrupt_reaches_the_foreground_process() {
     let lab = Lab::new();
     let script = "trap 'echo interrupted; exit 3' INT; echo up; while :; do sleep 0.02; done";
     let c = lab.container(lab.bundle().set("/process/terminal", true).sh(script));
-    let socket = lab.console();
-    let running =
-        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
-    let mut console = socket.accept();
-    running.wait().ok();
+    let mut console = c.run_on_terminal();
     console.shows("up");
     console.types("\u{3}");
     console.shows("interrupted");
@@ -63,11 +55,7 @@ fn the_initial_size_is_as_specified() {
             .set("/process/consoleSize", json!({"height": 12, "width": 34}))
             .sh("stty size; sleep 0.1"),
     );
-    let socket = lab.console();
-    let running =
-        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
-    let mut console = socket.accept();
-    running.wait().ok();
+    let mut console = c.run_on_terminal();
     console.shows("12 34");
     c.wait_status("stopped");
 }
@@ -76,11 +64,7 @@ fn the_initial_size_is_as_specified() {
 fn the_console_is_at_dev_console() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().set("/process/terminal", true).sh("test -c /dev/console && echo console; echo by name >/dev/console; /probe ids fds >/tmp/view; sleep 0.1"));
-    let socket = lab.console();
-    let running =
-        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
-    let mut console = socket.accept();
-    running.wait().ok();
+    let mut console = c.run_on_terminal();
     console.shows("by name");
     c.wait_status("stopped");
 }
@@ -93,11 +77,7 @@ fn a_user_owns_its_terminal() {
         .set("/process/terminal", true)
         .set("/process/user", json!({"uid": 1000, "gid": 1000}));
     let c = lab.container(bundle.sh("stat -c 'owner %u' $(tty); sleep 0.1"));
-    let socket = lab.console();
-    let running =
-        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
-    let mut console = socket.accept();
-    running.wait().ok();
+    let mut console = c.run_on_terminal();
     console.shows("owner 1000");
     c.wait_status("stopped");
 }

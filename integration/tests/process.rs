@@ -198,23 +198,8 @@ fn only_standard_streams_are_open() {
 fn descriptors_of_the_caller_do_not_leak() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().args(["/probe", "fds"]));
-    let root = lab.root().to_string_lossy().into_owned();
-    let dir = c.bundle.dir.to_string_lossy().into_owned();
-    let runtime = brig_integration::binaries::runtime().to_string_lossy().into_owned();
-    let script = "exec \"$@\" 3</etc/passwd 4</ 7</root 9>/dev/null";
-    let call = lab.call("/bin/sh").args([
-        "-c",
-        script,
-        "sh",
-        &runtime,
-        "--root",
-        &root,
-        "run",
-        "--bundle",
-        &dir,
-        c.id(),
-    ]);
-    let view = call.go().ok().json();
+    let call = c.run_from("exec \"$@\" 3</etc/passwd 4</ 7</root 9>/dev/null");
+    let view = call.ok().json();
     assert_eq!(view["fds"].as_object().expect("fds").len(), 3, "{view}");
 }
 
@@ -281,26 +266,10 @@ fn the_init_process_leads_a_session() {
 }
 
 #[test]
-fn signals_are_at_their_defaults() {
+fn signals_that_the_caller_blocks_are_not_blocked_inside() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().args(["/probe", "signals"]));
-    let root = lab.root().to_string_lossy().into_owned();
-    let dir = c.bundle.dir.to_string_lossy().into_owned();
-    let runtime = brig_integration::binaries::runtime().to_string_lossy().into_owned();
-    // Under nohup and the like, the caller ignores signals; a container must not inherit a mask.
-    let call = lab.call("/bin/sh").args([
-        "-c",
-        "\"$@\"",
-        "sh",
-        &runtime,
-        "--root",
-        &root,
-        "run",
-        "--bundle",
-        &dir,
-        c.id(),
-    ]);
-    let view = call.go().ok().json();
+    let view = c.run_from("exec env --block-signal=HUP,USR1 \"$@\"").ok().json();
     assert_eq!(view["signals"]["blocked"], "0000000000000000");
 }
 

@@ -1,49 +1,15 @@
 //! Programs that people run, doing their work, in a Debian root file system.
 
-use brig_integration::{Bundle, Container, Lab, Output, PATIENCE, json, wait_until};
+use brig_integration::{Bundle, Lab, json};
 use std::time::Duration;
-
-/// Docker's default capabilities, which the packages' own start-up needs.
-const CAPS: [&str; 9] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_FSETID",
-    "CAP_SYS_CHROOT",
-];
 
 fn debian(lab: &Lab) -> Bundle {
     let limits = json!({"memory": {"limit": 536_870_912_u64}, "pids": {"limit": 200}, "cpu": {"shares": 512}});
-    let bundle = lab.debian().caps(&CAPS).edit(|spec| {
+    lab.debian().service().edit(|spec| {
         for (key, value) in limits.as_object().expect("an object") {
             spec["linux"]["resources"][key] = value.clone();
         }
-    });
-    bundle
-        .mount(json!({"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=755"]}))
-        .mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777"]}))
-}
-
-fn ready(c: &Container<'_>, script: &str) {
-    let mut last: Option<Output> = None;
-    let is = wait_until(PATIENCE, || {
-        let output = c.exec_sh(script);
-        let ok = output.succeeded();
-        last = Some(output);
-        ok
-    });
-    assert!(is, "never ready: {}", last.map(|o| o.stdout() + &o.stderr()).unwrap_or_default());
-}
-
-fn ends_well(lab: &Lab, c: &Container<'_>) {
-    c.kill("TERM").ok();
-    c.wait_status("stopped");
-    c.delete().ok();
-    lab.assert_clean();
+    })
 }
 
 #[test]
@@ -83,7 +49,7 @@ fn nginx_serves_over_loopback() {
             "import http.client as h; c = h.HTTPConnection('127.0.0.1', 80, timeout=5); c.request('GET', '{path}'); r = c.getresponse(); print(r.status, r.read().decode())"
         )
     };
-    ready(&c, "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 80), 2)\"");
+    c.wait_until_ok("python3 -c \"import socket; socket.create_connection(('127.0.0.1', 80), 2)\"");
     // python3-minimal has no http.client in some releases: speak HTTP by hand then.
     let by_hand = "import socket; s = socket.create_connection(('127.0.0.1', 80), 5); s.sendall(b'GET /page.txt HTTP/1.0\\r\\n\\r\\n'); d = b''.join(iter(lambda: s.recv(4096), b'')); print(d.decode())";
     let output = c.exec(&["/usr/bin/python3", "-c", &get("/page.txt")]);
@@ -94,7 +60,7 @@ fn nginx_serves_over_loopback() {
     }
     // A worker runs as www-data: dropping privileges inside works.
     c.exec_sh("ps -o user= -C nginx | sort -u | tr '\\n' ' '").ok().says("www-data");
-    ends_well(&lab, &c);
+    c.ends_well();
 }
 
 #[test]
@@ -113,7 +79,7 @@ fn redis_under_load() {
     ]);
     let c = lab.container(b.set("/process/user", json!({"uid": 1000, "gid": 1000})));
     c.run_detached();
-    ready(&c, "redis-cli ping | grep -q PONG");
+    c.wait_until_ok("redis-cli ping | grep -q PONG");
     c.exec_call(
         &[],
         &["/usr/bin/redis-benchmark", "-q", "-n", "3000", "-c", "20", "-t", "set,get,lpush"],
@@ -123,7 +89,7 @@ fn redis_under_load() {
     .ok()
     .says("requests per second");
     c.exec_sh("redis-cli set key value && redis-cli get key").ok().says("value");
-    ends_well(&lab, &c);
+    c.ends_well();
 }
 
 #[test]
@@ -150,7 +116,7 @@ exec postgres -D /tmp/data -k /tmp -c listen_addresses=127.0.0.1 -c fsync=off";
         }
     }));
     c.run_detached();
-    ready(&c, "/usr/lib/postgresql/15/bin/pg_isready -h 127.0.0.1 -q");
+    c.wait_until_ok("/usr/lib/postgresql/15/bin/pg_isready -h 127.0.0.1 -q");
     let query = "create table t as select g as n from generate_series(1, 10000) g; create index on t (n); select sum(n) from t; select count(*) from pg_stat_activity where backend_type = 'checkpointer'";
     c.exec_call(
         &["--user", "5432:5432"],
@@ -160,18 +126,14 @@ exec postgres -D /tmp/data -k /tmp -c listen_addresses=127.0.0.1 -c fsync=off";
     .ok()
     .says("50005000")
     .says("1");
-    ends_well(&lab, &c);
+    c.ends_well();
 }
 
 #[test]
 fn a_shell_with_job_control_on_a_terminal() {
     let lab = Lab::new();
     let c = lab.container(debian(&lab).set("/process/terminal", true).args(["/bin/bash", "-i"]));
-    let socket = lab.console();
-    let running =
-        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
-    let mut console = socket.accept();
-    running.wait().ok();
+    let mut console = c.run_on_terminal();
     console.types("sleep 100 &\n");
     console.types("jobs\n");
     let shown = console.shows("Running");

@@ -1,9 +1,7 @@
 //! The profiles that come with brig: ordinary programs do their real work under each, and what each
 //! is to refuse is really attempted. Reference: docs/seccomp-profiles.md.
 
-use brig_integration::{
-    Bundle, Container, Lab, Output, PATIENCE, Value, binaries, json, need, wait_until,
-};
+use brig_integration::{Bundle, Container, Lab, Output, Value, binaries, json, need};
 use std::time::Duration;
 
 /// From the loosest to the strictest, as they are shipped.
@@ -23,25 +21,11 @@ fn under(profile: &str, bundle: Bundle) -> Bundle {
     bundle.set("/linux/seccomp", filter)
 }
 
-fn roomy(bundle: Bundle) -> Bundle {
-    let tmpfs = |at: &str, mode: &str| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", mode]});
-    let bundle = bundle.mount(tmpfs("/run", "mode=755")).mount(tmpfs("/tmp", "mode=1777"));
-    bundle.caps(&[
-        "CAP_CHOWN",
-        "CAP_DAC_OVERRIDE",
-        "CAP_FOWNER",
-        "CAP_KILL",
-        "CAP_NET_BIND_SERVICE",
-        "CAP_SETGID",
-        "CAP_SETUID",
-    ])
-}
-
 // --- programs at work ---
 
 /// Runs a program of `integration/programs` under the profile.
 fn works<'l>(lab: &'l Lab, profile: &str, args: &[&str]) -> (Container<'l>, Output) {
-    let bundle = roomy(lab.programs()).args(args.iter().copied());
+    let bundle = lab.programs().service().args(args.iter().copied());
     for (name, text) in [
         ("work.py", include_str!("../programs/work.py")),
         ("work.js", include_str!("../programs/work.js")),
@@ -85,35 +69,19 @@ fn rust_works() {
     works_everywhere(&["/usr/local/bin/work-rust"], "rust works");
 }
 
-fn ready(c: &Container<'_>, script: &str) {
-    let mut last: Option<Output> = None;
-    let is = wait_until(PATIENCE, || {
-        let output = c.exec_sh(script);
-        let ok = output.succeeded();
-        last = Some(output);
-        ok
-    });
-    assert!(is, "never ready: {}", last.map(|o| o.stdout() + &o.stderr()).unwrap_or_default());
-}
-
-fn ends_well(lab: &Lab, c: &Container<'_>) {
-    c.kill("TERM").ok();
-    c.wait_status("stopped");
-    c.delete().ok();
-    lab.assert_clean();
-}
-
 #[test]
 fn nginx_serves() {
     let lab = Lab::new();
     for profile in SERVE {
-        let bundle = roomy(lab.debian()).args(["/usr/sbin/nginx", "-g", "daemon off;"]);
+        let bundle = lab.debian().service().args(["/usr/sbin/nginx", "-g", "daemon off;"]);
         let page = bundle.rootfs.join("var/www/html/page.txt");
         std::fs::create_dir_all(page.parent().expect("a directory")).expect("make");
         std::fs::write(page, "served by nginx").expect("write");
         let c = lab.container(under(profile, bundle));
         c.run_detached();
-        ready(&c, "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 80), 2)\"");
+        c.wait_until_ok(
+            "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 80), 2)\"",
+        );
         let get = "import socket
 for n in range(50):
     s = socket.create_connection(('127.0.0.1', 80), 5)
@@ -124,7 +92,7 @@ print('served')";
         c.exec(&["/usr/bin/python3", "-c", get]).ok().prints("served");
         c.exec_sh("nginx -s reload && sleep 0.3").ok();
         c.exec(&["/usr/bin/python3", "-c", get]).ok().prints("served");
-        ends_well(&lab, &c);
+        c.ends_well();
     }
 }
 
@@ -133,11 +101,11 @@ fn redis_answers_under_load_and_saves() {
     let lab = Lab::new();
     for profile in SERVE {
         let server = ["/usr/bin/redis-server", "--dir", "/tmp", "--appendonly", "yes"];
-        let bundle = roomy(lab.debian()).args(server);
+        let bundle = lab.debian().service().args(server);
         let user = json!({"uid": 1000, "gid": 1000});
         let c = lab.container(under(profile, bundle).set("/process/user", user));
         c.run_detached();
-        ready(&c, "redis-cli ping | grep -q PONG");
+        c.wait_until_ok("redis-cli ping | grep -q PONG");
         let load = "redis-benchmark -q -n 2000 -c 20 -t set,get,lpush && redis-cli set key value
             redis-cli bgsave && sleep 0.3 && redis-cli bgrewriteaof && redis-cli get key";
         c.exec_call(&[], &["/bin/sh", "-c", load])
@@ -146,11 +114,9 @@ fn redis_answers_under_load_and_saves() {
             .ok()
             .says("requests per second")
             .says("value");
-        ready(
-            &c,
-            "redis-cli info persistence | grep -q rdb_last_bgsave_status:ok && test -s /tmp/dump.rdb",
+        c.wait_until_ok("redis-cli info persistence | grep -q rdb_last_bgsave_status:ok && test -s /tmp/dump.rdb",
         );
-        ends_well(&lab, &c);
+        c.ends_well();
     }
 }
 
@@ -161,7 +127,9 @@ fn postgresql_answers_queries() {
 initdb --pgdata=/tmp/data --auth=trust --no-sync >/tmp/initdb.log 2>&1 || { cat /tmp/initdb.log; exit 1; }
 exec postgres -D /tmp/data -k /tmp -c listen_addresses=127.0.0.1 -c max_parallel_workers_per_gather=2";
     for profile in SERVE {
-        let bundle = roomy(lab.debian())
+        let bundle = lab
+            .debian()
+            .service()
             .sh(script)
             .set("/process/user", json!({"uid": 5432, "gid": 5432}))
             .set("/process/env/-", "LC_ALL=C");
@@ -176,7 +144,7 @@ exec postgres -D /tmp/data -k /tmp -c listen_addresses=127.0.0.1 -c max_parallel
             mount.expect("/dev/shm")["options"] = shm.clone();
         }));
         c.run_detached();
-        ready(&c, "/usr/lib/postgresql/15/bin/pg_isready -h 127.0.0.1 -q");
+        c.wait_until_ok("/usr/lib/postgresql/15/bin/pg_isready -h 127.0.0.1 -q");
         let queries = [
             "create table t as select g as n from generate_series(1, 100000) g",
             "create index on t (n)",
@@ -190,7 +158,7 @@ exec postgres -D /tmp/data -k /tmp -c listen_addresses=127.0.0.1 -c max_parallel
             .go()
             .ok()
             .says("5000050000");
-        ends_well(&lab, &c);
+        c.ends_well();
     }
 }
 
@@ -347,7 +315,7 @@ fn other_runtimes_take_the_profiles() {
                 let bundle = if what == "refuses" {
                     bundle
                 } else {
-                    roomy(bundle.args(["/usr/local/bin/work-go"]))
+                    bundle.args(["/usr/local/bin/work-go"]).service()
                 };
                 bundle.write();
                 let output = lab

@@ -149,11 +149,7 @@ fn a_terminal_in_a_user_namespace() {
             .set("/process/terminal", true)
             .sh("tty; stat -c 'owner %u' $(tty); sleep 0.2"),
     );
-    let socket = lab.console();
-    let running =
-        c.run_call(&["--detach", "--console-socket", &socket.path().to_string_lossy()]).spawn();
-    let mut console = socket.accept();
-    running.wait().ok();
+    let mut console = c.run_on_terminal();
     console.shows("owner 0");
     c.wait_status("stopped");
 }
