@@ -1,6 +1,8 @@
 //! Container engines which call the runtime under test: a containerd and a Podman of the test's
 //! own, with all of their state in the test's directory.
 
+pub mod cri;
+
 use crate::binaries;
 use crate::command::{Call, Output, Running};
 use crate::lab::Lab;
