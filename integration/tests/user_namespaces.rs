@@ -64,6 +64,13 @@ fn dev_and_its_nodes_in_a_user_namespace() {
 }
 
 #[test]
+fn message_queues_belong_to_its_root() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().user_namespace(200_000).sh("stat -c %u:%g /dev/mqueue"));
+    c.run().ok().prints("0:0");
+}
+
+#[test]
 fn files_on_the_host_are_not_roots() {
     let lab = Lab::new();
     let source = lab.path("source");

@@ -95,8 +95,11 @@ impl Stages {
             || all.joins(namespace::USER)
             || all.new & namespace::TIME != 0
             || (user != 0 && privileged);
-        let mut unshared = all.new & namespace::CGROUP;
-        let mut cloned = all.new & !(namespace::CGROUP | namespace::TIME);
+        // The directory of message queues belongs to who makes the namespace: to be the container's
+        // root, that one must be in its user namespace already.
+        let queues = if privileged && all.has(namespace::USER) { namespace::IPC } else { 0 };
+        let mut unshared = all.new & (namespace::CGROUP | queues);
+        let mut cloned = all.new & !(namespace::CGROUP | namespace::TIME | queues);
         if root == RootMode::Empty && !two {
             unshared |= namespace::MOUNT;
             cloned &= !namespace::MOUNT;
