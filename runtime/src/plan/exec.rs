@@ -61,6 +61,12 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     // With the host's privileges the others first: once in the container's user namespace,
     // namespaces that the host owns (a pod's network) can no longer be joined.
     let user = flags & namespace::USER;
+    // From inside the cgroup namespace, nobody outside its root may be moved into it (`nsdelegate`,
+    // cgroups(7)), which CLONE_INTO_CGROUP counts as. Another's namespace may belong to the host's
+    // user namespace, and be out of reach later.
+    let late = flags & namespace::CGROUP;
+    let late = if user != 0 && all.joins(late) { 0 } else { late };
+    let flags = flags & !late;
     if request.host.privileged && user != 0 {
         builder.push(Op::Setns { fd: init, flags: flags & !user });
         builder.push(Op::Setns { fd: init, flags: user });
@@ -74,6 +80,9 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     join_cgroup(&mut builder, request.join);
     if request.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
         builder.ask(ReportKind::WantsSetup);
+    }
+    if late != 0 {
+        builder.push(Op::Setns { fd: init, flags: late });
     }
     let last = cpus.and_then(|cpus| cpus.cpu_affinity_final().as_deref());
     affinity(&mut builder, "process.execCPUAffinity.final", last)?;
