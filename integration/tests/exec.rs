@@ -153,6 +153,18 @@ fn exec_reads_a_process_file() {
 }
 
 #[test]
+fn a_process_file_without_limits_leaves_the_containers() {
+    let lab = Lab::new();
+    let limits = json!([{"type": "RLIMIT_CORE", "hard": 9, "soft": 7}]);
+    let c = idle!(lab, lab.bundle().set("/process/rlimits", limits));
+    let file = lab.path("process");
+    let process = json!({"args": ["/probe", "rlimits"], "cwd": "/", "user": {"uid": 0, "gid": 0}});
+    fs::write(&file, process.to_string()).expect("write the process");
+    let call = c.call("exec", ["--process", &file.to_string_lossy()]);
+    assert_eq!(call.go().ok().json()["rlimits"]["core"], json!(["7", "9"]));
+}
+
+#[test]
 fn exec_detached_returns_at_once() {
     let lab = Lab::new();
     let c = idle!(lab);

@@ -21,7 +21,8 @@ Runs a process in a running container, with the container's capabilities, seccom
 and limits unless told otherwise, and exits with its exit code.
 
 options:
-  -p, --process FILE      the process as JSON (the `process` of config.json)
+  -p, --process FILE      the process as JSON (the `process` of config.json); what labels and
+                          limits it leaves out are the container's
   -d, --detach            do not wait
   -t, --tty               give it a terminal
       --console-socket S  a unix socket that gets the terminal

@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use bumpalo::Bump;
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Process, Spec};
 
 use super::container::{Container, Status};
 use super::create::{home_of, write_pid_file};
@@ -72,7 +72,7 @@ fn launch_in(
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
-    let process = &options.process;
+    let process = &unless_told_otherwise(options.process.clone(), spec);
     let wants = process.terminal().unwrap_or(false);
     let console_socket = terminal::console(wants, options.console_socket.as_deref(), own_terminal)?;
     let mut inputs = Inputs { console_socket, init: Some(init), ..Inputs::default() };
@@ -118,4 +118,21 @@ fn launch_in(
         write_pid_file(path, launched.pid)?;
     }
     Ok(launched)
+}
+
+/// A process of `exec --process` that names no label or limit gets the container's: without them
+/// it would be the one process in there that nothing confines.
+fn unless_told_otherwise(mut process: Process, spec: &Spec) -> Process {
+    let Some(own) = spec.process() else { return process };
+    let missing = |text: &Option<String>| text.as_deref().unwrap_or_default().is_empty();
+    if missing(process.selinux_label()) {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if missing(process.apparmor_profile()) {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(own.rlimits().clone());
+    }
+    process
 }
