@@ -77,6 +77,13 @@ pub fn has_apparmor() -> bool {
     fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|v| v.starts_with('Y'))
 }
 
+/// Whether SELinux enforces the policy of `integration/vm/selinux.cil`.
+pub fn has_selinux() -> bool {
+    let context = fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+    fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|v| v == "1")
+        && context.starts_with("system_u:system_r:host_t:")
+}
+
 /// Whether this process has CAP_SYS_RESOURCE (capability 24, capabilities(7)).
 pub fn has_cap_sys_resource() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -17,6 +17,8 @@ pub enum Need {
     Systemd,
     /// AppArmor enabled in the kernel.
     AppArmor,
+    /// SELinux, enforcing the policy of `integration/vm/selinux.cil`.
+    SeLinux,
     /// CAP_SYS_RESOURCE: raising hard limits and lowering oom_score_adj.
     CapSysResource,
     /// Idmapped mounts of the test's file system; not on virtiofs or overlays.
@@ -37,6 +39,7 @@ impl Need {
             Need::CgroupV1 => machine::layout() == Layout::V1,
             Need::Systemd => machine::has_systemd(),
             Need::AppArmor => machine::has_apparmor(),
+            Need::SeLinux => machine::has_selinux(),
             Need::CapSysResource => machine::has_cap_sys_resource(),
             Need::Idmap => machine::layout() == Layout::V1,
             Need::Brig | Need::Oci11 => crate::command::flavour().is_brig(),
@@ -51,6 +54,7 @@ impl Need {
             Need::CgroupV1 => "needs cgroup v1",
             Need::Systemd => "needs systemd",
             Need::AppArmor => "needs AppArmor",
+            Need::SeLinux => "needs SELinux with the policy of integration/vm/selinux.cil",
             Need::CapSysResource => "needs CAP_SYS_RESOURCE",
             Need::Idmap => "needs idmapped mounts of the test's directory",
             Need::Brig => "asserts what only brig promises",
@@ -67,6 +71,7 @@ impl Need {
             Need::CgroupV2 | Need::Systemd | Need::AppArmor | Need::CapSysResource => {
                 lane == "host" || (lane == "v2" && self != Need::CgroupV2)
             }
+            Need::SeLinux => lane != "selinux",
             Need::CgroupV1 | Need::Idmap => lane != "host" || machine::layout() == Layout::V2,
             Need::Brig | Need::Oci11 | Need::Runc => false,
         }

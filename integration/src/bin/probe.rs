@@ -45,6 +45,8 @@ const ITEMS: &[Item] = &[
     ("gid_map", || lines("/proc/self/gid_map")),
     ("setgroups", || text("/proc/self/setgroups")),
     ("apparmor", || text("/proc/self/attr/apparmor/current")),
+    ("selinux", || text("/proc/self/attr/current")),
+    ("labels", labels),
     ("coredump_filter", || text("/proc/self/coredump_filter")),
     ("thp", || status("THP_enabled")),
     ("interfaces", interfaces),
@@ -143,6 +145,22 @@ fn mounts() -> Value {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts: Vec<Value> = text.lines().filter_map(mount).collect();
     json!(mounts)
+}
+
+/// The SELinux contexts of every mount and of some files, where they have one.
+fn labels() -> Value {
+    const FILES: [&str; 4] = ["/dev/null", "/dev/ptmx", "/dev/console", "/proc/self/fd/0"];
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let targets = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut found = BTreeMap::new();
+    for path in targets.chain(FILES) {
+        let mut context = [0; 256];
+        if let Ok(length) = rustix::fs::getxattr(path, "security.selinux", &mut context) {
+            let context = String::from_utf8_lossy(&context[..length]);
+            found.insert(path.to_owned(), context.trim_end_matches('\0').to_owned());
+        }
+    }
+    json!(found)
 }
 
 fn mount(line: &str) -> Option<Value> {

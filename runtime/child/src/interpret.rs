@@ -91,6 +91,7 @@ impl<'a> Child<'a, '_> {
             | Op::MoveMountTo { .. }
             | Op::Mask { .. }
             | Op::Readonly { .. }
+            | Op::Setxattr { .. }
             | Op::CopyUp { .. }
             | Op::EnterRoot { .. } => self.execute_mount(op),
             Op::Hook(ref hook) => self.run_hook(hook),

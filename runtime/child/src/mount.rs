@@ -48,6 +48,13 @@ impl<'a> Child<'a, '_> {
             }
             Op::Mask { root, path, masks } => self.mask(root, path, masks),
             Op::Readonly { root, path } => self.make_readonly(root, path),
+            Op::Setxattr { dir, name, value } => {
+                // A mount's descriptor is O_PATH, which has no attributes.
+                let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+                let fd = syscall::openat2(self.fd(dir)?, c".", flags, 0, INSIDE)?;
+                syscall::fsetxattr(fd, name, value)?;
+                syscall::close(fd).map(drop)
+            }
             Op::CopyUp { root, path, to } => self.copy_up(root, path, to),
             Op::EnterRoot { root, how } => enter_root(self.fd(root)?, how),
             _ => Err(invalid(libc::SYS_move_mount)),

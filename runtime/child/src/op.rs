@@ -167,6 +167,8 @@ pub enum Op<'a> {
     Mask { root: Slot, path: &'a CStr, masks: Slot },
     /// Makes `path` below `root`, where it exists, read-only with all below it.
     Readonly { root: Slot, path: &'a CStr },
+    /// fsetxattr(2) on a directory.
+    Setxattr { dir: Slot, name: &'a CStr, value: &'a [u8] },
     /// Copies what is in the directory `from` into the directory `to`.
     CopyUp { root: Slot, path: &'a CStr, to: Slot },
     /// Makes a mount's directory the root.
@@ -273,6 +275,7 @@ impl Op<'_> {
             Self::MoveMount { .. } | Self::MoveMountTo { .. } => "move_mount",
             Self::Mask { .. } => "mask",
             Self::Readonly { .. } => "make read-only",
+            Self::Setxattr { .. } => "fsetxattr",
             Self::CopyUp { .. } => "copy up",
             Self::EnterRoot { how: Enter::Chroot, .. } => "chroot",
             Self::EnterRoot { how: Enter::Pivot, .. } => "pivot_root",

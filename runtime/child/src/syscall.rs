@@ -453,6 +453,12 @@ pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Answer<usize> {
     call(libc::SYS_set_mempolicy, [mode as usize, mask, bits, 0, 0, 0])
 }
 
+/// The value is set whether or not there is one already.
+pub(crate) fn fsetxattr(fd: i32, name: &CStr, value: &[u8]) -> Answer<usize> {
+    let value = [value.as_ptr() as usize, value.len()];
+    call(libc::SYS_fsetxattr, [fd_arg(fd), str_arg(name), value[0], value[1], 0, 0])
+}
+
 pub(crate) fn keyctl_join_session(name: &CStr) -> Answer<usize> {
     const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
     call(libc::SYS_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, str_arg(name), 0, 0, 0, 0])
@@ -574,7 +580,8 @@ pub fn name(number: u32) -> &'static str {
         SYS_clone3 "clone3" SYS_close "close" SYS_close_range "close_range" SYS_dup3 "dup3"
         SYS_execve "execve" SYS_faccessat2 "faccessat2" SYS_fchdir "fchdir" SYS_fchmod "fchmod"
         SYS_fchown "fchown" SYS_fchownat "fchownat" SYS_fcntl "descriptor" SYS_fsconfig "fsconfig"
-        SYS_fsmount "fsmount" SYS_fsopen "fsopen" SYS_fstatfs "fstatfs" SYS_getcwd "getcwd"
+        SYS_fsetxattr "fsetxattr" SYS_fsmount "fsmount" SYS_fsopen "fsopen" SYS_fstatfs "fstatfs"
+        SYS_getcwd "getcwd"
         SYS_getdents64 "getdents64" SYS_ioctl "ioctl" SYS_ioprio_set "ioprio_set"
         SYS_keyctl "keyctl" SYS_landlock_add_rule "landlock_add_rule"
         SYS_landlock_restrict_self "landlock_restrict_self" SYS_lseek "lseek"

@@ -1,5 +1,6 @@
 //! What a child's failure record says, in words.
 
+use std::ffi::CStr;
 use std::io;
 
 use brig_child::{Op, Report};
@@ -46,18 +47,35 @@ fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
     let what = if what.starts_with(call) { what.to_owned() } else { format!("{what}: {call}") };
     let what = part(op, report.detail).map_or(what.clone(), |part| format!("{what} ({part})"));
     let error = Error::system(what, io::Error::from_raw_os_error(errno));
-    match hint(op, errno) {
+    let of_label = (errno == libc::EINVAL).then(|| label_hint(op, report.detail)).flatten();
+    match of_label.or_else(|| hint(op, errno)) {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
 }
 
+/// What to look at where a mount's label is the matter.
+fn label_hint(op: &Op<'_>, detail: u32) -> Option<&'static str> {
+    let labelled = match op {
+        Op::Fsmount { .. } => failed_option(op, detail) == Some(c"context"),
+        Op::Setxattr { .. } => true,
+        _ => false,
+    };
+    labelled.then_some(
+        "linux.mountLabel, or the mount's own context, is no label of the SELinux policy",
+    )
+}
+
 /// The part of an operation that failed.
 fn part(op: &Op<'_>, detail: u32) -> Option<String> {
+    let option = failed_option(op, detail)?;
+    Some(format!("option {}", option.to_string_lossy()))
+}
+
+fn failed_option<'a>(op: &Op<'a>, detail: u32) -> Option<&'a CStr> {
     match op {
         Op::Fsmount { options, .. } => {
-            let (key, _) = options.get((detail as usize).checked_sub(1)?)?;
-            Some(format!("option {}", key.to_string_lossy()))
+            options.get((detail as usize).checked_sub(1)?).map(|(key, _)| *key)
         }
         _ => None,
     }
@@ -104,6 +122,11 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::Fsmount { .. }, libc::EINVAL) => {
             "the file system does not take this option; see `dmesg` for its own words"
         }
+        (Op::WriteFile { path, .. }, libc::EINVAL)
+            if path.to_bytes().starts_with(b"self/attr/") =>
+        {
+            "the loaded SELinux policy has no such label; see `dmesg`"
+        }
         (Op::Fsmount { .. }, libc::ENODEV) => "this kernel lacks the file system",
         (Op::MountIdmap { .. }, _) => {
             "the file system or this kernel cannot map ids; see docs/kernel-support.md"
@@ -147,6 +170,9 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         }
         (Op::Execve { .. }, libc::ENOEXEC) => {
             "the program is for another architecture, or a script without #!"
+        }
+        (Op::Execve { .. }, libc::EACCES | libc::EPERM) => {
+            "a mount with noexec or a security module forbids it; for SELinux and AppArmor see `dmesg`"
         }
         _ => return None,
     })

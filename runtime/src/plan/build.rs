@@ -91,6 +91,8 @@ pub(super) struct Builder<'a> {
     fields: Vec<(usize, String)>,
     /// What was opened on the host's side and waits to be attached.
     pub(super) sources: Option<Sources>,
+    /// A procfs that nobody else can reach.
+    pub(super) proc: Option<Slot>,
     /// The mount on /dev/pts.
     pub(super) pts: Option<Slot>,
     /// brig's own tmpfs on /dev, and the names that mounts have been given in it.
@@ -109,6 +111,7 @@ impl<'a> Builder<'a> {
             field: None,
             fields: Vec::new(),
             sources: None,
+            proc: None,
             pts: None,
             fresh_dev: None,
             console: None,

@@ -10,13 +10,13 @@ use bumpalo::Bump;
 use oci_spec::runtime::{Process, Spec};
 
 use super::build::{Builder, SlotUse};
-use super::fields;
 use super::namespaces::{
     Namespaces, Stages, hide_from_joined_processes, host_side_limits, join_cgroup,
 };
 use super::process::{Tail, affinity, memory_policy, personality};
 use super::rootfs::RootMode;
 use super::{HostFacts, Join, Plan, Refusal};
+use super::{fields, labels};
 use crate::spec::ContainerId;
 
 /// What is to be planned.
@@ -104,8 +104,8 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
 fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), Refusal> {
     builder.push(Op::Setsid);
     if request.new_keyring {
-        let name = builder.text(format!("_ses.{}", request.id.as_str()))?;
-        builder.push(Op::JoinSessionKeyring { name });
+        let name = format!("_ses.{}", request.id.as_str());
+        labels::session_keyring(builder, name, Some(request.process), request.host)?;
     }
     memory_policy(builder, request.spec)?;
     if request.process.terminal().unwrap_or(false) {
@@ -130,7 +130,6 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         gate: false,
         start_hooks: false,
         new_root: false,
-        proc: None,
     };
     if request.seccomp.is_some_and(|program| program.notify) {
         // For the state that goes with the listener.

@@ -1,61 +1,16 @@
-//! Who the process is and what it may do: labels, user, groups, capabilities.
+//! Who the process is and what it may do: user, groups, capabilities.
 //!
 //! The order is the kernel's: the bounding set falls while `CAP_SETPCAP` is there, groups before
 //! the user, capabilities after it (capabilities(7)). Nothing is inheritable or ambient unless the
 //! specification asks for it.
 
-use brig_child::flags::{open, prctl};
-use brig_child::{Op, Slot};
+use brig_child::Op;
+use brig_child::flags::prctl;
 
 use super::Refusal;
 use super::build::Builder;
-use super::process::{KEEPCAPS, Tail, private_proc};
+use super::process::{KEEPCAPS, Tail};
 use crate::spec::capability::Sets;
-
-/// The labels of Linux security modules that take effect at execve(2), written through a private
-/// procfs and read back.
-pub(super) fn security_labels(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<(), Refusal> {
-    let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let mut proc = tail.proc;
-    if let Some(profile) = some(tail.process.apparmor_profile()) {
-        if !tail.host.apparmor {
-            return Err(Refusal::new(
-                "process.apparmorProfile",
-                format!("is {profile:?}, but this kernel has no AppArmor"),
-                "remove it, or boot with lsm=…,apparmor",
-            ));
-        }
-        let proc = *proc.get_or_insert_with(|| private_proc(builder));
-        label(builder, proc, "self/attr/apparmor/exec", &format!("exec {profile}"), &profile)?;
-    }
-    if let Some(context) = some(tail.process.selinux_label()) {
-        if !tail.host.selinux {
-            return Err(Refusal::new(
-                "process.selinuxLabel",
-                format!("is {context:?}, but this kernel has no SELinux"),
-                "remove it, or boot with lsm=…,selinux",
-            ));
-        }
-        let proc = *proc.get_or_insert_with(|| private_proc(builder));
-        label(builder, proc, "self/attr/exec", &context, &context)?;
-    }
-    Ok(())
-}
-
-fn label(
-    builder: &mut Builder<'_>,
-    proc: Slot,
-    path: &str,
-    data: &str,
-    expected: &str,
-) -> Result<(), Refusal> {
-    let path = builder.text(path)?;
-    let (data, expected) = (builder.bytes(data), builder.bytes(expected));
-    let resolve = open::BENEATH | open::NO_MAGICLINKS | open::NO_XDEV;
-    builder.push(Op::WriteFile { dir: proc, path, resolve, data });
-    builder.push(Op::VerifyFile { dir: proc, path, resolve, expected });
-    Ok(())
-}
 
 pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<(), Refusal> {
     let user = tail.process.user();

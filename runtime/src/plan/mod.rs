@@ -13,6 +13,7 @@ mod error;
 mod exec;
 mod fields;
 mod identity;
+mod labels;
 mod mounts;
 mod namespaces;
 mod process;

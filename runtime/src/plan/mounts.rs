@@ -1,6 +1,5 @@
 //! The mounts of the specification, in its order.
 
-use std::ffi::CStr;
 use std::path::Path;
 
 use brig_child::flags::{namespace, tree};
@@ -10,10 +9,10 @@ use brig_child::{Op, Slot};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 use super::build::{Builder, IdMapping};
-use super::devices;
 use super::namespaces::{DETACHED, Namespaces};
 use super::rootfs::{idmap_slot, target};
 use super::{Join, Refusal, Request};
+use super::{devices, labels};
 use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest, Propagation, Scope};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME};
@@ -280,10 +279,16 @@ pub(super) fn attach(
             }
             (Opened::Later, Kind::Filesystem(kind)) => {
                 let kind = if kind == "cgroup" { "cgroup2" } else { kind };
-                // A read-only /dev or copied-up tmpfs must be filled first.
-                let filled = dev || mount.copy_up == CopyUp::Yes;
+                // A read-only /dev or copied-up tmpfs must be filled first, a queue labelled.
+                let given = mount.data.iter().any(|parameter| parameter.key == "context");
+                let label = labels::of_directory(request.spec, kind).filter(|_| !given);
+                let filled = dev || mount.copy_up == CopyUp::Yes || label.is_some();
                 let withheld = if filled { MOUNT_ATTR_RDONLY } else { 0 };
                 let fd = filesystem(builder, request, kind, mount, withheld)?;
+                if let Some(label) = label {
+                    let (name, value) = (c"security.selinux", builder.bytes(label));
+                    builder.push(Op::Setxattr { dir: fd, name, value });
+                }
                 if filled && mount.is_read_only() {
                     readonly_later.push(fd);
                 }
@@ -376,7 +381,7 @@ fn default_dev(
         (builder.text("mode")?, Some(builder.text("755")?)),
         (builder.text("size")?, Some(builder.text("65536k")?)),
     ];
-    options.extend(label_option(builder, request.spec)?);
+    options.extend(labels::option(builder, request.spec)?);
     let options = builder.slice(&options);
     let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME) as u32;
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
@@ -395,7 +400,7 @@ fn filesystem(
 ) -> Result<Slot, Refusal> {
     let into = builder.made(format!("{kind} for {}", mount.destination.display()));
     let given = mount.data.iter().any(|parameter| parameter.key == "context");
-    let label = label(request.spec, kind).filter(|_| !given);
+    let label = labels::of_mount(request.spec, kind).filter(|_| !given);
     let mut options = Vec::new();
     if let Some(source) = mount.source.as_deref().and_then(Path::to_str) {
         options.push((builder.text("source")?, Some(builder.text(source)?)));
@@ -423,23 +428,6 @@ fn filesystem(
     Ok(into)
 }
 
-/// `linux.mountLabel`: the SELinux context of every file of a new file system. Those that the
-/// kernel labels file by file take none.
-pub(super) fn label<'s>(spec: &'s Spec, kind: &str) -> Option<&'s str> {
-    const BY_THE_KERNEL: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
-    let label = spec.linux().as_ref()?.mount_label().as_deref();
-    label.filter(|label| !label.is_empty() && !BY_THE_KERNEL.contains(&kind))
-}
-
-/// The option of a tmpfs of brig's own, if there is a label.
-pub(super) fn label_option<'a>(
-    builder: &Builder<'a>,
-    spec: &Spec,
-) -> Result<Option<(&'a CStr, Option<&'a CStr>)>, Refusal> {
-    let Some(label) = label(spec, "tmpfs") else { return Ok(None) };
-    Ok(Some((builder.text("context")?, Some(builder.text(label)?))))
-}
-
 /// cgroup v1: a tmpfs with one directory for each hierarchy, and links for joint controllers.
 fn attach_cgroups(
     builder: &mut Builder<'_>,
@@ -454,7 +442,7 @@ fn attach_cgroups(
         (builder.text("source")?, Some(builder.text("tmpfs")?)),
         (builder.text("mode")?, Some(builder.text("755")?)),
     ];
-    options.extend(label_option(builder, spec)?);
+    options.extend(labels::option(builder, spec)?);
     let options = builder.slice(&options);
     let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC) as u32;
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });

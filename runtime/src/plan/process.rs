@@ -11,9 +11,9 @@ use oci_spec::runtime::{
 };
 
 use super::build::{Builder, SlotUse};
-use super::identity;
 use super::namespaces::Namespaces;
 use super::{HostFacts, Refusal, Request, Start};
+use super::{identity, labels};
 use crate::spec::sysctl;
 
 /// The number of a limit for prlimit(2) (asm-generic/resource.h; the same on x86_64 and aarch64).
@@ -46,8 +46,8 @@ pub(super) fn surroundings(
 ) -> Result<(), Refusal> {
     builder.push(Op::Setsid);
     if request.new_keyring {
-        let name = builder.text(format!("_ses.{}", request.id.as_str()))?;
-        builder.push(Op::JoinSessionKeyring { name });
+        let (name, process) = (format!("_ses.{}", request.id.as_str()), request.spec.process());
+        labels::session_keyring(builder, name, process.as_ref(), request.host)?;
     }
     if all.new & namespace::NETWORK != 0 {
         builder.push(Op::LoopbackUp);
@@ -70,7 +70,7 @@ pub(super) fn finish(
     request: &Request<'_>,
     all: &Namespaces,
 ) -> Result<(), Refusal> {
-    let needs_proc = sysctls(builder, request.spec)?;
+    sysctls(builder, request.spec)?;
     let Some(process) = request.spec.process() else {
         return Err(Refusal::new("process", "is missing", "add a process to config.json"));
     };
@@ -88,7 +88,6 @@ pub(super) fn finish(
         gate: request.start == Start::AtGate,
         start_hooks: start_hooks.is_some_and(|hooks| !hooks.is_empty()),
         new_root: true,
-        proc: needs_proc,
     };
     if request.start == Start::AtGate {
         builder.push(Op::EndOnSignals);
@@ -121,29 +120,31 @@ fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
 
 /// Kernel parameters are written through a procfs that nobody else can reach, so that a mount in
 /// the container cannot redirect the write (CVE-2019-19921 and its kin).
-fn sysctls(builder: &mut Builder<'_>, spec: &Spec) -> Result<Option<Slot>, Refusal> {
+fn sysctls(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
     let listed = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
     let mut listed: Vec<_> = listed.into_iter().flatten().collect();
-    if listed.is_empty() {
-        return Ok(None);
-    }
     listed.sort();
-    let proc = private_proc(builder);
     for (name, value) in listed {
         let field = format!("linux.sysctl[{name}]");
         let parameter = sysctl::parse(name)
             .map_err(|_| Refusal::new(field, "is not a parameter of a namespace", ""))?;
+        let proc = private_proc(builder);
         let path = builder.text(format!("sys/{}", parameter.path))?;
         let data = builder.bytes(value);
         let resolve = open::BENEATH | open::NO_MAGICLINKS | open::NO_XDEV;
         builder.push(Op::WriteFile { dir: proc, path, resolve, data });
     }
-    Ok(Some(proc))
+    Ok(())
 }
 
+/// A procfs that is attached nowhere, made when it is first needed.
 pub(super) fn private_proc(builder: &mut Builder<'_>) -> Slot {
+    if let Some(proc) = builder.proc {
+        return proc;
+    }
     let into = builder.made("private proc");
     builder.push(Op::Fsmount { kind: c"proc", options: &[], attrs: 0, into });
+    builder.proc = Some(into);
     into
 }
 
@@ -194,8 +195,6 @@ pub(super) struct Tail<'s> {
     pub(super) start_hooks: bool,
     /// The root has just been put together: the working directory may be made in it.
     pub(super) new_root: bool,
-    /// A private procfs that is there already.
-    pub(super) proc: Option<Slot>,
 }
 
 impl Tail<'_> {
@@ -203,7 +202,7 @@ impl Tail<'_> {
         self.terminal(builder)?;
         self.limits(builder)?;
         self.scheduling(builder)?;
-        identity::security_labels(builder, self)?;
+        labels::at_execve(builder, self)?;
         self.close_descriptors(builder);
         let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
         builder.push(Op::Chdir { path: cwd, create: self.new_root });

@@ -154,6 +154,10 @@ fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
         Op::Mask { path, .. } | Op::Readonly { path, .. } | Op::CopyUp { path, .. } => {
             format!("{name} {}", path.to_string_lossy())
         }
+        Op::Setxattr { dir, name: attribute, value } => {
+            let (attribute, value) = (attribute.to_string_lossy(), String::from_utf8_lossy(value));
+            format!("{name} {} {attribute}={value}", at(*dir))
+        }
         Op::CheckDevice { fd, device, .. } => {
             let (major, minor) = device_numbers(*device);
             format!("{name} {} is {major}:{minor}", at(*fd))

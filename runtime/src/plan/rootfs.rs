@@ -10,10 +10,10 @@ use brig_child::{Op, ReportKind, Slot};
 use oci_spec::runtime::{Hooks, Spec};
 
 use super::build::{Builder, SlotUse};
-use super::devices;
 use super::mounts::{self, Sources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::{Refusal, Request};
+use super::{devices, labels};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};
 
@@ -157,7 +157,7 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
     let into = builder.made("masks");
     let attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     let mut options = vec![(builder.text("mode")?, Some(builder.text("0555")?))];
-    options.extend(mounts::label_option(builder, spec)?);
+    options.extend(labels::option(builder, spec)?);
     let options = builder.slice(&options);
     builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
     let mode = file::REGULAR | 0o444;
