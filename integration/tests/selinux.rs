@@ -1,6 +1,7 @@
 //! SELinux labels: of the process, its keyring, and what is mounted for it, under a policy
 //! (`vm/selinux.cil`) that notices a wrong one. In a guest, but for the tests of a kernel without.
 
+use brig_integration::engine::Podman;
 use brig_integration::{Bundle, Container, Lab, Value, binaries, json, machine, need};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -237,6 +238,26 @@ fn an_ordinary_users_container_takes_labels_too() {
     for path in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/proc/kcore"] {
         assert_eq!(view["labels"][path], FILES, "{path}");
     }
+    lab.assert_clean();
+}
+
+#[test]
+fn a_container_of_podmans_has_its_labels() {
+    need!(SeLinux);
+    let lab = Lab::new();
+    // As the package container-selinux installs it: the types that Podman gives.
+    let contexts = Path::new("/usr/share/containers/selinux");
+    lab.tmpfs(contexts);
+    let types = "process = \"system_u:system_r:container_t:s0\"\n\
+                 file = \"system_u:object_r:container_file_t:s0\"\n";
+    fs::write(contexts.join("contexts"), types).expect("write Podman's types");
+    let podman = Podman::start(&lab);
+    let level = ["--rm", "--security-opt", "label=level:s0:c1,c2"];
+    let script =
+        "cat /proc/self/attr/current; echo; echo x >/new && echo x >/dev/shm/new && echo ours";
+    let output = podman.run("box", &level, &["/bin/sh", "-c", script]).go().ok();
+    output.prints(&format!("{PROCESS}\0\nours"));
+    drop(podman);
     lab.assert_clean();
 }
 
