@@ -476,6 +476,7 @@ fn features_names_what_is_supported() {
     assert_eq!(features["linux"]["cgroup"]["v1"], true);
     assert_eq!(features["linux"]["cgroup"]["v2"], true);
     assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+    assert_eq!(features["linux"]["selinux"]["enabled"], true);
 }
 
 #[test]
