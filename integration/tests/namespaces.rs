@@ -52,7 +52,7 @@ fn namespaces_are_joined_by_path() {
     first.run_detached();
     let pid = first.pid();
     for (name, kind) in KINDS {
-        if name == "mount" || name == "cgroup" {
+        if name == "mount" {
             continue;
         }
         let b = lab.bundle().namespace(name, Some(&format!("/proc/{pid}/ns/{kind}")));
@@ -60,6 +60,12 @@ fn namespaces_are_joined_by_path() {
         let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("a link");
         assert_eq!(seen(&lab.view(b), kind), link.to_string_lossy(), "{name}");
     }
+    // With a pid namespace, which a second process enters.
+    let at = |kind: &str| format!("/proc/{pid}/ns/{kind}");
+    let b =
+        lab.bundle().namespace("pid", Some(&at("pid"))).namespace("cgroup", Some(&at("cgroup")));
+    let link = fs::read_link(at("cgroup")).expect("a link");
+    assert_eq!(seen(&lab.view(b), "cgroup"), link.to_string_lossy());
 }
 
 #[test]

@@ -140,7 +140,8 @@ fn a_network_namespace_of_the_host_with_a_user_namespace() {
 #[test]
 fn exec_enters_the_user_namespace() {
     let lab = Lab::new();
-    let c = lab.container(lab.bundle().user_namespace(200_000).idle());
+    let bundle = lab.bundle().user_namespace(200_000).namespace("cgroup", None);
+    let c = lab.container(bundle.idle());
     c.run_detached();
     let view = c.exec_call(&["--user", "7:8"], &["/probe"]).go().ok().json();
     assert_eq!(view["ids"]["uid"][0], 7);

@@ -140,6 +140,7 @@ pub(super) fn enter(
         host_side_limits(builder, process, user)?;
     }
     let privileged = request.host.privileged;
+    let late = late_namespaces(request.join);
     let Some(second) = stages.second else {
         join_cgroup(builder, request.join);
         supervisor_setup(builder, request, all);
@@ -153,7 +154,7 @@ pub(super) fn enter(
         open_sources(builder, request, all, stages)?;
         // While the host's /proc is in reach and nobody else's.
         time_namespace(builder, request, all)?;
-        join(builder, all, |flag| flag != namespace::USER)?;
+        join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
         enter_empty_namespace(builder, stages);
         join(builder, all, |flag| flag == namespace::USER)?;
     } else {
@@ -163,7 +164,7 @@ pub(super) fn enter(
             become_root(builder);
         }
         time_namespace(builder, request, all)?;
-        join(builder, all, |flag| flag != namespace::USER)?;
+        join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
     }
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
     hide_from_joined_processes(builder);
@@ -178,6 +179,7 @@ pub(super) fn enter(
     } else {
         open_sources(builder, request, all, stages)?;
     }
+    join(builder, all, |flag| flag & late != 0)?;
     unshare(builder, stages.unshared);
     Ok(())
 }
@@ -201,6 +203,14 @@ pub(super) fn host_side_limits(
         }
     }
     Ok(())
+}
+
+/// The namespaces that can be joined only by a process which is in its cgroup already. Where cgroup v2
+/// is mounted with `nsdelegate`, as systemd does, nobody in a cgroup namespace may put a process into
+/// a cgroup from one that is not in sight there, such as brig's: clone3 fails with `ENOENT`
+/// (Documentation/admin-guide/cgroup-v2.rst, "Delegation Containment").
+fn late_namespaces(join: Join) -> u32 {
+    if join.into { namespace::CGROUP } else { 0 }
 }
 
 /// A thread that moves itself waits for nobody; moving another process costs milliseconds.

@@ -69,6 +69,7 @@ golden! {
         for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")] {
             namespace(config, kind, Some(&format!("/proc/7/ns/{file}")));
         }
+        namespace(config, "cgroup", Some("/proc/7/ns/cgroup"));
     };
     pod_of_a_user_namespace: Machine::v2(), |config| {
         remap(config);
