@@ -69,7 +69,8 @@ impl Need {
         match self {
             // The host lane runs wherever developers are; the guests are all cgroup v2.
             Need::CgroupV2 | Need::Systemd | Need::AppArmor | Need::CapSysResource => {
-                lane == "host" || (lane == "v2" && self != Need::CgroupV2)
+                let plain_guest = matches!(lane.as_str(), "v2" | "arm64");
+                lane == "host" || (plain_guest && self != Need::CgroupV2)
             }
             Need::SeLinux => lane != "selinux",
             Need::CgroupV1 | Need::Idmap => lane != "host" || machine::layout() == Layout::V2,
