@@ -163,6 +163,10 @@ fn has_children(path: &Path) -> bool {
 }
 
 fn make(node: &mut Node, driver: Driver, made: &mut Vec<PathBuf>) -> Result<(), Error> {
+    // systemd has made it around the container's first process; elsewhere it would hold nobody.
+    if driver == Driver::Systemd {
+        return Ok(());
+    }
     let fail = |path: &Path, error| Error::call("mkdir", path, error);
     let mode = Mode::from_raw_mode(0o755);
     for _ in 0..MAKE_ATTEMPTS {
@@ -172,8 +176,6 @@ fn make(node: &mut Node, driver: Driver, made: &mut Vec<PathBuf>) -> Result<(), 
                 node.made = true;
                 return if node.directory.unified { check_type(node) } else { Ok(()) };
             }
-            // systemd has just made it around the container's first process.
-            Err(Errno::EXIST) if driver == Driver::Systemd => return Ok(()),
             Err(Errno::EXIST) => return check_free(node),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(fail(&node.path, error)),

@@ -70,6 +70,9 @@ impl AfterClone {
         };
         systemd::start(scope, &plan.steps, pid).map_err(Error::Systemd)?;
         let mut nodes: Vec<Node> = plan.directories.iter().cloned().map(Node::new).collect();
+        for node in &nodes {
+            systemd::check_member(scope, node, pid)?;
+        }
         let mut made = Vec::new();
         apply::run(plan, &mut nodes, &mut made).map_err(|cause| apply::undo(made, cause))?;
         self.pending.done.store(true, Ordering::Release);
@@ -87,6 +90,21 @@ impl Cgroup {
             return Ok(Join::AfterClone(AfterClone { pending: pending.clone() }));
         }
         self.join_below("")
+    }
+
+    /// As `join`, for a further process beside `init`, the container's first.
+    ///
+    /// # Errors
+    /// As `join` and `join_beside`.
+    pub fn join_further(&self, init: i32) -> Result<Join, Error> {
+        let unified = self.nodes.iter().find(|node| node.directory.unified);
+        let given = unified.map(|node| node.read("cgroup.subtree_control")).transpose()?;
+        match given {
+            // It gives controllers to those below, as a systemd inside makes it, and so takes
+            // no process itself (EBUSY).
+            Some(controllers) if !controllers.trim().is_empty() => self.join_beside(init),
+            _ => self.join(),
+        }
     }
 
     /// As `join`, for a cgroup below the container's (`exec --cgroup`): a relative path, or on v1
@@ -114,13 +132,11 @@ impl Cgroup {
         Ok(opened.join())
     }
 
-    /// As `join`, into the cgroups that process `pid` of the container is in. For exec on
-    /// v2 where the container has made sub-cgroups with controllers: its own cgroup then
-    /// takes no process (EBUSY).
+    /// As `join`, into the cgroups that process `pid` of the container is in.
     ///
     /// # Errors
     /// [`Error::Content`] when the process is outside the container's cgroup.
-    pub fn join_beside(&self, pid: i32) -> Result<Join, Error> {
+    pub(crate) fn join_beside(&self, pid: i32) -> Result<Join, Error> {
         let source = PathBuf::from(format!("/proc/{pid}/cgroup"));
         let text = file::read(&source)?;
         let membership = Membership::parse(&text)?;

@@ -74,6 +74,9 @@ pub fn launch(
 fn clone_failed(error: std::io::Error) -> Error {
     let hint = match error.raw_os_error() {
         Some(libc::EPERM) => "brig needs root, or a user namespace (spec --rootless)",
+        Some(libc::EACCES) => {
+            "a user moves processes only within one delegated cgroup: try `systemd-run --user --scope`"
+        }
         Some(libc::ENOSPC) => "too many namespaces: see /proc/sys/user/max_*_namespaces",
         Some(libc::EINVAL) => "this kernel lacks one of the namespaces in linux.namespaces",
         _ => "see clone3(2)",

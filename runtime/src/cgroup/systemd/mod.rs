@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::apply::Cgroup;
+use super::apply::{Cgroup, Node};
 use super::facts::{CgroupFacts, Layout};
 use super::plan::{Absent, Request, Step, writes};
 use connection::Connection;
@@ -99,6 +99,13 @@ pub enum Error {
         /// Its text.
         text: String,
     },
+    /// The unit's cgroup is not where limits would be written.
+    Elsewhere {
+        /// The unit.
+        unit: String,
+        /// The directory that does not hold the process.
+        path: PathBuf,
+    },
     /// The unit's job did not come to a good end.
     Job {
         /// The unit.
@@ -123,6 +130,9 @@ impl Error {
                 Some("a container of this name runs, or `systemctl reset-failed` is due".into())
             }
             Error::Refused { .. } => Some("see `journalctl -b _PID=1`".into()),
+            Error::Elsewhere { unit, .. } => {
+                Some(format!("see `systemctl show -p ControlGroup {unit}`, with --user for a user"))
+            }
             Error::Job { unit, .. } => Some(format!("see `journalctl -u {unit}`")),
         }
     }
@@ -140,6 +150,9 @@ impl fmt::Display for Error {
             Error::Protocol => f.write_str("systemd's answer is not understood"),
             Error::Timeout { waited_ms } => write!(f, "systemd did not answer in {waited_ms} ms"),
             Error::Refused { call, name, text } => write!(f, "{call} was refused: {name}: {text}"),
+            Error::Elsewhere { unit, path } => {
+                write!(f, "the process of {unit} is not in {}", path.display())
+            }
             Error::Job { unit, result } => write!(f, "the job of {unit} ended as {result:?}"),
         }
     }
@@ -202,16 +215,23 @@ pub(crate) fn scope(facts: &CgroupFacts, request: &Request<'_>) -> Result<Scope,
     })
 }
 
-/// The cgroup of the user's manager, e.g.
-/// `user.slice/user-1000.slice/user@1000.service/`, in which brig must be.
+/// The cgroup of the user's manager, `user.slice/user-1000.slice/user@1000.service/`. brig is in
+/// it, or beside it: in a session of the user's, such as `user.slice/user-1000.slice/session-2.scope`.
 fn user_root(own: &str) -> Result<String, super::Error> {
     let is_manager = |part: &str| part.starts_with("user@") && part.ends_with(".service");
     let parts: Vec<&str> = own.split('/').filter(|part| !part.is_empty()).collect();
-    match parts.iter().position(|part| is_manager(part)) {
-        Some(at) => Ok(parts[..=at].join("/") + "/"),
+    if let Some(at) = parts.iter().position(|part| is_manager(part)) {
+        return Ok(parts[..=at].join("/") + "/");
+    }
+    let slice = parts.iter().enumerate().find_map(|(at, part)| {
+        let uid = part.strip_prefix("user-")?.strip_suffix(".slice")?;
+        uid.bytes().all(|b| b.is_ascii_digit()).then_some((at, uid))
+    });
+    match slice {
+        Some((at, uid)) => Ok(format!("{}/user@{uid}.service/", parts[..=at].join("/"))),
         None => Err(super::Error::field(
             "--systemd-cgroup",
-            format!("brig runs in {own}, which is not below a user's systemd (user@UID.service)"),
+            format!("brig runs in {own}, which is not below a user's slice (user-UID.slice)"),
         )),
     }
 }
@@ -357,6 +377,20 @@ pub(crate) fn start(scope: &Scope, steps: &[Step], pid: i32) -> Result<(), Error
             connection.start(&scope.unit, &all)
         }
         result => result,
+    }
+}
+
+/// Checks that the scope holds process `pid` at the directory that gets the limits: a limit in a
+/// directory without processes would bind nobody.
+pub(crate) fn check_member(scope: &Scope, node: &Node, pid: i32) -> Result<(), super::Error> {
+    let pid = pid.to_string();
+    match node.read_if_there("cgroup.procs") {
+        Ok(Some(text)) if text.lines().any(|line| line == pid) => Ok(()),
+        Err(error) if error.errno() != Some(libc::ENOENT) => Err(error),
+        _ => Err(super::Error::Systemd(Error::Elsewhere {
+            unit: scope.unit.clone(),
+            path: node.path.clone(),
+        })),
     }
 }
 

@@ -59,7 +59,12 @@ fn a_user_needs_a_manager_of_their_own() {
     let made = scope(&facts(own), &request(Some(":p:n"), true)).unwrap();
     assert!(made.user);
     assert_eq!(made.cgroup, "user.slice/user-7.slice/user@7.service/user.slice/p-n.scope");
-    assert!(scope(&facts("/user.slice"), &request(None, true)).is_err());
+    // A session is beside the manager.
+    let session = "/user.slice/user-7.slice/session-2.scope";
+    assert_eq!(scope(&facts(session), &request(Some(":p:n"), true)).unwrap().cgroup, made.cgroup);
+    for own in ["/user.slice", "/system.slice/user-x.slice/a.service", "/"] {
+        assert!(scope(&facts(own), &request(None, true)).is_err(), "{own}");
+    }
 }
 
 fn planned(resources: &str) -> CgroupPlan {
