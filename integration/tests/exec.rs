@@ -1,5 +1,6 @@
 //! `exec`: a further process in a running container, with the same confinement.
 
+use brig_integration::machine::{self, Layout};
 use brig_integration::{Bundle, Lab, PATIENCE, Value, json, need, wait_until};
 use std::fs;
 
@@ -72,17 +73,37 @@ fn exec_has_the_seccomp_filter_of_the_container() {
 fn exec_is_in_the_containers_cgroups() {
     let lab = Lab::new();
     let c = idle!(lab);
-    let lines = |view: &Value| -> Vec<String> {
-        let lines = view["cgroup"].as_array().into_iter().flatten();
-        lines
-            .filter_map(|l| Some(l.as_str()?.to_owned()))
-            .filter(|l| !l.starts_with("0::"))
-            .collect()
-    };
-    let inside = lines(&c.exec(&["/probe", "cgroup"]).ok().json());
+    let view = c.exec(&["/probe", "cgroup"]).ok().json();
     let text = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).expect("the cgroups");
-    let init: Vec<&str> = text.lines().filter(|l| !l.starts_with("0::")).collect();
+    // Beside v1, v2 is nobody's concern.
+    let counts = |line: &&str| machine::layout() == Layout::V2 || !line.starts_with("0::");
+    let inside: Vec<&str> = view["cgroup"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(counts)
+        .collect();
+    let init: Vec<&str> = text.lines().filter(counts).collect();
     assert_eq!(inside, init);
+    assert!(init.iter().any(|line| line.ends_with(c.bundle.cgroup())), "{text}");
+}
+
+/// As a systemd inside does: its own process in a cgroup below, controllers for others there.
+#[test]
+fn exec_follows_an_init_that_has_made_cgroups_of_its_own() {
+    need!(CgroupV2, Brig); // runc 1.1 puts it beside what cannot be a process's cgroup
+    let lab = Lab::new();
+    let b = lab
+        .bundle()
+        .namespace("cgroup", None)
+        .mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}))
+        .sh("cd /sys/fs/cgroup && mkdir init && echo 1 >init/cgroup.procs && \
+             echo +pids >cgroup.subtree_control && echo made && exec idle");
+    let c = lab.container(b);
+    let run = c.run_detached();
+    assert!(wait_until(PATIENCE, || run.stdout().contains("made")), "{}", run.stderr());
+    c.exec(&["/bin/cat", "/proc/self/cgroup"]).ok().prints("0::/init");
 }
 
 #[test]

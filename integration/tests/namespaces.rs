@@ -199,3 +199,22 @@ fn the_memory_policy_and_affinity_are_the_callers() {
         .to_owned();
     assert_eq!(view["cpus_allowed"], field);
 }
+
+/// As in a pod: from within another's cgroup namespace the own cgroup is outside.
+#[test]
+fn a_cgroup_namespace_is_joined_by_path() {
+    let lab = Lab::new();
+    let first = lab.container(lab.bundle().namespace("cgroup", None).idle());
+    first.run_detached();
+    let at = |kind: &str| Some(format!("/proc/{}/ns/{kind}", first.pid()));
+    let b = lab
+        .bundle()
+        .namespace("pid", at("pid").as_deref())
+        .namespace("cgroup", at("cgroup").as_deref());
+    let c = lab.container(b.idle());
+    c.run_detached();
+    let link = |pid| fs::read_link(format!("/proc/{pid}/ns/cgroup")).expect("a namespace");
+    assert_eq!(link(c.pid()), link(first.pid()));
+    let own = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).expect("the cgroups");
+    assert!(own.lines().any(|line| line.ends_with(c.bundle.cgroup())), "{own}");
+}

@@ -68,6 +68,7 @@ fn launch_in(
     let gone = || Error::plain("cannot exec in a stopped container");
     let init = container.init().ok_or_else(gone)?;
     let record = container.record()?;
+    let init_pid = record.process.as_ref().ok_or_else(gone)?.pid;
     let config = container.config()?;
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
@@ -79,7 +80,7 @@ fn launch_in(
     let cgroup = container.cgroup()?;
     let join = match &options.cgroup {
         Some(sub) => cgroup.join_sub(sub)?,
-        None => cgroup.join()?,
+        None => cgroup.join_further(init_pid)?,
     };
     let join = inputs.join(join);
     let mut host = Host::read();
