@@ -35,11 +35,14 @@ pub fn hierarchies() -> Vec<(String, PathBuf)> {
     found
 }
 
-/// Where `path` (as in a spec's `cgroupsPath`, absolute) is in the hierarchy of `controller`.
+/// Where `path` (as in a spec's `cgroupsPath`, absolute) is in the hierarchy of `controller`, which
+/// in the hybrid layout may be the one of v2.
 pub fn cgroup_dir(controller: &str, path: &str) -> PathBuf {
     let mount = match layout() {
         Layout::V2 => PathBuf::from("/sys/fs/cgroup"),
-        Layout::V1 => Path::new("/sys/fs/cgroup").join(controller),
+        Layout::V1 => Some(Path::new("/sys/fs/cgroup").join(controller))
+            .filter(|mount| mount.exists())
+            .unwrap_or_else(|| "/sys/fs/cgroup/unified".into()),
     };
     mount.join(path.trim_start_matches('/'))
 }

@@ -5,6 +5,7 @@
 //! so every test runs in some lane, or the run fails.
 
 use crate::machine::{self, Layout};
+use std::path::Path;
 
 /// A condition of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Need {
     CgroupV2,
     /// cgroup v1, pure or hybrid.
     CgroupV1,
+    /// A guest's disk at /disk, and a machine whose settings a test may change.
+    Guest,
     /// systemd as the system's manager, with its bus.
     Systemd,
     /// AppArmor enabled in the kernel.
@@ -37,6 +40,7 @@ impl Need {
         let met = match self {
             Need::CgroupV2 => machine::layout() == Layout::V2,
             Need::CgroupV1 => machine::layout() == Layout::V1,
+            Need::Guest => lane() != "host" && Path::new("/sys/block/vda").exists(),
             Need::Systemd => machine::has_systemd(),
             Need::AppArmor => machine::has_apparmor(),
             Need::SeLinux => machine::has_selinux(),
@@ -52,6 +56,7 @@ impl Need {
         match self {
             Need::CgroupV2 => "needs cgroup v2",
             Need::CgroupV1 => "needs cgroup v1",
+            Need::Guest => "needs a guest with a disk",
             Need::Systemd => "needs systemd",
             Need::AppArmor => "needs AppArmor",
             Need::SeLinux => "needs SELinux with the policy of integration/vm/selinux.cil",
@@ -65,9 +70,11 @@ impl Need {
 
     /// Whether it is right that this need is unmet in this lane: some other lane covers it.
     fn excused(self) -> bool {
-        let lane = std::env::var("BRIG_LANE").unwrap_or_else(|_| "host".into());
+        let lane = lane();
         match self {
-            // The host lane runs wherever developers are; the guests are all cgroup v2.
+            // The host lane runs wherever developers are; each guest is of one cgroup layout.
+            Need::Guest => lane == "host",
+            Need::CgroupV2 if matches!(lane.as_str(), "v1" | "hybrid") => true,
             Need::CgroupV2 | Need::Systemd | Need::AppArmor | Need::CapSysResource => {
                 let plain_guest = matches!(lane.as_str(), "v2" | "arm64");
                 lane == "host" || (plain_guest && self != Need::CgroupV2)
@@ -77,6 +84,11 @@ impl Need {
             Need::Brig | Need::Oci11 | Need::Runc => false,
         }
     }
+}
+
+/// The lane of `integration/vm/lanes`, or "host".
+fn lane() -> String {
+    std::env::var("BRIG_LANE").unwrap_or_else(|_| "host".into())
 }
 
 /// Whether the test must end here, as a need is not met; says so on standard output.
