@@ -16,14 +16,19 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
-/// The mounts of this thread's namespace: how often each line occurs, without the ids.
+/// The mounts of this thread's namespace: how often each line occurs, without the ids. Whether a
+/// mount is shared with other namespaces is part of it: that is lost silently.
 pub fn mounts() -> BTreeMap<String, usize> {
     let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let mut found = BTreeMap::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
         let kind = fields.iter().position(|f| *f == "-").map_or("", |at| fields[at + 1]);
-        *found.entry(format!("{} on {} from {}", kind, fields[4], fields[3])).or_insert(0) += 1;
+        let mut tags = fields.iter().skip(6).take_while(|field| **field != "-");
+        let shared = tags.any(|field| field.starts_with("shared:"));
+        let shared = if shared { "" } else { ", not shared" };
+        let line = format!("{} on {} from {}{shared}", kind, fields[4], fields[3]);
+        *found.entry(line).or_insert(0) += 1;
     }
     found
 }

@@ -99,6 +99,24 @@ fn a_joined_pid_namespace_shows_its_processes() {
     assert!(view["processes"].as_u64().is_some_and(|n| n >= 2));
 }
 
+/// With a hook the container starts from a copy of the host's mounts, with the joined pid namespace
+/// by way of a second process: it is the copy that becomes a slave, not what it was copied from.
+#[test]
+fn joining_leaves_the_hosts_mounts_shared() {
+    let lab = Lab::new();
+    let first = lab.container(lab.bundle().idle());
+    first.run_detached();
+    let path = format!("/proc/{}/ns/pid", first.pid());
+    let hook = json!([{"path": "/bin/true"}]);
+    let b = lab.bundle().namespace("pid", Some(&path)).set("/hooks/createRuntime", hook);
+    lab.container(b.sh("true")).run().ok();
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("mounts");
+    let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).expect("a root");
+    assert!(root.contains(" shared:"), "{root}");
+    first.delete_force().ok();
+    lab.assert_clean();
+}
+
 #[test]
 fn deleting_a_member_of_a_pid_namespace_spares_the_owner() {
     if machine::layout() == machine::Layout::V2 {

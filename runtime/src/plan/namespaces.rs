@@ -5,7 +5,8 @@
 //! new time namespace hold for children only; after joining or making a user namespace the host's
 //! other namespaces, mounts and limits can no longer be touched (namespaces(7)).
 
-use brig_child::flags::{namespace, prctl, propagation};
+use brig_child::flags::{namespace, open, prctl, propagation};
+use brig_child::syscall::MountAttr;
 use brig_child::{Op, ReportKind, Slot};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
@@ -100,8 +101,10 @@ impl Stages {
         let queues = if privileged && all.has(namespace::USER) { namespace::IPC } else { 0 };
         let mut unshared = all.new & (namespace::CGROUP | queues);
         let mut cloned = all.new & !(namespace::CGROUP | namespace::TIME | queues);
-        if root == RootMode::Empty && !two {
-            unshared |= namespace::MOUNT;
+        // What is mounted into the container is opened while the process is still among the host's
+        // mounts: a copy's would be slaves of these, and a shared bind mount would lead nowhere.
+        if privileged && !two {
+            unshared |= cloned & namespace::MOUNT;
             cloned &= !namespace::MOUNT;
         }
         let into = request.join.into;
@@ -144,14 +147,14 @@ pub(super) fn enter(
     let Some(second) = stages.second else {
         join_cgroup(builder, request.join);
         supervisor_setup(builder, request, all);
-        open_sources(builder, request, all, stages)?;
+        open_sources(builder, request, all)?;
         join(builder, all, |_| true)?;
         enter_empty_namespace(builder, stages);
         unshare(builder, stages.unshared);
-        return Ok(());
+        return isolate_host_copy(builder, all, stages);
     };
     if privileged {
-        open_sources(builder, request, all, stages)?;
+        open_sources(builder, request, all)?;
         // While the host's /proc is in reach and nobody else's.
         time_namespace(builder, request, all)?;
         join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
@@ -177,10 +180,28 @@ pub(super) fn enter(
             become_root(builder);
         }
     } else {
-        open_sources(builder, request, all, stages)?;
+        open_sources(builder, request, all)?;
     }
     join(builder, all, |flag| flag & late != 0)?;
     unshare(builder, stages.unshared);
+    isolate_host_copy(builder, all, stages)
+}
+
+/// Nothing that happens in the process's own copy of the host's tree may reach the host. Whoever is
+/// in a user namespace of its own has got a slave (mount_namespaces(7)).
+fn isolate_host_copy(
+    builder: &mut Builder<'_>,
+    all: &Namespaces,
+    stages: &Stages,
+) -> Result<(), Refusal> {
+    if stages.root != RootMode::HostCopy || all.has(namespace::USER) {
+        return Ok(());
+    }
+    let into = builder.made("copy of the host's root");
+    let path = builder.text("/")?;
+    builder.push(Op::Open { dir: Slot::CWD, path, flags: open::PATH, resolve: 0, into });
+    let attr = MountAttr { propagation: propagation::SLAVE, ..MountAttr::default() };
+    builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! Every source is a detached mount held by a descriptor; every target is a descriptor found
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
-use brig_child::flags::{file, namespace, open, propagation, tree};
+use brig_child::flags::{file, namespace, propagation, tree};
 use brig_child::op::{Enter, Target};
 use brig_child::syscall::MountAttr;
 use brig_child::{Op, ReportKind, Slot};
@@ -61,13 +61,7 @@ pub(super) fn open_sources(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     all: &Namespaces,
-    stages: &Stages,
 ) -> Result<(), Refusal> {
-    if stages.root == RootMode::HostCopy && all.new & namespace::USER == 0 {
-        // Nothing that happens in this copy of the host's tree may reach the host. (A new user
-        // namespace makes its copy a slave of the host's by itself.)
-        isolate_host_copy(builder)?;
-    }
     let path = builder.text(request.rootfs)?;
     let into = builder.made("rootfs");
     // A tree that is the host's own holds namespaces bound to files, which must not be moved
@@ -76,15 +70,14 @@ pub(super) fn open_sources(
     let alone = request.read_only_tree && request.host.privileged;
     let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
     builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
-    let initial = match wanted_propagation(request.spec) {
-        Some((Propagation::Shared, _)) => None,
-        Some((Propagation::Slave, _)) => Some(propagation::SLAVE),
-        _ => Some(DETACHED),
+    // A shared root is shared among the container's own: what is mounted in it stays there. Only a
+    // bind mount leads to the host, where it is shared itself.
+    let propagation = match wanted_propagation(request.spec) {
+        Some((Propagation::Shared | Propagation::Slave, _)) => propagation::SLAVE,
+        _ => DETACHED,
     };
-    if let Some(propagation) = initial {
-        let attr = MountAttr { propagation, ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
-    }
+    let attr = MountAttr { propagation, ..MountAttr::default() };
+    builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
     if request.read_only_tree {
         let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
         let attr = MountAttr { set, ..MountAttr::default() };
@@ -99,15 +92,6 @@ pub(super) fn open_sources(
 /// `linux.rootfsPropagation`.
 fn wanted_propagation(spec: &Spec) -> Option<(Propagation, Scope)> {
     Propagation::parse(spec.linux().as_ref()?.rootfs_propagation().as_ref()?)
-}
-
-fn isolate_host_copy(builder: &mut Builder<'_>) -> Result<(), Refusal> {
-    let into = builder.made("copy of the host's root");
-    let path = builder.text("/")?;
-    builder.push(Op::Open { dir: Slot::CWD, path, flags: open::PATH, resolve: 0, into });
-    let attr = MountAttr { propagation: propagation::SLAVE, ..MountAttr::default() };
-    builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
-    Ok(())
 }
 
 /// Puts the root together and enters it.

@@ -1,7 +1,7 @@
 //! What holds for every plan, whatever the configuration and the machine.
 
 use brig::plan::{Plan, Start};
-use brig_child::flags::prctl;
+use brig_child::flags::{namespace, prctl};
 use brig_child::{Op, Slot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -230,6 +230,25 @@ fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
     assert!(!late, "the host is out of reach once the root is entered");
 }
 
+/// The host's own mounts stay as they are: nothing is attached, and no propagation changed, before
+/// the process is in a mount namespace that is not the host's.
+fn the_host_keeps_its_mounts(plan: &Plan<'_>) {
+    let own = |op: &Op<'_>| match op {
+        Op::Unshare { flags } => flags & namespace::MOUNT != 0,
+        Op::Clone { flags, .. } => flags & u64::from(namespace::MOUNT) != 0,
+        _ => false,
+    };
+    let own = match plan.clone_flags & u64::from(namespace::MOUNT) {
+        0 => plan.ops.iter().position(own).expect("a mount namespace"),
+        _ => 0,
+    };
+    for op in &plan.ops[..own] {
+        let host = matches!(op, Op::Open { dir: Slot::CWD, path, .. } if *path == c"/");
+        let attaches = matches!(op, Op::MoveMount { .. } | Op::MoveMountTo { .. });
+        assert!(!host && !attaches, "{op:?} in the host's mount namespace");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -242,6 +261,7 @@ proptest! {
             let plan = plan.expect("all of it can be planned");
             privileges_fall_in_order(&case, &plan, filtered);
             image_paths_are_resolved_below_the_root(&plan);
+            the_host_keeps_its_mounts(&plan);
         });
     }
 }
