@@ -47,6 +47,25 @@ fn capabilities_are_exactly_those_listed() {
 }
 
 #[test]
+fn capabilities_that_the_caller_lacks_are_named() {
+    need!(Brig);
+    let lab = Lab::new();
+    let caps = ["CAP_CHOWN", "CAP_SYS_TIME", "CAP_KILL"];
+    let c = lab.container(lab.bundle().caps(&caps).sh("true"));
+    lab.call("setpriv")
+        .args(["--bounding-set", "-sys_time"])
+        .arg(brig_integration::binaries::runtime())
+        .arg("--root")
+        .arg(lab.root())
+        .args(["run", "--bundle", &c.bundle.dir.to_string_lossy(), c.id()])
+        .go()
+        .failed()
+        .says("capset CAP_SYS_TIME")
+        .says("Operation not permitted");
+    lab.assert_clean();
+}
+
+#[test]
 fn without_capabilities_there_are_none() {
     let lab = Lab::new();
     for bundle in [lab.bundle().caps(&[]), lab.bundle().set("/process/capabilities", json!({}))] {

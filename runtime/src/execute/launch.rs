@@ -10,6 +10,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use super::report::not_executed;
 use super::{Error, Inputs};
 use crate::plan::{Plan, Start};
 
@@ -250,6 +251,9 @@ pub fn describe_failure(report: &Report, after_gate: usize, words: &[String]) ->
     let what = index.and_then(|index| words.get(index)).map_or("starting", String::as_str);
     if report.value == libc::ECHILD {
         return Error::plain(format!("{what} failed with status {}", report.detail));
+    }
+    if what.starts_with("execve ") {
+        return not_executed(what, report.value);
     }
     Error::system(what, std::io::Error::from_raw_os_error(report.value))
 }

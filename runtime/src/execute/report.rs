@@ -1,5 +1,6 @@
 //! What a child's failure record says, in words.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::io;
 
@@ -8,6 +9,7 @@ use nix::errno::Errno;
 
 use super::Error;
 use crate::plan::{Plan, call_name, render_op};
+use crate::spec::capability::names;
 
 impl Error {
     /// What a child's failure record says.
@@ -18,7 +20,10 @@ impl Error {
         let Some(op) = plan.ops.get(index) else {
             return Self::plain("the container's process reported a failure of no operation");
         };
-        let error = of_op(report, op, &render_op(op, &plan.slots));
+        let error = match op {
+            Op::FindProgram { .. } => program_not_found(&program_of(plan), report.value),
+            _ => of_op(report, op, &render_op(op, &plan.slots)),
+        };
         match plan.fields.binary_search_by_key(&index, |(index, _)| *index) {
             Ok(at) => error.of_field(&plan.fields[at].1),
             Err(_) => error,
@@ -33,14 +38,9 @@ fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
             return Error::plain(format!("{what}: the kernel holds something else"));
         }
         Op::Hook(hook) => return hook_failed(report, &hook.path.to_string_lossy()),
-        Op::FindProgram { candidates } => {
-            let name = candidates.first().map(|path| path.to_string_lossy()).unwrap_or_default();
-            let name = match candidates.len() {
-                0 | 1 => name.into_owned(),
-                _ => name.rsplit('/').next().unwrap_or_default().to_owned(),
-            };
-            return program_not_found(&name, errno, candidates.len() > 1);
-        }
+        Op::Chdir { path, .. } => return not_entered(&path.to_string_lossy(), errno),
+        Op::Execve { .. } => return not_executed(what, errno),
+        Op::Capset { permitted, .. } if errno == libc::EPERM => return not_granted(*permitted),
         _ => {}
     }
     let call = call_name(report.call);
@@ -81,11 +81,27 @@ fn failed_option<'a>(op: &Op<'a>, detail: u32) -> Option<&'a CStr> {
     }
 }
 
-fn program_not_found(name: &str, errno: i32, searched: bool) -> Error {
-    // The words that Docker, Podman and containerd look for.
+/// The program's name as the specification has it.
+fn program_of<'a>(plan: &Plan<'a>) -> Cow<'a, str> {
+    let name = plan.ops.iter().find_map(|op| match op {
+        Op::Execve { argv, .. } => argv.iter().next(),
+        _ => None,
+    });
+    name.unwrap_or_default().to_string_lossy()
+}
+
+/// From the words for ENOENT and EACCES, in small letters, Docker and Podman derive their exit
+/// codes 127 and 126.
+fn small(errno: i32) -> String {
+    Errno::from_raw(errno).desc().to_lowercase()
+}
+
+fn program_not_found(name: &str, errno: i32) -> Error {
     let what = match errno {
-        libc::ENOENT if searched => format!("exec: {name:?}: executable file not found in $PATH"),
-        _ => format!("exec: {name:?}: {}", Errno::from_raw(errno).desc().to_lowercase()),
+        libc::ENOENT if !name.contains('/') => {
+            format!("exec: {name:?}: executable file not found in $PATH")
+        }
+        _ => format!("exec: {name:?}: {}", small(errno)),
     };
     let hint = match errno {
         libc::ENOENT => "process.args[0] must name a program of the root file system",
@@ -95,6 +111,46 @@ fn program_not_found(name: &str, errno: i32, searched: bool) -> Error {
         _ => "look at process.args[0]",
     };
     Error::plain(what).with_hint(hint)
+}
+
+/// The program was found, and yet: `what` is its operation in words.
+pub(super) fn not_executed(what: &str, errno: i32) -> Error {
+    let error = Error::plain(format!("{what}: {}", small(errno)));
+    match errno {
+        libc::ENOENT => error.with_hint(
+            "the program's interpreter (its #! line or dynamic loader) is missing in the image",
+        ),
+        libc::ENOEXEC => {
+            error.with_hint("the program is for another architecture, or a script without #!")
+        }
+        libc::EACCES | libc::EPERM => error.with_hint(
+            "a mount with noexec or a security module forbids it; for SELinux and AppArmor see `dmesg`",
+        ),
+        _ => error,
+    }
+}
+
+fn not_entered(path: &str, errno: i32) -> Error {
+    let error = Error::plain(format!("process.cwd: chdir {path:?}: {}", small(errno)));
+    match errno {
+        libc::ENOENT => error.with_hint("process.cwd must be a directory of the root file system"),
+        libc::EACCES => error.with_hint("process.cwd is not accessible to the user"),
+        _ => error,
+    }
+}
+
+/// Nobody grants a capability that he lacks.
+fn not_granted(wanted: u64) -> Error {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let own = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let own = own.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(wanted);
+    let names = match wanted & !own {
+        0 => "the permitted set".to_owned(),
+        lacking => names(lacking).join(", "),
+    };
+    let what = format!("process.capabilities: capset {names}");
+    Error::system(what, io::Error::from_raw_os_error(libc::EPERM))
+        .with_hint("brig can grant only capabilities that it has itself")
 }
 
 /// A hook's end that is not success, from a child's record.
@@ -160,20 +216,10 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::Setuid { .. } | Op::Setgid { .. } | Op::Setgroups { .. }, libc::EINVAL) => {
             "the id is not mapped in the container's user namespace"
         }
-        (Op::Chdir { .. }, libc::EACCES) => "process.cwd is not accessible to the user",
         (Op::Clone { .. }, libc::ENOSPC | libc::EUSERS) => {
             "too many namespaces: see /proc/sys/user/max_*_namespaces"
         }
         (Op::Setns { .. }, libc::EPERM) => "brig may not join this namespace",
-        (Op::Execve { .. }, libc::ENOENT) => {
-            "the program's interpreter (its #! line or dynamic loader) is missing in the image"
-        }
-        (Op::Execve { .. }, libc::ENOEXEC) => {
-            "the program is for another architecture, or a script without #!"
-        }
-        (Op::Execve { .. }, libc::EACCES | libc::EPERM) => {
-            "a mount with noexec or a security module forbids it; for SELinux and AppArmor see `dmesg`"
-        }
         _ => return None,
     })
 }
