@@ -99,7 +99,7 @@ impl Container {
 }
 
 /// Waits until the process has ended, at most ten seconds.
-fn wait_for_end(process: &OwnedFd) {
+pub(super) fn wait_for_end(process: &OwnedFd) {
     let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
     let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit));
 }

@@ -1,6 +1,7 @@
 //! `start`: opens the start gate, and runs the poststart hooks.
 
 use super::container::{Container, Status};
+use super::delete::wait_for_end;
 use super::state::OciState;
 use super::{Error, gate};
 use crate::execute::{HookStage, describe_failure, run_hooks};
@@ -29,6 +30,11 @@ impl Container {
         }
         let record = self.record()?;
         if let Some(report) = gate::pass(self.directory.path())? {
+            // An engine that hears of the failure deletes the container at once, and containerd's shim
+            // refuses that, and stays for good, as long as it has not seen the end of the process.
+            if let Some(init) = self.init() {
+                wait_for_end(&init);
+            }
             let (first, words) = &record.after_gate;
             return Err(describe_failure(&report, *first, words));
         }
