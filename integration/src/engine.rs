@@ -1,5 +1,9 @@
-//! Container engines which call the runtime under test: a containerd and a Podman of the test's
-//! own, with all of their state in the test's directory.
+//! Container engines which call the runtime under test: a containerd, a Podman and a Docker of the
+//! test's own, with all of their state in the test's directory.
+
+pub mod docker;
+
+pub use docker::Docker;
 
 pub mod cri;
 
@@ -18,7 +22,7 @@ pub struct Containerd<'l> {
     daemon: Option<Running>,
 }
 
-/// The image's name in both engines.
+/// The image's name in every engine.
 pub const IMAGE: &str = "localhost/box:1";
 
 /// Plugins which only cost time here, or warn of what the machine lacks.
@@ -33,6 +37,14 @@ impl<'l> Containerd<'l> {
     /// # Panics
     /// When it does not come up.
     pub fn start(lab: &'l Lab) -> Containerd<'l> {
+        let containerd = Containerd::empty(lab);
+        let archive = binaries::rootfs("image").join("box.tar");
+        containerd.ctr(&["image", "import", "--index-name", IMAGE]).arg(archive).go().ok();
+        containerd
+    }
+
+    /// Starts it without an image, as Docker needs it.
+    fn empty(lab: &'l Lab) -> Containerd<'l> {
         let dir = lab.path("containerd");
         fs::create_dir(&dir).expect("make a directory");
         // An overlay's upper layer: on a guest, /tmp is a tmpfs, and so are these.
@@ -45,8 +57,6 @@ impl<'l> Containerd<'l> {
         fs::write(dir.join("config.toml"), config).expect("write the configuration");
         let mut containerd = Containerd { lab, socket, daemon: None };
         containerd.daemon = Some(containerd.launch());
-        let archive = binaries::rootfs("image").join("box.tar");
-        containerd.ctr(&["image", "import", "--index-name", IMAGE]).arg(archive).go().ok();
         containerd
     }
 
@@ -163,9 +173,8 @@ impl<'l> Podman<'l> {
     /// What `podman` says to a line of arguments, divided at blanks; a tab stands for a blank
     /// within one.
     pub fn says(&self, line: &str) -> Output {
-        let words: Vec<String> = line.split(' ').map(|word| word.replace('\t', " ")).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        self.call(&words).go()
+        let words = words(line);
+        self.call(&words.iter().map(String::as_str).collect::<Vec<_>>()).go()
     }
 
     /// `podman run` of the image, without a network.
@@ -203,6 +212,11 @@ impl Drop for Podman<'_> {
         let storage = self.dir.join("root/overlay");
         while nix::mount::umount2(&storage, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
     }
+}
+
+/// A line of arguments, divided at blanks; a tab stands for a blank within one.
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(|word| word.replace('\t', " ")).collect()
 }
 
 /// Whether some process has the path among its arguments.

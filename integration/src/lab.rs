@@ -271,14 +271,15 @@ fn enter_namespace(dir: &Path) {
     }
 }
 
-/// An /etc with ids for Podman's user namespaces, and an empty
-/// /run/brig, in this namespace only.
+/// An /etc with ids for the user namespaces of Podman (`containers`) and of Docker (any user: here
+/// `daemon`), and an empty /run/brig, in this namespace only.
 fn own_configuration(dir: &Path) {
     let (upper, work) = (dir.join("etc"), dir.join("etc-work"));
     fs::create_dir_all(&upper).expect("make a directory");
     fs::create_dir_all(&work).expect("make a directory");
     for file in ["subuid", "subgid"] {
-        fs::write(upper.join(file), "containers:1000000:1000000\n").expect("write subordinate ids");
+        fs::write(upper.join(file), "containers:1000000:1000000\ndaemon:2000000:65536\n")
+            .expect("write subordinate ids");
     }
     let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
     mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
