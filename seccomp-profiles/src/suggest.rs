@@ -11,8 +11,8 @@ pub fn nearest_call(name: &str) -> Option<&'static str> {
     nearest(name, TABLE.iter().flat_map(|table| table.calls.iter()).map(|(known, _)| known))
 }
 
-/// The one of `known` that shares most with `word`, with a third of its letters off at the most (of a short
-/// one two, and half), in whatever case; of several the first.
+/// The one of `known` that is nearest to `word`, with a third of its letters off at the most (of a short
+/// one two, and half), in whatever case; of several the longest.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST_BYTES {
@@ -23,21 +23,22 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let all = known.into_iter().filter(|name| name.len().abs_diff(word.len()) <= most(name));
     all.map(|name| (edits(word.as_bytes(), name.to_ascii_lowercase().as_bytes()), name))
         .filter(|(off, name)| *off <= most(name))
-        .min_by_key(|(off, name)| off * LONGEST_BYTES / name.len().max(1))
+        .min_by_key(|(off, name)| (*off, usize::MAX - name.len()))
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's distance.
+/// Letters to insert, remove, replace, or swap with the next one (the optimal string alignment distance).
 fn edits(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, from) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (to_at, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[to_at + 1];
-            row[to_at + 1] = replaced.min(diagonal + 1).min(row[to_at] + 1);
+    let (mut before, mut row) = (Vec::new(), (0..=b.len()).collect::<Vec<usize>>());
+    for at in 0..a.len() {
+        let mut next = vec![at + 1];
+        for to in 0..b.len() {
+            let replaced = row[to] + usize::from(a[at] != b[to]);
+            let fewest = replaced.min(row[to + 1] + 1).min(next[to] + 1);
+            let swapped = at > 0 && to > 0 && a[at] == b[to - 1] && a[at - 1] == b[to];
+            next.push(if swapped { fewest.min(before[to - 1] + 1) } else { fewest });
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
@@ -50,6 +51,7 @@ mod tests {
     fn slips_are_found_and_other_words_are_not() {
         assert_eq!(nearest_call("ptrce"), Some("ptrace"));
         assert_eq!(nearest_call("unsahre"), Some("unshare"));
+        assert_eq!(nearest_call("wriet"), Some("write"));
         assert_eq!(nearest_call("frobnicate"), None);
         assert_eq!(nearest_call(&"x".repeat(100_000)), None);
         assert_eq!(nearest("cap_chwon", ["CAP_CHOWN", "CAP_KILL"]), Some("CAP_CHOWN"));
