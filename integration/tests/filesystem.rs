@@ -266,6 +266,50 @@ fn nothing_inside_propagates_to_the_host() {
     lab.assert_clean();
 }
 
+/// The mounts below the source are the host's as well, whatever the one on top becomes.
+#[test]
+fn what_is_mounted_below_a_slave_does_not_propagate_to_the_host() {
+    let lab = Lab::new();
+    let source = lab.path("source");
+    lab.tmpfs(&source);
+    lab.tmpfs(&source.join("sub"));
+    fs::create_dir(source.join("sub/point")).expect("make");
+    let hook = json!([{"path": "/bin/true"}]);
+    for (option, hooks) in
+        [("slave", json!({})), ("slave", json!({"createRuntime": hook})), ("private", json!({}))]
+    {
+        let b = lab
+            .bundle()
+            .caps(&["CAP_SYS_ADMIN"])
+            .set("/hooks", hooks)
+            .mount(json!({"destination": "/data", "source": source, "options": ["rbind", option]}))
+            .sh("mount -t tmpfs x /data/sub/point && touch /data/sub/point/inside && echo mounted");
+        lab.container(b).run().ok().prints("mounted");
+        assert!(!source.join("sub/point/inside").exists(), "{option}: is on the host");
+    }
+    lab.assert_clean();
+}
+
+/// A tree with a bound mount namespace cannot be moved into a container: brig's own must not be in the way.
+#[test]
+fn the_hosts_run_and_root_can_be_bound() {
+    let lab = Lab::new();
+    // As it may be from an earlier brig; this is the lab's view of it alone.
+    let _ = nix::mount::umount2("/run/brig/ns", nix::mount::MntFlags::MNT_DETACH);
+    let hook = json!([{"path": "/bin/true"}]);
+    for (source, hooks) in
+        [("/run", json!({})), ("/", json!({})), ("/", json!({"createRuntime": hook}))]
+    {
+        let b = lab
+            .bundle()
+            .set("/hooks", hooks)
+            .mount(json!({"destination": "/host", "source": source, "options": ["rbind", "rslave", "ro"]}))
+            .sh("test -d /host && echo bound");
+        lab.container(b).run().ok().prints("bound");
+    }
+    lab.assert_clean();
+}
+
 #[test]
 fn propagation_is_as_specified() {
     let lab = Lab::new();

@@ -117,6 +117,18 @@ fn joining_leaves_the_hosts_mounts_shared() {
     lab.assert_clean();
 }
 
+/// The container would be put together among the host's mounts.
+#[test]
+fn the_hosts_own_mount_namespace_is_no_containers() {
+    need!(Brig);
+    let lab = Lab::new();
+    let b = lab.bundle().namespace("mount", Some("/proc/self/ns/mnt"));
+    let at = b.spec["linux"]["namespaces"].as_array().map_or(0, Vec::len) - 1;
+    let field = format!("linux.namespaces[{at}]");
+    lab.container(b).run().failed().says("brig's own").says(&field);
+    lab.assert_clean();
+}
+
 #[test]
 fn deleting_a_member_of_a_pid_namespace_spares_the_owner() {
     if machine::layout() == machine::Layout::V2 {

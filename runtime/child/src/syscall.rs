@@ -136,10 +136,11 @@ plain! {
     fsmount(SYS_fsmount, fs: i32, flags: u32, attrs: u32);
 }
 
-/// Ends the process, all threads of it.
+/// Ends the process, all threads of it; where a filter refuses that, its only one.
 pub(crate) fn exit(code: i32) -> ! {
     loop {
         let _ = raw(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]);
+        let _ = raw(libc::SYS_exit, [code as usize, 0, 0, 0, 0, 0]);
     }
 }
 

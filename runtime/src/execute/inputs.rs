@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use brig_child::flags::namespace;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{FileStat, Mode, fstat, stat};
 
 use super::{Error, IdMaps};
 use crate::cgroup;
@@ -106,11 +107,23 @@ impl Inputs {
     }
 }
 
+/// Whether it is the mount namespace that brig is in.
+fn is_own(namespace: &OwnedFd) -> bool {
+    let id = |stat: FileStat| (stat.st_dev, stat.st_ino);
+    fstat(namespace).ok().map(id) == stat("/proc/self/ns/mnt").ok().map(id)
+}
+
 fn open_namespace(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error> {
     let doing = || format!("{field}: opening {}", path.to_string_lossy());
     let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
         .map_err(|errno| Error::system(doing(), errno))?;
     match brig_sys::process::namespace_kind(&fd) {
+        Ok(found) if found == kind && kind == namespace::MOUNT && is_own(&fd) => Err(Error::plain(
+            format!("{field}: {} is brig's own", path.to_string_lossy()),
+        )
+        .with_hint(
+            "the container would be put together among the host's mounts: leave out the path",
+        )),
         Ok(found) if found == kind => Ok(fd),
         Ok(_) => Err(Error::plain(format!(
             "{field}: {} is a namespace of another type",

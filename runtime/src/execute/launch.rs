@@ -10,7 +10,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::report::not_executed;
+use super::report::{CGROUP_OF_A_USER, EXECUTING, not_executed};
 use super::{Error, Inputs};
 use crate::plan::{Plan, Start};
 
@@ -75,9 +75,7 @@ pub fn launch(
 fn clone_failed(error: std::io::Error) -> Error {
     let hint = match error.raw_os_error() {
         Some(libc::EPERM) => "brig needs root, or a user namespace (spec --rootless)",
-        Some(libc::EACCES) => {
-            "a user moves processes only within one delegated cgroup: try `systemd-run --user --scope`"
-        }
+        Some(libc::EACCES) => CGROUP_OF_A_USER,
         Some(libc::ENOSPC) => "too many namespaces: see /proc/sys/user/max_*_namespaces",
         Some(libc::EINVAL) => "this kernel lacks one of the namespaces in linux.namespaces",
         _ => "see clone3(2)",
@@ -252,7 +250,7 @@ pub fn describe_failure(report: &Report, after_gate: usize, words: &[String]) ->
     if report.value == libc::ECHILD {
         return Error::plain(format!("{what} failed with status {}", report.detail));
     }
-    if what.starts_with("execve ") {
+    if what.starts_with(EXECUTING) {
         return not_executed(what, report.value);
     }
     Error::system(what, std::io::Error::from_raw_os_error(report.value))

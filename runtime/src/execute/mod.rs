@@ -18,4 +18,5 @@ pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
 pub use launch::{Launched, Wants, describe_failure, launch, read_report};
 pub use netdevice::NetDevices;
+pub use report::words;
 pub use resctrl::Resctrl;

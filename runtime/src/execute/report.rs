@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 use std::io;
 
+use brig_child::op::Vector;
 use brig_child::{Op, Report};
 use nix::errno::Errno;
 
@@ -39,7 +40,7 @@ fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
         }
         Op::Hook(hook) => return hook_failed(report, &hook.path.to_string_lossy()),
         Op::Chdir { path, .. } => return not_entered(&path.to_string_lossy(), errno),
-        Op::Execve { .. } => return not_executed(what, errno),
+        Op::Execve { argv, .. } => return not_executed(&executing(argv), errno),
         Op::Capset { permitted, .. } if errno == libc::EPERM => return not_granted(*permitted),
         _ => {}
     }
@@ -113,6 +114,27 @@ fn program_not_found(name: &str, errno: i32) -> Error {
     Error::plain(what).with_hint(hint)
 }
 
+/// What execve(2) does, in words: of the arguments only the name, as the others may be secrets.
+fn executing(argv: &Vector<'_>) -> String {
+    format!("{EXECUTING}{:?}", argv.iter().next().unwrap_or_default().to_string_lossy())
+}
+
+/// What a user does who may not clone a process into a container's cgroup (cgroups(7)).
+pub(super) const CGROUP_OF_A_USER: &str =
+    "a user moves processes only within one delegated cgroup: try `systemd-run --user --scope`";
+
+/// How the words for an operation after the gate begin where it is execve(2).
+pub(super) const EXECUTING: &str = "exec: ";
+
+/// An operation in words, for who reports its failure without the plan.
+#[must_use]
+pub fn words(op: &Op<'_>, plan: &Plan<'_>) -> String {
+    match op {
+        Op::Execve { argv, .. } => executing(argv),
+        op => render_op(op, &plan.slots),
+    }
+}
+
 /// The program was found, and yet: `what` is its operation in words.
 pub(super) fn not_executed(what: &str, errno: i32) -> Error {
     let error = Error::plain(format!("{what}: {}", small(errno)));
@@ -175,6 +197,10 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::OpenTree { .. } | Op::MoveMount { .. }, libc::EPERM | libc::EINVAL) => {
             "the host locked a mount below it; bind it recursively (rbind)"
         }
+        (Op::MoveMount { .. } | Op::MoveMountTo { .. }, libc::ELOOP) => {
+            "what is mounted holds a mount namespace that is bound to a file, as snapd has in /run/snapd/ns: \
+             bind the parts that are needed, or without `r` of rbind"
+        }
         (Op::Fsmount { .. }, libc::EINVAL) => {
             "the file system does not take this option; see `dmesg` for its own words"
         }
@@ -216,6 +242,7 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::Setuid { .. } | Op::Setgid { .. } | Op::Setgroups { .. }, libc::EINVAL) => {
             "the id is not mapped in the container's user namespace"
         }
+        (Op::Clone { cgroup: Some(_), .. }, libc::EACCES) => CGROUP_OF_A_USER,
         (Op::Clone { .. }, libc::ENOSPC | libc::EUSERS) => {
             "too many namespaces: see /proc/sys/user/max_*_namespaces"
         }

@@ -5,9 +5,10 @@
 //! grow with the number of host mounts; and as there is nothing under the container's root but an
 //! empty directory, no old root needs to be unmounted.
 //!
-//! Kept at `/run/brig/ns/mnt` (mode 0700, a private mount: namespaces(7) and mount_namespaces(7)
-//! allow the bind mount of a mount namespace only there). Removing it is harmless; the next start
-//! makes it again.
+//! Kept at `/run/brig/ns/mnt` (mode 0700, an unbindable mount: namespaces(7) and mount_namespaces(7)
+//! allow the bind mount of a mount namespace only where mounts do not propagate; and a tree that holds one
+//! cannot be moved into a container, so that a bind mount of /run has to leave it out). Removing it is
+//! harmless; the next start makes it again.
 
 use std::fs::{self, File};
 use std::io;
@@ -69,7 +70,7 @@ fn make() -> io::Result<OwnedFd> {
     if !is_mount_point(DIRECTORY) {
         mount(Some(DIRECTORY), DIRECTORY, NO_SOURCE, MsFlags::MS_BIND, NO_SOURCE)?;
     }
-    mount(NO_SOURCE, DIRECTORY, NO_SOURCE, MsFlags::MS_PRIVATE, NO_SOURCE)?;
+    mount(NO_SOURCE, DIRECTORY, NO_SOURCE, MsFlags::MS_UNBINDABLE, NO_SOURCE)?;
     File::create(NAMESPACE)?;
     keep_a_new_namespace()?;
     open_kept().ok_or_else(|| io::Error::other("the kept mount namespace is not one"))

@@ -62,10 +62,10 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     // namespaces that the host owns (a pod's network) can no longer be joined.
     let user = flags & namespace::USER;
     // From inside the cgroup namespace, nobody outside its root may be moved into it (`nsdelegate`,
-    // cgroups(7)), which CLONE_INTO_CGROUP counts as. Another's namespace may belong to the host's
-    // user namespace, and be out of reach later.
+    // cgroups(7)), which CLONE_INTO_CGROUP counts as. Where that is not how the cgroup is joined, others'
+    // namespaces come first too: one of the host's user namespace is out of reach later.
     let late = flags & namespace::CGROUP;
-    let late = if user != 0 && all.joins(late) { 0 } else { late };
+    let late = if user != 0 && all.joins(late) && !request.join.into { 0 } else { late };
     let flags = flags & !late;
     if request.host.privileged && user != 0 {
         builder.push(Op::Setns { fd: init, flags: flags & !user });

@@ -6,6 +6,7 @@
 //! kernel's security/selinux/hooks.c and ss/mls.c.
 
 use std::ffi::CStr;
+use std::path::Path;
 
 use brig_child::Op;
 use brig_child::flags::open;
@@ -89,11 +90,14 @@ pub(super) fn of_mount<'s>(spec: &'s Spec, kind: &str) -> Option<&'s str> {
 }
 
 /// The same for the directory alone of a file system whose files are labelled by the kernel, and
-/// which exists before it is mounted, so that mounting cannot label it: message queues. The host's
-/// keep their label.
+/// which exists before it is mounted, so that mounting cannot label it: message queues. Those of a
+/// namespace that others made, such as the host's, keep their label.
 pub(super) fn of_directory<'s>(spec: &'s Spec, kind: &str) -> Option<&'s str> {
     let listed = spec.linux().as_ref()?.namespaces().as_deref().unwrap_or_default();
-    let own = listed.iter().any(|entry| entry.typ() == LinuxNamespaceType::Ipc);
+    let is_new = |path: Option<&Path>| path.is_none_or(|path| path.as_os_str().is_empty());
+    let own = listed
+        .iter()
+        .any(|entry| entry.typ() == LinuxNamespaceType::Ipc && is_new(entry.path().as_deref()));
     of_mounts(spec).filter(|_| kind == "mqueue" && own)
 }
 

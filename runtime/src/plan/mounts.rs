@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use brig_child::flags::{namespace, tree};
+use brig_child::flags::{namespace, propagation, tree};
 use brig_child::op::Target;
 use brig_child::syscall::MountAttr;
 use brig_child::{Op, Slot};
@@ -114,18 +114,18 @@ fn bind(
 /// Attributes and propagation of a mount that is not attached yet.
 fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
     let Attributes { set, clear } = mount.attributes;
-    let keep = mount
-        .propagation
-        .iter()
-        .any(|(propagation, _)| matches!(propagation, Propagation::Shared | Propagation::Slave));
-    if !keep {
-        let tree = mount.recursive;
-        let attr =
-            MountAttr { set: tree.set, clear: tree.clear, propagation: DETACHED, userns_fd: 0 };
-        builder.push(Op::MountSetattr { fd, recursive: true, attr });
-    } else if !mount.recursive.is_empty() {
+    let wants = |which| mount.propagation.iter().any(|(propagation, _)| *propagation == which);
+    let shared = wants(Propagation::Shared);
+    // What is mounted below the source was opened among the host's mounts: unless the caller asks for
+    // a shared mount, nothing that happens there may reach the host, whatever the mount itself is.
+    let propagation = match wants(Propagation::Slave) {
+        _ if shared => 0,
+        true => propagation::SLAVE,
+        false => DETACHED,
+    };
+    if propagation != 0 || !mount.recursive.is_empty() {
         let Attributes { set, clear } = mount.recursive;
-        let attr = MountAttr { set, clear, ..MountAttr::default() };
+        let attr = MountAttr { set, clear, propagation, userns_fd: 0 };
         builder.push(Op::MountSetattr { fd, recursive: true, attr });
     }
     if (set, clear) != (0, 0) {
@@ -133,7 +133,7 @@ fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
         builder.push(Op::MountSetattr { fd, recursive: false, attr });
     }
     for (propagation, scope) in &mount.propagation {
-        if keep || *propagation != Propagation::Private {
+        if shared || !matches!(propagation, Propagation::Private | Propagation::Slave) {
             let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
             builder.push(Op::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
         }

@@ -102,8 +102,9 @@ impl Stages {
         let mut unshared = all.new & (namespace::CGROUP | queues);
         let mut cloned = all.new & !(namespace::CGROUP | namespace::TIME | queues);
         // What is mounted into the container is opened while the process is still among the host's
-        // mounts: a copy's would be slaves of these, and a shared bind mount would lead nowhere.
-        if privileged && !two {
+        // mounts: a copy's would be slaves of these, and a shared bind mount would lead nowhere. Root of
+        // another user namespace may open nothing in mounts that are not its own.
+        if privileged && request.host.initial_user_namespace && !two {
             unshared |= cloned & namespace::MOUNT;
             cloned &= !namespace::MOUNT;
         }

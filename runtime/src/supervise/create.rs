@@ -442,8 +442,7 @@ fn setup(
     let of = |list: &Option<Vec<_>>| {
         list.as_deref().unwrap_or_default().iter().map(IdMapping::from).collect::<Vec<_>>()
     };
-    let namespaces = plan::Namespaces::of(spec)
-        .map_err(|refusal| Error::because("reading linux.namespaces", refusal))?;
+    let namespaces = plan::Namespaces::of(spec)?;
     if let Some(linux) = linux(spec)
         && namespaces.new & namespace::USER != 0
     {
@@ -451,9 +450,11 @@ fn setup(
         write_id_maps(pid, &maps)?;
     }
     if let Some(after) = after {
-        after
-            .attach(pid)
-            .map_err(|error| Error::because("moving the process into its cgroup", error))?;
+        after.attach(pid).map_err(|error| {
+            let hint = error.hint().map(|hint| hint.to_string());
+            Error::because("moving the process into its cgroup", error)
+                .with_hint_of(hint.as_deref())
+        })?;
     }
     let Some(linux) = linux(spec) else { return Ok(()) };
     if let Some(rdt) = linux.intel_rdt() {
@@ -483,7 +484,7 @@ fn hooks(spec: &Spec, record: &Record, states: &mut StateFiles) -> Result<(), Er
 
 fn words_after_gate(plan: &Plan<'_>) -> Vec<String> {
     let after = plan.ops.get(plan.after_gate..).unwrap_or_default();
-    after.iter().map(|op| plan::render_op(op, &plan.slots)).collect()
+    after.iter().map(|op| crate::execute::words(op, plan)).collect()
 }
 
 /// `HOME` for a program that is given none: from the image's /etc/passwd, as runc and crun do.

@@ -44,6 +44,13 @@ fn without_empty_namespace() -> Machine {
     machine
 }
 
+/// Its root owns neither the host's mounts nor the kept namespace.
+fn in_a_user_namespace() -> Machine {
+    let mut machine = without_empty_namespace();
+    machine.host.initial_user_namespace = false;
+    machine
+}
+
 fn selinux() -> Machine {
     let mut machine = Machine::v2();
     machine.host.selinux = true;
@@ -58,6 +65,7 @@ golden! {
         config["linux"]["cgroupsPath"] = json!("system.slice:brig:web");
     };
     no_empty_namespace: without_empty_namespace(), |_| {};
+    root_of_an_outer_user_namespace: in_a_user_namespace(), |_| {};
     terminal: Machine::v2(), |config| {
         config["process"]["terminal"] = json!(true);
         config["process"]["consoleSize"] = json!({"height": 24, "width": 80});
