@@ -44,7 +44,7 @@ options:
       --kernel-memory SIZE, --kernel-memory-tcp SIZE
                           accepted and ignored: kernels no longer have these limits
       --l3-cache-schema SCHEMA, --mem-bw-schema SCHEMA
-                          refused: brig has no resctrl groups
+                          refused: a resctrl group stays as create made it
 ",
     run,
 };
@@ -103,16 +103,16 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     Ok(0)
 }
 
-/// brig makes no resctrl group at create, so that there is none to change.
+/// A resctrl group may be other containers' as well; what create made of it stays.
 fn refuse_resctrl(flag: &str, schema: &str) -> anyhow::Result<()> {
     if schema.is_empty() {
         return Ok(());
     }
     let why = match Path::new("/sys/fs/resctrl/info").exists() {
-        true => "brig puts containers into no resctrl group",
-        false => "resctrl is not mounted on this host",
+        true => "a container's resctrl group stays as create made it; write to its schemata file",
+        false => "Intel RDT is not enabled: resctrl is not mounted on this host",
     };
-    bail!("{flag}: Intel RDT is not enabled: {why}")
+    bail!("{flag}: {why}")
 }
 
 /// Notes the value of a flag; an empty one says nothing, as with runc.

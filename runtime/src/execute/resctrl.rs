@@ -3,10 +3,11 @@
 //! Promises: what the specification asks is what the file system says afterwards, or an error that
 //! names the field and has the kernel's own reason from `info/last_cmd_status`. Must never change a
 //! group that somebody else configured: one that exists has to match (config-linux.md, "IntelRdt").
+//! Must never remove a group that another container may be in: one with a name of its own stays.
 //!
 //! Reference: Documentation/filesystems/resctrl.rst.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,13 @@ use super::Error;
 /// The container's groups, and which of them are its own.
 #[derive(Debug)]
 pub struct Resctrl {
+    root: PathBuf,
+    /// The container's first process.
+    pid: i32,
     /// Made for this container; removed children first.
     made: Vec<PathBuf>,
+    /// Made as well, but others may have found it by its `closID` since.
+    named: Option<PathBuf>,
 }
 
 impl Resctrl {
@@ -37,8 +43,12 @@ impl Resctrl {
     }
 
     fn assign_below(root: &Path, id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<Self, Error> {
-        let mut groups = Self { made: Vec::new() };
-        match groups.fill(root, id, rdt, pid) {
+        let mut groups = Self { root: root.to_owned(), pid, made: Vec::new(), named: None };
+        let filled = {
+            let _lock = lock(root)?;
+            groups.fill(root, id, rdt)
+        };
+        match filled {
             Ok(()) => Ok(groups),
             Err(error) => match groups.remove() {
                 Ok(()) => Err(error),
@@ -49,7 +59,8 @@ impl Resctrl {
         }
     }
 
-    fn fill(&mut self, root: &Path, id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<(), Error> {
+    fn fill(&mut self, root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+        let pid = self.pid.to_string();
         let group = group(root, id, rdt);
         let lines = schemata(rdt);
         let configured = rdt.clos_id().is_some() && lines.is_empty();
@@ -71,45 +82,62 @@ impl Resctrl {
                 .with_hint("it is left of another container of this id: remove it with rmdir"));
             }
             (false, false) => {
-                self.make(&group, "linux.intelRdt")?;
+                make(&group, "linux.intelRdt")?;
+                match rdt.clos_id() {
+                    Some(_) => self.named = Some(group.clone()),
+                    None => self.made.push(group.clone()),
+                }
                 for (field, text) in &lines {
                     write(root, &group.join("schemata"), text, field)?;
                 }
             }
         }
-        write(root, &group.join("tasks"), &pid.to_string(), "linux.intelRdt")?;
-        if monitors(rdt) {
+        write(root, &group.join("tasks"), &pid, "linux.intelRdt")?;
+        if let Some(field) = monitors(rdt) {
             let monitor = group.join("mon_groups").join(id);
-            self.make(&monitor, "linux.intelRdt.enableMonitoring")?;
-            write(
-                root,
-                &monitor.join("tasks"),
-                &pid.to_string(),
-                "linux.intelRdt.enableMonitoring",
-            )?;
+            make(&monitor, field)?;
+            self.made.push(monitor.clone());
+            write(root, &monitor.join("tasks"), &pid, field)?;
         }
         Ok(())
     }
 
-    fn make(&mut self, group: &Path, field: &str) -> Result<(), Error> {
-        fs::create_dir(group).map_err(|error| {
-            let hint = match error.raw_os_error() {
-                Some(libc::ENOSPC) => "the processor has no class or monitor left; remove groups",
-                _ => "see Documentation/filesystems/resctrl.rst",
-            };
-            Error::system(format!("{field}: making {}", group.display()), error).with_hint(hint)
-        })?;
-        self.made.push(group.to_owned());
-        Ok(())
-    }
-
-    /// Removes what has been made.
+    /// Removes what has been made, but for a group that other processes are in by now.
     ///
     /// # Errors
     /// The first that could not be removed; the others are still tried.
     pub fn remove(self) -> Result<(), Error> {
-        remove_all(self.made.iter().rev())
+        let _lock = lock(&self.root)?;
+        let unused = self.named.iter().filter(|group| !self.shared(group));
+        remove_all(self.made.iter().rev().chain(unused))
     }
+
+    fn shared(&self, group: &Path) -> bool {
+        // The kernel would put the others where no schema holds.
+        let own = self.pid.to_string();
+        fs::read_to_string(group.join("tasks"))
+            .is_ok_and(|tasks| tasks.lines().any(|pid| pid != own))
+    }
+}
+
+fn make(group: &Path, field: &str) -> Result<(), Error> {
+    fs::create_dir(group).map_err(|error| {
+        let hint = match error.raw_os_error() {
+            Some(libc::ENOSPC) => "the processor has no class or monitor left; remove groups",
+            Some(libc::ENOENT) => "this processor, or this kernel, has no monitoring",
+            _ => "see Documentation/filesystems/resctrl.rst",
+        };
+        Error::system(format!("{field}: making {}", group.display()), error).with_hint(hint)
+    })
+}
+
+/// Keeps others who heed it from the groups: two containers may come with the same new `closID`
+/// (resctrl.rst, "Locks").
+fn lock(root: &Path) -> Result<File, Error> {
+    let locked = File::open(root).and_then(|directory| directory.lock().map(|()| directory));
+    locked.map_err(|error| {
+        Error::system(format!("linux.intelRdt: locking {}", root.display()), error)
+    })
 }
 
 /// Puts another process of the container `id` where its first one is.
@@ -123,9 +151,9 @@ pub fn join(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<(), Error> {
     };
     let group = group(&root, id, rdt);
     write(&root, &group.join("tasks"), &pid.to_string(), "linux.intelRdt")?;
-    if monitors(rdt) {
+    if let Some(field) = monitors(rdt) {
         let tasks = group.join("mon_groups").join(id).join("tasks");
-        write(&root, &tasks, &pid.to_string(), "linux.intelRdt.enableMonitoring")?;
+        write(&root, &tasks, &pid.to_string(), field)?;
     }
     Ok(())
 }
@@ -144,7 +172,7 @@ pub fn remove(id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
 fn remove_below(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
     let group = group(root, id, rdt);
     let mut own = Vec::new();
-    if monitors(rdt) {
+    if monitors(rdt).is_some() {
         own.push(group.join("mon_groups").join(id));
     }
     if rdt.clos_id().is_none() {
@@ -176,15 +204,23 @@ fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
+/// The `closID` of `/` is the default class, in which every process starts.
 fn group(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> PathBuf {
-    root.join(rdt.clos_id().as_deref().unwrap_or(id))
+    match rdt.clos_id().as_deref() {
+        Some("/") => root.to_owned(),
+        name => root.join(name.unwrap_or(id)),
+    }
 }
 
-/// `enableCMT` and `enableMBM` are what `enableMonitoring` was called before 1.3.
-fn monitors(rdt: &LinuxIntelRdt) -> bool {
-    [rdt.enable_monitoring(), rdt.enable_cmt(), rdt.enable_mbm()]
-        .into_iter()
-        .any(|on| *on == Some(true))
+/// The field that asks for a monitor, if one does: `enableCMT` and `enableMBM` are what
+/// `enableMonitoring` was called before 1.3.
+fn monitors(rdt: &LinuxIntelRdt) -> Option<&'static str> {
+    let fields = [
+        ("linux.intelRdt.enableMonitoring", rdt.enable_monitoring()),
+        ("linux.intelRdt.enableCMT", rdt.enable_cmt()),
+        ("linux.intelRdt.enableMBM", rdt.enable_mbm()),
+    ];
+    fields.into_iter().find(|(_, on)| **on == Some(true)).map(|(field, _)| field)
 }
 
 /// What is written to `schemata`, one write each, in order, with the field it comes from.
@@ -236,7 +272,8 @@ fn matches(group: &Path, wanted: &[(&'static str, String)]) -> Result<(), Error>
 fn settings(line: &str) -> impl Iterator<Item = (String, String, String)> {
     let (resource, domains) = line.trim().split_once(':').unwrap_or_default();
     let plain = |number: &str| {
-        let text = number.trim().trim_start_matches('0').to_ascii_lowercase();
+        let text = number.trim().to_ascii_lowercase();
+        let text = text.trim_start_matches("0x").trim_start_matches('0').to_owned();
         if text.is_empty() { "0".to_owned() } else { text }
     };
     let settings = domains.split(';').filter_map(move |domain| {
@@ -315,13 +352,53 @@ mod tests {
         fs::write(root.path().join("gold/schemata"), "    L3:0=00ff;1=0f0\n    MB:0=100\n")
             .expect("a file");
         Resctrl::assign_below(root.path(), "web", &missing, 42).expect("it is there");
-        let same = rdt(r#"{"closID": "gold", "l3CacheSchema": "L3:0=FF;1=f0"}"#);
+        let same = rdt(r#"{"closID": "gold", "l3CacheSchema": "L3:0=0xFF;1=f0"}"#);
         Resctrl::assign_below(root.path(), "web", &same, 42).expect("it matches");
         let other = rdt(r#"{"closID": "gold", "memBwSchema": "MB:0=50"}"#);
         let error = Resctrl::assign_below(root.path(), "web", &other, 42).expect_err("it differs");
         assert!(error.to_string().starts_with("linux.intelRdt.memBwSchema: MB:0=50"), "{error}");
         assert!(error.source().is_none() && error.hint().is_some());
+        let default = rdt(r#"{"closID": "/"}"#);
+        fs::write(root.path().join("schemata"), "L3:0=fff\n").expect("a file");
+        Resctrl::assign_below(root.path(), "web", &default, 43).expect("it is always there");
+        assert_eq!(fs::read_to_string(root.path().join("tasks")).ok().as_deref(), Some("43"));
+        remove_below(root.path(), "web", &default).expect("nothing of the container's own");
         remove_below(root.path(), "web", &same).expect("nothing of the container's own");
         assert!(root.path().join("gold").exists(), "it is somebody else's");
+    }
+
+    #[test]
+    fn a_new_named_group_is_undone_unless_others_are_in_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let gold = root.path().join("gold");
+        let rdt = rdt(r#"{"closID": "gold", "l3CacheSchema": "L3:0=f"}"#);
+        let made = Resctrl::assign_below(root.path(), "web", &rdt, 42).expect("it is made");
+        fs::write(gold.join("tasks"), "42\n77\n").expect("another container joins");
+        made.remove().expect("nothing to remove");
+        assert!(gold.join("schemata").exists());
+
+        fs::remove_dir_all(&gold).expect("the group");
+        let made = Resctrl::assign_below(root.path(), "web", &rdt, 42).expect("it is made");
+        // The real file system removes a group's files with it.
+        for name in ["schemata", "tasks"] {
+            fs::remove_file(gold.join(name)).expect("a file");
+        }
+        made.remove().expect("it is the container's alone");
+        assert!(!gold.exists());
+    }
+
+    #[test]
+    fn without_monitoring_the_field_that_asks_for_it_is_named() {
+        for field in ["enableMonitoring", "enableCmt", "enableMbm"] {
+            let root = tempfile::tempdir().expect("a directory");
+            fs::write(root.path().join("schemata"), "").expect("a file");
+            let rdt = rdt(&format!(r#"{{"closID": "/", "{field}": true}}"#));
+            let error =
+                Resctrl::assign_below(root.path(), "web", &rdt, 42).expect_err("no monitor");
+            let text = error.to_string().to_ascii_lowercase();
+            let field = field.to_ascii_lowercase();
+            assert!(text.starts_with(&format!("linux.intelrdt.{field}: making")), "{text}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("no monitoring")));
+        }
     }
 }

@@ -189,8 +189,9 @@ fn restricted_paths(linux: &Linux) -> Result<(), Error> {
 fn intel_rdt(rdt: &LinuxIntelRdt) -> Result<(), Error> {
     if let Some(name) = rdt.clos_id() {
         let reserved = [".", "..", "info", "mon_groups", "mon_data"];
-        if name.is_empty() || name.contains(['/', '\0', '\n']) || reserved.contains(&name.as_str())
-        {
+        let unfit = name.is_empty() || name.contains(['/', '\0', '\n']);
+        // `/` is the default class.
+        if name != "/" && (unfit || reserved.contains(&name.as_str())) {
             return Err(Error::invalid(
                 "linux.intelRdt.closID",
                 name,

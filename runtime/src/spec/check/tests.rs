@@ -824,6 +824,7 @@ fn memory_policy_rdt_and_personality() {
         policy(
             json!({"mode": "MPOL_BIND", "nodes": "0-1", "flags": ["MPOL_F_NUMA_BALANCING", "MPOL_F_STATIC_NODES"]}),
         ),
+        linux(json!({"intelRdt": {"closID": "/", "enableMonitoring": true}})),
         linux(
             json!({"intelRdt": {"closID": "web", "schemata": ["L3:0=f"], "l3CacheSchema": "L3:0=f\nMB:0=10"}}),
         ),
@@ -858,6 +859,10 @@ fn memory_policy_rdt_and_personality() {
         (
             linux(json!({"intelRdt": {"closID": "../x"}})),
             "linux.intelRdt.closID: \"../x\" is not the name of a resctrl group",
+        ),
+        (
+            linux(json!({"intelRdt": {"closID": "/x"}})),
+            "linux.intelRdt.closID: \"/x\" is not the name of a resctrl group",
         ),
         (
             linux(json!({"intelRdt": {"closID": "info"}})),
