@@ -22,6 +22,8 @@ pub enum Need {
     AppArmor,
     /// SELinux, enforcing the policy of `integration/vm/selinux.cil`.
     SeLinux,
+    /// A kernel that found Intel RDT, and no resctrl file system mounted yet.
+    Resctrl,
     /// CAP_SYS_RESOURCE: raising hard limits and lowering oom_score_adj.
     CapSysResource,
     /// Idmapped mounts of the test's file system; not on virtiofs or overlays.
@@ -44,6 +46,7 @@ impl Need {
             Need::Systemd => machine::has_systemd(),
             Need::AppArmor => machine::has_apparmor(),
             Need::SeLinux => machine::has_selinux(),
+            Need::Resctrl => lane() == "resctrl" && Path::new("/sys/fs/resctrl").exists(),
             Need::CapSysResource => machine::has_cap_sys_resource(),
             Need::Idmap => machine::layout() == Layout::V1,
             Need::Brig | Need::Oci11 => crate::command::flavour().is_brig(),
@@ -60,6 +63,7 @@ impl Need {
             Need::Systemd => "needs systemd",
             Need::AppArmor => "needs AppArmor",
             Need::SeLinux => "needs SELinux with the policy of integration/vm/selinux.cil",
+            Need::Resctrl => "needs the guest with Intel RDT",
             Need::CapSysResource => "needs CAP_SYS_RESOURCE",
             Need::Idmap => "needs idmapped mounts of the test's directory",
             Need::Brig => "asserts what only brig promises",
@@ -74,6 +78,7 @@ impl Need {
         match self {
             // The host lane runs wherever developers are; each guest is of one cgroup layout.
             Need::Guest => lane == "host",
+            Need::Resctrl => lane != "resctrl",
             Need::CgroupV2 if matches!(lane.as_str(), "v1" | "hybrid") => true,
             Need::CgroupV2 | Need::Systemd | Need::AppArmor | Need::CapSysResource => {
                 let plain_guest = matches!(lane.as_str(), "v2" | "arm64");
