@@ -8,8 +8,9 @@ mod io;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 use super::Error;
-use super::convert::{check_list, or_max};
+use super::convert::or_max;
 use super::plan::{Absent, Step, Targets, Write, writes};
+use crate::spec::NumberList;
 
 pub(crate) use io::{check_weight, rdma_limits, throttles};
 use io::{hugetlb_limits, io_limits, network_limits};
@@ -72,7 +73,9 @@ pub(crate) fn cpuset_limits(
             continue;
         };
         let field = format!("linux.resources.cpu.{name}");
-        check_list(list, &field)?;
+        if NumberList::parse(list).is_none() {
+            return Err(Error::field(field, format!("{list:?} is not a list such as \"0-3,7\"")));
+        }
         let directory = targets.need("cpuset", &field)?;
         steps.push(Step::Write(Write::new(
             directory,

@@ -14,7 +14,7 @@ use super::build::{Builder, SlotUse};
 use super::namespaces::Namespaces;
 use super::{HostFacts, Refusal, Request, Start};
 use super::{identity, labels};
-use crate::spec::sysctl;
+use crate::spec::{NumberList, sysctl};
 
 /// The number of a limit for prlimit(2) (asm-generic/resource.h; the same on x86_64 and aarch64).
 pub(super) fn rlimit_number(kind: PosixRlimitType) -> u32 {
@@ -384,14 +384,12 @@ fn sched_flag(flag: &LinuxSchedulerFlag) -> u64 {
 pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
     let policy = spec.linux().as_ref().and_then(|linux| linux.memory_policy().as_ref());
     let Some(policy) = policy else { return Ok(()) };
-    let nodes = match policy.nodes().as_deref() {
-        None | Some("") => Vec::new(),
-        Some(list) => cpu_mask(list).ok_or_else(|| {
-            let reason = "is not a list of nodes";
-            Refusal::new("linux.memoryPolicy.nodes", reason, "write it as 0-1,3")
-        })?,
-    };
-    let nodes = builder.slice(&nodes);
+    let nodes = NumberList::parse(policy.nodes().as_deref().unwrap_or_default());
+    let nodes = nodes.ok_or_else(|| {
+        let reason = "is not a list of nodes";
+        Refusal::new("linux.memoryPolicy.nodes", reason, "write it as 0-1,3")
+    })?;
+    let nodes = builder.slice(nodes.words());
     builder.push(Op::SetMempolicy { mode: memory_policy_mode(policy), nodes });
     Ok(())
 }
@@ -428,30 +426,13 @@ pub(super) fn affinity(
     list: Option<&str>,
 ) -> Result<(), Refusal> {
     let Some(list) = list.filter(|list| !list.is_empty()) else { return Ok(()) };
-    let mask = cpu_mask(list).ok_or_else(|| {
-        let reason = format!("{list:?} is not a list of CPUs below 4096");
+    let mask = NumberList::parse(list).ok_or_else(|| {
+        let reason = format!("{list:?} is not a list of CPUs");
         Refusal::new(field, reason, "write it as 0-3,7")
     })?;
-    let mask = builder.slice(&mask);
+    let mask = builder.slice(mask.words());
     builder.push(Op::SchedSetaffinity { mask });
     Ok(())
-}
-
-/// A list such as `0-3,7` as a bit mask; `None` where it is not one. At most 4096 CPUs.
-fn cpu_mask(list: &str) -> Option<Vec<u64>> {
-    let mut mask = Vec::new();
-    for range in list.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if first > last || last >= 4096 {
-            return None;
-        }
-        mask.resize(mask.len().max(last / 64 + 1), 0u64);
-        for bit in first..=last {
-            mask[bit / 64] |= 1 << (bit % 64);
-        }
-    }
-    Some(mask)
 }
 
 /// Option numbers of prctl(2) that this stage uses.

@@ -128,7 +128,7 @@ pub(super) fn bad_cpu_list(value: &Value, root: &[&str]) -> Option<Error> {
     let process = rest.iter().try_fold(value, |value, key| value.get(key))?;
     ["initial", "final"].into_iter().find_map(|key| {
         let list = process.get("execCPUAffinity")?.get(key)?.as_str()?;
-        super::check::id_list(list, || format!("process.execCPUAffinity.{key}")).err()
+        super::check::number_list(list, || format!("process.execCPUAffinity.{key}")).err()
     })
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::apply::{Cgroup, Node};
+use crate::spec::NumberList;
 
 /// Everything. Times are in nanoseconds, sizes in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -285,13 +286,9 @@ fn keyed(node: &Node, file: &str) -> Result<BTreeMap<String, u64>, Error> {
     Ok(text.lines().filter_map(pair).collect())
 }
 
-/// The kernel's list format as numbers.
+/// The numbers of a cpuset's list, as the kernel writes it.
 fn list(text: &str) -> Vec<u16> {
-    let range = |part: &str| {
-        let (low, high) = part.split_once('-').unwrap_or((part, part));
-        Some(low.parse::<u16>().ok()?..=high.parse::<u16>().ok()?)
-    };
-    text.trim().split(',').filter_map(range).flatten().collect()
+    NumberList::parse(text).map_or_else(Vec::new, |list| list.numbers().collect())
 }
 
 /// `MAJOR:MINOR`.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::{Cgroup, Node};
 use super::facts::{CgroupFacts, Layout};
 use super::plan::{Absent, Request, Step, writes};
+use crate::spec::NumberList;
 use connection::Connection;
 use message::{Property, Value};
 
@@ -296,7 +297,9 @@ fn properties(steps: &[Step]) -> Vec<Property> {
             "cpuset.cpus" | "cpuset.mems" => {
                 let name =
                     if write.file.ends_with("cpus") { "AllowedCPUs" } else { "AllowedMemoryNodes" };
-                found.push((name, Value::Bytes(bits(&write.value))));
+                // What only the kernel can read (`unified` may say `all`) is for the file alone.
+                let list = NumberList::parse(&write.value);
+                found.extend(list.map(|list| (name, Value::Bytes(list.bytes()))));
                 continue;
             }
             "cpu.max" => {
@@ -328,27 +331,6 @@ fn quota(value: &str) -> Vec<Property> {
     });
     found.push(("CPUQuotaPerSecUSec", Value::Number(per_second)));
     found
-}
-
-/// A list such as `0-3,7` as a bit mask, the lowest byte first.
-fn bits(list: &str) -> Vec<u8> {
-    /// More than any machine has; keeps a mask from a hostile list small.
-    const MAX_BIT: usize = 1 << 16;
-    let mut mask = Vec::new();
-    for range in list.split(',') {
-        let (low, high) = range.split_once('-').unwrap_or((range, range));
-        let (Ok(low), Ok(high)) = (low.trim().parse::<usize>(), high.trim().parse::<usize>())
-        else {
-            continue;
-        };
-        for bit in low..=high.min(MAX_BIT) {
-            if mask.len() <= bit / 8 {
-                mask.resize(bit / 8 + 1, 0);
-            }
-            mask[bit / 8] |= 1 << (bit % 8);
-        }
-    }
-    mask
 }
 
 /// Starts the scope around process `pid`, with the limits in `steps`.

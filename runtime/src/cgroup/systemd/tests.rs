@@ -77,11 +77,12 @@ fn planned(resources: &str) -> CgroupPlan {
 fn limits_are_properties_too() {
     let plan = planned(
         r#"{"memory": {"limit": 100, "swap": 300}, "pids": {"limit": -1},
-            "cpu": {"shares": 1024, "quota": 33333, "period": 50000, "cpus": "0-2,9"},
+            "cpu": {"shares": 1024, "quota": 33333, "period": 50000, "cpus": "0-2,9", "mems": "0-7:1/4"},
             "blockIO": {"weight": 1000}}"#,
     );
     let expected = [
         ("AllowedCPUs", Value::Bytes(vec![0b111, 0b10])),
+        ("AllowedMemoryNodes", Value::Bytes(vec![0b1_0001])),
         ("CPUWeight", Value::Number(100)),
         ("CPUQuotaPeriodUSec", Value::Number(50000)),
         ("CPUQuotaPerSecUSec", Value::Number(670_000)),

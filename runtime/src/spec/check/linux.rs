@@ -9,7 +9,7 @@ use super::super::error::Error;
 use super::super::mount::Propagation;
 use super::super::sysctl::{self, Refused};
 use super::{
-    absolute_path, has_namespace, id_list, ids, no_nul, no_parent, resources, seccomp, text_of,
+    absolute_path, has_namespace, ids, no_nul, no_parent, number_list, resources, seccomp, text_of,
 };
 
 pub(super) fn check(linux: &Linux) -> Result<(), Error> {
@@ -222,7 +222,7 @@ fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(), Error> {
     let nodes = policy.nodes().as_deref().unwrap_or_default();
     let field = || "linux.memoryPolicy.nodes".to_owned();
     if !nodes.is_empty() {
-        id_list(nodes, field)?;
+        number_list(nodes, field)?;
     }
     match mode {
         M::MpolDefault | M::MpolLocal if !nodes.is_empty() => {

@@ -21,6 +21,7 @@ use oci_spec::runtime::{
 
 use super::error::Error;
 use super::mount::{Kind, MountRequest};
+use super::number_list::NumberList;
 
 /// Checks everything that can be checked without looking at the host.
 ///
@@ -248,19 +249,11 @@ fn no_parent(path: &Path, field: impl Fn() -> String) -> Result<(), Error> {
     Ok(())
 }
 
-/// A list as in cpuset(7), "Formats": `0-3,7`. Not empty, no spaces, each range upwards, numbers below 2^16.
-pub(super) fn id_list(list: &str, field: impl Fn() -> String) -> Result<(), Error> {
-    let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
-        true => text.parse::<u16>().ok(),
-        false => None,
-    };
-    let is_range = |part: &str| match part.split_once('-') {
-        Some((from, to)) => number(from).zip(number(to)).is_some_and(|(from, to)| from <= to),
-        None => number(part).is_some(),
-    };
-    if list.split(',').all(is_range) {
-        return Ok(());
+/// A list of processors or memory nodes ([`NumberList`]) that is not empty.
+pub(super) fn number_list(list: &str, field: impl Fn() -> String) -> Result<(), Error> {
+    match NumberList::parse(list) {
+        Some(numbers) if !numbers.is_empty() => Ok(()),
+        _ => Err(Error::invalid(field(), list, "is not a list of numbers below 8192 and ranges")
+            .with_hint("write it like 0-3,7 or 0-31:2/4")),
     }
-    Err(Error::invalid(field(), list, "is not a list of numbers and ranges")
-        .with_hint("write it like 0-3,7, without spaces"))
 }

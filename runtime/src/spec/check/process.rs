@@ -6,7 +6,7 @@ use oci_spec::runtime::{
 
 use super::super::capability::{self, Sets};
 use super::super::error::Error;
-use super::{absolute_path, environment, id_list, no_nul};
+use super::{absolute_path, environment, no_nul, number_list};
 
 pub(super) fn check(process: &Process) -> Result<(), Error> {
     match process.args().as_deref() {
@@ -50,7 +50,7 @@ pub(super) fn check(process: &Process) -> Result<(), Error> {
             [("initial", affinity.initial()), ("final", affinity.cpu_affinity_final())]
         {
             if let Some(list) = list {
-                id_list(list, || format!("process.execCPUAffinity.{name}"))?;
+                number_list(list, || format!("process.execCPUAffinity.{name}"))?;
             }
         }
     }

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 
 use super::super::error::Error;
 use super::linux::{MAJOR_LIMIT, MINOR_LIMIT, interface_name};
-use super::{id_list, no_nul};
+use super::{no_nul, number_list};
 
 pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
     for (index, rule) in resources.devices().iter().flatten().enumerate() {
@@ -94,7 +94,7 @@ fn memory(memory: &LinuxMemory) -> Result<(), Error> {
 fn cpu(cpu: &LinuxCpu) -> Result<(), Error> {
     for (name, list) in [("cpus", cpu.cpus()), ("mems", cpu.mems())] {
         if let Some(list) = list.as_deref().filter(|list| !list.is_empty()) {
-            id_list(list, || format!("linux.resources.cpu.{name}"))?;
+            number_list(list, || format!("linux.resources.cpu.{name}"))?;
         }
     }
     for (name, time_us) in [("quota", cpu.quota()), ("realtimeRuntime", cpu.realtime_runtime())] {

@@ -300,7 +300,7 @@ fn deadlines_io_priority_and_affinity() {
         ),
         (
             process(json!({"execCPUAffinity": {"final": "3-0"}})),
-            "process.execCPUAffinity.final: \"3-0\" is not a list of numbers and ranges",
+            "process.execCPUAffinity.final: \"3-0\" is not a list of numbers below 8192 and ranges",
         ),
     ]);
 }
@@ -648,6 +648,8 @@ fn resource_values() {
         resources(json!({"memory": {"limit": 10, "swap": 10}, "pids": {"limit": -1}})),
         resources(json!({"cpu": {"cpus": "0-3,7", "mems": "0", "quota": -1, "idle": 1}})),
         resources(json!({"cpu": {"cpus": ""}})),
+        resources(json!({"cpu": {"cpus": "0,,1", "mems": "0 1\n"}})),
+        resources(json!({"cpu": {"cpus": "0-31:2/4"}})),
         resources(json!({"blockIO": {"weight": 0, "leafWeight": 1000}})),
         resources(
             json!({"devices": [{"allow": true, "type": "c", "major": -1, "minor": 5, "access": "rw"}]}),
@@ -676,16 +678,16 @@ fn resource_values() {
             "linux.resources.pids.limit: -2 is out of range: -1 (no limit) or more",
         ),
         (
-            resources(json!({"cpu": {"cpus": "0,,1"}})),
-            "linux.resources.cpu.cpus: \"0,,1\" is not a list of numbers and ranges",
+            resources(json!({"cpu": {"cpus": ","}})),
+            "linux.resources.cpu.cpus: \",\" is not a list of numbers below 8192 and ranges",
         ),
         (
-            resources(json!({"cpu": {"mems": "0 1"}})),
-            "linux.resources.cpu.mems: \"0 1\" is not a list of numbers and ranges",
+            resources(json!({"cpu": {"mems": "0 - 1"}})),
+            "linux.resources.cpu.mems: \"0 - 1\" is not a list of numbers below 8192 and ranges",
         ),
         (
             resources(json!({"cpu": {"cpus": "99999"}})),
-            "linux.resources.cpu.cpus: \"99999\" is not a list of numbers and ranges",
+            "linux.resources.cpu.cpus: \"99999\" is not a list of numbers below 8192 and ranges",
         ),
     ]);
 }
@@ -838,7 +840,7 @@ fn memory_policy_rdt_and_personality() {
         ),
         (
             policy(json!({"mode": "MPOL_BIND", "nodes": "all"})),
-            "linux.memoryPolicy.nodes: \"all\" is not a list of numbers and ranges",
+            "linux.memoryPolicy.nodes: \"all\" is not a list of numbers below 8192 and ranges",
         ),
         (
             policy(
