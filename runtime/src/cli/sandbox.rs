@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Arguments, Global, Outcome, Usage, Verb};
+use super::{Arguments, Global, Outcome, Usage, Verb, quantity};
 use crate::execute::self_protection;
 use crate::spec::ContainerId;
 use crate::supervise::{self, Confinement, Options, SandboxOptions};
@@ -22,7 +22,7 @@ Prints what confines the command, as read back from the kernel, to standard erro
 its exit code.
 
 options:
-  -m, --memory SIZE       limit of its memory (default 1G; K, M, G)
+  -m, --memory SIZE       limit of its memory, e.g. 512M or 1.5G (default 1G)
       --pids N            limit of its processes (default 256)
   -e, --env NAME=VALUE    add to its environment (may be repeated)
   -q, --quiet             do not print what confines it
@@ -122,17 +122,11 @@ fn variable(text: &str) -> Result<(String, String), Usage> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A number of bytes, with K, M or G for powers of 1024.
+/// A size as `update` takes it, which must be more than nothing.
 fn size(text: &str) -> Result<i64, Usage> {
-    let unknown = || Usage::new(format!("--memory: {text:?} is not a size"));
-    let (digits, shift) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 30),
-        _ => (text, 0),
-    };
-    let number: i64 = digits.parse().map_err(|_| unknown())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(unknown)
+    quantity::size_bytes(text)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| Usage::new(format!("--memory: {text:?} is not a size such as 64M or 1.5G")))
 }
 
 #[cfg(test)]
@@ -140,11 +134,11 @@ mod tests {
     use super::size;
 
     #[test]
-    fn sizes_have_suffixes() {
+    fn sizes_are_those_of_update() {
         assert_eq!(size("64M").ok(), Some(64 << 20));
-        assert_eq!(size("1g").ok(), Some(1 << 30));
+        assert_eq!(size("1.5G").ok(), Some(3 << 29));
         assert_eq!(size("4096").ok(), Some(4096));
-        for bad in ["", "M", "-1", "0", "1T", "9999999999G"] {
+        for bad in ["", "M", "-1", "0", "1X", "9999999999G"] {
             assert!(size(bad).is_err(), "{bad}");
         }
     }
