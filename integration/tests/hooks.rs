@@ -234,6 +234,46 @@ fn a_hook_whose_child_keeps_its_output_open_times_out_too() {
 }
 
 #[test]
+fn a_hook_need_not_read_its_state_however_long_it_is() {
+    let lab = Lab::new();
+    // More than a pipe holds.
+    let long = "x".repeat(200_000);
+    let hooks = json!([hook("exit 0"), hook("exec <&-; exec 2>&-; sleep 0.1")]);
+    let bundle =
+        lab.bundle().set("/annotations", json!({"long": long})).set("/hooks/prestart", hooks);
+    lab.container(bundle.sh("true")).run().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn a_hook_gets_a_long_state_while_it_talks_and_its_last_words_are_told() {
+    need!(Brig); // runc waits for the hook to read first
+    let lab = Lab::new();
+    let long = "x".repeat(200_000);
+    let script = "head -c 300000 /dev/zero | tr '\\0' y >&2; wc -c; cat; echo last >&2; exit 3";
+    let bundle = lab.bundle().set("/annotations", json!({"long": long}));
+    let c = lab.container(bundle.set("/hooks/prestart", json!([hook(script)])));
+    let output = c.create().code(1);
+    let output = output.says("yyyy").says("ended with exit code 3");
+    assert!(output.stderr().len() < 10_000, "the start of it is told");
+    lab.assert_clean();
+}
+
+#[test]
+fn what_a_failed_hook_leaves_running_is_killed() {
+    need!(Brig); // runc leaves it
+    let lab = Lab::new();
+    let pid = lab.path("pid");
+    let script = format!("sleep 1000 & echo $! >{}; exit 3", pid.display());
+    let c = lab.container(lab.bundle().set("/hooks/createRuntime", json!([hook(&script)])));
+    c.create().code(1);
+    let pid = fs::read_to_string(&pid).expect("the hook ran");
+    let gone = || !Path::new(&format!("/proc/{}", pid.trim())).exists();
+    assert!(wait_until(PATIENCE, gone), "the hook's child still runs");
+    lab.assert_clean();
+}
+
+#[test]
 fn hooks_have_only_the_listed_environment() {
     let lab = Lab::new();
     let file = lab.path("env");

@@ -3,21 +3,23 @@
 //! runtime-spec config.md, "POSIX-platform Hooks": the state on standard input, only the
 //! environment that the hook lists, failure if the exit code is not 0 or the time is up.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::Hook;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
 
 use super::Error;
 
-/// How much of what a hook says is kept for the error, in chunks of at most 1 KiB.
-const SAID_CHUNKS: usize = 4;
+/// How much of what a hook says is kept for the error.
+const SAID_LIMIT_BYTES: usize = 4096;
 
 /// Which hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,83 +74,127 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child =
         command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
-    let group = Pid::from_child(&child);
-    feed(&mut child, state.to_vec());
-    let stderr = drain(&mut child);
-    let ended = wait(&mut child, hook.timeout(), what);
-    let status = ended?;
-    if status.success() {
-        return Ok(());
-    }
-    let said = last_words(&stderr);
-    // What a failed hook has left running has nobody who knows of it.
-    let _ = kill_process_group(group, Signal::KILL);
-    let how = match status.signal() {
-        Some(signal) => format!("was killed by signal {signal}"),
-        None => format!("ended with exit code {}", status.code().unwrap_or(-1)),
+    let mut pipes = Pipes::of(&mut child, state);
+    let ended = wait(&mut child, &mut pipes, hook.timeout());
+    let seconds = hook.timeout().unwrap_or_default();
+    let how = match ended {
+        Ok(Some(status)) if status.success() => return Ok(()),
+        Ok(Some(status)) => match status.signal() {
+            Some(signal) => format!("was killed by signal {signal}"),
+            None => format!("ended with exit code {}", status.code().unwrap_or(-1)),
+        },
+        Ok(None) => format!("did not end within {seconds} s"),
+        Err(error) => return Err(Error::system(format!("waiting for {what}"), error)),
     };
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let said = String::from_utf8_lossy(&pipes.said).trim().to_owned();
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
     Err(Error::plain(format!("{what} {how}{said}")))
 }
 
-/// A hook may end without reading its state: that is its own affair. A state longer than a pipe
-/// holds must not keep the timeout from being watched.
-fn feed(child: &mut Child, state: Vec<u8>) {
-    if let Some(mut stdin) = child.stdin.take() {
-        thread::spawn(move || drop(stdin.write_all(&state)));
+/// What is left to tell a hook, and what it has said.
+struct Pipes<'s> {
+    stdin: Option<ChildStdin>,
+    state: &'s [u8],
+    stderr: Option<ChildStderr>,
+    said: Vec<u8>,
+}
+
+impl<'s> Pipes<'s> {
+    fn of(child: &mut Child, state: &'s [u8]) -> Self {
+        Self { stdin: child.stdin.take(), state, stderr: child.stderr.take(), said: Vec::new() }
     }
-}
 
-/// Reads what the hook says, as long as anybody that it left behind may still say something.
-fn drain(child: &mut Child) -> Receiver<Vec<u8>> {
-    let stderr = child.stderr.take();
-    let (sender, receiver) = sync_channel(SAID_CHUNKS);
-    thread::spawn(move || {
-        let Some(mut stderr) = stderr else { return };
-        let mut chunk = [0; 1024];
-        while let Ok(count @ 1..) = std::io::Read::read(&mut stderr, &mut chunk) {
-            // A full channel: the error needs no more.
-            let _ = sender.try_send(chunk[..count].to_vec());
+    /// Writes what the pipe takes. A hook may end without reading its state: that is its own affair.
+    fn feed(&mut self) {
+        let Some(stdin) = &mut self.stdin else { return };
+        match stdin.write(self.state) {
+            Ok(count) if count < self.state.len() => self.state = &self.state[count..],
+            Err(error) if is_for_later(&error) => {}
+            _ => self.stdin = None,
         }
-    });
-    receiver
-}
+    }
 
-/// The start of what a hook that has ended has said. A process that it left behind may keep its
-/// standard error open for ever, so the end is not waited for.
-fn last_words(said: &Receiver<Vec<u8>>) -> Vec<u8> {
-    const PATIENCE: Duration = Duration::from_millis(50);
-    std::iter::from_fn(|| said.recv_timeout(PATIENCE).ok()).take(SAID_CHUNKS).flatten().collect()
-}
-
-fn wait(
-    child: &mut Child,
-    timeout_s: Option<i64>,
-    what: &str,
-) -> Result<std::process::ExitStatus, Error> {
-    let failed = |error: std::io::Error| Error::system(format!("waiting for {what}"), error);
-    if let Some(seconds) = timeout_s {
-        let pid = Pid::from_child(child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| failed(error.into()))?;
-        let limit = Duration::from_secs(seconds.unsigned_abs());
-        let deadline = Instant::now() + limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left =
-                Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
-                Ok(0) => {
-                    // The hook with all that it has started, as far as that stayed in its group.
-                    let _ = kill_process_group(pid, Signal::KILL);
-                    let _ = child.wait();
-                    return Err(Error::plain(format!("{what} did not end within {seconds} s")));
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => break,
-                Err(error) => return Err(failed(error.into())),
+    /// Reads what is there, keeps the start of it, and says whether there was any.
+    fn hear(&mut self) -> bool {
+        let Some(stderr) = &mut self.stderr else { return false };
+        let mut chunk = [0; 1024];
+        match stderr.read(&mut chunk) {
+            Ok(count @ 1..) => {
+                let room = SAID_LIMIT_BYTES - self.said.len();
+                self.said.extend_from_slice(&chunk[..count.min(room)]);
+                true
+            }
+            Err(error) if is_for_later(&error) => false,
+            _ => {
+                self.stderr = None;
+                false
             }
         }
     }
-    child.wait().map_err(failed)
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Serves the hook until it has ended, or its time is up: then it is killed, and the answer is `None`.
+///
+/// A process that it left behind may keep its standard error open for ever: only the end of the hook
+/// itself is waited for.
+fn wait(
+    child: &mut Child,
+    pipes: &mut Pipes<'_>,
+    timeout_s: Option<i64>,
+) -> io::Result<Option<ExitStatus>> {
+    let pid = Pid::from_child(child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    for pipe in [pipes.stdin.as_ref().map(AsFd::as_fd), pipes.stderr.as_ref().map(AsFd::as_fd)]
+        .into_iter()
+        .flatten()
+    {
+        ioctl_fionbio(pipe, true)?;
+    }
+    let limit = timeout_s.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    let mut in_time = true;
+    while in_time && !is_over(&pidfd, pipes, deadline)? {
+        pipes.feed();
+        pipes.hear();
+        in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+    }
+    while pipes.said.len() < SAID_LIMIT_BYTES && pipes.hear() {}
+    if !in_time {
+        child.kill()?;
+    }
+    // What a failed hook has left running has nobody who knows of it: all that stayed in its group, as
+    // long as it has not been reaped and the number is the group's.
+    if !in_time || !has_succeeded(&pidfd)? {
+        match kill_process_group(pid, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let status = child.wait()?;
+    Ok(in_time.then_some(status))
+}
+
+/// Whether a process that has ended ended well; it can still be waited for.
+fn has_succeeded(pidfd: &OwnedFd) -> io::Result<bool> {
+    let flags = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::PidFd(pidfd.as_fd()), flags)?;
+    Ok(status.and_then(|status| status.exit_status()) == Some(0))
+}
+
+/// Waits until the hook has ended, takes or says something, or its time is up; whether it has ended.
+fn is_over(pidfd: &OwnedFd, pipes: &Pipes<'_>, deadline: Option<Instant>) -> io::Result<bool> {
+    let mut set = vec![PollFd::new(pidfd, PollFlags::IN)];
+    set.extend(pipes.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
+    set.extend(pipes.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    match poll(&mut set, left.as_ref()) {
+        Ok(_) => Ok(!set[0].revents().is_empty()),
+        Err(Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
