@@ -139,6 +139,20 @@ fn libraries_have_typed_errors() {
     );
 }
 
+/// `thread::spawn` panics where the kernel refuses a thread; `Builder::spawn` answers an error.
+#[test]
+fn a_thread_that_is_refused_is_an_error() {
+    holds(
+        |file| file.starts_with("runtime/") && !file.ends_with("tests.rs"),
+        |source| {
+            let source = source.without_tests();
+            let words = ["thread::spawn", "scope.spawn"];
+            let found = words.iter().flat_map(|word| source.words(word));
+            found.map(|line| (line, "a thread without thread::Builder".to_owned())).collect()
+        },
+    );
+}
+
 #[test]
 fn every_dependency_has_its_line() {
     let document = read("docs/dependencies.md");

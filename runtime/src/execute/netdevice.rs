@@ -145,10 +145,10 @@ impl Side {
         let namespace = File::open(path).map_err(|error| Error::system(doing(), error))?;
         // A socket stays in the namespace in which it is made, whichever thread uses it later.
         let made = thread::scope(|scope| {
-            let made = scope.spawn(|| {
+            let made = thread::Builder::new().spawn_scoped(scope, || {
                 setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
                 Socket::open()
-            });
+            })?;
             made.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
         });
         let socket = made.map_err(|error| {

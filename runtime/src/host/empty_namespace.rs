@@ -105,13 +105,13 @@ fn keep_a_new_namespace() -> io::Result<()> {
 fn keep_namespace_of_thread(processor: Option<usize>) -> io::Result<()> {
     let (made, is_made) = mpsc::channel();
     let (bound, is_bound) = mpsc::channel::<()>();
-    let thread = std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().spawn(move || {
         let moved = processor.map_or(Ok(()), move_to);
         let made_it = moved.and_then(|()| empty_this_thread()).map(|()| gettid());
         let _ = made.send(made_it);
         // Ends when the other side has bound the namespace, or has given up.
         let _ = is_bound.recv();
-    });
+    })?;
     let answer = is_made.recv().map_err(io::Error::other)?.and_then(|tid| {
         let source = format!("/proc/self/task/{tid}/ns/mnt");
         mount(Some(source.as_str()), NAMESPACE, NO_SOURCE, MsFlags::MS_BIND, NO_SOURCE)?;
