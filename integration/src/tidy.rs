@@ -35,7 +35,8 @@ impl Source {
         Source { text: self.text.clone(), code }
     }
 
-    fn line_of(&self, at: usize) -> usize {
+    /// The line, from 1, on which the byte `at` of the code stands.
+    pub fn line_of(&self, at: usize) -> usize {
         self.code[..at].matches('\n').count() + 1
     }
 

@@ -148,7 +148,9 @@ fn a_thread_that_is_refused_is_an_error() {
             let source = source.without_tests();
             let words = ["thread::spawn", "scope.spawn"];
             let found = words.iter().flat_map(|word| source.words(word));
-            found.map(|line| (line, "a thread without thread::Builder".to_owned())).collect()
+            found
+                .map(|at| (source.line_of(at), "a thread without thread::Builder".to_owned()))
+                .collect()
         },
     );
 }
