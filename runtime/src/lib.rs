@@ -14,6 +14,7 @@ pub mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod host;
+mod mountinfo;
 pub mod plan;
 mod small_file;
 pub mod spec;

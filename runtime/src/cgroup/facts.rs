@@ -7,13 +7,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, file};
+use crate::mountinfo;
 
 /// Where the cgroup file systems are by convention (systemd, cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
@@ -127,7 +127,7 @@ impl CgroupFacts {
         mountinfo: &str,
         controllers: &str,
     ) -> Result<CgroupFacts, Error> {
-        let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+        let mounts: Vec<Mount> = Mount::all(mountinfo).collect();
         CgroupFacts::from_parts(&Membership::parse(cgroup)?, &mounts, |_| Ok(words(controllers)))
     }
 
@@ -218,21 +218,22 @@ struct Mount {
 }
 
 impl Mount {
-    /// The mount in a line of mountinfo, when it is one of a cgroup file system.
-    fn parse(line: &str) -> Option<Mount> {
-        let (left, right) = line.split_once(" - ")?;
-        let mut right = right.split(' ');
-        let kind = match right.next()? {
+    /// None where it is no cgroup file system.
+    fn of(mount: mountinfo::Mount<'_>) -> Option<Mount> {
+        let kind = match mount.kind {
             "cgroup2" => MountKind::Unified,
             "cgroup" => {
-                MountKind::Legacy { options: right.nth(1)?.split(',').map(str::to_owned).collect() }
+                MountKind::Legacy { options: mount.super_options().map(str::to_owned).collect() }
             }
             _ => return None,
         };
-        let mut left = left.split(' ');
-        let root = String::from_utf8(unescape(left.nth(3)?)).ok()?;
-        let point = PathBuf::from(std::ffi::OsString::from_vec(unescape(left.next()?)));
-        Some(Mount { root, point, kind })
+        let root = mount.root().into_os_string().into_string().ok()?;
+        Some(Mount { root, point: mount.point(), kind })
+    }
+
+    /// All in a table.
+    fn all(table: &str) -> impl Iterator<Item = Mount> {
+        mountinfo::Mount::all(table).filter_map(Mount::of)
     }
 
     fn holds(&self, entry: &LegacyEntry) -> bool {
@@ -260,21 +261,6 @@ fn below(path: &str, root: &str) -> Option<String> {
     }
 }
 
-/// Undoes mountinfo's octal escapes of space, tab, newline and backslash.
-fn unescape(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
-        let value =
-            escape.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        out.push(value.unwrap_or(bytes[at]));
-        at += if value.is_some() { 4 } else { 1 };
-    }
-    out
-}
-
 /// Reads mountinfo until every hierarchy of `membership` has been seen. A host
 /// with a thousand container mounts has its cgroup mounts near the top.
 fn read_mounts(membership: &Membership, hybrid: bool) -> Result<Vec<Mount>, Error> {
@@ -293,7 +279,7 @@ fn read_mounts(membership: &Membership, hybrid: bool) -> Result<Vec<Mount>, Erro
             pending.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)
         };
         let text = String::from_utf8_lossy(&pending[..end]);
-        mounts.extend(text.lines().filter_map(Mount::parse));
+        mounts.extend(Mount::all(&text));
         if count == 0 || complete(membership, &mounts, hybrid) {
             return Ok(mounts);
         }
@@ -321,7 +307,7 @@ mod tests {
     const HYBRID_CGROUP: &str = "3:name=systemd:/\n2:cpu,cpuacct:/a\n1:memory:/docker/x/y\n0::/\n";
 
     fn mounts(text: &str) -> Vec<Mount> {
-        text.lines().filter_map(Mount::parse).collect()
+        Mount::all(text).collect()
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::LinuxIntelRdt;
 
 use super::Error;
+use crate::mountinfo::Mount;
+use crate::small_file;
 
 /// The container's groups, and which of them are its own.
 #[derive(Debug)]
@@ -34,8 +36,7 @@ impl Resctrl {
     /// resctrl is not mounted, a group that exists does not match, or the kernel refuses a schema;
     /// nothing is left then.
     pub fn assign(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<Self, Error> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let root = mount_point(&mounts).ok_or_else(|| {
+        let root = mounted()?.ok_or_else(|| {
             Error::plain("linux.intelRdt: no resctrl file system is mounted")
                 .with_hint("mount -t resctrl resctrl /sys/fs/resctrl, where the processor has RDT")
         })?;
@@ -145,8 +146,7 @@ fn lock(root: &Path) -> Result<File, Error> {
 /// # Errors
 /// The group is gone, or the kernel refuses the process.
 pub fn join(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<(), Error> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let Some(root) = mount_point(&mounts) else {
+    let Some(root) = mounted()? else {
         return Err(Error::plain("linux.intelRdt: no resctrl file system is mounted any more"));
     };
     let group = group(&root, id, rdt);
@@ -164,8 +164,7 @@ pub fn join(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<(), Error> {
 /// # Errors
 /// The first that could not be removed; the others are still tried.
 pub fn remove(id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let Some(root) = mount_point(&mounts) else { return Ok(()) };
+    let Some(root) = mounted()? else { return Ok(()) };
     remove_below(&root, id, rdt)
 }
 
@@ -195,13 +194,15 @@ fn remove_all<'p>(groups: impl Iterator<Item = &'p PathBuf>) -> Result<(), Error
     first.map_or(Ok(()), Err)
 }
 
-/// Where resctrl is mounted (proc_pid_mountinfo(5)).
-fn mount_point(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, superblock) = line.split_once(" - ")?;
-        let kind = superblock.split(' ').next()?;
-        (kind == "resctrl").then(|| mount.split(' ').nth(4)).flatten().map(PathBuf::from)
-    })
+/// Where resctrl is mounted, if it is.
+fn mounted() -> Result<Option<PathBuf>, Error> {
+    let table = small_file::read_text("/proc/self/mountinfo")
+        .map_err(|error| Error::system("linux.intelRdt: reading /proc/self/mountinfo", error))?;
+    Ok(mount_point(&table))
+}
+
+fn mount_point(table: &str) -> Option<PathBuf> {
+    Mount::all(table).find(|mount| mount.kind == "resctrl").map(|mount| mount.point())
 }
 
 /// The `closID` of `/` is the default class, in which every process starts.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::cgroup::Cgroup;
+use crate::mountinfo::Mount;
 use crate::small_file;
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
@@ -90,12 +91,10 @@ fn is_own(pid: i32, name: &str) -> bool {
 fn mounts(pid: i32) -> io::Result<(Vec<String>, usize)> {
     let text = small_file::read_text(format!("/proc/{pid}/mountinfo"))?;
     let (mut writable, mut read_only) = (Vec::new(), 0);
-    for line in text.lines() {
-        let mut fields = line.split(' ').skip(4);
-        let (Some(at), Some(options)) = (fields.next(), fields.next()) else { continue };
-        match options.split(',').any(|option| option == "ro") {
+    for mount in Mount::all(&text) {
+        match mount.is_read_only() {
             true => read_only += 1,
-            false => writable.push(at.to_owned()),
+            false => writable.push(mount.point().display().to_string()),
         }
     }
     Ok((writable, read_only))

@@ -1,0 +1,104 @@
+//! Lines of `/proc/PID/mountinfo`, which is where the kernel lists mounts.
+//!
+//! Promises: names come out as they are, with the kernel's escapes undone. Must never be the ground for
+//! a decision about an object: a line is words about a mount, and the mount may be another by now.
+//! Reference: proc_pid_mountinfo(5); `mangle` in the kernel's fs/proc_namespace.c.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// A mount, as a line says it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mount<'l> {
+    root: &'l str,
+    point: &'l str,
+    options: &'l str,
+    /// The type of its file system.
+    pub(crate) kind: &'l str,
+    super_options: &'l str,
+}
+
+impl<'l> Mount<'l> {
+    /// `None` where the line is not one of mountinfo.
+    pub(crate) fn parse(line: &'l str) -> Option<Self> {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let mut file_system = file_system.split(' ');
+        Some(Self {
+            root: mount.next()?,
+            point: mount.next()?,
+            options: mount.next()?,
+            kind: file_system.next()?,
+            super_options: file_system.nth(1)?,
+        })
+    }
+
+    /// All mounts of a table; what is no line of it is left out.
+    pub(crate) fn all(table: &'l str) -> impl Iterator<Item = Self> {
+        table.lines().filter_map(Self::parse)
+    }
+
+    /// The directory of its file system that it shows.
+    pub(crate) fn root(&self) -> PathBuf {
+        path(self.root)
+    }
+
+    /// Where it is mounted, as seen from the root of the process whose table it is.
+    pub(crate) fn point(&self) -> PathBuf {
+        path(self.point)
+    }
+
+    /// The mount is read-only, whatever its file system is.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.options.split(',').any(|option| option == "ro")
+    }
+
+    /// The options of its file system.
+    pub(crate) fn super_options(&self) -> impl Iterator<Item = &'l str> {
+        self.super_options.split(',')
+    }
+}
+
+/// Undoes the octal escapes of space, tab, newline and backslash.
+fn path(escaped: &str) -> PathBuf {
+    let bytes = escaped.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 4 } else { 1 };
+    }
+    PathBuf::from(OsString::from_vec(plain))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_field_has_its_place() {
+        let line = "36 25 8:1 /a\\040b /x\\011y\\134 ro,nosuid shared:1 master:2 - ext4 /dev/sda rw,errors=x";
+        let mount = Mount::parse(line).unwrap();
+        assert_eq!(mount.root(), Path::new("/a b"));
+        assert_eq!(mount.point(), Path::new("/x\ty\\"));
+        assert!(mount.is_read_only());
+        assert_eq!(mount.kind, "ext4");
+        assert_eq!(mount.super_options().collect::<Vec<_>>(), ["rw", "errors=x"]);
+        let writable = Mount::parse("1 1 0:1 / / rw - tmpfs none ro").unwrap();
+        assert!(!writable.is_read_only(), "that is the file system");
+    }
+
+    #[test]
+    fn what_is_no_line_is_left_out() {
+        let table = "\n36 25 8:1 / /x rw\n1 2 3 4 5 6 - ext4\n36 25 8:1 / /y rw - ext4 none rw\nx";
+        let points: Vec<_> = Mount::all(table).map(|mount| mount.point()).collect();
+        assert_eq!(points, [Path::new("/y")]);
+    }
+}
