@@ -102,6 +102,25 @@ impl Call {
         self
     }
 
+    /// The same command as the arguments of another, such as strace.
+    #[must_use]
+    pub fn under<S: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = S>) -> Call {
+        let mut wrapper = wrapper.into_iter();
+        let mut command = Command::new(wrapper.next().expect("a program"));
+        command.args(wrapper).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        self.command = command;
+        self
+    }
+
     /// What the command reads; nothing by default.
     ///
     /// # Panics

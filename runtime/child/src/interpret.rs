@@ -19,11 +19,17 @@ pub(crate) struct Child<'a, 's> {
 
 /// Runs `ops` and never returns: it ends in execve(2), or in a failure record and exit code 1.
 ///
+/// `supervisors_end` is the other end of the supervisor's socket, which a copied process has too. It is
+/// closed first: while anybody but the supervisor held it, the supervisor's end would go unseen.
+///
 /// `slots` is the table of descriptors: slot 0 holds `AT_FDCWD`, slot 1 the supervisor's socket,
 /// others what the plan says the supervisor fills in, or -1.
-pub fn run(ops: &[Op<'_>], slots: &mut [i32]) -> ! {
+pub fn run(ops: &[Op<'_>], slots: &mut [i32], supervisors_end: i32) -> ! {
     let reports = slots.get(usize::from(Slot::SUPERVISOR.0)).copied().unwrap_or(-1);
     let mut child = Child { slots, reports, index: 0, program: None };
+    if syscall::close(supervisors_end).is_err() {
+        syscall::exit(1);
+    }
     for (index, op) in ops.iter().enumerate() {
         child.index = index as u32;
         if let Err(fault) = child.execute(op) {
@@ -103,6 +109,9 @@ impl<'a> Child<'a, '_> {
     }
 
     /// Makes the container's process a child of this one's parent; this one ends here.
+    ///
+    /// Both send to one socket, and nothing orders what two processes send. So the new one waits until the
+    /// supervisor knows it, has recorded it, and says so.
     fn clone_sibling(&self, flags: u64, cgroup: Option<Slot>) -> Answer<()> {
         let mut args =
             syscall::CloneArgs { flags: flags | libc::CLONE_PARENT as u64, ..Default::default() };
@@ -112,7 +121,7 @@ impl<'a> Child<'a, '_> {
         }
         let pid = syscall::clone3_fork(&args)?;
         if pid == 0 {
-            return Ok(());
+            return self.await_supervisor();
         }
         let _ = self.tell(ReportKind::Cloned as u32, 0, pid as i32, 0);
         syscall::exit(0)

@@ -109,8 +109,8 @@ pub enum Op<'a> {
     Setns { fd: Slot, flags: u32 },
     /// unshare(2).
     Unshare { flags: u32 },
-    /// clone3(2) with `CLONE_PARENT`: the new process goes on with the next operation, this one
-    /// tells the supervisor the pid and ends.
+    /// clone3(2) with `CLONE_PARENT`: this process tells the supervisor the new one's pid and ends; the new
+    /// one waits until the supervisor has answered, and goes on with the next operation.
     Clone { flags: u64, cgroup: Option<Slot> },
     /// Ends with the supervisor (prctl(2) `PR_SET_PDEATHSIG`), or no longer does.
     DieWithParent { enabled: bool },

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 
 use brig_child::flags::namespace;
@@ -41,20 +41,18 @@ impl IdMaps {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|errno| Error::system(doing, errno))?;
-        let table = vec![-1, std::os::fd::AsRawFd::as_raw_fd(&theirs)].leak();
+        let table = vec![-1, theirs.as_raw_fd()].leak();
         const WAIT: &[Op<'static>] = &[Op::DieWithParent { enabled: true }, Op::Await];
         debug_assert_eq!(Slot::SUPERVISOR.0, 1);
         let flags = u64::from(namespace::USER);
-        let process = launch(flags, None, Memory::Shared, WAIT, table)
+        let process = launch(flags, None, Memory::Shared, WAIT, table, ours.as_fd())
             .map_err(|error| Error::system(doing, error))?;
         drop(theirs);
         let held = write_id_maps(process.pid, self).and_then(|()| {
             let file = fs::File::open(format!("/proc/{}/ns/user", process.pid));
             file.map_err(|error| Error::system(doing, error))
         });
-        // It holds a copy of our end too, so closing ours would not wake it.
         let _ = pidfd_send_signal(&process.pidfd, Signal::KILL);
-        drop(ours);
         let _ = super::launch::reap(&process.pidfd);
         held.map(OwnedFd::from)
     }

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::report::{CGROUP_OF_A_USER, EXECUTING, not_executed};
@@ -58,8 +59,15 @@ pub fn launch(
     let memory = Memory::Copied;
     let into = inputs.cgroup_directory.as_ref().filter(|_| plan.clone_into_cgroup);
     let into = into.map(AsFd::as_fd);
-    let process = brig_sys::launch::launch(plan.clone_flags, into, memory, plan.ops, table.leak())
-        .map_err(clone_failed)?;
+    let process = brig_sys::launch::launch(
+        plan.clone_flags,
+        into,
+        memory,
+        plan.ops,
+        table.leak(),
+        ours.as_fd(),
+    )
+    .map_err(clone_failed)?;
     drop((theirs, opened, inputs));
     let mut conversation = Conversation { plan, socket: ours, first: process, second: None };
     let ended = conversation.serve(start, serve, born);
@@ -117,26 +125,23 @@ impl Conversation<'_> {
             self.tell(born)?;
         }
         let mut ready = false;
-        // The process may ask before the intermediate has told its pid.
-        let mut deferred = None;
         loop {
-            let Some(report) = read_report(&self.socket)? else {
+            let Some(report) = self.next()? else {
                 return if ready { Ok(()) } else { Err(self.died()) };
             };
             match report.kind {
                 kind if kind == ReportKind::Cloned as u32 => {
                     self.adopt(report.value)?;
                     self.tell(born)?;
-                    if let Some(wants) = deferred.take() {
-                        serve(wants, self.pid())?;
-                        self.go_on()?;
-                    }
+                    self.go_on()?;
                 }
                 kind if kind == ReportKind::WantsSetup as u32 => {
-                    deferred = self.answer(Wants::Setup, serve)?;
+                    serve(Wants::Setup, self.pid())?;
+                    self.go_on()?;
                 }
                 kind if kind == ReportKind::WantsHooks as u32 => {
-                    deferred = self.answer(Wants::Hooks, serve)?;
+                    serve(Wants::Hooks, self.pid())?;
+                    self.go_on()?;
                 }
                 kind if kind == ReportKind::Ready as u32 => {
                     ready = true;
@@ -149,18 +154,20 @@ impl Conversation<'_> {
         }
     }
 
-    /// Does what the process wants; gives it back where the process is not known yet.
-    fn answer(
-        &self,
-        wants: Wants,
-        serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
-    ) -> Result<Option<Wants>, Error> {
-        if self.plan.intermediate && self.second.is_none() && !self.plan.asks_first {
-            return Ok(Some(wants));
+    /// The next record; `None` where no more can come.
+    ///
+    /// An intermediate that is killed after it has made the container's process and before it has told so
+    /// leaves one that waits and keeps the socket open: the intermediate's end is an end, too.
+    fn next(&self) -> Result<Option<Report>, Error> {
+        if !self.plan.intermediate || self.second.is_some() {
+            return read_report(&self.socket);
         }
-        serve(wants, self.pid())?;
-        self.go_on()?;
-        Ok(None)
+        let mut set = [&self.socket, &self.first.pidfd].map(|fd| PollFd::new(fd, PollFlags::IN));
+        match rustix::io::retry_on_intr(|| poll(&mut set, None)) {
+            Ok(_) if set[0].revents().is_empty() => receive(&self.socket, MsgFlags::MSG_DONTWAIT),
+            Ok(_) => read_report(&self.socket),
+            Err(errno) => Err(Error::system(READING, errno)),
+        }
     }
 
     /// The intermediate has made the container's process, which is brig's child: nobody else can
@@ -223,21 +230,28 @@ pub(super) fn reap(pidfd: &OwnedFd) -> nix::Result<WaitStatus> {
     }
 }
 
+const READING: &str = "reading from the container's process";
+
 /// The next record on a socket; `None` at its end.
 ///
 /// # Errors
 /// What recv(2) says, or that there was something else than a record.
 pub fn read_report(socket: &impl AsRawFd) -> Result<Option<Report>, Error> {
+    receive(socket, MsgFlags::empty())
+}
+
+/// As `read_report`; with `MSG_DONTWAIT` nothing to read counts as the end.
+fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Report>, Error> {
     let mut bytes = [0; Report::SIZE];
     loop {
-        return match recv(socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_WAITALL) {
+        return match recv(socket.as_raw_fd(), &mut bytes, flags | MsgFlags::MSG_WAITALL) {
             Err(Errno::EINTR) => continue,
-            Ok(0) | Err(Errno::ECONNRESET) => Ok(None),
+            Ok(0) | Err(Errno::ECONNRESET | Errno::EAGAIN) => Ok(None),
             Ok(length) => match Report::from_bytes(&bytes[..length]) {
                 Some(report) => Ok(Some(report)),
                 None => Err(Error::plain("the container's process sent a broken record")),
             },
-            Err(errno) => Err(Error::system("reading from the container's process", errno)),
+            Err(errno) => Err(Error::system(READING, errno)),
         };
     }
 }

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 
-use brig_child::flags::namespace;
 use brig_child::op::{Arg, Vector};
 use brig_child::{Op, ReportKind, Slot};
 use bumpalo::Bump;
@@ -195,7 +194,6 @@ impl<'a> Builder<'a> {
             clone_flags: stages.first,
             clone_into_cgroup: stages.first_into_cgroup,
             intermediate: stages.second.is_some(),
-            asks_first: stages.first & u64::from(namespace::USER) != 0,
             ops,
             slots: self.slots,
             fields: self.fields,

@@ -112,8 +112,6 @@ pub struct Plan<'a> {
     pub clone_into_cgroup: bool,
     /// The process that runs the program is a second one, which the first makes.
     pub intermediate: bool,
-    /// It is the first process that waits for its id maps.
-    pub asks_first: bool,
     /// The operations, in order.
     pub ops: &'a [Op<'a>],
     /// What each slot is.

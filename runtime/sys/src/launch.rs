@@ -31,9 +31,11 @@ pub struct Process {
 struct Start {
     ops: &'static [Op<'static>],
     slots: &'static mut [i32],
+    supervisors_end: i32,
 }
 
-/// Starts a child that runs `ops` on `slots` and ends with them.
+/// Starts a child that runs `ops` on `slots` and ends with them. It closes its copy of `supervisors_end`,
+/// the other end of the socket in [`brig_child::Slot::SUPERVISOR`].
 ///
 /// Everything is `'static` because with [`Memory::Shared`] the child uses it for an unknown time,
 /// even after the caller has ended.
@@ -46,6 +48,7 @@ pub fn launch(
     memory: Memory,
     ops: &'static [Op<'static>],
     slots: &'static mut [i32],
+    supervisors_end: BorrowedFd<'_>,
 ) -> io::Result<Process> {
     let mut pidfd = -1i32;
     let mut args = CloneArgs {
@@ -58,9 +61,10 @@ pub fn launch(
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
+    let start = Start { ops, slots, supervisors_end: supervisors_end.as_raw_fd() };
     let pid = match memory {
-        Memory::Shared => clone_shared(&mut args, ops, slots)?,
-        Memory::Copied => clone_copied(&args, ops, slots)?,
+        Memory::Shared => clone_shared(&mut args, start)?,
+        Memory::Copied => clone_copied(&args, start)?,
     };
     // SAFETY: a local variable, which the kernel has written.
     let pidfd = unsafe { ptr::read_volatile(&raw const pidfd) };
@@ -69,32 +73,25 @@ pub fn launch(
     Ok(Process { pid, pidfd })
 }
 
-fn clone_copied(
-    args: &CloneArgs,
-    ops: &'static [Op<'static>],
-    slots: &'static mut [i32],
-) -> io::Result<i32> {
+fn clone_copied(args: &CloneArgs, start: Start) -> io::Result<i32> {
+    let Start { ops, slots, supervisors_end } = start;
     // SAFETY: the arguments are valid for the call. The child that returns 0 runs brig-child
     // alone, which allocates nothing and takes no lock, so that the state of the copied
     // process's other threads does not matter.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, ptr::from_ref(args), size_of_val(args)) };
     match pid {
-        0 => brig_child::run(ops, slots),
+        0 => brig_child::run(ops, slots, supervisors_end),
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(pid as i32),
     }
 }
 
-fn clone_shared(
-    args: &mut CloneArgs,
-    ops: &'static [Op<'static>],
-    slots: &'static mut [i32],
-) -> io::Result<i32> {
+fn clone_shared(args: &mut CloneArgs, start: Start) -> io::Result<i32> {
     let stack = stack()?;
     args.flags |= libc::CLONE_VM as u64;
     args.stack = stack as u64;
     args.stack_size = STACK_SIZE as u64;
-    let start = Box::leak(Box::new(Start { ops, slots }));
+    let start = Box::leak(Box::new(start));
     // SAFETY: the stack is a mapping of its own that is never unmapped, `start` is leaked, and
     // `enter` never returns; so the child touches nothing that the parent frees.
     let pid = unsafe { clone3_enter(args, size_of::<CloneArgs>(), enter, start) };
@@ -123,7 +120,7 @@ fn stack() -> io::Result<*mut libc::c_void> {
 
 /// The child's first function on its own stack.
 extern "C" fn enter(start: &'static mut Start) -> ! {
-    brig_child::run(start.ops, start.slots)
+    brig_child::run(start.ops, start.slots, start.supervisors_end)
 }
 
 /// clone3, and in the child a call of `enter(start)` on the new stack.

@@ -1,0 +1,165 @@
+//! The launch, where brig's processes are slow, stopped or killed at the wrong moment: what is recorded is
+//! the container's process, nobody waits for ever, and nobody is left.
+
+use brig_integration::command::Call;
+use brig_integration::{Bundle, Container, Lab, PATIENCE, machine, need, wait_until};
+use std::fs;
+
+/// How often each is tried; CONTRIBUTING.md has the command for many more.
+fn rounds() -> u32 {
+    std::env::var("BRIG_LAUNCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2)
+}
+
+/// strace(1) delays this process: the one that makes others, which is late to say so, or the
+/// container's own, which alone calls setsid(2).
+#[derive(Clone, Copy, Debug)]
+enum Slow {
+    Intermediate,
+    Container,
+}
+
+const BOTH: [Slow; 2] = [Slow::Intermediate, Slow::Container];
+
+/// brig with one of its processes slow.
+fn with_slow(slow: Slow, call: Call) -> Call {
+    let (calls, inject) = match slow {
+        Slow::Intermediate => ("trace=clone3", "inject=clone3:delay_exit=30000"),
+        Slow::Container => ("trace=setsid", "inject=setsid:delay_enter=30000"),
+    };
+    call.under(["strace", "-DD", "-f", "-qqq", "-o", "/dev/null", "-e", calls, "-e", inject])
+}
+
+/// Creates, starts and deletes the container that `bundle` makes, and looks at whom the record names.
+fn is_the_containers_own(lab: &Lab, bundle: Bundle) {
+    let c = lab.container(bundle);
+    for slow in BOTH.repeat(rounds() as usize) {
+        let file = lab.path("pid");
+        let create = c.create_call(&["--pid-file", &file.to_string_lossy()]);
+        with_slow(slow, create).go().ok();
+        assert_eq!(c.status(), "created", "{slow:?}");
+        let pid = c.pid();
+        let recorded = fs::read_to_string(&file).expect("the pid file");
+        assert_eq!(recorded, pid.to_string(), "{slow:?}");
+        c.start().ok();
+        assert_eq!((c.status().as_str(), c.pid()), ("running", pid), "{slow:?}");
+        let name = machine::process(pid).map(|process| process.name);
+        assert_eq!(name.as_deref(), Some("idle"), "{slow:?}");
+        c.delete_force().ok();
+    }
+}
+
+/// The children of `parent`, oldest first.
+fn children(parent: i32) -> Vec<i32> {
+    let mut found: Vec<_> = machine::processes()
+        .into_iter()
+        .filter(|process| process.parent == parent && process.name != "strace")
+        .map(|process| process.pid)
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Waits until brig has so many children, and answers with them.
+#[track_caller]
+fn wait_for_children(brig: i32, count: usize) -> Vec<i32> {
+    let there = wait_until(PATIENCE, || children(brig).len() >= count);
+    assert!(there, "brig has {:?}", children(brig));
+    children(brig)
+}
+
+fn end(pid: i32) {
+    let pid = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+}
+
+#[test]
+fn an_intermediate_that_dies_before_it_tells_is_a_failure_that_leaves_nobody() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle().user_namespace(100_000));
+    let inject = ["-e", "trace=clone3", "-e", "inject=clone3:delay_exit=3000000:when=1"];
+    let strace = ["strace", "-DD", "-f", "-qqq", "-o", "/dev/null"].iter().chain(&inject);
+    // brig's own clone3 is the first of its process, and so is the intermediate's.
+    let create = c.create_call(&[]).under(strace).spawn();
+    let both = wait_for_children(create.pid(), 2);
+    end(both[0]);
+    create.wait().failed().says("was killed while it was set up");
+    assert_eq!(c.status(), "gone");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_child_that_never_saw_its_supervisor_die_ends_all_the_same() {
+    need!(Brig);
+    let lab = Lab::new();
+    // It asks for its id maps, and waits for the answer.
+    let c = lab.container(lab.bundle().idle().user_namespace(100_000));
+    let inject = ["-e", "trace=prctl", "-e", "inject=prctl:delay_enter=300000"];
+    let strace = ["strace", "-DD", "-f", "-qqq", "-o", "/dev/null"].iter().chain(&inject);
+    let mut create = c.create_call(&[]).under(strace).spawn();
+    // It has not asked yet to die with its parent.
+    wait_for_children(create.pid(), 1);
+    create.kill();
+    create.wait();
+    // Orphans come to the test's process.
+    let own = std::process::id().cast_signed();
+    let left = || machine::descendants(own).into_iter().filter(|process| process.state != 'Z');
+    let ended = wait_until(PATIENCE, || left().count() == 0);
+    assert!(ended, "wait for ever: {:?}", left().collect::<Vec<_>>());
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+fn idle<'l>(lab: &'l Lab) -> Container<'l> {
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    c
+}
+
+#[test]
+fn create_into_a_joined_pid_namespace_records_the_containers_process() {
+    need!(Brig); // runc's process is its intermediate's child, and told differently
+    let lab = Lab::new();
+    let other = idle(&lab);
+    let path = format!("/proc/{}/ns/pid", other.pid());
+    is_the_containers_own(&lab, lab.bundle().idle().namespace("pid", Some(&path)));
+    other.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn create_with_a_user_namespace_records_the_containers_process() {
+    need!(Brig);
+    let lab = Lab::new();
+    is_the_containers_own(&lab, lab.bundle().idle().user_namespace(100_000));
+    lab.assert_clean();
+}
+
+#[test]
+fn create_with_a_time_namespace_records_the_containers_process() {
+    need!(Brig);
+    let lab = Lab::new();
+    is_the_containers_own(&lab, lab.bundle().idle().namespace("time", None));
+    lab.assert_clean();
+}
+
+#[test]
+fn exec_names_its_own_process() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = idle(&lab);
+    for slow in BOTH.repeat(rounds() as usize) {
+        let file = lab.path("pid");
+        let exec = c.exec_call(
+            &["--detach", "--pid-file", &file.to_string_lossy()],
+            &["/bin/sleep", "1000"],
+        );
+        with_slow(slow, exec).go().ok();
+        let pid = fs::read_to_string(&file).expect("the pid file").parse().expect("a pid");
+        let name = machine::process(pid).map(|process| process.name);
+        assert_eq!(name.as_deref(), Some("sleep"), "{slow:?}");
+        with_slow(slow, c.exec_call(&[], &["/bin/sh", "-c", "exit 7"])).go().code(7);
+    }
+    c.delete_force().ok();
+    lab.assert_clean();
+}
