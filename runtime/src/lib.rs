@@ -19,3 +19,4 @@ pub mod plan;
 mod small_file;
 pub mod spec;
 pub mod supervise;
+mod trusted;

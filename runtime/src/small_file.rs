@@ -40,12 +40,6 @@ pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Makes or replaces a file that only its owner may read.
-pub(crate) fn write_private(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    write_all(&rustix::fs::open(path.as_ref(), flags, Mode::RUSR | Mode::WUSR)?, bytes)
-}
-
 /// Writes all of it.
 pub(crate) fn write_all(fd: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;

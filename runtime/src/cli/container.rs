@@ -41,7 +41,7 @@ pub(super) fn options(
     mut other: impl FnMut(&str, &mut Arguments) -> Result<(), Usage>,
 ) -> anyhow::Result<(ContainerId, Options)> {
     let mut options = Options {
-        root: global.root.clone(),
+        root: global.root()?.to_owned(),
         bundle: PathBuf::from("."),
         systemd_cgroup: global.systemd_cgroup,
         console_socket: None,

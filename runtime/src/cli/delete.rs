@@ -27,10 +27,13 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     }
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    match Container::open(&global.root, &id) {
-        Ok(container) => container.delete(force)?,
-        Err(_) if force == Force::Yes && !global.root.join(id.as_str()).exists() => {}
-        Err(error) => return Err(error.into()),
+    let root = global.root()?;
+    let container = match force {
+        Force::Yes => Container::find(root, &id)?,
+        Force::No => Some(Container::open(root, &id)?),
+    };
+    if let Some(container) = container {
+        container.delete(force)?;
     }
     Ok(0)
 }

@@ -60,7 +60,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     }
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    let container = Container::open(&global.root, &id)?;
+    let container = Container::open(global.root()?, &id)?;
     if once {
         tell(&stats(id.as_str(), container.stats()?))?;
         return Ok(0);

@@ -32,7 +32,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         Some(text) => signal_number(&text)?,
     };
     arguments.end()?;
-    Container::open(&global.root, &id)?.kill(signal, all)?;
+    Container::open(global.root()?, &id)?.kill(signal, all)?;
     Ok(0)
 }
 

@@ -29,7 +29,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         }
     }
     arguments.end()?;
-    let ids = supervise::list(&global.root)?;
+    let ids = supervise::list(global.root()?)?;
     if quiet {
         let lines: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
         print(&lines)?;
@@ -38,7 +38,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut shown = Vec::new();
     for id in ids {
         // It may be deleted meanwhile, or not be complete yet: then it is not shown.
-        if let Ok(container) = Container::open(&global.root, &id).and_then(|one| one.show()) {
+        if let Ok(container) = Container::open(global.root()?, &id).and_then(|one| one.show()) {
             shown.push(container);
         }
     }

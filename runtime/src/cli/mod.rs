@@ -25,15 +25,16 @@ mod start;
 mod state;
 mod update;
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use arguments::{Arguments, Usage};
 pub(crate) use log::{Log, LogFormat};
+
+use crate::supervise::Error;
 
 /// How a verb ends when it does not fail: with an exit code.
 type Outcome = anyhow::Result<u8>;
@@ -71,7 +72,8 @@ const VERBS: &[Verb] = &[
 /// Flags before the verb.
 #[derive(Clone, Debug)]
 struct Global {
-    root: PathBuf,
+    /// `None` where nobody has said which, and none can be assumed.
+    root: Option<PathBuf>,
     systemd_cgroup: bool,
     log: Log,
 }
@@ -86,7 +88,8 @@ usage: brig [OPTION...] VERB [OPTION...] [ARGUMENT...]
 const HELP_OPTIONS: &str = "
 options:
   --root DIR          where containers' state is kept (default /run/brig/containers,
-                      or $XDG_RUNTIME_DIR/brig for an ordinary user)
+                      or $XDG_RUNTIME_DIR/brig for an ordinary user); nobody but the
+                      caller and root may be able to write there
   --log FILE          write errors to FILE too
   --log-format FORMAT text (default) or json, as runc writes it
   --debug             log what is done
@@ -199,19 +202,27 @@ impl Global {
                 _ => return Err(arguments.unknown()),
             }
         }
-        let root = root.unwrap_or_else(default_root);
+        let root = root.or_else(default_root);
         Ok(ControlFlow::Continue(Self { root, systemd_cgroup, log }))
+    }
+
+    /// The directory of all state directories.
+    fn root(&self) -> Result<&Path, Error> {
+        self.root.as_deref().ok_or_else(|| {
+            Error::plain("there is no directory for states: XDG_RUNTIME_DIR is not set")
+                .with_hint("set it to your own run directory (as a login does), or give --root DIR")
+        })
     }
 }
 
-fn default_root() -> PathBuf {
-    let runtime_dir = || std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
-    match nix::unistd::geteuid().is_root() {
-        true => PathBuf::from("/run/brig/containers"),
-        false => {
-            PathBuf::from(runtime_dir().unwrap_or_else(|| OsString::from("/tmp"))).join("brig")
-        }
+/// Where states are kept unless `--root` says. For an ordinary user there is no place to fall back to
+/// that is not everybody's, so it is the user's own run directory (basedir-spec: absolute) or none.
+fn default_root() -> Option<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Some(PathBuf::from("/run/brig/containers"));
     }
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    directory.filter(|directory| directory.is_absolute()).map(|directory| directory.join("brig"))
 }
 
 /// Reads the id that a verb operates on.
@@ -227,11 +238,11 @@ fn only(global: &Global, mut arguments: Arguments) -> anyhow::Result<crate::supe
     }
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    Ok(crate::supervise::Container::open(&global.root, &id)?)
+    Ok(crate::supervise::Container::open(global.root()?, &id)?)
 }
 
 /// The container that a verb operates on, with arguments to come.
 fn open(global: &Global, arguments: &mut Arguments) -> anyhow::Result<crate::supervise::Container> {
     let id = container_id(arguments)?;
-    Ok(crate::supervise::Container::open(&global.root, &id)?)
+    Ok(crate::supervise::Container::open(global.root()?, &id)?)
 }

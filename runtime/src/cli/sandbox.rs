@@ -51,7 +51,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     self_protection::ensure()?;
     let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
     let options = Options {
-        root: global.root.clone(),
+        root: global.root()?.to_owned(),
         bundle: PathBuf::from("/"),
         systemd_cgroup: global.systemd_cgroup,
         console_socket: None,

@@ -99,7 +99,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         }
         Some(file) => read(&file)?,
     };
-    Container::open(&global.root, &id)?.update(&resources)?;
+    Container::open(global.root()?, &id)?.update(&resources)?;
     Ok(0)
 }
 

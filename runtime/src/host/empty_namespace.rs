@@ -10,10 +10,9 @@
 //! cannot be moved into a container, so that a bind mount of /run has to leave it out). Removing it is
 //! harmless; the next start makes it again.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -51,7 +50,9 @@ impl EmptyNamespace {
 }
 
 fn open_kept() -> Option<OwnedFd> {
-    let file = open(NAMESPACE, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let file =
+        open(NAMESPACE, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+            .ok()?;
     is_namespace(&file).then_some(file)
 }
 
@@ -60,7 +61,7 @@ fn is_namespace(file: impl AsFd) -> bool {
 }
 
 fn make() -> io::Result<OwnedFd> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY)?;
+    crate::trusted::make_directory(Path::new(DIRECTORY)).map_err(io::Error::other)?;
     let lock = File::open("/run/brig")?;
     let _lock =
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;

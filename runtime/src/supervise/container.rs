@@ -80,11 +80,22 @@ impl Container {
     /// The container with this id below `root`.
     ///
     /// # Errors
-    /// There is none, or its record is damaged.
+    /// There is none, or as [`Container::find`].
     pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        let directory = StateDirectory::open(root, id)?;
+        Self::find(root, id)?.ok_or_else(|| {
+            Error::plain(format!("container {:?} does not exist", id.as_str()))
+                .with_hint("`brig list` shows what there is below this --root")
+        })
+    }
+
+    /// The same; `None` where there is none.
+    ///
+    /// # Errors
+    /// Its record is damaged, or another user can have written it.
+    pub fn find(root: &Path, id: &ContainerId) -> Result<Option<Self>, Error> {
+        let Some(directory) = StateDirectory::find(root, id)? else { return Ok(None) };
         let record = directory.load()?;
-        Ok(Self { id: id.clone(), directory, record, config: OnceCell::new() })
+        Ok(Some(Self { id: id.clone(), directory, record, config: OnceCell::new() }))
     }
 
     /// The container that has just been made, and its process.
@@ -165,7 +176,7 @@ impl Container {
         if self.is_frozen()? {
             return Ok(Status::Paused);
         }
-        let closed = gate::is_closed(self.directory.path());
+        let closed = gate::is_closed(&self.directory);
         Ok(if closed { Status::Created } else { Status::Running })
     }
 

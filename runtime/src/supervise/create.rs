@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -350,7 +351,7 @@ impl Making<'_> {
         let watcher = self.blueprint.watcher.take();
         let listener = Listener::connect(filter, plan, watcher, &mut inputs)?;
         if self.start == Start::AtGate {
-            inputs.gate = Some(gate::make(self.directory.path())?);
+            inputs.gate = Some(gate::make(&self.directory)?);
             self.record.after_gate = (plan.after_gate, words_after_gate(plan));
             self.directory.save(&self.record)?;
         }
@@ -367,12 +368,11 @@ impl Making<'_> {
             }
         };
         let mut born = |pid, pidfd: BorrowedFd<'_>| {
-            let process = RecordedProcess::new(pid, pidfd).and_then(|process| {
-                directory.save_process(&process)?;
-                record.borrow_mut().process = Some(process);
-                Ok(())
-            });
-            process.map_err(|error| Error::system("recording the process", error))
+            let process = RecordedProcess::new(pid, pidfd)
+                .map_err(|error| Error::system("recording the process", error))?;
+            directory.save_process(&process)?;
+            record.borrow_mut().process = Some(process);
+            Ok(())
         };
         let launched = launch(plan, inputs, self.start, &mut serve, &mut born)?;
         if let Some(path) = &self.options.pid_file {
@@ -524,7 +524,7 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
     // Nobody else may have made it, as a link to another file.
-    let made = fs::File::options().write(true).create_new(true).open(&new);
+    let made = fs::File::options().write(true).create_new(true).mode(0o644).open(&new);
     made.and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| fs::rename(&new, path))
         .map_err(|error| Error::system(format!("writing the pid file {}", path.display()), error))

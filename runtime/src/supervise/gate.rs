@@ -4,20 +4,17 @@
 //! execute its program over the same connection; its end without a report is success, because the
 //! socket is close-on-exec.
 
-use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
 
 use brig_child::Report;
-use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, send,
     socket,
 };
-use nix::sys::stat::Mode;
+use rustix::fs::{AtFlags, statat, unlinkat};
 
 use super::Error;
-use super::record::GATE;
+use super::record::{GATE, StateDirectory};
 use crate::execute::read_report;
 
 fn endpoint() -> Result<OwnedFd, Error> {
@@ -27,21 +24,17 @@ fn endpoint() -> Result<OwnedFd, Error> {
 
 /// An address that fits into `sun_path` (108 bytes) however long the directory's path is.
 fn with_address<T>(
-    directory: &Path,
+    directory: &StateDirectory,
     act: impl FnOnce(&UnixAddr) -> nix::Result<T>,
 ) -> Result<T, Error> {
-    let doing = || format!("start gate of {}", directory.display());
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let held =
-        open(directory, flags, Mode::empty()).map_err(|errno| Error::system(doing(), errno))?;
-    let path = format!("/proc/self/fd/{}/{GATE}", held.as_raw_fd());
-    UnixAddr::new(path.as_str())
-        .and_then(|address| act(&address))
-        .map_err(|errno| Error::system(doing(), errno))
+    let path = format!("/proc/self/fd/{}/{GATE}", directory.held_by().as_raw_fd());
+    UnixAddr::new(path.as_str()).and_then(|address| act(&address)).map_err(|errno| {
+        Error::system(format!("start gate of {}", directory.path().display()), errno)
+    })
 }
 
 /// Makes the gate; the answer is what the container's process listens on.
-pub(super) fn make(directory: &Path) -> Result<OwnedFd, Error> {
+pub(super) fn make(directory: &StateDirectory) -> Result<OwnedFd, Error> {
     let socket = endpoint()?;
     with_address(directory, |address| {
         bind(socket.as_raw_fd(), address)?;
@@ -51,16 +44,16 @@ pub(super) fn make(directory: &Path) -> Result<OwnedFd, Error> {
 }
 
 /// Whether the gate is still closed.
-pub(super) fn is_closed(directory: &Path) -> bool {
-    fs::symlink_metadata(directory.join(GATE)).is_ok()
+pub(super) fn is_closed(directory: &StateDirectory) -> bool {
+    statat(directory.held_by(), GATE, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 /// Opens the gate and waits until the program runs; the answer is the failure, if there is one.
-pub(super) fn pass(directory: &Path) -> Result<Option<Report>, Error> {
+pub(super) fn pass(directory: &StateDirectory) -> Result<Option<Report>, Error> {
     let socket = endpoint()?;
     with_address(directory, |address| connect(socket.as_raw_fd(), address))?;
-    fs::remove_file(directory.join(GATE))
-        .map_err(|error| Error::system("removing the start gate", error))?;
+    unlinkat(directory.held_by(), GATE, AtFlags::empty())
+        .map_err(|errno| Error::system("removing the start gate", errno))?;
     send(socket.as_raw_fd(), b"s", MsgFlags::MSG_NOSIGNAL)
         .map_err(|errno| Error::system("opening the start gate", errno))?;
     read_report(&socket)

@@ -1,28 +1,29 @@
-//! The state directory: `<root>/<id>`, mode 0700, with what later commands need.
+//! The state directory: `<root>/<id>`, mode 0700, with what later commands need. It is held by
+//! descriptor from the look at who may write there ([`crate::trusted`]) to the last use.
 //!
 //! `state.json` is the record, replaced by rename; `process.json` names the first process, once
-//! there is one; `config.json` is a copy of the specification as it was at create; `start.sock` is the start gate while it is closed; `lock` is held (fcntl(2),
-//! so that no child inherits it) by who changes the container.
+//! there is one; `config.json` is a copy of the specification as it was at create; `start.sock` is
+//! the start gate while it is closed; `lock` is held (fcntl(2), so that no child inherits it) by who
+//! changes the container.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::process::RecordedProcess;
 use crate::bundle::Configuration;
 use crate::cgroup::CgroupRecord;
-use crate::small_file::{self, write_private};
+use crate::small_file;
 use crate::spec::ContainerId;
+use crate::trusted;
 
 /// What is kept of a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,10 +59,14 @@ impl Record {
     }
 }
 
-/// A container's state directory.
+/// A container's state directory, held.
 #[derive(Debug)]
 pub struct StateDirectory {
+    /// For people.
     path: PathBuf,
+    root: OwnedFd,
+    name: String,
+    held: OwnedFd,
     lock: Option<OwnedFd>,
 }
 
@@ -76,20 +81,17 @@ pub(super) const GATE: &str = "start.sock";
 impl StateDirectory {
     /// Makes the directory of a new container, and locks it.
     pub(super) fn make(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        let path = root.join(id.as_str());
-        let make = || DirBuilder::new().mode(0o700).create(&path);
-        let mut made = make();
-        if matches!(&made, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            made = DirBuilder::new().recursive(true).mode(0o700).create(root).and_then(|()| make());
-        }
-        made.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Error::plain(format!("container with given ID already exists: {:?}", id.as_str()))
+        let (name, path) = (id.as_str(), root.join(id.as_str()));
+        let root = trusted::make_directory(root)?;
+        rustix::fs::mkdirat(&root, name, Mode::RWXU).map_err(|errno| match errno {
+            rustix::io::Errno::EXIST => {
+                Error::plain(format!("container with given ID already exists: {name:?}"))
                     .with_hint("choose another id, or remove the old container with `brig delete`")
             }
-            _ => Error::system(format!("making {}", path.display()), error),
+            _ => Error::system(format!("making {}", path.display()), errno),
         })?;
-        let mut directory = Self { path, lock: None };
+        let mut directory = Self::held(root, name, path)?
+            .ok_or_else(|| Error::plain(format!("container {name:?} went away")))?;
         match directory.lock_bytes(bytes(libc::F_WRLCK, CHANGING, 2), Duration::ZERO) {
             Ok(()) => Ok(directory),
             Err(error) => {
@@ -99,17 +101,20 @@ impl StateDirectory {
         }
     }
 
-    /// The directory of a container that exists.
+    /// The directory of a container, if there is one.
     ///
     /// # Errors
-    /// There is no such container.
-    pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        let path = root.join(id.as_str());
-        match fs::symlink_metadata(&path) {
-            Ok(data) if data.is_dir() => Ok(Self { path, lock: None }),
-            _ => Err(Error::plain(format!("container {:?} does not exist", id.as_str()))
-                .with_hint("`brig list` shows what there is below this --root")),
+    /// The root of states, or the directory, is such that another user can have put there what is in it.
+    pub fn find(root: &Path, id: &ContainerId) -> Result<Option<Self>, Error> {
+        match trusted::open_directory(root)? {
+            Some(held) => Self::held(held, id.as_str(), root.join(id.as_str())),
+            None => Ok(None),
         }
+    }
+
+    fn held(root: OwnedFd, name: &str, path: PathBuf) -> Result<Option<Self>, Error> {
+        let held = trusted::directory_in(&root, name, &path)?;
+        Ok(held.map(|held| Self { path, root, name: name.to_owned(), held, lock: None }))
     }
 
     /// Where it is.
@@ -118,17 +123,44 @@ impl StateDirectory {
         &self.path
     }
 
+    /// A descriptor of it.
+    pub(super) fn held_by(&self) -> BorrowedFd<'_> {
+        self.held.as_fd()
+    }
+
+    /// Opens a file in it; `None` where there is none.
+    fn file(&self, name: &str, flags: OFlags) -> Result<Option<OwnedFd>, Error> {
+        trusted::file_in(&self.held, name, flags, &self.path.join(name))
+    }
+
+    /// The whole of a file in it; `None` where there is none.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let Some(file) = self.file(name, OFlags::RDONLY)? else { return Ok(None) };
+        let bytes = small_file::read_open(&file);
+        bytes.map(Some).map_err(|error| self.failed("reading", name, error))
+    }
+
+    /// Makes or replaces a file in it.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let gone = || self.failed("writing", name, rustix::io::Errno::NOENT);
+        let file = self.file(name, flags)?.ok_or_else(gone)?;
+        small_file::write_all(&file, bytes).map_err(|error| self.failed("writing", name, error))
+    }
+
+    fn failed(&self, doing: &str, name: &str, error: impl Into<io::Error>) -> Error {
+        Error::system(format!("{doing} {}", self.path.join(name).display()), error)
+    }
+
     /// Waits at most `patience` until no other brig changes the container.
     pub(super) fn lock(&mut self, patience: Duration) -> Result<(), Error> {
         self.lock_bytes(bytes(libc::F_WRLCK, CHANGING, 1), patience)
     }
 
     fn lock_bytes(&mut self, wanted: libc::flock, patience: Duration) -> Result<(), Error> {
-        let path = self.path.join(LOCK);
-        let failed = |error: io::Error| Error::system(format!("locking {}", path.display()), error);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
-        let file = file.map_err(|errno| failed(errno.into()))?;
+        let failed = |errno: Errno| self.failed("locking", LOCK, errno);
+        let file = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)?;
+        let file = file.ok_or_else(|| failed(Errno::ENOENT))?;
         let deadline = Instant::now() + patience;
         loop {
             let mut range = wanted;
@@ -142,7 +174,7 @@ impl StateDirectory {
                     let what = format!("process {} is working on this container", range.l_pid);
                     return Err(Error::plain(what).with_hint("wait for it, or end it"));
                 }
-                Err(errno) => return Err(failed(errno.into())),
+                Err(errno) => return Err(failed(errno)),
             }
         }
         self.lock = Some(file);
@@ -155,9 +187,9 @@ impl StateDirectory {
         let asked = match &self.lock {
             // Closing another descriptor of the file would release this lock (fcntl(2)).
             Some(file) => fcntl(file, FcntlArg::F_GETLK(&mut range)),
-            None => match OpenOptions::new().write(true).open(self.path.join(LOCK)) {
-                Ok(file) => fcntl(&file, FcntlArg::F_GETLK(&mut range)),
-                Err(_) => return false,
+            None => match self.file(LOCK, OFlags::WRONLY) {
+                Ok(Some(file)) => fcntl(&file, FcntlArg::F_GETLK(&mut range)),
+                Ok(None) | Err(_) => return false,
             },
         };
         asked.is_ok() && i32::from(range.l_type) != libc::F_UNLCK
@@ -178,74 +210,65 @@ impl StateDirectory {
 
     /// Replaces the record.
     pub(super) fn save(&self, record: &Record) -> Result<(), Error> {
-        let (path, new) = (self.path.join(RECORD), self.path.join(NEW_RECORD));
         let text = serde_json::to_vec(record)
             .map_err(|error| Error::because("writing the container's record", error))?;
-        write_private(&new, &text)
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(|error| Error::system(format!("writing {}", path.display()), error))
+        self.write(NEW_RECORD, &text)?;
+        rustix::fs::renameat(&self.held, NEW_RECORD, &self.held, RECORD)
+            .map_err(|errno| self.failed("writing", RECORD, errno))
     }
 
     /// Says which the first process is: one small write while that process is being set up.
-    pub(super) fn save_process(&self, process: &RecordedProcess) -> io::Result<()> {
-        write_private(self.path.join(PROCESS), &serde_json::to_vec(process)?)
+    pub(super) fn save_process(&self, process: &RecordedProcess) -> Result<(), Error> {
+        let text = serde_json::to_vec(process)
+            .map_err(|error| Error::because("writing which the process is", error))?;
+        self.write(PROCESS, &text)
     }
 
     pub(super) fn save_config(&self, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.path.join(CONFIG);
-        write_private(&path, bytes)
-            .map_err(|error| Error::system(format!("writing {}", path.display()), error))
+        self.write(CONFIG, bytes)
     }
 
     /// The record; `None` where brig was killed before it wrote one.
     pub(super) fn load(&self) -> Result<Option<Record>, Error> {
-        let path = self.path.join(RECORD);
-        let bytes = match small_file::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            answer => answer
-                .map_err(|error| Error::system(format!("reading {}", path.display()), error))?,
-        };
-        let mut record = Record::parse(&bytes)
-            .map_err(|error| Error::because(format!("{} is damaged", path.display()), error))?;
+        let Some(bytes) = self.read(RECORD)? else { return Ok(None) };
+        let mut record = Record::parse(&bytes).map_err(|error| self.damaged(RECORD, error))?;
         record.process = self.load_process()?;
         Ok(Some(record))
     }
 
     /// `None` where brig was killed before there was a process: it died with brig, if at all.
     fn load_process(&self) -> Result<Option<RecordedProcess>, Error> {
-        let path = self.path.join(PROCESS);
-        match small_file::read(&path) {
-            Ok(bytes) if bytes.is_empty() => Ok(None),
-            Ok(bytes) => serde_json::from_slice(&bytes)
+        match self.read(PROCESS)?.filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| Error::because(format!("{} is damaged", path.display()), error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::system(format!("reading {}", path.display()), error)),
+                .map_err(|error| self.damaged(PROCESS, error)),
+            None => Ok(None),
         }
+    }
+
+    fn damaged(&self, name: &str, error: serde_json::Error) -> Error {
+        Error::because(format!("{} is damaged", self.path.join(name).display()), error)
     }
 
     /// The configuration as it was at create.
     pub(super) fn load_config(&self) -> Result<Configuration, Error> {
-        Ok(Configuration::load(&self.path)?)
+        let missing = || self.failed("reading", CONFIG, rustix::io::Errno::NOENT);
+        let text = self.read(CONFIG)?.ok_or_else(missing)?;
+        Ok(Configuration::parse(&self.path, text)?)
     }
 
     /// Removes the directory with all that brig puts there.
     pub(super) fn remove(&self) -> Result<(), Error> {
         // The record first: whoever is killed after that leaves nothing that needs what is gone.
         for name in [RECORD, NEW_RECORD, PROCESS, GATE, CONFIG, LOCK] {
-            match fs::remove_file(self.path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let doing = format!("removing {}", self.path.join(name).display());
-                    return Err(Error::system(doing, error));
-                }
-                _ => {}
+            match unlinkat(&self.held, name, AtFlags::empty()) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(errno) => return Err(self.failed("removing", name, errno)),
             }
         }
-        match fs::remove_dir(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::system(format!("removing {}", self.path.display()), error))
-            }
-            _ => Ok(()),
+        match unlinkat(&self.root, self.name.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::system(format!("removing {}", self.path.display()), errno)),
         }
     }
 }
@@ -269,18 +292,17 @@ fn bytes(kind: libc::c_int, start: i64, length: i64) -> libc::flock {
 /// # Errors
 /// The directory cannot be read.
 pub fn list(root: &Path) -> Result<Vec<ContainerId>, Error> {
-    let failed = |error| Error::system(format!("reading {}", root.display()), error);
-    let entries = match fs::read_dir(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        answer => answer.map_err(failed)?,
-    };
+    let failed = |errno| Error::system(format!("reading {}", root.display()), errno);
+    let Some(held) = trusted::open_directory(root)? else { return Ok(Vec::new()) };
     let mut ids = Vec::new();
-    for entry in entries {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let readable = openat(&held, ".", flags, Mode::empty()).map_err(failed)?;
+    for entry in Dir::new(readable).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        if let Some(id) = name.to_str().and_then(|name| ContainerId::parse(name).ok())
-            && entry.path().join(LOCK).exists()
-        {
+        let name = entry.file_name().to_str().ok();
+        let Some(id) = name.and_then(|name| ContainerId::parse(name).ok()) else { continue };
+        let lock = Path::new(id.as_str()).join(LOCK);
+        if statat(&held, &lock, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             ids.push(id);
         }
     }

@@ -29,7 +29,7 @@ impl Container {
             Status::Creating => return Err(Error::plain("the container is still being created")),
         }
         let record = self.record()?;
-        if let Some(report) = gate::pass(self.directory.path())? {
+        if let Some(report) = gate::pass(&self.directory)? {
             // An engine that hears of the failure deletes the container at once, and containerd's shim
             // refuses that, and stays for good, as long as it has not seen the end of the process.
             if let Some(init) = self.init() {

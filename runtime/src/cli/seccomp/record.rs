@@ -310,7 +310,7 @@ impl Session<'_> {
         self.number += 1;
         let id = format!("record-{}-{}", std::process::id(), self.number);
         let options = Options {
-            root: self.global.root.clone(),
+            root: self.global.root()?.to_owned(),
             bundle: blueprint.bundle.clone(),
             systemd_cgroup: self.global.systemd_cgroup,
             console_socket: None,

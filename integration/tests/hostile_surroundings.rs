@@ -1,0 +1,212 @@
+//! What is around brig is another user's: states that somebody planted, directories on the way to them,
+//! the caller's environment. brig acts on what root or its caller wrote, and on nothing else.
+
+use brig_integration::command::Call;
+use brig_integration::{Lab, Output, binaries, json, need};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Ordinary users that this machine does not know by name.
+const ALICE: &str = "4711";
+const MALLORY: &str = "4712";
+
+/// A call of the runtime by `user`, with no environment but a path.
+fn runtime_of(lab: &Lab, user: &str) -> Call {
+    let copy = lab.dir().join("runtime");
+    if !copy.exists() {
+        fs::copy(binaries::runtime(), &copy).expect("copy the runtime");
+    }
+    lab.call("setpriv")
+        .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"])
+        .args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+        .arg(copy)
+}
+
+fn give(lab: &Lab, path: &Path, user: &str) {
+    lab.call("chown").args(["-hR", &format!("{user}:{user}")]).arg(path).go().ok();
+}
+
+/// A directory that is `user`'s.
+fn directory_of(lab: &Lab, user: &str) -> PathBuf {
+    let path = lab.path("directory");
+    fs::create_dir(&path).expect("make a directory");
+    give(lab, &path, user);
+    path
+}
+
+/// What brig keeps of a container that has ended, in a root of its own; who deletes it runs a hook that
+/// writes the file `trace`.
+struct Planted {
+    root: PathBuf,
+    id: String,
+    trace: PathBuf,
+}
+
+fn planted(lab: &Lab) -> Planted {
+    let open = lab.path("open");
+    fs::create_dir(&open).expect("make a directory");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("open it to all");
+    let trace = open.join("trace");
+    let hook =
+        json!({"path": "/bin/sh", "args": ["sh", "-c", format!("id -u >{}", trace.display())]});
+    let c = lab.container(lab.bundle().args(["/bin/true"]).set("/hooks/poststop", json!([hook])));
+    c.run_detached().ok();
+    c.wait_status("stopped");
+    let root = lab.path("planted");
+    fs::create_dir(&root).expect("make a directory");
+    lab.call("cp").arg("-a").arg(lab.root().join(c.id())).arg(&root).go().ok();
+    c.delete().ok();
+    fs::remove_file(&trace).expect("the hook runs when the container is deleted");
+    Planted { root, id: c.id().to_owned(), trace }
+}
+
+impl Planted {
+    /// `caller` deletes the container.
+    fn deleted_by(&self, caller: Call) -> Output {
+        caller.arg("--root").arg(&self.root).args(["delete", "--force", &self.id]).go()
+    }
+
+    #[track_caller]
+    fn assert_untouched(&self) {
+        assert!(!self.trace.exists(), "the hook of a planted state ran");
+        assert!(self.root.join(&self.id).join("state.json").exists(), "the state is still there");
+    }
+}
+
+#[test]
+fn another_users_state_is_not_acted_upon() {
+    need!(Brig);
+    let lab = Lab::new();
+    let state = planted(&lab);
+    give(&lab, &state.root, MALLORY);
+    for caller in [lab.call(binaries::runtime()), runtime_of(&lab, ALICE)] {
+        state.deleted_by(caller).failed().says("belongs to user 4712").says("hint:");
+        state.assert_untouched();
+    }
+    // Nor is any other verb.
+    for verb in ["state", "start", "kill", "ps"] {
+        let call = lab.call(binaries::runtime()).arg("--root").arg(&state.root);
+        call.args([verb, &state.id]).go().failed().says("belongs to user 4712");
+    }
+    let list = lab.call(binaries::runtime()).arg("--root").arg(&state.root).arg("list").go();
+    list.failed().says("belongs to user 4712");
+}
+
+#[test]
+fn another_users_container_in_ones_own_root_is_not_acted_upon() {
+    need!(Brig);
+    let lab = Lab::new();
+    let state = planted(&lab);
+    give(&lab, &state.root.join(&state.id), MALLORY);
+    state.deleted_by(lab.call(binaries::runtime())).failed().says("belongs to user 4712");
+    state.assert_untouched();
+}
+
+#[test]
+fn a_state_that_others_can_write_is_not_acted_upon() {
+    need!(Brig);
+    let lab = Lab::new();
+    let state = planted(&lab);
+    for (path, mode) in [
+        (state.root.clone(), 0o777),
+        (state.root.clone(), 0o1777),
+        (state.root.clone(), 0o770),
+        (state.root.join(&state.id), 0o702),
+    ] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("change the mode");
+        let refused = state.deleted_by(lab.call(binaries::runtime())).failed();
+        refused.says("can be written by others").says(&format!("{mode:04o}"));
+        state.assert_untouched();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("change the mode");
+    }
+    state.deleted_by(lab.call(binaries::runtime())).ok();
+    assert!(state.trace.exists(), "as it is now, the state is trusted");
+}
+
+#[test]
+fn a_file_of_a_state_is_no_link_and_nobody_elses() {
+    need!(Brig);
+    let lab = Lab::new();
+    for file in ["state.json", "config.json", "process.json", "lock"] {
+        let state = planted(&lab);
+        let (path, moved) = (state.root.join(&state.id).join(file), lab.path("moved"));
+        fs::rename(&path, &moved).expect("move a file");
+        symlink(&moved, &path).expect("make a link");
+        state.deleted_by(lab.call(binaries::runtime())).failed().says("is a symbolic link");
+        assert!(!state.trace.exists(), "{file}: the hook ran");
+        let state = planted(&lab);
+        give(&lab, &state.root.join(&state.id).join(file), MALLORY);
+        state.deleted_by(lab.call(binaries::runtime())).failed().says("belongs to user 4712");
+        assert!(!state.trace.exists(), "{file}: the hook ran");
+    }
+}
+
+#[test]
+fn another_users_directory_or_link_on_the_way_is_refused() {
+    need!(Brig);
+    let lab = Lab::new();
+    let theirs = directory_of(&lab, MALLORY);
+    let state = planted(&lab);
+    // The directory itself would be root's; who leads there would be Mallory.
+    symlink(&state.root, theirs.join("link")).expect("make a link");
+    give(&lab, &theirs, MALLORY);
+    let by_link =
+        Planted { root: theirs.join("link"), id: state.id.clone(), trace: state.trace.clone() };
+    by_link.deleted_by(lab.call(binaries::runtime())).failed().says("belongs to user 4712");
+    state.assert_untouched();
+    let link = lab.path("link");
+    symlink(&state.root, &link).expect("make a link");
+    give(&lab, &link, MALLORY);
+    let by_link = Planted { root: link, id: state.id.clone(), trace: state.trace.clone() };
+    by_link.deleted_by(lab.call(binaries::runtime())).failed().says("belongs to user 4712");
+    state.assert_untouched();
+    // Nor is anything made there.
+    let c = lab.container(lab.bundle().args(["/bin/true"]));
+    let call = lab.call(binaries::runtime()).arg("--root").arg(theirs.join("new"));
+    let call = call.args(["run", "--bundle"]).arg(&c.bundle.dir).arg(c.id());
+    call.go().failed().says("belongs to user 4712");
+    assert!(!theirs.join("new").exists(), "nothing is made in another user's directory");
+    // A link of root's is no reason: /var/run is one.
+    let link = lab.path("link");
+    symlink(&state.root, &link).expect("make a link");
+    let by_link = Planted { root: link, id: state.id.clone(), trace: state.trace.clone() };
+    by_link.deleted_by(lab.call(binaries::runtime())).ok();
+    assert!(state.trace.exists() && !state.root.join(&state.id).exists(), "it is deleted");
+}
+
+#[test]
+fn an_ordinary_user_without_a_run_directory_is_told_so() {
+    need!(Brig);
+    let lab = Lab::new();
+    for arguments in [&["list"][..], &["delete", "web"], &["delete", "--force", "web"]] {
+        let told = runtime_of(&lab, ALICE).args(arguments).go().failed();
+        told.says("XDG_RUNTIME_DIR is not set").says("--root");
+    }
+    // What needs no state goes on.
+    runtime_of(&lab, ALICE).arg("features").go().ok();
+}
+
+#[test]
+fn a_run_directory_is_ones_own() {
+    need!(Brig);
+    let lab = Lab::new();
+    let list = |directory: &Path, user: &str| {
+        let shell = format!("XDG_RUNTIME_DIR={} exec \"$0\" list", directory.display());
+        runtime_of(&lab, user); // makes the copy
+        lab.call("setpriv")
+            .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"])
+            .args(["sh", "-c", &shell])
+            .arg(lab.dir().join("runtime"))
+            .go()
+    };
+    let theirs = directory_of(&lab, MALLORY);
+    list(&theirs, MALLORY).ok().says("ID");
+    list(&theirs, ALICE).failed().says("belongs to user 4712");
+    // A root that is not there has no containers.
+    list(&directory_of(&lab, ALICE), ALICE).ok().says("ID");
+    let everybodys = directory_of(&lab, ALICE);
+    fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o777)).expect("open it to all");
+    list(&everybodys, ALICE).failed().says("can be written by others");
+    list(Path::new("relative"), ALICE).failed().says("XDG_RUNTIME_DIR is not set");
+}
