@@ -195,3 +195,32 @@ fn a_delegated_cgroup_serves_without_systemd_too() {
     assert!(machine::cgroups_named(&b.name).is_empty());
     lab.assert_clean();
 }
+
+#[test]
+fn a_bus_of_another_user_is_not_believed() {
+    need!(Guest, Systemd);
+    user();
+    let lab = Lab::new();
+    let b = Bundle::new(&lab, limits());
+    let open = lab.path("open");
+    fs::create_dir(&open).expect("make a directory");
+    lab.call("chmod").arg("777").arg(&open).go().ok();
+    let bus = open.join("bus");
+    let mut server = lab
+        .call("setpriv")
+        .args(["--reuid", "4712", "--regid", "4712", "--clear-groups"])
+        .args(["systemd-socket-activate", "--listen"])
+        .arg(&bus)
+        .arg("cat")
+        .spawn();
+    assert!(wait_until(Duration::from_secs(20), || bus.exists()), "{}", server.stderr());
+    lab.call("chmod").arg("777").arg(&bus).go().ok();
+    let script = format!(
+        "DBUS_SESSION_BUS_ADDRESS=unix:path={} brig --systemd-cgroup run --detach $name",
+        bus.display()
+    );
+    b.script(Place::Scope, &script).failed().says("runs as another user, 4712");
+    server.kill();
+    server.wait();
+    lab.assert_clean();
+}

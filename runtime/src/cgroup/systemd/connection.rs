@@ -51,6 +51,10 @@ impl Connection {
         let mut failure = Error::Connect { path: "user bus".into(), source: missing() };
         for (path, is_bus) in candidates(user) {
             match UnixStream::connect(&path) {
+                Ok(stream) if user => {
+                    require_own_peer(&stream).map_err(|source| Error::Connect { path, source })?;
+                    return Connection::greet(stream, is_bus);
+                }
                 Ok(stream) => return Connection::greet(stream, is_bus),
                 Err(source) => failure = Error::Connect { path, source },
             }
@@ -211,6 +215,18 @@ impl Connection {
         let mut body = Encoder::default();
         body.text(unit);
         self.manager("ResetFailedUnit", "s", &body.0).map(drop)
+    }
+}
+
+/// The address of a user's bus comes from the environment. Who listens there decides whether limits are
+/// in force, and says so: it must be the user or root (unix(7), `SO_PEERCRED`).
+fn require_own_peer(stream: &UnixStream) -> io::Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
+    match peer == rustix::process::geteuid() || peer.is_root() {
+        true => Ok(()),
+        false => {
+            Err(io::Error::other(format!("the server runs as another user, {}", peer.as_raw())))
+        }
     }
 }
 
