@@ -5,6 +5,9 @@
 //! clone of the mount that its file is on: whoever opens it through /proc opens it there.
 //! Linux 5.12. Where the kernel refuses the clone (no privilege) and the file is not root's alone,
 //! brig runs from a sealed copy in memory (memfd_create(2)).
+//!
+//! It must never take a read-only mount of the host's for its clone: the host can make that writable
+//! again while a container holds the file.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -33,7 +36,7 @@ const RDONLY: u64 = 1;
 /// # Errors
 /// No way to protect the program worked.
 pub fn ensure() -> Result<(), Error> {
-    if is_on_read_only_mount() {
+    if is_read_only_clone() {
         return hide();
     }
     let failed = |error: io::Error| {
@@ -64,8 +67,14 @@ fn hide() -> Result<(), Error> {
         .map_err(|error| Error::system("hiding brig's memory from containers", error))
 }
 
-fn is_on_read_only_mount() -> bool {
-    statvfs(SELF).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
+/// Whether it runs from a read-only mount of its file alone that is in no namespace: nobody can reach that
+/// mount by a path, to make it writable.
+///
+/// Such a file is the root of a mount that has no parent, and to the kernel its path is `/` (d_path of
+/// fs/d_path.c). No other program's can be: the root of a process, or of a namespace, is a directory.
+fn is_read_only_clone() -> bool {
+    let is_detached = std::fs::read_link(SELF).is_ok_and(|path| path.as_os_str() == "/");
+    is_detached && statvfs(SELF).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Whether no container of an ordinary user can write brig's file, whatever its mode: the file is
