@@ -76,21 +76,26 @@ impl<'a> Child<'a, '_> {
     fn open_target(&self, root: Slot, path: &CStr, target: Target) -> Answer<i32> {
         let root = self.fd(root)?;
         let directory = match target {
-            Target::Directory | Target::NoLink => true,
+            Target::Directory | Target::Within | Target::NoLink => true,
             Target::File => false,
             Target::Like(slot) => is_directory(self.fd(slot)?)?,
         };
         let flags = libc::O_PATH | if directory { libc::O_DIRECTORY } else { 0 };
         let resolve = INSIDE | if target == Target::NoLink { NO_SYMLINKS } else { 0 };
-        match syscall::openat2(root, path, flags, 0, resolve) {
-            Err(fault) if fault.errno == libc::ENOENT => {}
-            Ok(fd) if !directory && is_directory(fd)? => {
-                return Err(fault(libc::SYS_openat2, libc::EISDIR));
+        let open = || syscall::openat2(root, path, flags, 0, resolve);
+        let fd = match open() {
+            Err(fault) if fault.errno == libc::ENOENT => {
+                make_path(root, path, directory)?;
+                open()?
             }
-            answer => return answer,
+            answer => answer?,
+        };
+        match directory {
+            false if is_directory(fd)? => return Err(fault(libc::SYS_openat2, libc::EISDIR)),
+            true if target != Target::Within => not_the_root(fd, root)?,
+            _ => {}
         }
-        make_path(root, path, directory)?;
-        syscall::openat2(root, path, flags, 0, resolve)
+        Ok(fd)
     }
 
     pub(crate) fn execute_process(&mut self, op: &Op<'a>) -> Answer<()> {
@@ -163,6 +168,18 @@ fn executable(path: &CStr) -> Answer<()> {
 pub(crate) fn is_directory(fd: i32) -> Answer<bool> {
     let stat = syscall::statx(fd, c"", libc::AT_EMPTY_PATH)?;
     Ok(u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFDIR)
+}
+
+/// Fails where a link of the image has led to the root: whoever is in a mount's root stays below what is
+/// mounted on it, so that this would succeed without effect.
+pub(crate) fn not_the_root(fd: i32, root: i32) -> Answer<()> {
+    let place = |fd| {
+        syscall::statx(fd, c"", libc::AT_EMPTY_PATH).map(|stat| (stat.stx_mnt_id, stat.stx_ino))
+    };
+    if place(fd)? == place(root)? {
+        return Err(fault(libc::SYS_move_mount, libc::EBUSY));
+    }
+    Ok(())
 }
 
 /// Whether a file is this node: of type `kind` and, if that is a device's, with this number.

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::execute::{INSIDE, is_directory};
+use crate::execute::{INSIDE, is_directory, not_the_root};
 use crate::interpret::{Child, invalid};
 use crate::op::{Enter, Op, Slot};
 use crate::syscall::{self, Answer, MountAttr, fault};
@@ -63,8 +63,9 @@ impl<'a> Child<'a, '_> {
 
     /// Opens `path` below `root`; `None` where there is nothing to protect.
     fn open_inside(&self, root: Slot, path: &CStr) -> Answer<Option<i32>> {
-        match syscall::openat2(self.fd(root)?, path, libc::O_PATH, 0, INSIDE) {
-            Ok(fd) => Ok(Some(fd)),
+        let root = self.fd(root)?;
+        match syscall::openat2(root, path, libc::O_PATH, 0, INSIDE) {
+            Ok(fd) => not_the_root(fd, root).map(|()| Some(fd)),
             Err(fault) if matches!(fault.errno, libc::ENOENT | libc::ENOTDIR) => Ok(None),
             Err(fault) => Err(fault),
         }

@@ -63,11 +63,14 @@ impl<'a> Vector<'a> {
     }
 }
 
-/// What a mount target must be; it is created where it is missing.
+/// What a target must be; it is created where it is missing. What is mounted on the root itself would lie
+/// where nobody looks, so only for [`Target::Within`] it may be the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A directory.
     Directory,
+    /// A directory in which something is made, or whose mount is changed.
+    Within,
     /// A directory at this very path: no symbolic link on the way.
     NoLink,
     /// Anything but a directory.

@@ -219,6 +219,9 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::OpenTarget { .. }, libc::ELOOP | libc::EXDEV) => {
             "the image has a link at the mount point that leads nowhere inside"
         }
+        (Op::OpenTarget { .. } | Op::Mask { .. } | Op::Readonly { .. }, libc::EBUSY) => {
+            "the image has a link there that leads to the container's root, which nothing can cover"
+        }
         (Op::Prlimit { .. } | Op::RaiseLimit { .. }, libc::EPERM) => {
             "brig itself may not raise this limit: it needs CAP_SYS_RESOURCE"
         }

@@ -222,7 +222,7 @@ fn node(
     let dir = match (above, dev) {
         ("/dev", Some(dev)) => dev,
         ("", _) => root,
-        (above, _) => target(builder, root, above, Target::Directory)?,
+        (above, _) => target(builder, root, above, Target::Within)?,
     };
     let path = builder.text(name)?;
     let Device { mode, number, uid, gid, .. } = *device;

@@ -273,7 +273,7 @@ pub(super) fn attach(
                 continue;
             }
             (Opened::Remount, _) => {
-                let fd = target(builder, root, &destination, Target::Directory)?;
+                let fd = target(builder, root, &destination, Target::Within)?;
                 remount(builder, mount, fd);
                 continue;
             }

@@ -287,7 +287,7 @@ impl MountRequest {
     /// Takes apart `mounts[index]`.
     ///
     /// # Errors
-    /// No usable destination, no type for what is not a bind mount, an option that contradicts the kind,
+    /// No usable destination (the root is none, but for a remount), no type for what is not a bind mount, an option that contradicts the kind,
     /// or an unknown option on a bind mount, which has no file system to hand it to.
     pub fn parse(index: usize, mount: &Mount) -> Result<Self, Error> {
         let mut request = Self {
@@ -304,6 +304,17 @@ impl MountRequest {
         };
         let options = mount.options().as_deref().unwrap_or_default();
         request.kind = kind(index, mount.typ().as_deref(), options)?;
+        if request.kind != Kind::Remount && request.destination == Path::new("/") {
+            let field = format!("mounts[{index}].destination");
+            return Err(Error::invalid(
+                field,
+                "/",
+                "is the container's root, which nothing can cover",
+            )
+            .with_hint(
+                "root.path is what is mounted there, and root.readonly makes it read-only",
+            ));
+        }
         for (at, option) in options.iter().enumerate() {
             let field = || format!("mounts[{index}].options[{at}]");
             match lookup(option) {

@@ -176,6 +176,11 @@ fn restricted_paths(linux: &Linux) -> Result<(), Error> {
             let field = || format!("linux.{name}[{index}]");
             absolute_path(path.as_ref(), field)?;
             no_parent(path.as_ref(), field)?;
+            if path.split('/').all(|component| matches!(component, "" | ".")) {
+                let reason = "is the container's root, which nothing can cover";
+                return Err(Error::invalid(field(), path, reason)
+                    .with_hint("root.readonly makes the whole root read-only"));
+            }
         }
         if !paths.is_empty() && !has_namespace(linux, LinuxNamespaceType::Mount) {
             return Err(Error::conflict(format!("linux.{name}"), "needs a mount namespace")

@@ -583,6 +583,14 @@ fn paths_and_labels() {
         ),
         (linux(json!({"cgroupsPath": "a\0"})), "linux.cgroupsPath: \"a\\0\" has a NUL byte in it"),
         (
+            linux(json!({"maskedPaths": ["/a", "/./"]})),
+            "linux.maskedPaths[1]: \"/./\" is the container's root, which nothing can cover",
+        ),
+        (
+            linux(json!({"readonlyPaths": ["/"]})),
+            "linux.readonlyPaths[0]: \"/\" is the container's root, which nothing can cover",
+        ),
+        (
             linux(json!({"maskedPaths": ["/a", "b"]})),
             "linux.maskedPaths[1]: \"b\" is not an absolute path",
         ),

@@ -70,8 +70,7 @@ fn kinds() {
 
 #[test]
 fn destinations() {
-    for (given, clean) in
-        [("/a/b", "/a/b"), ("a", "/a"), ("//a/./b//", "/a/b"), ("/", "/"), ("/a..b", "/a..b")]
+    for (given, clean) in [("/a/b", "/a/b"), ("a", "/a"), ("//a/./b//", "/a/b"), ("/a..b", "/a..b")]
     {
         let request = request_at(given, "tmpfs", &[]).expect(given);
         assert_eq!(request.destination, Path::new(clean));
@@ -84,6 +83,14 @@ fn destinations() {
     ];
     for (given, expected) in cases {
         assert_eq!(request_at(given, "tmpfs", &[]).expect_err(given).to_string(), expected);
+    }
+    for root in ["/", "//", "/.", ".", "/./."] {
+        let error = request_at(root, "bind", &["rbind"]).expect_err(root);
+        let expected =
+            "mounts[3].destination: \"/\" is the container's root, which nothing can cover";
+        assert_eq!(error.to_string(), expected, "{root}");
+        let remount = request_at(root, "", &["remount", "ro"]).expect("that has an effect");
+        assert_eq!(remount.destination, Path::new("/"));
     }
 }
 
