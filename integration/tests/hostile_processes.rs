@@ -1,8 +1,8 @@
 //! Processes of a container that watch brig's own: they neither write its program nor take it over.
 //! CVE-2019-5736 and CVE-2016-9962 are the classes.
 
-use brig_integration::command::Running;
-use brig_integration::{Container, Lab, PATIENCE, binaries, need, wait_until};
+use brig_integration::command::{Call, Running};
+use brig_integration::{Bundle, Container, Lab, PATIENCE, binaries, json, need, wait_until};
 use nix::mount::{MsFlags, mount};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::fs::{self, File, OpenOptions};
@@ -86,5 +86,84 @@ fn a_detached_mount_that_can_be_written_is_not_taken_for_brigs_own() {
     brig.wait().ok();
     write_again(&exe).expect_err("it can be written");
     nix::mount::umount(program.parent().expect("a directory")).expect("unmount");
+    lab.assert_clean();
+}
+
+const USER: u32 = 12345;
+
+/// An ordinary user's container that sees the host's processes, and may trace what is its own.
+fn rootless_with_the_hosts_processes(lab: &Lab, script: &str) -> Bundle {
+    let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
+    let caps = json!(["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"]);
+    let set = ["bounding", "effective", "permitted"].iter().fold(lab.plain_bundle(), |b, set| {
+        b.set(&format!("/process/capabilities/{set}"), caps.clone())
+    });
+    let of_host = |path: &str| json!({"destination": path, "type": "none", "source": path, "options": ["rbind"]});
+    set.namespace("user", None)
+        .without_namespace("network")
+        .without_namespace("pid")
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .unset("/linux/cgroupsPath")
+        .unset("/linux/resources")
+        .unset("/linux/maskedPaths")
+        .unset("/linux/readonlyPaths")
+        .edit(|spec| {
+            for mount in spec["mounts"].as_array_mut().expect("mounts") {
+                match mount["destination"].as_str() {
+                    Some("/dev/pts") => mount["options"] = json!(["newinstance", "ptmxmode=0666"]),
+                    Some("/proc") => *mount = of_host("/proc"),
+                    Some("/sys") => *mount = of_host("/sys"),
+                    _ => {}
+                }
+            }
+        })
+        .sh(script)
+}
+
+/// As an ordinary user, with a copy of brig that this user can execute.
+fn as_user(lab: &Lab, wrapper: &[&str]) -> Call {
+    let brig = lab.dir().join("runtime");
+    if !brig.exists() {
+        fs::copy(binaries::runtime(), &brig).expect("copy");
+        let user = format!("{USER}:{USER}");
+        lab.call("chown").args(["-R", &user]).arg(lab.dir()).go().ok();
+    }
+    let id = USER.to_string();
+    let call = lab.call("setpriv").args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+    let call = call.args(["--inh-caps=-all", "--bounding-set=-all"]).args(wrapper);
+    call.env("XDG_RUNTIME_DIR", lab.dir()).arg(&brig).arg("--root").arg(lab.root())
+}
+
+/// CVE-2016-9962: what enters a container can be traced from there, and then holds what it has of the host.
+#[test]
+fn exec_of_an_ordinary_user_is_hidden_from_the_container_from_the_first_namespace_on() {
+    need!(Brig); // runc 1.1 hides later, too
+    let lab = Lab::new();
+    // Whose program can be seen can be traced: the kernel asks the same (ptrace(2), "Ptrace access mode").
+    let watch = "touch /runs; while [ ! -e /end ]; do for p in /proc/[0-9]*; do \
+        e=$(readlink $p/exe) || continue; \
+        [ \"$e\" = /bin/busybox ] || echo \"$p $e $(ls $p/fd)\" >>/found; done; done 2>/dev/null";
+    let c = lab.container(rootless_with_the_hosts_processes(&lab, watch));
+    let call = as_user(&lab, &[]).args(["run", "--detach", "--bundle"]).arg(&c.bundle.dir);
+    call.arg(c.id()).go().ok();
+    assert!(wait_until(PATIENCE, || c.host_path("/runs").exists()));
+    let slow = [
+        "strace",
+        "-DD",
+        "-f",
+        "-qqq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=setns,clone3,setresuid,setresgid",
+        "-e",
+        "inject=setns,clone3,setresuid,setresgid:delay_exit=400000",
+    ];
+    as_user(&lab, &slow).args(["exec", c.id(), "/bin/true"]).go().ok();
+    let found = fs::read_to_string(c.host_path("/found")).unwrap_or_default();
+    fs::write(c.host_path("/end"), "").expect("tell it to end");
+    as_user(&lab, &[]).args(["delete", "--force", c.id()]).go().ok();
+    assert_eq!(found, "", "seen from inside");
     lab.assert_clean();
 }

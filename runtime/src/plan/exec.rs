@@ -10,9 +10,7 @@ use bumpalo::Bump;
 use oci_spec::runtime::{Process, Spec};
 
 use super::build::{Builder, SlotUse};
-use super::namespaces::{
-    Namespaces, Stages, hide_from_joined_processes, host_side_limits, join_cgroup,
-};
+use super::namespaces::{Namespaces, Stages, become_root, hide, host_side_limits, join_cgroup};
 use super::process::{Tail, affinity, memory_policy, personality};
 use super::rootfs::RootMode;
 use super::{HostFacts, Join, Plan, Refusal};
@@ -58,6 +56,8 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let enters_user = request.host.privileged && flags & namespace::USER != 0;
     host_side_limits(&mut builder, request.process, enters_user)?;
     let init = builder.input(SlotUse::Init);
+    let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
+    hide_alone(&mut builder, request, [Some(init), cgroup]);
     // With the host's privileges the others first: once in the container's user namespace,
     // namespaces that the host owns (a pod's network) can no longer be joined.
     let user = flags & namespace::USER;
@@ -73,8 +73,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     } else {
         builder.push(Op::Setns { fd: init, flags });
     }
-    let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
-    hide_from_joined_processes(&mut builder);
+    hide(&mut builder);
     builder.push(Op::Clone { flags: 0, cgroup });
     builder.push(Op::DieWithParent { enabled: true });
     join_cgroup(&mut builder, request.join);
@@ -87,8 +86,8 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let last = cpus.and_then(|cpus| cpus.cpu_affinity_final().as_deref());
     affinity(&mut builder, "process.execCPUAffinity.final", last)?;
     if user != 0 {
-        builder.push(Op::Setgid { gid: 0 });
-        builder.push(Op::Setuid { uid: 0 });
+        become_root(&mut builder);
+        hide(&mut builder);
     }
     process(&mut builder, request)?;
     let stages = Stages {
@@ -99,6 +98,24 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         root: RootMode::Joined,
     };
     Ok(builder.finish(&stages))
+}
+
+/// Before the first namespace with others in it: no process of theirs can trace this one, and there is
+/// little of the host's in it to take.
+fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Option<Slot>; 2]) {
+    hide(builder);
+    let mut keep = vec![Slot::SUPERVISOR];
+    keep.extend(joined.into_iter().flatten());
+    keep.extend((0..request.join.tasks).map(|index| builder.input(SlotUse::CgroupTasks(index))));
+    if request.process.terminal().unwrap_or(false) {
+        keep.push(builder.input(SlotUse::ConsoleSocket));
+    }
+    if request.seccomp.is_some_and(|program| program.notify) {
+        keep.push(builder.input(SlotUse::SeccompListener));
+        keep.push(builder.input(SlotUse::SeccompState));
+    }
+    let keep = builder.slice(&keep);
+    builder.push(Op::CloseAllBut { first: 3 + request.preserve_fds, keep });
 }
 
 fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use brig_child::flags::prctl;
 
 use super::Refusal;
 use super::build::Builder;
+use super::namespaces::hide;
 use super::process::{KEEPCAPS, Tail};
 use crate::spec::capability::Sets;
 
@@ -33,10 +34,12 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     }
     builder.push(Op::Setgid { gid: user.gid() });
     builder.push(Op::Setuid { uid: user.uid() });
-    if changes_user {
+    if changes_user || user.gid() != 0 {
         // A change of ids takes both back (prctl(2)).
         builder.push(Op::DieWithParent { enabled: true });
-        builder.push(Op::Prctl { option: prctl::DUMPABLE, value: 0 });
+        hide(builder);
+    }
+    if changes_user {
         builder.push(Op::Prctl { option: KEEPCAPS, value: 0 });
     }
     let Sets { effective, permitted, inheritable, .. } = sets;

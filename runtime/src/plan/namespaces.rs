@@ -162,16 +162,20 @@ pub(super) fn enter(
         enter_empty_namespace(builder, stages);
         join(builder, all, |flag| flag == namespace::USER)?;
     } else {
+        // newuidmap(1) must be able to look at it, and so must it itself at its own timens_offsets. In a user
+        // namespace that is new nobody else is, but in one that is joined there may be.
         supervisor_setup(builder, request, all);
-        join(builder, all, |flag| flag == namespace::USER)?;
         if all.joins(namespace::USER) {
+            hide(builder);
+            join(builder, all, |flag| flag == namespace::USER)?;
             become_root(builder);
+            hide(builder);
         }
         time_namespace(builder, request, all)?;
         join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
     }
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
-    hide_from_joined_processes(builder);
+    hide(builder);
     builder.push(Op::Clone { flags: second, cgroup });
     builder.push(Op::DieWithParent { enabled: true });
     join_cgroup(builder, request.join);
@@ -179,6 +183,9 @@ pub(super) fn enter(
         supervisor_setup(builder, request, all);
         if all.joins(namespace::USER) {
             become_root(builder);
+        }
+        if all.has(namespace::USER) {
+            hide(builder);
         }
     } else {
         open_sources(builder, request, all)?;
@@ -257,7 +264,7 @@ fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, all: &Name
     }
 }
 
-fn become_root(builder: &mut Builder<'_>) {
+pub(super) fn become_root(builder: &mut Builder<'_>) {
     builder.push(Op::Setgid { gid: 0 });
     builder.push(Op::Setuid { uid: 0 });
     // A change of ids takes it back (prctl(2)).
@@ -303,6 +310,14 @@ fn time_namespace(
         lines.push_str(&format!("{clock} {secs} {nanosecs}\n"));
     }
     if !lines.is_empty() {
+        if !request.host.privileged && all.joins(namespace::USER) {
+            // The process is hidden by now, even from itself.
+            return Err(Refusal::new(
+                "linux.timeOffsets",
+                "cannot be set by an ordinary user in a user namespace that is joined",
+                "leave the offsets out, or give the container a user namespace of its own",
+            ));
+        }
         let path = builder.text("/proc/self/timens_offsets")?;
         let data = builder.bytes(lines);
         builder.push(Op::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
@@ -310,9 +325,11 @@ fn time_namespace(
     Ok(())
 }
 
-/// In a pid namespace that others are in already, they must not trace the process, nor take its
-/// descriptors through /proc, before it has become the program (CVE-2016-9962).
-pub(super) fn hide_from_joined_processes(builder: &mut Builder<'_>) {
+/// No process of another user namespace than brig's own may trace this one from now on, or take its
+/// descriptors through /proc (ptrace(2), "Ptrace access mode checking"). So it comes before anything is
+/// joined, and again after what may take it back: a change of ids, or of the user namespace, gives the
+/// process the value of `fs.suid_dumpable` (proc_sys_fs(5)).
+pub(super) fn hide(builder: &mut Builder<'_>) {
     builder.push(Op::Prctl { option: prctl::DUMPABLE, value: 0 });
 }
 
