@@ -2,8 +2,13 @@
 //! at is what is used, and what succeeds has an effect.
 
 use brig_integration::{Bundle, Lab, json, need};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 /// A container that tries to write to its root.
 fn writes(bundle: Bundle) -> Bundle {
@@ -72,4 +77,86 @@ fn a_device_may_be_in_a_directory_that_is_a_link_to_the_root() {
     let b = lab.bundle().set("/linux/devices", json!([node])).sh("head -c 3 /zero-here | wc -c");
     symlink("/", b.rootfs.join("link")).expect("symlink");
     lab.container(b).run().ok().prints("3");
+}
+
+/// Watches a device node: to open it is to use the device (`O_PATH` opens nothing).
+struct Watch(OwnedFd);
+
+impl Watch {
+    /// Makes the node at `path`, which nothing but brig has a reason to open.
+    fn node(path: &Path) -> Watch {
+        // /dev/full: harmless, and no filter or device rule of the host's own stands in the way.
+        let mode = Mode::from_bits_truncate(0o644);
+        mknod(path, SFlag::S_IFCHR, mode, makedev(1, 7)).expect("mknod");
+        let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("inotify");
+        add_watch(&watch, path, WatchFlags::OPEN).expect("watch");
+        Watch(watch)
+    }
+
+    fn was_opened(&self) -> bool {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        Reader::new(&self.0, &mut buffer).next().is_ok()
+    }
+}
+
+/// Where the node is, and what leads to it.
+fn images(lab: &Lab) -> Vec<(&'static str, Bundle, Watch)> {
+    let bundle = || {
+        // Without HOME brig looks for it.
+        let bundle = lab.bundle().sh("echo $HOME").set("/process/env", json!(["PATH=/bin"]));
+        fs::remove_file(bundle.rootfs.join("etc/passwd")).expect("remove");
+        bundle
+    };
+    let (plain, link, directory) = (bundle(), bundle(), bundle());
+    let in_plain = Watch::node(&plain.rootfs.join("etc/passwd"));
+    let in_link = Watch::node(&link.rootfs.join("device"));
+    symlink("../device", link.rootfs.join("etc/passwd")).expect("symlink");
+    fs::remove_dir_all(directory.rootfs.join("etc")).expect("remove");
+    fs::create_dir(directory.rootfs.join("other")).expect("make");
+    symlink("/other", directory.rootfs.join("etc")).expect("symlink");
+    let in_directory = Watch::node(&directory.rootfs.join("other/passwd"));
+    vec![
+        ("/etc/passwd is a device", plain, in_plain),
+        ("/etc/passwd leads to a device", link, in_link),
+        ("/etc leads elsewhere", directory, in_directory),
+    ]
+}
+
+#[test]
+fn a_passwd_file_that_is_a_device_is_not_opened_by_run() {
+    need!(Brig); // runc opens it inside the container
+    let lab = Lab::new();
+    for (what, bundle, watch) in images(&lab) {
+        lab.container(bundle).run().ok().prints("/");
+        assert!(!watch.was_opened(), "{what}");
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn a_passwd_file_that_is_a_device_is_not_opened_by_create_plan_and_exec() {
+    need!(Brig);
+    let lab = Lab::new();
+    for (what, bundle, watch) in images(&lab) {
+        let c = lab.container(bundle.sh("sleep 1000"));
+        lab.runtime().args(["plan", "--bundle"]).arg(&c.bundle.dir).go().ok();
+        assert!(!watch.was_opened(), "{what}: plan");
+        c.create().ok();
+        assert!(!watch.was_opened(), "{what}: create");
+        c.start().ok();
+        c.exec_sh("echo $HOME").ok().prints("/");
+        assert!(!watch.was_opened(), "{what}: exec");
+        c.delete_force().ok();
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn a_watch_sees_an_open() {
+    let lab = Lab::new();
+    let node = lab.path("node");
+    let watch = Watch::node(&node);
+    assert!(!watch.was_opened());
+    fs::File::open(&node).expect("open");
+    assert!(watch.was_opened());
 }

@@ -21,7 +21,7 @@ use super::listener::Listener;
 use super::process::RecordedProcess;
 use super::record::{Record, StateDirectory};
 use super::state::{OciState, now};
-use super::{Error, Status, gate};
+use super::{Error, Status, gate, home};
 use crate::bundle::Configuration;
 use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, CgroupRecord, Driver};
 use crate::execute::{
@@ -320,7 +320,7 @@ impl Making<'_> {
         // The child uses the plan for as long as it waits, which may be longer than brig lives.
         let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
         let landlock = &self.blueprint.landlock;
-        let home = home(&self.blueprint.config.spec, &self.blueprint.rootfs);
+        let home = home::of_spec(&self.blueprint.config.spec, &self.blueprint.rootfs);
         let request = plan::Request {
             id: self.id,
             spec: &self.blueprint.config.spec,
@@ -485,38 +485,6 @@ fn hooks(spec: &Spec, record: &Record, states: &mut StateFiles) -> Result<(), Er
 fn words_after_gate(plan: &Plan<'_>) -> Vec<String> {
     let after = plan.ops.get(plan.after_gate..).unwrap_or_default();
     after.iter().map(|op| crate::execute::words(op, plan)).collect()
-}
-
-/// `HOME` for a program that is given none: from the image's /etc/passwd, as runc and crun do.
-pub(super) fn home(spec: &Spec, rootfs: &Path) -> Option<String> {
-    let process = spec.process().as_ref()?;
-    let env = process.env().as_deref().unwrap_or_default();
-    if env.iter().any(|entry| entry.starts_with("HOME=")) {
-        return None;
-    }
-    home_of(process.user().uid(), rootfs)
-}
-
-pub(super) fn home_of(uid: u32, rootfs: &Path) -> Option<String> {
-    let root = rustix::fs::open(rootfs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = openat2(&root, "etc/passwd", flags, Mode::empty(), resolve).ok()?;
-    let file = fs::File::from(file);
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, 1 << 20), &mut text).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let entry = text
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid))?;
-    entry
-        .get(5)
-        .filter(|home| home.starts_with('/') && !home.contains('\0'))
-        .map(|&home| home.to_owned())
 }
 
 /// Writes a pid so that a reader never sees half of it.

@@ -7,9 +7,9 @@ use bumpalo::Bump;
 use oci_spec::runtime::{Process, Spec};
 
 use super::container::{Container, Status};
-use super::create::{home_of, write_pid_file};
+use super::create::write_pid_file;
 use super::listener::Listener;
-use super::{Error, Foreground, terminal};
+use super::{Error, Foreground, home, terminal};
 use crate::execute::{Inputs, Launched, Wants, launch, resctrl};
 use crate::filter::Filter;
 use crate::host::Host;
@@ -87,7 +87,7 @@ fn launch_in(
     host.empty_namespace = None;
     let host = host.with_security_modules();
     let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
-    let home = home_of(process.user().uid(), &record.rootfs);
+    let home = home::of_user(process.user().uid(), &record.rootfs);
     let plan = plan::plan_exec(
         arena,
         &ExecRequest {

@@ -12,6 +12,7 @@ mod delete;
 
 mod exec;
 mod gate;
+mod home;
 mod listener;
 mod preview;
 mod process;

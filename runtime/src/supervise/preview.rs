@@ -4,8 +4,8 @@ use std::path::Path;
 
 use bumpalo::Bump;
 
-use super::Error;
-use super::create::{Blueprint, home};
+use super::create::Blueprint;
+use super::{Error, home};
 use crate::cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
@@ -37,7 +37,7 @@ pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String,
             join: join(&facts, &cgroup),
             preserve_fds: 0,
             new_keyring: true,
-            home: home(spec, &blueprint.rootfs).as_deref(),
+            home: home::of_spec(spec, &blueprint.rootfs).as_deref(),
             seccomp: filter.as_ref().map(|filter| &filter.program),
             landlock: None,
         },
