@@ -178,6 +178,60 @@ fn the_filter_holds_for_an_ordinary_user() {
     }
 }
 
+/// A startContainer hook is a program of the image: it and what it leaves running are confined as the
+/// container's own program is.
+#[test]
+fn start_container_hooks_and_what_they_leave_have_the_filter() {
+    need!(Brig); // runc 1.1 runs them without
+    let lab = Lab::new();
+    let rules =
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 42}]);
+    let script = "mkdir /hooked 2>/says; (sleep 0.2; mkdir /later 2>>/says; \
+        grep -E '^(Seccomp|NoNewPrivs|CapEff):' /proc/self/status >/left.new; mv /left.new /left) &";
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
+    for nnp in [true, false] {
+        let b = filtered(lab.bundle(), rules.clone())
+            .set("/process/noNewPrivileges", nnp)
+            .set("/hooks/startContainer", hook.clone())
+            .sh("mkdir /program; grep CapEff /proc/self/status; while [ ! -e /left ]; do sleep 0.05; done");
+        let c = lab.container(b);
+        let output = c.run().ok();
+        for made in ["/hooked", "/later", "/program"] {
+            assert!(!c.host_path(made).exists(), "{made}, no_new_privs {nnp}");
+        }
+        let read = |path: &str| std::fs::read_to_string(c.host_path(path)).expect("it ran");
+        assert_eq!(
+            read("/says").matches("No message of desired type").count(),
+            2,
+            "{}",
+            read("/says")
+        );
+        let left = read("/left");
+        let expected = format!("{}NoNewPrivs:\t{}\nSeccomp:\t2\n", output.stdout(), u8::from(nnp));
+        assert_eq!(left, expected);
+    }
+}
+
+/// The listener is the program's: a process has one.
+#[test]
+fn calls_that_notify_fail_in_start_container_hooks() {
+    need!(Brig);
+    let lab = Lab::new();
+    let path = lab.path("listener");
+    let listener = UnixListener::bind(&path).expect("bind");
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "listenerPath": path,
+        "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]});
+    let script = "mkdir /hooked 2>/says; true";
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
+    let b = lab.bundle().set("/linux/seccomp", filter).set("/process/noNewPrivileges", true);
+    let c = lab.container(b.set("/hooks/startContainer", hook).sh("echo up"));
+    c.run().ok().prints("up");
+    let says = std::fs::read_to_string(c.host_path("/says")).expect("it ran");
+    assert!(says.contains("Function not implemented"), "{says}");
+    drop(listener);
+}
+
 #[test]
 fn notifications_go_to_the_listener_with_the_containers_state() {
     let lab = Lab::new();

@@ -42,7 +42,11 @@ impl<'a> Child<'a, '_> {
         let prepared = syscall::reset_signals()
             .and_then(|()| reopen(stdin))
             .and_then(|fd| syscall::dup3(fd, 0, 0))
-            .and_then(|_| syscall::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC));
+            .and_then(|_| syscall::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC))
+            .and_then(|_| match hook.filter {
+                Some((filter, flags)) => syscall::seccomp_filter(filter, flags),
+                None => Ok(0),
+            });
         if prepared.is_ok() {
             let _ =
                 syscall::execve(hook.path, hook.argv.as_ptr().cast(), hook.envp.as_ptr().cast());

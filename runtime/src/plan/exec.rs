@@ -155,5 +155,5 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
     tail.before_gate(builder)?;
     builder.push(Op::DieWithParent { enabled: false });
     builder.tell(ReportKind::Ready);
-    tail.after_gate(builder)
+    tail.program(builder)
 }

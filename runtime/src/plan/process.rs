@@ -103,12 +103,14 @@ pub(super) fn finish(
         }
         Start::AtOnce => {}
     }
-    push_hooks(builder, start_hooks.unwrap_or_default(), &SlotUse::CreatedState)?;
+    tail.landlock(builder)?;
+    let filter = tail.filter_of_hooks(builder);
+    push_hooks(builder, start_hooks.unwrap_or_default(), &SlotUse::CreatedState, filter)?;
     if request.start == Start::AtOnce {
         // From here on an end without a failure record is the program's own.
         builder.tell(ReportKind::Ready);
     }
-    tail.after_gate(builder)
+    tail.program(builder)
 }
 
 /// An unprivileged user's map of one group allows setgroups(2) to nobody (user_namespaces(7)).
@@ -158,11 +160,12 @@ pub(super) fn personality(spec: &Spec) -> Option<u64> {
     })
 }
 
-/// Hooks that the child runs, with the file `state` as their standard input.
+/// Hooks that the child runs, with the file `state` as their standard input; each loads `filter`.
 pub(super) fn push_hooks<'a>(
     builder: &mut Builder<'a>,
     hooks: &[Hook],
     state: &SlotUse<'a>,
+    filter: Option<(&'a [u8], u64)>,
 ) -> Result<(), Refusal> {
     for hook in hooks {
         let path = hook.path().to_string_lossy();
@@ -174,7 +177,7 @@ pub(super) fn push_hooks<'a>(
         let stdin = builder.input(state.clone());
         let timeout_ms = hook.timeout().map_or(-1, |seconds| seconds.saturating_mul(1000));
         let path = builder.text(&*path)?;
-        builder.push(Op::Hook(PreparedHook { path, argv: args, envp, stdin, timeout_ms }));
+        builder.push(Op::Hook(PreparedHook { path, argv: args, envp, stdin, timeout_ms, filter }));
     }
     Ok(())
 }
@@ -218,18 +221,32 @@ impl Tail<'_> {
         Ok(())
     }
 
-    pub(super) fn after_gate(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        if let Some((paths, access)) = self.landlock {
-            let ruleset = builder.input(SlotUse::Landlock);
-            for path in paths {
-                let into = builder.made(path.as_str());
-                let path = builder.text(path)?;
-                let (flags, resolve) = (open::PATH, open::NO_MAGICLINKS);
-                builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
-                builder.push(Op::LandlockAllow { ruleset, path: into, access });
-            }
-            builder.push(Op::LandlockRestrictSelf { ruleset });
+    /// Past the gate, and before anything of the image's runs.
+    fn landlock(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        let Some((paths, access)) = self.landlock else { return Ok(()) };
+        let ruleset = builder.input(SlotUse::Landlock);
+        for path in paths {
+            let into = builder.made(path.as_str());
+            let path = builder.text(path)?;
+            let (flags, resolve) = (open::PATH, open::NO_MAGICLINKS);
+            builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
+            builder.push(Op::LandlockAllow { ruleset, path: into, access });
         }
+        builder.push(Op::LandlockRestrictSelf { ruleset });
+        Ok(())
+    }
+
+    /// startContainer hooks are programs of the image and may leave others running, so each loads the
+    /// program's filter for itself; where that is loaded early they have it already. A process has one
+    /// listener (seccomp(2)) and it is the program's: in a hook, calls that notify fail with `ENOSYS`.
+    fn filter_of_hooks<'a>(&self, builder: &Builder<'a>) -> Option<(&'a [u8], u64)> {
+        /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and `WAIT_KILLABLE_RECV`, which goes with it only.
+        const OF_LISTENERS: u64 = 1 << 3 | 1 << 5;
+        let program = self.seccomp.filter(|_| self.start_hooks && self.no_new_privileges())?;
+        Some((builder.bytes(program.to_bytes()), program.flags & !OF_LISTENERS))
+    }
+
+    pub(super) fn program(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
         if self.no_new_privileges() {
             self.seccomp(builder)?;
         }

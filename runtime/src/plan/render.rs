@@ -211,7 +211,12 @@ fn render_process(op: &Op<'_>) -> String {
         Op::Seccomp { filter, flags, .. } => {
             format!("{name} {} instructions, flags {flags:#x}", filter.len() / 8)
         }
-        Op::Hook(hook) => format!("{name} {}", hook.path.to_string_lossy()),
+        Op::Hook(hook) => {
+            let filter = hook.filter.map(|(filter, flags)| {
+                format!(" with seccomp {} instructions, flags {flags:#x}", filter.len() / 8)
+            });
+            format!("{name} {}{}", hook.path.to_string_lossy(), filter.unwrap_or_default())
+        }
         Op::FindProgram { candidates } => {
             let list: Vec<_> = candidates.iter().map(|path| path.to_string_lossy()).collect();
             format!("{name} {}", list.join(" or "))

@@ -181,7 +181,7 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
         builder.ask(ReportKind::WantsHooks);
     }
     let hooks = hooks.and_then(|hooks| hooks.create_container().as_deref());
-    super::process::push_hooks(builder, hooks.unwrap_or_default(), &SlotUse::State)
+    super::process::push_hooks(builder, hooks.unwrap_or_default(), &SlotUse::State, None)
 }
 
 fn any_before_exec(hooks: &Hooks) -> bool {

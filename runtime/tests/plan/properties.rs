@@ -164,6 +164,12 @@ fn privileges_fall_in_order(case: &Case, plan: &Plan<'_>, filtered: bool) {
         assert!(nnp < seccomp);
         assert_eq!(seccomp, exec - 1, "with no_new_privs the filter is the last but the program");
     }
+    for op in &plan.ops[capset..] {
+        if let Op::Hook(hook) = op {
+            let needs = filtered && case.no_new_privileges;
+            assert_eq!(hook.filter.is_some(), needs, "a program of the image has the filter");
+        }
+    }
     let closed = order.only("close_range", |op| matches!(op, Op::CloseOnExec { .. }));
     assert!(closed < exec);
     let found = order.only("find program", |op| matches!(op, Op::FindProgram { .. }));
