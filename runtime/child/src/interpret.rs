@@ -140,11 +140,15 @@ impl<'a> Child<'a, '_> {
         loop {
             let connection = syscall::accept(listener)?;
             let mut byte = [0];
-            if syscall::read(connection, &mut byte) == Ok(1) {
-                self.reports = connection;
-                return Ok(());
+            // One that ends without a byte was not meant; where a filter refuses to read, whoever opens the
+            // gate must hear of it, as an end without a report is success.
+            match syscall::read(connection, &mut byte) {
+                Ok(0) => syscall::close(connection).map(drop)?,
+                answer => {
+                    self.reports = connection;
+                    return answer.map(drop);
+                }
             }
-            syscall::close(connection)?;
         }
     }
 }

@@ -200,7 +200,7 @@ impl Conversation<'_> {
             _ => "ended".to_owned(),
         };
         Error::plain(format!("the container's process {how} while it was set up"))
-            .with_hint("a seccomp profile without noNewPrivileges also confines the set-up itself")
+            .with_hint(EARLY_FILTER)
     }
 
     fn finish(self) -> Result<Launched, Error> {
@@ -230,6 +230,8 @@ pub(super) fn reap(pidfd: &OwnedFd) -> nix::Result<WaitStatus> {
     }
 }
 
+const EARLY_FILTER: &str =
+    "a seccomp profile without noNewPrivileges also confines the set-up itself";
 const READING: &str = "reading from the container's process";
 
 /// The next record on a socket; `None` at its end.
@@ -260,7 +262,10 @@ fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Report>, Err
 #[must_use]
 pub fn describe_failure(report: &Report, after_gate: usize, words: &[String]) -> Error {
     let index = (report.op as usize).checked_sub(after_gate);
-    let what = index.and_then(|index| words.get(index)).map_or("starting", String::as_str);
+    let Some(what) = index.and_then(|index| words.get(index)).map(String::as_str) else {
+        let source = std::io::Error::from_raw_os_error(report.value);
+        return Error::system("waiting at the start gate", source).with_hint(EARLY_FILTER);
+    };
     if report.value == libc::ECHILD {
         return Error::plain(format!("{what} failed with status {}", report.detail));
     }
