@@ -4,6 +4,7 @@
 #[global_allocator]
 static ALLOCATOR: brig_sys::allocator::Allocator = brig_sys::allocator::Allocator::new();
 
+mod boot;
 pub mod bundle;
 pub mod cgroup;
 pub mod cli;

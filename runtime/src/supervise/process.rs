@@ -10,6 +10,7 @@ use rustix::fs::{fstat, fstatfs};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use crate::boot::Boot;
 use crate::small_file;
 
 /// `PIDFS_MAGIC` of linux/magic.h.
@@ -29,9 +30,9 @@ pub struct RecordedProcess {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Identity {
-    /// The inode of its pidfds, where these are files of pidfs (Linux 6.9), and the boot (random(4),
-    /// `boot_id`): the kernel counts from the same number after each.
-    Inode(u64, String),
+    /// The inode of its pidfds, where these are files of pidfs (Linux 6.9), and the boot: the kernel
+    /// counts from the same number after each.
+    Inode(u64, Boot),
     /// When it started, in clock ticks since boot (proc_pid_stat(5) field 22).
     Started(u64),
 }
@@ -43,7 +44,7 @@ impl RecordedProcess {
     /// It has been reaped, or /proc is not mounted.
     pub(super) fn new(pid: i32, pidfd: impl AsFd) -> io::Result<Self> {
         let identity = match inode(pidfd) {
-            Some(inode) => Identity::Inode(inode, boot()?),
+            Some(inode) => Identity::Inode(inode, Boot::now()?),
             None => Identity::Started(start_time(pid)?.0),
         };
         Ok(Self { pid, identity })
@@ -54,10 +55,8 @@ impl RecordedProcess {
         let fd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
         // Looked at after opening: if this is the recorded process, the descriptor is of it.
         let same = match &self.identity {
-            Identity::Inode(recorded, recorded_boot) => {
-                inode(&fd) == Some(*recorded)
-                    && boot().is_ok_and(|boot| boot == *recorded_boot)
-                    && runs(&fd)
+            Identity::Inode(recorded, boot) => {
+                inode(&fd) == Some(*recorded) && boot.is_now() && runs(&fd)
             }
             Identity::Started(recorded) => {
                 matches!(start_time(self.pid), Ok((ticks, true)) if ticks == *recorded)
@@ -71,10 +70,6 @@ fn inode(pidfd: impl AsFd) -> Option<u64> {
     let pidfd = pidfd.as_fd();
     let is_pidfs = fstatfs(pidfd).ok()?.f_type as i64 == PIDFS_MAGIC;
     is_pidfs.then(|| fstat(pidfd)).and_then(Result::ok).map(|stat| stat.st_ino)
-}
-
-fn boot() -> io::Result<String> {
-    Ok(small_file::read_text("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
 /// A pidfd can be read from when the process has ended, whether or not it has been reaped.
@@ -160,7 +155,7 @@ mod tests {
         let pid = i32::try_from(child.id()).expect("a pid");
         let mut recorded = RecordedProcess::new(pid, &pidfd).expect("it runs");
         if let Identity::Inode(_, boot) = &mut recorded.identity {
-            boot.replace_range(..1, "x");
+            *boot = Boot::other();
             assert!(recorded.open().is_none());
         }
         child.kill().and_then(|()| child.wait().map(drop)).expect("it runs");
