@@ -1,5 +1,5 @@
-//! Which boot of the machine this is: what the kernel counts from its start on (inodes of
-//! pidfds) tells things apart within one boot only.
+//! Which boot of the machine this is: what the kernel counts from its start on (inodes of cgroups
+//! and of pidfds) tells things apart within one boot only.
 //!
 //! Reference: random(4), `/proc/sys/kernel/random/boot_id`.
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::small_file;
 
 /// Where the kernel tells it.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,211 +1,230 @@
 //! Makes what a plan says.
 //!
-//! Promises: steps are done in order, with few system calls (each directory is
-//! opened once, files are reached from it); a failure removes the directories made
-//! so far, parents too. Must never: write a value that the plan does not hold.
+//! Promises: a cgroup is made by this call, or it is not the container's: what is in use is refused,
+//! an empty leaf of the same name is replaced, so that no older record leads to the new one. Steps
+//! are done in order, with few system calls (each directory is opened once, files are reached from
+//! it); a failure removes the directories made so far, parents too. Must never: write a value that
+//! the plan does not hold; kill or remove what it has not made.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::thread::sleep;
+use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, OFlags, mkdir, openat, rmdir};
+use rustix::fs::{Mode, mkdir, rmdir};
 use rustix::io::Errno;
 
-use super::control::children;
-use super::join::Pending;
+use super::node::{Node, ancestors};
 use super::plan::{CgroupPlan, Directory, Driver, Step};
 use super::steps::Writer;
-use super::{Error, Leftover, file, systemd};
+use super::systemd::Unit;
+use super::{Error, Leftover, Occupant, systemd, tree};
 
 /// How often parents are made again when somebody removes them meanwhile.
 const MAKE_ATTEMPTS: usize = 3;
 
-/// A container's cgroup.
+/// Whoever has just made a cgroup needs a moment to open it: an empty one is replaced only if it
+/// still is empty after this time.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// A container's cgroup, which exists, or did: brig made it, and knows it by identity.
 #[derive(Debug)]
 pub struct Cgroup {
     pub(crate) driver: Driver,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) scope: Option<systemd::Scope>,
-    /// With systemd: what is still to be done once there is a process.
-    pub(crate) pending: Option<Arc<Pending>>,
+    pub(crate) unit: Option<Unit>,
 }
 
-/// The container's directory in one hierarchy.
+/// What [`create`] gives.
 #[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) directory: Directory,
-    pub(crate) path: PathBuf,
-    descriptor: OnceLock<OwnedFd>,
-    /// brig made it, so that the kernel's defaults hold in it.
-    pub(crate) made: bool,
-    /// False: it may not be made and nothing needs it (rootless).
-    pub(crate) present: bool,
+pub enum Created {
+    /// The cgroup, which is ready for a process.
+    Cgroup(Cgroup),
+    /// With the systemd driver nothing is made yet, as a scope needs a process.
+    Scope(PlannedScope),
 }
 
-impl Node {
-    pub(crate) fn new(directory: Directory) -> Node {
-        let path = directory.absolute();
-        Node { directory, path, descriptor: OnceLock::new(), made: false, present: true }
-    }
-
-    /// The open directory (readable, as bpf(2) takes no O_PATH descriptor).
-    pub(crate) fn descriptor(&self) -> Result<BorrowedFd<'_>, Error> {
-        if let Some(descriptor) = self.descriptor.get() {
-            return Ok(descriptor.as_fd());
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = openat(CWD, &self.path, flags, Mode::empty())
-            .map_err(|e| Error::call("open", &self.path, e))?;
-        Ok(self.descriptor.get_or_init(|| descriptor).as_fd())
-    }
-
-    pub(crate) fn has(&self, controller: &str) -> bool {
-        self.directory.controllers.iter().any(|name| name == controller)
-    }
-
-    /// Opens a control file.
-    pub(crate) fn open(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Error> {
-        openat(self.descriptor()?, file, flags | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| Error::call("open", self.path.join(file), e))
-    }
-
-    /// The content of a control file.
-    pub(crate) fn read(&self, file: &str) -> Result<String, Error> {
-        let path = || self.path.join(file);
-        file::read_open(self.open(file, OFlags::RDONLY)?)
-            .map_err(|e| Error::call("read", path(), e))
-    }
-
-    /// As `read`; none when the file does not exist.
-    pub(crate) fn read_if_there(&self, file: &str) -> Result<Option<String>, Error> {
-        match self.read(file) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes a control file that is no limit.
-    pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), Error> {
-        let descriptor = self.open(file, OFlags::WRONLY)?;
-        file::write_once(descriptor.as_fd(), value)
-            .map_err(|e| Error::call("write", self.path.join(file), e))
-    }
+/// A scope that is still to be made; nothing of it can be killed or removed.
+#[derive(Debug)]
+pub struct PlannedScope {
+    plan: CgroupPlan,
+    scope: systemd::Scope,
 }
 
-/// Makes the cgroup of `plan` with its limits. With the systemd driver nothing is
-/// made yet: a scope needs a process, so that [`AfterClone::attach`](super::AfterClone)
-/// makes it while the container's first process waits.
+/// Makes the cgroup of `plan` with its limits.
 ///
 /// # Errors
 /// The first failure, after the directories made so far have been removed;
 /// [`Error::CleanUp`] when that failed as well.
-pub fn create(plan: &CgroupPlan) -> Result<Cgroup, Error> {
-    let nodes: Vec<Node> = plan.directories.iter().cloned().map(Node::new).collect();
-    let mut cgroup =
-        Cgroup { driver: plan.driver, nodes, scope: plan.scope.clone(), pending: None };
-    if plan.scope.is_some() {
-        cgroup.pending = Some(Pending::new(plan));
-        return Ok(cgroup);
+pub fn create(plan: &CgroupPlan) -> Result<Created, Error> {
+    if let Some(scope) = plan.scope.clone() {
+        return Ok(Created::Scope(PlannedScope { plan: plan.clone(), scope }));
     }
-    let mut made = Vec::new();
-    match run(plan, &mut cgroup.nodes, &mut made) {
+    let mut making = Making::default();
+    match making.directories(plan).and_then(|()| write(plan, &making.nodes)) {
         Ok(()) => {
-            cgroup.nodes.retain(|node| node.present);
-            Ok(cgroup)
+            let nodes = making.nodes.into_iter().flatten().collect();
+            Ok(Created::Cgroup(Cgroup { driver: plan.driver, nodes, unit: None }))
         }
-        Err(cause) => Err(undo(made, cause)),
+        Err(cause) => Err(making.undo(cause)),
     }
 }
 
-/// Does the steps of `plan`; `made` gets every directory as it is made.
-pub(crate) fn run(
-    plan: &CgroupPlan,
-    nodes: &mut [Node],
-    made: &mut Vec<PathBuf>,
-) -> Result<(), Error> {
+impl PlannedScope {
+    /// Makes the scope with process `pid` in it, then applies the limits. The process must be held
+    /// on a barrier until this returns.
+    ///
+    /// # Errors
+    /// [`Error::Systemd`], or the first limit that could not be applied. Then a scope that has been
+    /// made goes with the process, which the launcher ends; one that was there is untouched.
+    pub fn attach(self, pid: i32) -> Result<Cgroup, Error> {
+        let PlannedScope { plan, scope } = self;
+        for directory in &plan.directories {
+            make_way(directory)?;
+        }
+        let unit = systemd::start(scope, &plan.steps, pid).map_err(Error::Systemd)?;
+        let member = |directory| systemd::member(&unit.scope, directory, pid).map(Some);
+        // Where the process is not in the directory, that is not the scope's.
+        let nodes = plan.directories.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+        let written = write(&plan, &nodes);
+        let nodes = nodes.into_iter().flatten().collect();
+        let cgroup = Cgroup { driver: plan.driver, nodes, unit: Some(unit) };
+        let Err(cause) = written else { return Ok(cgroup) };
+        let left = match cgroup.kill().and_then(|()| cgroup.delete()) {
+            Ok(()) => return Err(cause),
+            Err(Error::Left { left }) => left,
+            Err(error) => cgroup.all_left(&error),
+        };
+        Err(Error::CleanUp { cause: Box::new(cause), left })
+    }
+}
+
+impl Cgroup {
+    fn all_left(&self, error: &Error) -> Vec<Leftover> {
+        let left = |node: &Node| Leftover {
+            path: node.path.clone(),
+            pids: Vec::new(),
+            source: io::Error::other(error.to_string()),
+        };
+        self.nodes.iter().map(left).collect()
+    }
+}
+
+/// Does the steps that write.
+fn write(plan: &CgroupPlan, nodes: &[Option<Node>]) -> Result<(), Error> {
+    let nodes: Vec<_> = nodes.iter().map(Option::as_ref).collect();
     let mut writer = Writer::default();
-    for step in &plan.steps {
-        match step {
-            Step::MakeDirectory { directory } => {
-                let node = &mut nodes[*directory];
-                match make(node, plan.driver, made) {
-                    Err(error) if plan.optional && is_permission(&error) => node.present = false,
-                    result => result?,
+    plan.steps.iter().try_for_each(|step| writer.step(&nodes, step))
+}
+
+/// Directories that are being made.
+#[derive(Default)]
+struct Making {
+    /// None: it may not be made and nothing needs it (rootless).
+    nodes: Vec<Option<Node>>,
+    /// Those above, which other containers may use by now.
+    parents: Vec<PathBuf>,
+}
+
+impl Making {
+    fn directories(&mut self, plan: &CgroupPlan) -> Result<(), Error> {
+        for step in &plan.steps {
+            let Step::MakeDirectory { directory } = step else { continue };
+            match self.directory(&plan.directories[*directory]) {
+                Err(error) if plan.optional && is_permission(&error) => self.nodes.push(None),
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, directory: &Directory) -> Result<(), Error> {
+        let path = directory.absolute();
+        let fail = |path: &Path, error| Error::call("mkdir", path, error);
+        let mode = Mode::from_raw_mode(0o755);
+        let mut last = Errno::NOENT;
+        for _ in 0..MAKE_ATTEMPTS {
+            match mkdir(&path, mode) {
+                Ok(()) => return self.made(directory),
+                Err(error @ (Errno::EXIST | Errno::NOENT)) => last = error,
+                Err(error) => return Err(fail(&path, error)),
+            }
+            if last == Errno::EXIST {
+                make_way(directory)?;
+                continue;
+            }
+            for parent in ancestors(directory).skip(1) {
+                match mkdir(&parent, mode) {
+                    Ok(()) => self.parents.push(parent),
+                    Err(Errno::EXIST) => {}
+                    Err(error) => return Err(fail(&parent, error)),
                 }
             }
-            step => writer.step(nodes, step)?,
+        }
+        Err(fail(&path, last))
+    }
+
+    fn made(&mut self, directory: &Directory) -> Result<(), Error> {
+        match Node::now(directory, true) {
+            Ok(node) => {
+                let checked = if directory.unified { check_type(&node) } else { Ok(()) };
+                self.nodes.push(Some(node));
+                checked
+            }
+            Err(error) => {
+                self.parents.push(directory.absolute());
+                Err(error)
+            }
         }
     }
-    Ok(())
+
+    /// Removes what has been made, newest first, and wraps what is left into the error.
+    fn undo(self, cause: Error) -> Error {
+        let mut left = Vec::new();
+        let mut failed = |path, error: Errno| {
+            left.push(Leftover { path, pids: Vec::new(), source: error.into() });
+        };
+        for node in self.nodes.into_iter().rev().flatten() {
+            if let Err(error) = node.unlink() {
+                failed(node.path, error);
+            }
+        }
+        for path in self.parents.into_iter().rev() {
+            match rmdir(&path) {
+                // Another container uses it by now, or it holds one of those in `left`.
+                Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}
+                Err(error) => failed(path, error),
+            }
+        }
+        if left.is_empty() { cause } else { Error::CleanUp { cause: Box::new(cause), left } }
+    }
 }
 
 fn is_permission(error: &Error) -> bool {
     matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
-/// Removes `made`, newest first, and wraps what is left into the error.
-pub(crate) fn undo(made: Vec<PathBuf>, cause: Error) -> Error {
-    let mut left = Vec::new();
-    for path in made.into_iter().rev() {
-        match rmdir(&path) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            // A parent that another container uses by now, or that of a directory in `left`.
-            Err(Errno::BUSY | Errno::NOTEMPTY) if has_children(&path) => {}
-            Err(error) => left.push(Leftover { path, pids: Vec::new(), source: error.into() }),
-        }
-    }
-    if left.is_empty() { cause } else { Error::CleanUp { cause: Box::new(cause), left } }
+/// Sees that no cgroup of this path is there. One with processes or cgroups in it is somebody's. An
+/// empty one may still be that of a stopped container, whose record must not lead to the new one.
+fn make_way(directory: &Directory) -> Result<(), Error> {
+    let node = match Node::now(directory, false) {
+        Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(()),
+        answer => answer?,
+    };
+    check_free(&node)?;
+    sleep(SETTLE);
+    check_free(&node)?;
+    node.unlink().map_err(|errno| Error::call("rmdir", &node.path, errno))
 }
 
-fn has_children(path: &Path) -> bool {
-    children(path).is_ok_and(|children| !children.is_empty())
-}
-
-fn make(node: &mut Node, driver: Driver, made: &mut Vec<PathBuf>) -> Result<(), Error> {
-    // systemd has made it around the container's first process; elsewhere it would hold nobody.
-    if driver == Driver::Systemd {
-        return Ok(());
-    }
-    let fail = |path: &Path, error| Error::call("mkdir", path, error);
-    let mode = Mode::from_raw_mode(0o755);
-    for _ in 0..MAKE_ATTEMPTS {
-        match mkdir(&node.path, mode) {
-            Ok(()) => {
-                made.push(node.path.clone());
-                node.made = true;
-                return if node.directory.unified { check_type(node) } else { Ok(()) };
-            }
-            Err(Errno::EXIST) => return check_free(node),
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(fail(&node.path, error)),
-        }
-        for parent in ancestors(&node.directory).skip(1) {
-            match mkdir(&parent, mode) {
-                Ok(()) => made.push(parent),
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(fail(&parent, error)),
-            }
-        }
-    }
-    Err(fail(&node.path, Errno::NOENT))
-}
-
-/// The directories above the container's, from the mount point down.
-pub(crate) fn ancestors(directory: &Directory) -> impl Iterator<Item = PathBuf> + '_ {
-    let slashes = directory.path.match_indices('/').map(|(at, _)| &directory.path[..at]);
-    std::iter::once("").chain(slashes).map(|path| match path {
-        "" => directory.mount.clone(),
-        path => directory.mount.join(path),
-    })
-}
-
-/// A directory that was there must hold no process: it would get the container's limits.
 fn check_free(node: &Node) -> Result<(), Error> {
-    match node.read("cgroup.procs")?.lines().count() {
-        0 if node.directory.unified => check_type(node),
-        0 => Ok(()),
-        processes => Err(Error::Occupied { path: node.path.clone(), processes }),
+    let occupied = |by| Err(Error::Occupied { path: node.path.clone(), by });
+    match tree::occupant(node) {
+        Ok(None) => Ok(()),
+        Ok(Some((cgroup, 0))) => occupied(Occupant::Cgroup(cgroup)),
+        Ok(Some((cgroup, count))) => occupied(Occupant::Processes { cgroup, count }),
+        Err(error) if error.is_gone() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

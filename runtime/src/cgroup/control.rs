@@ -6,7 +6,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,8 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::apply::{Cgroup, Node};
-use super::{Error, file};
+use super::apply::Cgroup;
+use super::node::Node;
+use super::{Error, tree};
 
 /// A freeze waits for system calls to come to an end.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,15 +70,12 @@ impl Cgroup {
     }
 
     /// The pids of all processes in the cgroup and below, as seen from brig's pid
-    /// namespace, sorted. Empty when the cgroup is gone.
+    /// namespace, sorted. Empty when the cgroup is gone, whatever is at its path by now.
     ///
     /// # Errors
     /// [`Error::Call`] when a list cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        let mut pids = Vec::new();
-        if let Some(node) = self.census() {
-            collect_pids(&node.path, &mut pids)?;
-        }
+        let mut pids = self.census().map_or_else(|| Ok(Vec::new()), tree::pids)?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
@@ -159,13 +156,10 @@ impl Cgroup {
 
     fn signal_once(&self, node: &Node, signal: i32) -> Result<(), Error> {
         let mut targets: Vec<(i32, OwnedFd)> = Vec::new();
-        for raw in self.pids()? {
-            // 0 is a process of a pid namespace that brig cannot see into.
-            let Some(pid) = Pid::from_raw(raw) else {
-                continue;
-            };
+        // 0 is a process of a pid namespace that brig cannot see into.
+        for pid in self.pids()?.into_iter().filter_map(Pid::from_raw) {
             match pidfd_open(pid, PidfdFlags::empty()) {
-                Ok(descriptor) => targets.push((raw, descriptor)),
+                Ok(descriptor) => targets.push((pid.as_raw_nonzero().get(), descriptor)),
                 Err(rustix::io::Errno::SRCH) => {}
                 Err(error) => return Err(Error::call("pidfd_open", &node.path, error)),
             }
@@ -197,9 +191,9 @@ impl Cgroup {
         if node.directory.unified {
             match node.write("cgroup.kill", "1") {
                 Ok(()) => return wait_empty(node),
-                // Before Linux 5.14, or gone altogether: the list below tells.
+                // Before Linux 5.14: the list below tells.
                 Err(error) if error.errno() == Some(libc::ENOENT) => {}
-                Err(error) => return Err(error),
+                Err(error) => return gone_is_fine(error),
             }
         }
         let mut patience = Patience::new(KILL_TIMEOUT);
@@ -283,51 +277,4 @@ fn await_event(
             Err(error) => return Err(fail("poll", error)),
         }
     }
-}
-
-/// Adds the processes of the directory at `path` and of those below.
-fn collect_pids(path: &Path, pids: &mut Vec<i32>) -> Result<(), Error> {
-    read_pids(path, pids)?;
-    for child in children(path)? {
-        collect_pids(&child, pids)?;
-    }
-    Ok(())
-}
-
-/// Adds the processes of one directory.
-pub(crate) fn read_pids(path: &Path, pids: &mut Vec<i32>) -> Result<(), Error> {
-    let file = path.join("cgroup.procs");
-    let text = match file::read_at(rustix::fs::CWD, &file) {
-        Ok(text) => text,
-        Err(error) => {
-            return match error.raw_os_error() {
-                // Gone; or threaded, and the threads' processes are in the list above.
-                Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP) => Ok(()),
-                _ => Err(Error::call("read", file, error)),
-            };
-        }
-    };
-    for line in text.lines() {
-        let pid =
-            line.parse().map_err(|_| Error::Content { path: file.clone(), found: line.into() })?;
-        pids.push(pid);
-    }
-    Ok(())
-}
-
-/// The directories in `path`; none when it is gone.
-pub(crate) fn children(path: &Path) -> Result<Vec<std::path::PathBuf>, Error> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::call("open", path, error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::call("getdents64", path, e))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
 }

@@ -56,12 +56,17 @@ pub enum Error {
         /// The kernel's answer, where it was asked.
         source: Option<io::Error>,
     },
-    /// The new container's cgroup exists and holds processes, so it belongs to somebody else.
+    /// The new container's cgroup exists and is in use, so it belongs to somebody else.
     Occupied {
         /// The directory.
         path: PathBuf,
-        /// How many processes it holds.
-        processes: usize,
+        /// What uses it.
+        by: Occupant,
+    },
+    /// The container's cgroup has been removed; another one may be at its path by now.
+    Gone {
+        /// Where it was.
+        path: PathBuf,
     },
     /// The cgroup cannot hold a container, as an ancestor is threaded.
     Threaded {
@@ -120,6 +125,20 @@ pub enum Error {
     Systemd(super::systemd::Error),
 }
 
+/// Who uses a cgroup.
+#[derive(Debug)]
+pub enum Occupant {
+    /// Processes.
+    Processes {
+        /// The cgroup that they are in, itself or below.
+        cgroup: PathBuf,
+        /// How many are in that one.
+        count: usize,
+    },
+    /// A cgroup below, without processes.
+    Cgroup(PathBuf),
+}
+
 /// A cgroup directory that could not be removed.
 #[derive(Debug)]
 pub struct Leftover {
@@ -157,8 +176,16 @@ impl Error {
             | Error::DeviceProgram { source, .. } => source.raw_os_error(),
             Error::Controllers { source, .. } => source.as_ref().and_then(io::Error::raw_os_error),
             Error::CleanUp { cause, .. } => cause.errno(),
+            // As the kernel answers for a cgroup that was removed while its files were open.
+            Error::Gone { .. } => Some(libc::ENODEV),
             _ => None,
         }
+    }
+
+    /// Whether the container's cgroup is not there any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Error::Gone { .. })
     }
 
     /// What the person who reads the error can do about it.
@@ -177,7 +204,12 @@ impl Error {
             Error::Controllers { source, path, .. } => Some(controllers_hint(source.as_ref(), path)),
             Error::Occupied { .. } => Some(
                 "another container or service uses this cgroup; give the container its own \
-                 linux.cgroupsPath, or delete the other one first"
+                 linux.cgroupsPath (without one its id is the path), or delete the other one first"
+                    .into(),
+            ),
+            Error::Gone { .. } => Some(
+                "somebody has removed it or moved the container's processes; \
+                 `brig delete --force` ends the container"
                     .into(),
             ),
             Error::Threaded { .. } => Some(
@@ -280,8 +312,17 @@ impl fmt::Display for Error {
                     missing.join(", ")
                 )
             }
-            Error::Occupied { path, processes } => {
-                write!(f, "cgroup {} exists and holds {processes} processes", path.display())
+            Error::Occupied { path, by } => {
+                write!(f, "cgroup {} exists, and ", path.display())?;
+                match by {
+                    Occupant::Processes { cgroup, count } => {
+                        write!(f, "{} holds processes ({count})", cgroup.display())
+                    }
+                    Occupant::Cgroup(cgroup) => write!(f, "{} is below it", cgroup.display()),
+                }
+            }
+            Error::Gone { path } => {
+                write!(f, "the cgroup {} is not the container's any more", path.display())
             }
             Error::Threaded { path, kind } => {
                 write!(
@@ -332,6 +373,7 @@ impl Error {
             | Error::Content { .. }
             | Error::Controllers { .. }
             | Error::Occupied { .. }
+            | Error::Gone { .. }
             | Error::Threaded { .. } => Ok(()),
         }
     }

@@ -1,19 +1,19 @@
 //! How a process gets into the cgroup.
 //!
 //! Promises: the descriptors are ready before the process exists, so that it needs
-//! one flag of clone3, or one write for each hierarchy, and no path.
+//! one flag of clone3, or one write for each hierarchy, and no path. Must never: lead out of the
+//! container's own cgroup; all is opened from its descriptors, and `..` is in no path.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, openat};
 
-use super::apply::{self, Cgroup, Node};
+use super::apply::Cgroup;
 use super::facts::Membership;
-use super::plan::{CgroupPlan, clean};
-use super::{Error, file, systemd};
+use super::node::Node;
+use super::plan::clean;
+use super::{Error, file};
 
 /// How a new process joins.
 #[derive(Debug)]
@@ -33,63 +33,17 @@ pub enum Join {
         /// The v1 hierarchies' `tasks`.
         tasks: Vec<OwnedFd>,
     },
-    /// systemd: the launcher calls [`AfterClone::attach`] while the child waits.
-    AfterClone(AfterClone),
-}
-
-/// Makes the systemd scope around a process that waits.
-#[derive(Debug)]
-pub struct AfterClone {
-    pending: Arc<Pending>,
-}
-
-/// A scope that is to be made, shared by the cgroup and the launcher.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    plan: CgroupPlan,
-    done: AtomicBool,
-}
-
-impl Pending {
-    pub(crate) fn new(plan: &CgroupPlan) -> Arc<Pending> {
-        Arc::new(Pending { plan: plan.clone(), done: AtomicBool::new(false) })
-    }
-}
-
-impl AfterClone {
-    /// Makes the scope with process `pid` in it, then applies the limits. The process
-    /// must be held on a barrier until this returns.
-    ///
-    /// # Errors
-    /// [`Error::Systemd`], or the first limit that could not be applied. The process may
-    /// then be in the scope, which goes away with it: the launcher ends the process.
-    pub fn attach(&self, pid: i32) -> Result<(), Error> {
-        let plan = &self.pending.plan;
-        let Some(scope) = &plan.scope else {
-            return Ok(());
-        };
-        systemd::start(scope, &plan.steps, pid).map_err(Error::Systemd)?;
-        let mut nodes: Vec<Node> = plan.directories.iter().cloned().map(Node::new).collect();
-        for node in &nodes {
-            systemd::check_member(scope, node, pid)?;
-        }
-        let mut made = Vec::new();
-        apply::run(plan, &mut nodes, &mut made).map_err(|cause| apply::undo(made, cause))?;
-        self.pending.done.store(true, Ordering::Release);
-        Ok(())
-    }
 }
 
 impl Cgroup {
     /// How a new process joins. May be called often (exec).
     ///
     /// # Errors
-    /// [`Error::Call`] when a file cannot be opened, with ENOENT once the cgroup is gone.
+    /// [`Error::Gone`]; [`Error::Call`] when a file cannot be opened.
     pub fn join(&self) -> Result<Join, Error> {
-        if let Some(pending) = self.pending.as_ref().filter(|p| !p.done.load(Ordering::Acquire)) {
-            return Ok(Join::AfterClone(AfterClone { pending: pending.clone() }));
-        }
-        self.join_below("")
+        let mut opened = Opened::default();
+        self.nodes.iter().try_for_each(|node| opened.add(node, ""))?;
+        Ok(opened.join())
     }
 
     /// As `join`, for a further process beside `init`, the container's first.
@@ -156,14 +110,6 @@ impl Cgroup {
         }
         Ok(opened.join())
     }
-
-    fn join_below(&self, sub: &str) -> Result<Join, Error> {
-        let mut opened = Opened::default();
-        for node in &self.nodes {
-            opened.add(node, sub)?;
-        }
-        Ok(opened.join())
-    }
 }
 
 /// What follows `own` in `path`, a line of /proc/PID/cgroup. That shows the mount's root
@@ -187,12 +133,13 @@ struct Opened {
 
 impl Opened {
     fn add(&mut self, node: &Node, sub: &str) -> Result<(), Error> {
-        let (path, flags) = match node.directory.unified {
-            true => (node.path.join(sub), OFlags::PATH | OFlags::DIRECTORY),
-            false => (node.path.join(sub).join("tasks"), OFlags::WRONLY),
+        let (file, flags) = match node.directory.unified {
+            true => (".", OFlags::PATH | OFlags::DIRECTORY),
+            false => ("tasks", OFlags::WRONLY),
         };
-        let descriptor = openat(CWD, &path, flags | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| Error::call("open", path, e))?;
+        let file = Path::new(sub).join(file);
+        let descriptor = openat(node.descriptor()?, &file, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| Error::call("open", node.path.join(&file), e))?;
         if node.directory.unified {
             self.into = Some(descriptor);
         } else {

@@ -2,8 +2,9 @@
 //!
 //! Promises: limits are in place before a process joins; a limit that cannot be
 //! applied is an error that names its field; `create` leaves nothing behind when
-//! it fails; `delete` removes directories only and says what it could not remove.
-//! Must never: write another process's pid to `cgroup.procs` where the kernel
+//! it fails; `delete` removes directories only and says what it could not remove. A cgroup is known
+//! by identity: where another one is at its path, it is gone.
+//! Must never: signal, freeze, limit or remove what brig has not made; write another process's pid to `cgroup.procs` where the kernel
 //! offers another way (the write waits milliseconds for an RCU grace period), move
 //! a live process out of its cgroup, or follow `..` out of a hierarchy.
 //! Reference: OCI runtime-spec config-linux.md "Control groups", cgroups(7), the
@@ -22,23 +23,26 @@ mod error;
 mod facts;
 mod file;
 mod join;
+mod node;
 mod oom;
 mod plan;
 mod record;
 mod stats;
 mod steps;
 pub mod systemd;
+mod tree;
 mod update;
 mod v1;
 mod v2;
 
-pub use apply::{Cgroup, create};
-pub use error::{Error, Leftover};
+pub use apply::{Cgroup, Created, PlannedScope, create};
+pub use error::{Error, Leftover, Occupant};
 pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
-pub use join::{AfterClone, Join};
+pub use join::Join;
+pub use node::Identity;
 pub use oom::OomWatch;
 pub use plan::{Absent, CgroupPlan, Directory, Driver, Request, Step, Write, plan};
-pub use record::CgroupRecord;
+pub use record::{CgroupRecord, MadeDirectory, PlannedCgroup};
 pub use stats::{
     Blkio, BlkioEntry, Cpu, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Pids,
     Psi, PsiLine, Stats, Throttling,

@@ -10,7 +10,8 @@ use rustix::fs::{OFlags, inotify};
 use rustix::io::Errno;
 
 use super::Error;
-use super::apply::{Cgroup, Node};
+use super::apply::Cgroup;
+use super::node::Node;
 
 /// Tells when the cgroup runs out of memory. The descriptor ([`AsFd`]) is readable
 /// when something may have happened; then call [`OomWatch::drain`].
@@ -121,10 +122,12 @@ fn watch_events(node: &Node) -> Result<OwnedFd, Error> {
     let fail = |call, error: Errno| Error::call(call, node.path.join("memory.events"), error);
     let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
     let descriptor = inotify::init(flags).map_err(|e| fail("inotify_init1", e))?;
-    let path = node.path.join("memory.events");
+    // By descriptor, though the call takes a path: the file of this cgroup, not of one at its path.
+    let events = node.open("memory.events", OFlags::PATH)?;
+    let path = format!("/proc/self/fd/{}", events.as_raw_fd());
     // The kernel reports a removed cgroup file as IN_DELETE_SELF.
-    let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::DELETE_SELF;
-    inotify::add_watch(&descriptor, path, events).map_err(|e| fail("inotify_add_watch", e))?;
+    let flags = inotify::WatchFlags::MODIFY | inotify::WatchFlags::DELETE_SELF;
+    inotify::add_watch(&descriptor, path, flags).map_err(|e| fail("inotify_add_watch", e))?;
     Ok(descriptor)
 }
 

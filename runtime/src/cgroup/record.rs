@@ -1,36 +1,98 @@
-//! The cgroup in the container's state: what `open` needs, and runc's `cgroup_paths`.
+//! The cgroup in the container's state: what is planned, what was made, and runc's `cgroup_paths`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::apply::{Cgroup, Node};
-use super::plan::{Directory, Driver};
-use super::{Error, systemd};
+use super::Error;
+use super::apply::Cgroup;
+use super::node::{Identity, Node};
+use super::plan::{CgroupPlan, Directory, Driver, clean};
+use super::systemd::{Scope, Unit};
+use crate::boot::{BOOT_ID, Boot};
 
-/// A cgroup as it is kept in state.json.
+/// A cgroup that is going to be made, as state.json keeps it from before that on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedCgroup {
+    /// Who makes it.
+    pub driver: Driver,
+    /// The container's directories.
+    pub directories: Vec<Directory>,
+    /// The systemd unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+}
+
+/// A cgroup that was made, as process.json keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CgroupRecord {
     /// Who made it.
     pub driver: Driver,
     /// The container's directories.
-    pub directories: Vec<Directory>,
+    pub directories: Vec<MadeDirectory>,
     /// The systemd unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<systemd::Scope>,
+    pub unit: Option<Unit>,
+    /// When the identities hold.
+    boot: Boot,
+}
+
+/// A directory that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeDirectory {
+    /// Which.
+    #[serde(flatten)]
+    pub directory: Directory,
+    /// What tells it from others that are, or will be, at its path.
+    pub identity: Identity,
+}
+
+impl PlannedCgroup {
+    /// What state.json keeps of `plan`.
+    #[must_use]
+    pub fn of(plan: &CgroupPlan) -> PlannedCgroup {
+        PlannedCgroup {
+            driver: plan.driver,
+            directories: plan.directories.clone(),
+            scope: plan.scope.clone(),
+        }
+    }
+
+    /// Whether a plan could have these directories.
+    ///
+    /// # Errors
+    /// [`Error::Field`] for a path that leads out of its hierarchy.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.directories.iter().try_for_each(check)
+    }
+}
+
+/// A record is a file; it must name no cgroup that no plan could.
+fn check(directory: &Directory) -> Result<(), Error> {
+    let path = clean(&directory.path, "cgroup record")?;
+    if path.is_empty() || path != directory.path {
+        let problem = format!("{:?} is not a cgroup of a container", directory.path);
+        return Err(Error::field("cgroup record", problem));
+    }
+    Ok(())
 }
 
 impl Cgroup {
-    /// What state.json keeps.
-    #[must_use]
-    pub fn record(&self) -> CgroupRecord {
-        CgroupRecord {
-            driver: self.driver,
-            directories: self.nodes.iter().map(|node| node.directory.clone()).collect(),
-            scope: self.scope.clone(),
-        }
+    /// What process.json keeps.
+    ///
+    /// # Errors
+    /// [`Error::Call`] when /proc does not tell which boot this is.
+    pub fn record(&self) -> Result<CgroupRecord, Error> {
+        let boot = Boot::now().map_err(|e| Error::call("read", BOOT_ID, e))?;
+        let of = |node: &Node| {
+            let directory = node.directory.clone();
+            node.identity().map(|identity| MadeDirectory { directory, identity })
+        };
+        let directories = self.nodes.iter().filter_map(of).collect();
+        Ok(CgroupRecord { driver: self.driver, directories, unit: self.unit.clone(), boot })
     }
 
     /// The cgroup of a record. Opens nothing yet: a cgroup that is gone shows itself at
@@ -39,15 +101,12 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Field`] for a record with a path that leads out of its hierarchy.
     pub fn open(record: &CgroupRecord) -> Result<Cgroup, Error> {
-        for directory in &record.directories {
-            let path = super::plan::clean(&directory.path, "cgroup record")?;
-            if path.is_empty() || path != directory.path {
-                let problem = format!("{:?} is not a cgroup of a container", directory.path);
-                return Err(Error::field("cgroup record", problem));
-            }
-        }
-        let nodes = record.directories.iter().cloned().map(Node::new).collect();
-        Ok(Cgroup { driver: record.driver, nodes, scope: record.scope.clone(), pending: None })
+        record.directories.iter().try_for_each(|made| check(&made.directory))?;
+        let lasts = record.boot.is_now();
+        let node =
+            |made: &MadeDirectory| Node::recorded(&made.directory, lasts.then_some(made.identity));
+        let nodes = record.directories.iter().map(node).collect();
+        Ok(Cgroup { driver: record.driver, nodes, unit: record.unit.clone() })
     }
 
     /// Controller to absolute path, as runc's `cgroup_paths`: v1 has an entry for each

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, openat};
 use rustix::io::Errno;
 
-use super::apply::{Node, ancestors};
+use super::node::{Node, ancestors};
 use super::plan::{Absent, Directory, Step, Write};
 use super::{Error, file};
 
@@ -22,32 +22,36 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn step(&mut self, nodes: &[Node], step: &Step) -> Result<(), Error> {
+    /// `nodes` are the plan's directories; one that was left out has no limits (rootless).
+    pub(crate) fn step(&mut self, nodes: &[Option<&Node>], step: &Step) -> Result<(), Error> {
+        let directory = match step {
+            Step::MakeDirectory { .. } => return Ok(()),
+            Step::Write(write) => return self.write(nodes, write),
+            Step::WriteGroup(group) => return self.group(nodes, group),
+            Step::EnableControllers { directory, .. }
+            | Step::FillCpuset { directory, .. }
+            | Step::AttachDevices { directory, .. }
+            | Step::ChangeOwner { directory, .. } => *directory,
+        };
+        let Some(node) = nodes[directory] else { return Ok(()) };
         match step {
-            Step::MakeDirectory { .. } => Ok(()),
-            Step::EnableControllers { directory, need, want } => match nodes[*directory].present {
-                true => enable_controllers(&nodes[*directory].directory, need, want),
-                false => Ok(()),
-            },
-            Step::FillCpuset { directory, cpus, mems } => match nodes[*directory].present {
-                true => fill_cpuset(&nodes[*directory], *cpus, *mems),
-                false => Ok(()),
-            },
-            Step::Write(write) => self.write(&nodes[write.directory], write),
-            Step::WriteGroup(group) => self.group(nodes, group),
-            Step::AttachDevices { directory, program, .. } => {
-                attach_devices(&nodes[*directory], program)
+            Step::EnableControllers { need, want, .. } => {
+                enable_controllers(&node.directory, need, want)
             }
-            Step::ChangeOwner { directory, uid, gid } => {
-                change_owner(&nodes[*directory], *uid, *gid)
-            }
+            Step::FillCpuset { cpus, mems, .. } => fill_cpuset(node, *cpus, *mems),
+            Step::AttachDevices { program, .. } => attach_devices(node, program),
+            Step::ChangeOwner { uid, gid, .. } => change_owner(node, *uid, *gid),
+            Step::MakeDirectory { .. } | Step::Write(_) | Step::WriteGroup(_) => Ok(()),
         }
     }
 
-    fn write(&mut self, node: &Node, write: &Write) -> Result<(), Error> {
+    fn write(&mut self, nodes: &[Option<&Node>], write: &Write) -> Result<(), Error> {
+        let Some(node) = nodes[write.directory] else { return Ok(()) };
         if write.default && node.made {
             return Ok(());
         }
+        // Before the file's own errors: a cgroup that is gone lacks no control.
+        node.descriptor()?;
         let result = self.put(node, write.directory, &write.file, &write.value);
         let missing = result.as_ref().is_err_and(|e| e.raw_os_error() == Some(libc::ENOENT));
         let (file, value, result) = match &write.absent {
@@ -81,14 +85,14 @@ impl Writer {
     }
 
     /// Values that bound each other: what gets EINVAL is tried again after the rest.
-    fn group(&mut self, nodes: &[Node], group: &[Write]) -> Result<(), Error> {
+    fn group(&mut self, nodes: &[Option<&Node>], group: &[Write]) -> Result<(), Error> {
         let mut pending: Vec<&Write> = group.iter().collect();
         loop {
             let before = pending.len();
             let mut refused = Vec::new();
             let mut first = None;
             for write in pending {
-                match self.write(&nodes[write.directory], write) {
+                match self.write(nodes, write) {
                     Ok(()) => {}
                     Err(error) if error.errno() == Some(libc::EINVAL) => {
                         refused.push(write);

@@ -20,17 +20,17 @@ impl Cgroup {
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
         let directories: Vec<_> = self.nodes.iter().map(|node| node.directory.clone()).collect();
         let steps = limits(&Targets(&directories), Some(resources))?;
+        // Before systemd or a cgroup above is told anything.
+        self.nodes.iter().try_for_each(|node| node.descriptor().map(drop))?;
         self.check_usage(resources)?;
         let mut writer = Writer::default();
         let enable = enable_controllers(&directories, &steps, self.driver);
         let steps = steps.iter().map(|step| self.completed(step)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(scope) = &self.scope {
-            systemd::update(scope, &steps).map_err(Error::Systemd)?;
+        if let Some(unit) = &self.unit {
+            systemd::update(unit, &steps).map_err(Error::Systemd)?;
         }
-        for step in enable.iter().chain(&steps) {
-            writer.step(&self.nodes, step)?;
-        }
-        Ok(())
+        let nodes: Vec<_> = self.nodes.iter().map(Some).collect();
+        enable.iter().chain(&steps).try_for_each(|step| writer.step(&nodes, step))
     }
 
     /// v1's kernel refuses a limit below the usage itself; v2's would kill.

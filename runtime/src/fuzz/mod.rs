@@ -11,7 +11,7 @@ mod tests;
 
 use crate::cgroup::{self, CgroupFacts, Layout};
 use crate::spec;
-use crate::supervise::Record;
+use crate::supervise::{Born, Record};
 
 pub use plan::plan;
 pub use seccomp::{compile, profile};
@@ -68,22 +68,36 @@ fn in_words(error: &spec::Error) {
     let _ = error.hint();
 }
 
-/// A record of a container is refused, or leads to no cgroup outside of its hierarchy, and is read
-/// again as it is written.
+/// A record of a container (`state.json`, or `process.json`) is refused, or leads to no cgroup outside
+/// of its hierarchy, and is read again as it is written.
 ///
 /// # Panics
 /// When that does not hold.
 pub fn state(bytes: &[u8]) {
+    if let Ok(born) = Born::parse(bytes) {
+        self::born(&born);
+    }
     let Ok(record) = Record::parse(bytes) else { return };
     let text = serde_json::to_vec(&record).expect("a record is JSON");
     let again = Record::parse(&text).expect("what brig writes, it reads");
     assert_eq!(serde_json::to_vec(&again).ok(), Some(text));
-    let Ok(cgroup) = cgroup::Cgroup::open(&record.cgroup) else { return };
-    assert_eq!(cgroup.record(), record.cgroup);
-    for directory in &record.cgroup.directories {
-        let leads_out = directory.path.split('/').any(|part| part == "..");
-        assert!(!leads_out && !directory.path.is_empty(), "{directory:?}");
+    if record.planned_cgroup.check().is_ok() {
+        record.planned_cgroup.directories.iter().for_each(leads_below);
     }
+}
+
+fn born(born: &Born) {
+    let text = serde_json::to_vec(born).expect("a record is JSON");
+    assert_eq!(Born::parse(&text).ok().as_ref(), Some(born));
+    let Some(record) = born.cgroup() else { return };
+    if cgroup::Cgroup::open(record).is_ok() {
+        record.directories.iter().for_each(|made| leads_below(&made.directory));
+    }
+}
+
+fn leads_below(directory: &cgroup::Directory) {
+    let leads_out = directory.path.split('/').any(|part| part == "..");
+    assert!(!leads_out && !directory.path.is_empty(), "{directory:?}");
 }
 
 /// Three texts with a NUL between: `/proc/self/cgroup`, `/proc/self/mountinfo` and

@@ -147,9 +147,17 @@ impl Container {
     /// Its cgroup.
     ///
     /// # Errors
-    /// There is no record, or one that names no cgroup of a container.
+    /// There is none yet, or the record names no cgroup of a container.
     pub fn cgroup(&self) -> Result<Cgroup, Error> {
-        Ok(Cgroup::open(&self.record()?.cgroup)?)
+        self.made_cgroup()?.ok_or_else(|| {
+            Error::plain(format!("container {:?} has no cgroup yet", self.id.as_str()))
+                .with_hint("wait for its `create`; if that was killed, `brig delete --force` it")
+        })
+    }
+
+    /// The same; `None` before it is made. Nothing can be in it then.
+    pub(super) fn made_cgroup(&self) -> Result<Option<Cgroup>, Error> {
+        Ok(self.record()?.cgroup.as_ref().map(Cgroup::open).transpose()?)
     }
 
     /// A descriptor of its first process, while that runs.
@@ -182,7 +190,7 @@ impl Container {
 
     /// False where nothing can freeze it (a rootless container on cgroup v1).
     fn is_frozen(&self) -> Result<bool, Error> {
-        Ok(self.cgroup()?.is_frozen().unwrap_or(false))
+        Ok(self.made_cgroup()?.is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false)))
     }
 
     /// What `state` prints.
@@ -212,7 +220,8 @@ impl Container {
     /// It does not run, or the kernel refuses.
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
         if all {
-            return Ok(self.cgroup()?.signal_all(signal)?);
+            let Some(cgroup) = self.made_cgroup()? else { return Ok(()) };
+            return Ok(cgroup.signal_all(signal)?);
         }
         let Some(init) = self.init() else {
             return Err(self.not("running", Status::Stopped));
@@ -224,9 +233,11 @@ impl Container {
         if signal == libc::SIGKILL {
             self.thaw()?;
         }
-        if spec.is_some_and(|spec| !has_own_pid_namespace(spec)) {
+        if spec.is_some_and(|spec| !has_own_pid_namespace(spec))
+            && let Some(cgroup) = self.made_cgroup()?
+        {
             // No process ends with the first one; the cgroup says which are the container's.
-            self.cgroup()?.kill()?;
+            cgroup.kill()?;
         }
         Ok(())
     }

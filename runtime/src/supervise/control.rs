@@ -52,7 +52,7 @@ impl Container {
     /// # Errors
     /// The cgroup cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        Ok(self.cgroup()?.pids()?)
+        Ok(self.made_cgroup()?.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.pids())?)
     }
 
     /// What it uses.

@@ -1,5 +1,6 @@
 //! `create`: from a bundle to a process that waits at the start gate.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -19,11 +20,11 @@ use rustix::io::Errno;
 
 use super::listener::Listener;
 use super::process::RecordedProcess;
-use super::record::{Record, StateDirectory};
+use super::record::{Born, Record, StateDirectory};
 use super::state::{OciState, now};
 use super::{Error, Status, gate, home};
 use crate::bundle::Configuration;
-use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, CgroupRecord, Driver};
+use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, Driver, PlannedCgroup, PlannedScope};
 use crate::execute::{
     HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wants, launch, run_hooks,
     write_id_maps,
@@ -162,9 +163,8 @@ pub(super) fn make(
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
     let directory = StateDirectory::make(&options.root, id)?;
     let record = new_record(id, &blueprint, &cgroup);
-    let (made, outside) = (None, Outside::default());
-    let mut making =
-        Making { id, options, start, directory, record, blueprint, cgroup, made, outside };
+    let made = Made::default();
+    let mut making = Making { id, options, start, directory, record, blueprint, cgroup, made };
     match making.attempt(filter.as_ref(), &mut inputs) {
         Ok(process) => {
             making.directory.is_made()?;
@@ -248,11 +248,8 @@ fn new_record(id: &ContainerId, blueprint: &Blueprint, cgroup: &CgroupPlan) -> R
         created: now(),
         owner: geteuid().as_raw(),
         process: None,
-        cgroup: CgroupRecord {
-            driver: cgroup.driver,
-            directories: cgroup.directories.clone(),
-            scope: cgroup.scope.clone(),
-        },
+        planned_cgroup: PlannedCgroup::of(cgroup),
+        cgroup: None,
         annotations: annotations.into_iter().collect(),
         after_gate: (0, Vec::new()),
     }
@@ -267,16 +264,16 @@ struct Making<'m> {
     record: Record,
     blueprint: Blueprint,
     cgroup: CgroupPlan,
-    made: Option<Cgroup>,
-    outside: Outside,
+    made: Made,
 }
 
 /// Files with the container's state, each at its moment of life.
 type StateFiles = Vec<(Status, fs::File)>;
 
-/// What `setup` has changed outside of the container's process and cgroup.
+/// What has been made, besides the directory and the process, and is undone if the rest fails.
 #[derive(Default)]
-struct Outside {
+struct Made {
+    cgroup: Option<Cgroup>,
     devices: Option<NetDevices>,
     resctrl: Option<Resctrl>,
 }
@@ -290,25 +287,19 @@ impl Making<'_> {
         if wants_label(&self.blueprint.config.spec) {
             host = host.with_security_modules();
         }
-        let cgroup = cgroup::create(&self.cgroup)?;
-        let join = cgroup.join();
-        self.made = Some(cgroup);
-        let (after, join) = match join? {
-            cgroup::Join::AfterClone(after) => {
-                (Some(after), plan::Join { by_supervisor: true, ..plan::Join::default() })
+        let (scope, join) = match cgroup::create(&self.cgroup)? {
+            cgroup::Created::Scope(scope) => {
+                (Some(scope), plan::Join { by_supervisor: true, ..plan::Join::default() })
             }
-            join => (None, inputs.join(join)),
+            cgroup::Created::Cgroup(cgroup) => {
+                (None, inputs.join(self.made.cgroup.insert(cgroup).join()?))
+            }
         };
-        if join == plan::Join::default() {
-            // Rootless, and nothing is delegated: whoever comes later must look for no cgroup.
-            self.record.cgroup.directories.clear();
-            self.directory.save(&self.record)?;
-        }
         let plan = self.plan(filter, &host, join)?;
         let landlock = self.blueprint.landlock.take();
         inputs.landlock = landlock.map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
-        self.launch(&plan, filter, std::mem::take(inputs), after.as_ref())
+        self.launch(&plan, filter, std::mem::take(inputs), scope)
     }
 
     fn plan(
@@ -345,7 +336,7 @@ impl Making<'_> {
         plan: &Plan<'static>,
         filter: Option<&Filter>,
         mut inputs: Inputs,
-        after: Option<&cgroup::AfterClone>,
+        mut scope: Option<PlannedScope>,
     ) -> Result<Launched, Error> {
         let mut states = self.state_files(plan, &mut inputs)?;
         let watcher = self.blueprint.watcher.take();
@@ -356,23 +347,28 @@ impl Making<'_> {
             self.directory.save(&self.record)?;
         }
         let (id, directory, spec) = (self.id, &self.directory, &self.blueprint.config.spec);
-        let outside = &mut self.outside;
-        let record = std::cell::RefCell::new(&mut self.record);
+        let both = RefCell::new((&mut self.record, &mut self.made));
         let mut serve = |wants, pid| match wants {
-            Wants::Setup => setup(spec, id, pid, after, outside),
+            Wants::Setup => {
+                let (record, made) = &mut *both.borrow_mut();
+                let attaches = scope.is_some();
+                set_up(spec, id, pid, scope.take(), made)?;
+                if attaches { remember(directory, record, made) } else { Ok(()) }
+            }
             Wants::Hooks => {
+                let record = &both.borrow().0;
                 if let Some(listener) = &listener {
-                    listener.tell(filter, &record.borrow(), Status::Creating, pid)?;
+                    listener.tell(filter, record, Status::Creating, pid)?;
                 }
-                hooks(spec, &record.borrow(), &mut states)
+                hooks(spec, record, &mut states)
             }
         };
         let mut born = |pid, pidfd: BorrowedFd<'_>| {
-            let process = RecordedProcess::new(pid, pidfd)
-                .map_err(|error| Error::system("recording the process", error))?;
-            directory.save_process(&process)?;
-            record.borrow_mut().process = Some(process);
-            Ok(())
+            let (record, made) = &mut *both.borrow_mut();
+            let process = RecordedProcess::new(pid, pidfd);
+            let doing = "recording the process";
+            record.process = Some(process.map_err(|error| Error::system(doing, error))?);
+            remember(directory, record, made)
         };
         let launched = launch(plan, inputs, self.start, &mut serve, &mut born)?;
         if let Some(path) = &self.options.pid_file {
@@ -406,13 +402,13 @@ impl Making<'_> {
     fn undo(mut self, error: Error) -> Error {
         let mut left = Vec::new();
         // Before the process's namespace ends, and the kernel with it what is in there.
-        let devices = self.outside.devices.take().and_then(|devices| devices.undo().err());
+        let devices = self.made.devices.take().and_then(|devices| devices.undo().err());
         left.extend(devices.map(|error| error.to_string()));
-        if let Some(cgroup) = self.made.take() {
+        if let Some(cgroup) = self.made.cgroup.take() {
             let removed = cgroup.kill().and_then(|()| cgroup.delete());
             left.extend(removed.err().map(|error| error.to_string()));
         }
-        let group = self.outside.resctrl.take().and_then(|group| group.remove().err());
+        let group = self.made.resctrl.take().and_then(|group| group.remove().err());
         left.extend(group.map(|error| error.to_string()));
         left.extend(self.directory.remove().err().map(|error| error.to_string()));
         self.directory.unlock();
@@ -431,13 +427,22 @@ fn wants_label(spec: &Spec) -> bool {
         || linux(spec).is_some_and(|linux| some(linux.mount_label()))
 }
 
+/// Says in the state directory which process there is, and in which cgroup.
+fn remember(directory: &StateDirectory, record: &mut Record, made: &Made) -> Result<(), Error> {
+    // Where the set-up comes first, the process is still to be told.
+    let Some(process) = record.process.clone() else { return Ok(()) };
+    let cgroup = made.cgroup.as_ref().map(Cgroup::record).transpose()?;
+    record.cgroup.clone_from(&cgroup);
+    directory.save_born(&Born { process, cgroup })
+}
+
 /// What only the supervisor can do for the waiting process.
-fn setup(
+fn set_up(
     spec: &Spec,
     id: &ContainerId,
     pid: i32,
-    after: Option<&cgroup::AfterClone>,
-    outside: &mut Outside,
+    scope: Option<PlannedScope>,
+    made: &mut Made,
 ) -> Result<(), Error> {
     let of = |list: &Option<Vec<_>>| {
         list.as_deref().unwrap_or_default().iter().map(IdMapping::from).collect::<Vec<_>>()
@@ -449,22 +454,23 @@ fn setup(
         let maps = IdMaps { uids: of(linux.uid_mappings()), gids: of(linux.gid_mappings()) };
         write_id_maps(pid, &maps)?;
     }
-    if let Some(after) = after {
-        after.attach(pid).map_err(|error| {
+    if let Some(scope) = scope {
+        let attached = scope.attach(pid).map_err(|error| {
             let hint = error.hint().map(|hint| hint.to_string());
             Error::because("moving the process into its cgroup", error)
                 .with_hint_of(hint.as_deref())
-        })?;
+        });
+        made.cgroup = Some(attached?);
     }
     let Some(linux) = linux(spec) else { return Ok(()) };
     if let Some(rdt) = linux.intel_rdt() {
-        outside.resctrl = Some(Resctrl::assign(id.as_str(), rdt, pid)?);
+        made.resctrl = Some(Resctrl::assign(id.as_str(), rdt, pid)?);
     }
     if let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) {
         let joined = namespaces.joined.iter().find(|(flag, ..)| *flag == namespace::NETWORK);
         let path =
             joined.map_or_else(|| format!("/proc/{pid}/ns/net"), |(_, path, _)| path.clone());
-        outside.devices = Some(NetDevices::move_into(devices, Path::new(&path))?);
+        made.devices = Some(NetDevices::move_into(devices, Path::new(&path))?);
     }
     Ok(())
 }

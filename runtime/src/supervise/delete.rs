@@ -51,8 +51,10 @@ impl Container {
             let _ = self.thaw();
             wait_for_end(&init);
         }
-        if self.record.is_some() {
-            self.cgroup()?.kill()?;
+        if self.record.is_some()
+            && let Some(cgroup) = self.made_cgroup()?
+        {
+            cgroup.kill()?;
         }
         Ok(())
     }
@@ -60,9 +62,11 @@ impl Container {
     /// The cgroup, the hooks, the directory. Whatever fails, the rest is still tried.
     pub(super) fn remove(self) -> Result<(), Error> {
         let mut failures = Vec::new();
-        if self.record.is_some() {
-            let cgroup = self.cgroup()?;
-            let removed = cgroup.kill().and_then(|()| cgroup.delete());
+        if let Some(record) = &self.record {
+            let removed = match self.made_cgroup()? {
+                Some(cgroup) => cgroup.kill().and_then(|()| cgroup.delete()),
+                None => record.planned_cgroup.discard(),
+            };
             failures.extend(removed.err().map(Error::from));
             failures.extend(self.remove_resctrl().err());
             failures.extend(self.poststop().err());

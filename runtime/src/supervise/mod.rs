@@ -33,6 +33,8 @@ pub use delete::Force;
 pub use exec::{ExecOptions, exec};
 pub use preview::preview;
 pub use process::{exit_code, wait_for_exit};
+#[cfg(any(test, fuzzing))]
+pub(crate) use record::Born;
 pub use record::{Record, StateDirectory, list};
 pub use run::{Foreground, run};
 pub use sandbox::{SandboxOptions, try_command};

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use oci_spec::runtime::LinuxResources;
 
 use super::super::facts::Layout;
+use super::super::node::read_pids;
 use super::super::plan::{Request, plan};
 use super::super::{CgroupFacts, Join, devices};
 use super::*;
@@ -36,6 +37,14 @@ fn layout(unified: bool) -> Option<CgroupFacts> {
     Some(facts)
 }
 
+/// The cgroup of a plan for the file system driver.
+fn made(plan: &CgroupPlan) -> Result<Cgroup, Error> {
+    match create(plan)? {
+        Created::Cgroup(cgroup) => Ok(cgroup),
+        Created::Scope(scope) => panic!("{scope:?}"),
+    }
+}
+
 /// A cgroup that is removed when the test ends, however it ends.
 struct Made {
     cgroup: Cgroup,
@@ -58,7 +67,7 @@ impl Made {
             rootless: false,
             owner: None,
         };
-        let cgroup = create(&plan(facts, &request)?)?;
+        let cgroup = made(&plan(facts, &request)?)?;
         Ok(Made { cgroup, parent, children: Vec::new() })
     }
 
@@ -96,7 +105,7 @@ impl Made {
     fn all_joined(&self) -> bool {
         let mut last = Vec::new();
         let node = self.cgroup.nodes.last().unwrap();
-        super::super::control::read_pids(&node.path, &mut last).unwrap();
+        read_pids(node.descriptor().unwrap(), || node.path.clone(), &mut last).unwrap();
         let census = self.cgroup.pids().unwrap();
         census.iter().all(|pid| last.contains(pid)) || last.is_empty() && census.is_empty()
     }
@@ -323,7 +332,7 @@ fn a_cgroup_in_use_is_not_taken() {
     made.run("exec sleep 60");
     made.wait_for_pids(1);
     match Made::new(&facts, "taken", "{}") {
-        Err(Error::Occupied { processes: 1, .. }) => {}
+        Err(Error::Occupied { by: Occupant::Processes { count: 1, .. }, .. }) => {}
         other => panic!("occupied expected, got {:?}", other.map(|_| ())),
     }
     // And the attempt has not removed it.
@@ -331,12 +340,45 @@ fn a_cgroup_in_use_is_not_taken() {
 }
 
 #[test]
-fn an_empty_cgroup_that_was_there_gets_the_defaults_too() {
+fn a_cgroup_with_others_below_is_not_taken() {
+    let Some(facts) = host() else { return };
+    let made = Made::new(&facts, "below", "{}").unwrap();
+    let below = made.cgroup.nodes[0].path.join("a/b");
+    std::fs::create_dir_all(&below).unwrap();
+    match Made::new(&facts, "below", "{}") {
+        Err(Error::Occupied { by: Occupant::Cgroup(path), .. }) => assert!(below.starts_with(path)),
+        other => panic!("occupied expected, got {:?}", other.map(|_| ())),
+    }
+    assert!(below.exists());
+}
+
+#[test]
+fn an_empty_cgroup_that_was_there_is_another_afterwards() {
     let Some(facts) = host() else { return };
     let first = Made::new(&facts, "reused", r#"{"pids": {"limit": 3}}"#).unwrap();
     assert_eq!(first.read("pids.max"), "3");
-    let second = Made::new(&facts, "reused", r#"{"pids": {"limit": -1}}"#).unwrap();
+    let record = first.cgroup.record().unwrap();
+    let mut second = Made::new(&facts, "reused", r#"{"pids": {"limit": -1}}"#).unwrap();
     assert_eq!(second.read("pids.max"), "max");
+    second.run("exec sleep 60");
+    second.wait_for_pids(1);
+    let older = Cgroup::open(&record).unwrap();
+    assert_eq!(older.pids().unwrap(), Vec::<i32>::new());
+    older.signal_all(libc::SIGKILL).unwrap();
+    older.kill().unwrap();
+    older.delete().unwrap();
+    let limit = serde_json::from_str(r#"{"pids": {"limit": 7}}"#).unwrap();
+    let refused: [Error; 5] = [
+        older.freeze().unwrap_err(),
+        older.thaw().unwrap_err(),
+        older.update(&limit).unwrap_err(),
+        older.join().unwrap_err(),
+        older.stats().unwrap_err(),
+    ];
+    assert!(refused.iter().all(Error::is_gone), "{refused:?}");
+    assert!(!second.cgroup.is_frozen().unwrap());
+    assert_eq!(second.read("pids.max"), "max");
+    second.wait_for_pids(1);
     if let [only] = &second.cgroup.nodes[..] {
         let programs = brig_sys::bpf::own_device_programs(only.descriptor().unwrap());
         assert_eq!(programs.unwrap().len(), 1);
@@ -354,8 +396,8 @@ fn hybrid_processes_join_both_sides() {
     directory.unified = true;
     directory.controllers = unified.controllers.clone();
     directory.mount = unified.mount.clone();
-    let node = Node::new(directory);
-    std::fs::create_dir_all(&node.path).unwrap();
+    std::fs::create_dir_all(directory.absolute()).unwrap();
+    let node = Node::now(&directory, true).unwrap();
     // First, so that whoever is in the last hierarchy is in all.
     made.cgroup.nodes.insert(0, node);
     let Join::Both { tasks, .. } = made.cgroup.join().unwrap() else { panic!("both expected") };
@@ -381,7 +423,7 @@ fn without_root_a_cgroup_is_left_out_unless_asked_for() {
     };
     if std::env::var_os("BRIG_TEST_ROOTLESS").is_some() {
         let facts = CgroupFacts::read().unwrap();
-        let cgroup = create(&plan(&facts, &request).unwrap()).unwrap();
+        let cgroup = made(&plan(&facts, &request).unwrap()).unwrap();
         assert!(matches!(cgroup.join().unwrap(), Join::None));
         assert!(cgroup.pids().unwrap().is_empty() && cgroup.paths().is_empty());
         cgroup.kill().unwrap();
@@ -462,7 +504,7 @@ fn delete_removes_what_the_container_made_and_names_what_lives() {
     for node in &made.cgroup.nodes {
         std::fs::create_dir_all(node.path.join("a/b")).unwrap();
     }
-    let record = serde_json::to_string(&made.cgroup.record()).unwrap();
+    let record = serde_json::to_string(&made.cgroup.record().unwrap()).unwrap();
     let opened = Cgroup::open(&serde_json::from_str(&record).unwrap()).unwrap();
     let pid = made.run("exec sleep 60").id() as i32;
     made.wait_for_pids(1);
@@ -470,6 +512,9 @@ fn delete_removes_what_the_container_made_and_names_what_lives() {
     assert_eq!(left.len(), made.cgroup.nodes.len());
     assert!(left.iter().all(|entry| entry.pids == [pid]), "{left:?}");
     opened.kill().unwrap();
+    let other = serde_json::from_str(&record.replace(r#""boot":""#, r#""boot":"x"#)).unwrap();
+    Cgroup::open(&other).unwrap().delete().unwrap();
+    assert!(made.cgroup.nodes.iter().all(|node| node.path.exists()), "it is of another boot");
     opened.delete().unwrap();
     assert!(made.cgroup.nodes.iter().all(|node| !node.path.exists()));
     opened.delete().unwrap();
@@ -590,7 +635,7 @@ fn a_delegated_cgroup_belongs_to_its_user() {
         rootless: false,
         owner: Some((12345, 54321)),
     };
-    let cgroup = create(&plan(&facts, &request).unwrap()).unwrap();
+    let cgroup = made(&plan(&facts, &request).unwrap()).unwrap();
     let owner = |file: &str| {
         let data = std::fs::metadata(cgroup.nodes[0].path.join(file)).unwrap();
         (data.uid(), data.gid())

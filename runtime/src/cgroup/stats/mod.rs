@@ -9,10 +9,12 @@ mod v2;
 
 use std::collections::BTreeMap;
 
+use rustix::fs::Dir;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::apply::{Cgroup, Node};
+use super::apply::Cgroup;
+use super::node::Node;
 use crate::spec::NumberList;
 
 /// Everything. Times are in nanoseconds, sizes in bytes.
@@ -300,12 +302,13 @@ fn device(text: &str) -> Option<(u64, u64)> {
 /// The huge page sizes for which the cgroup has files, as the files spell them.
 fn page_sizes(node: &Node, suffix: &str) -> Result<Vec<String>, Error> {
     let mut sizes = Vec::new();
-    let entries = std::fs::read_dir(&node.path).map_err(|e| Error::call("open", &node.path, e))?;
+    let fail = |call, error| Error::call(call, &node.path, error);
+    let entries = Dir::read_from(node.descriptor()?).map_err(|e| fail("open", e))?;
     for entry in entries {
-        let entry = entry.map_err(|e| Error::call("getdents64", &node.path, e))?;
+        let entry = entry.map_err(|e| fail("getdents64", e))?;
         let name = entry.file_name();
         let size =
-            name.to_str().and_then(|name| name.strip_prefix("hugetlb.")?.strip_suffix(suffix));
+            name.to_str().ok().and_then(|name| name.strip_prefix("hugetlb.")?.strip_suffix(suffix));
         sizes.extend(size.filter(|size| !size.contains('.')).map(str::to_owned));
     }
     Ok(sizes)

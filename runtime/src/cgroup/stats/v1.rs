@@ -1,7 +1,7 @@
 //! Statistics from cgroup v1.
 
 use super::super::Error;
-use super::super::apply::Node;
+use super::super::node::Node;
 use super::{
     BlkioEntry, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, Stats, Throttling, device, keyed,
     list, number, page_sizes, pids,

@@ -1,7 +1,7 @@
 //! Statistics from cgroup v2.
 
 use super::super::Error;
-use super::super::apply::Node;
+use super::super::node::Node;
 use super::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Psi, PsiLine,
     Stats, Throttling, device, keyed, list, number, page_sizes, pids,

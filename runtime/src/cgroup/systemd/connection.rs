@@ -210,6 +210,23 @@ impl Connection {
         self.manager("SetUnitProperties", "sba(sv)", &body.0).map(drop)
     }
 
+    /// `InvocationID` of the unit, in hexadecimal; empty for one that does not run.
+    pub(super) fn invocation(&mut self, unit: &str) -> Result<String, Error> {
+        let call = Call {
+            destination: "org.freedesktop.systemd1",
+            path: &object(unit),
+            interface: "org.freedesktop.DBus.Properties",
+            member: "Get",
+            signature: "ss",
+        };
+        let mut body = Encoder::default();
+        body.text("org.freedesktop.systemd1.Unit");
+        body.text("InvocationID");
+        let answer = self.call(&call, &body.0)?;
+        let id = answer.variant_bytes().ok_or(Error::Protocol)?;
+        Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// `ResetFailedUnit`: lets systemd forget a unit that has failed.
     pub(super) fn reset_failed(&mut self, unit: &str) -> Result<(), Error> {
         let mut body = Encoder::default();
@@ -230,15 +247,30 @@ fn require_own_peer(stream: &UnixStream) -> io::Result<()> {
     }
 }
 
+/// The object of a unit: what is neither letter nor digit, and a digit in front, is `_` and its
+/// number (`bus_label_escape` in systemd's bus-label.c).
+fn object(unit: &str) -> String {
+    let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
+    for (at, byte) in unit.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && at > 0) {
+            path.push(byte.into());
+        } else {
+            path.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    path
+}
+
 /// The names of errors outlive the call.
 fn method_name(member: &str) -> &'static str {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
         "Hello",
         "AddMatch",
         "Subscribe",
         "StartTransientUnit",
         "StopUnit",
         "SetUnitProperties",
+        "Get",
         "ResetFailedUnit",
     ];
     NAMES.iter().find(|name| **name == member).copied().unwrap_or("call")

@@ -233,6 +233,19 @@ impl Message {
         matches!(first, b's' | b'o').then(|| Decoder { bytes: &self.body, at: 0 }.text())?
     }
 
+    /// The first argument when it is a variant of bytes.
+    pub(super) fn variant_bytes(&self) -> Option<&[u8]> {
+        if self.signature != "v" {
+            return None;
+        }
+        let mut decoder = Decoder { bytes: &self.body, at: 0 };
+        if decoder.signature()? != "ay" {
+            return None;
+        }
+        let length = decoder.u32()? as usize;
+        decoder.take(length)
+    }
+
     /// Job and result of a `JobRemoved` signal: `uoss` are id, job, unit, result.
     pub(super) fn removed_job(&self) -> Option<(&str, &str)> {
         if self.kind != SIGNAL || self.member != "JobRemoved" || self.signature != "uoss" {
@@ -348,6 +361,20 @@ mod tests {
         assert_eq!(total_bytes(&header), None);
         header[0] = b'B';
         assert_eq!(total_bytes(&header), None);
+    }
+
+    #[test]
+    fn bytes_in_a_variant_are_read() {
+        let mut body = Encoder::default();
+        body.variant(&Value::Bytes(vec![0xab, 1]));
+        let mut answer = Message { signature: "v".into(), body: body.0, ..Message::default() };
+        assert_eq!(answer.variant_bytes(), Some(&[0xab, 1][..]));
+        answer.body.pop();
+        assert_eq!(answer.variant_bytes(), None, "cut short");
+        let mut text = Encoder::default();
+        text.variant(&Value::Text("x".into()));
+        let text = Message { signature: "v".into(), body: text.0, ..Message::default() };
+        assert_eq!(text.variant_bytes(), None);
     }
 
     #[test]

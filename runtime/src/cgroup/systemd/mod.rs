@@ -21,9 +21,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::apply::{Cgroup, Node};
+use super::apply::Cgroup;
 use super::facts::{CgroupFacts, Layout};
-use super::plan::{Absent, Request, Step, writes};
+use super::node::Node;
+use super::plan::{Absent, Directory, Request, Step, writes};
 use crate::spec::NumberList;
 use connection::Connection;
 use message::{Property, Value};
@@ -39,6 +40,7 @@ pub(crate) fn fuzz_message(bytes: &[u8]) {
         assert!(message.body.len() <= bytes.len() - message::FIXED_HEADER_BYTES);
         let parts = [message.text(), message.removed_job().map(|(job, _)| job)];
         assert!(parts.iter().flatten().all(|part| part.len() < message.body.len()));
+        assert!(message.variant_bytes().is_none_or(|bytes| bytes.len() < message.body.len()));
     }
 }
 
@@ -66,6 +68,27 @@ pub struct Scope {
     pub user: bool,
     /// The cgroup below the hierarchy's root, without a leading `/`.
     pub cgroup: String,
+}
+
+/// A scope that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unit {
+    /// As it was planned.
+    pub scope: Scope,
+    /// What tells it from others that have had, or will have, its name: `InvocationID` of
+    /// org.freedesktop.systemd1(5), in hexadecimal.
+    pub invocation: String,
+}
+
+impl Unit {
+    /// Whether the unit that has the name now is this one.
+    fn runs(&self, connection: &mut Connection) -> Result<bool, Error> {
+        match connection.invocation(&self.scope.unit) {
+            Err(error) if error.is("NoSuchUnit") || error.is("UnknownObject") => Ok(false),
+            answer => Ok(answer? == self.invocation),
+        }
+    }
 }
 
 /// What systemd did not do.
@@ -107,6 +130,11 @@ pub enum Error {
         /// The directory that does not hold the process.
         path: PathBuf,
     },
+    /// The unit that has the name is not the container's.
+    Another {
+        /// The unit.
+        unit: String,
+    },
     /// The unit's job did not come to a good end.
     Job {
         /// The unit.
@@ -134,6 +162,7 @@ impl Error {
             Error::Elsewhere { unit, .. } => {
                 Some(format!("see `systemctl show -p ControlGroup {unit}`, with --user for a user"))
             }
+            Error::Another { unit } => Some(format!("see `systemctl status {unit}`")),
             Error::Job { unit, .. } => Some(format!("see `journalctl -u {unit}`")),
         }
     }
@@ -154,6 +183,7 @@ impl fmt::Display for Error {
             Error::Elsewhere { unit, path } => {
                 write!(f, "the process of {unit} is not in {}", path.display())
             }
+            Error::Another { unit } => write!(f, "{unit} is not the container's any more"),
             Error::Job { unit, result } => write!(f, "the job of {unit} ended as {result:?}"),
         }
     }
@@ -334,7 +364,7 @@ fn quota(value: &str) -> Vec<Property> {
 }
 
 /// Starts the scope around process `pid`, with the limits in `steps`.
-pub(crate) fn start(scope: &Scope, steps: &[Step], pid: i32) -> Result<(), Error> {
+pub(crate) fn start(scope: Scope, steps: &[Step], pid: i32) -> Result<Unit, Error> {
     let mut all: Vec<Property> = vec![
         ("Description", Value::Text(scope.description.clone())),
         ("Slice", Value::Text(scope.slice.clone())),
@@ -356,42 +386,55 @@ pub(crate) fn start(scope: &Scope, steps: &[Step], pid: i32) -> Result<(), Error
         // What is left of a unit that failed before.
         Err(error) if error.is("UnitExists") => {
             connection.reset_failed(&scope.unit)?;
-            connection.start(&scope.unit, &all)
+            connection.start(&scope.unit, &all)?;
         }
-        result => result,
+        result => result?,
     }
+    let invocation = connection.invocation(&scope.unit)?;
+    Ok(Unit { scope, invocation })
 }
 
-/// Checks that the scope holds process `pid` at the directory that gets the limits: a limit in a
-/// directory without processes would bind nobody.
-pub(crate) fn check_member(scope: &Scope, node: &Node, pid: i32) -> Result<(), super::Error> {
+/// The directory of the scope, which must hold process `pid`: a limit in a directory without
+/// processes would bind nobody, and one with others is not the scope's.
+pub(crate) fn member(scope: &Scope, directory: &Directory, pid: i32) -> Result<Node, super::Error> {
+    let elsewhere = || {
+        let (unit, path) = (scope.unit.clone(), directory.absolute());
+        super::Error::Systemd(Error::Elsewhere { unit, path })
+    };
+    let absent = |error: super::Error| match error.errno() {
+        Some(libc::ENOENT) => elsewhere(),
+        _ => error,
+    };
+    let node = Node::now(directory, false).map_err(absent)?;
+    let members = node.read("cgroup.procs").map_err(absent)?;
     let pid = pid.to_string();
-    match node.read_if_there("cgroup.procs") {
-        Ok(Some(text)) if text.lines().any(|line| line == pid) => Ok(()),
-        Err(error) if error.errno() != Some(libc::ENOENT) => Err(error),
-        _ => Err(super::Error::Systemd(Error::Elsewhere {
-            unit: scope.unit.clone(),
-            path: node.path.clone(),
-        })),
-    }
+    if members.lines().any(|line| line == pid) { Ok(node) } else { Err(elsewhere()) }
 }
 
 /// Tells systemd the limits in `steps`.
-pub(crate) fn update(scope: &Scope, steps: &[Step]) -> Result<(), Error> {
+pub(crate) fn update(unit: &Unit, steps: &[Step]) -> Result<(), Error> {
     let changed = properties(steps);
     if changed.is_empty() {
         return Ok(());
     }
-    Connection::open(scope.user)?.set(&scope.unit, &changed)
+    let mut connection = Connection::open(unit.scope.user)?;
+    match unit.runs(&mut connection)? {
+        true => connection.set(&unit.scope.unit, &changed),
+        false => Err(Error::Another { unit: unit.scope.unit.clone() }),
+    }
 }
 
 /// Stops the scope of `cgroup`, which is empty. A scope goes away with its last process,
 /// so that usually nothing is to be done.
-pub(crate) fn stop(cgroup: &Cgroup, scope: &Scope) -> Result<(), Error> {
-    if !cgroup.nodes.iter().any(|node| node.path.exists()) {
+pub(crate) fn stop(cgroup: &Cgroup, unit: &Unit) -> Result<(), Error> {
+    if !cgroup.nodes.iter().any(Node::is_there) {
         return Ok(());
     }
-    match Connection::open(scope.user)?.stop(&scope.unit) {
+    let mut connection = Connection::open(unit.scope.user)?;
+    if !unit.runs(&mut connection)? {
+        return Ok(());
+    }
+    match connection.stop(&unit.scope.unit) {
         Err(error) if error.is("NoSuchUnit") => Ok(()),
         result => result,
     }

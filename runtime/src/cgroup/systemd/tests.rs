@@ -1,6 +1,6 @@
 use super::super::facts::Unified;
 use super::super::plan::{CgroupPlan, Driver, plan};
-use super::super::{Join, create};
+use super::super::{Created, Join, create};
 use super::*;
 
 fn facts(own: &str) -> CgroupFacts {
@@ -111,11 +111,17 @@ fn a_scope_holds_its_process_and_its_limits() {
     .unwrap();
     let path = format!("brigtest.slice:brig:{}", std::process::id());
     let request = Request { resources: Some(&resources), ..request(Some(&path), false) };
-    let cgroup = create(&plan(&facts, &request).unwrap()).unwrap();
-    let Join::AfterClone(after) = cgroup.join().unwrap() else { panic!("after clone expected") };
+    let Created::Scope(scope) = create(&plan(&facts, &request).unwrap()).unwrap() else {
+        panic!("a scope expected");
+    };
     let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
     let pid = child.id() as i32;
-    let attached = after.attach(pid);
+    let cgroup = scope.attach(pid);
+    if cgroup.is_err() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let cgroup = cgroup.unwrap();
     let pids = cgroup.pids();
     let exec = cgroup.join();
     let node = &cgroup.nodes[0];
@@ -131,7 +137,6 @@ fn a_scope_holds_its_process_and_its_limits() {
     child.kill().unwrap();
     child.wait().unwrap();
     let deleted = cgroup.delete();
-    attached.unwrap();
     assert_eq!(pids.unwrap(), [pid]);
     assert!(matches!(exec.unwrap(), Join::Into(_)));
     assert_eq!(limits, ["50331648", "20", "33333 50000"]);

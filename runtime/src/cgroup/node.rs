@@ -1,0 +1,198 @@
+//! A container's directory in one hierarchy, known by identity.
+//!
+//! Promises: what is read, written, listed and removed is the directory that was made or recorded,
+//! whatever is at its path by now. Must never: reach a file by path; the directory is opened in one
+//! place, compared there, and all else goes from its descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::plan::Directory;
+use super::{Error, file};
+
+/// Readable, as bpf(2) takes no `O_PATH` descriptor, and getdents64(2) none either.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What no two directories of cgroups have in common in one boot: a cgroup's id is its inode, and
+/// the kernel gives none twice (kernfs counts in 64 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(crate) fn of(directory: impl AsFd) -> Result<Identity, Errno> {
+        fstat(directory).map(|data| Identity::from(&data))
+    }
+}
+
+impl From<&Stat> for Identity {
+    fn from(data: &Stat) -> Identity {
+        Identity { device: data.st_dev, inode: data.st_ino }
+    }
+}
+
+/// Opens a directory.
+pub(crate) fn open_directory(
+    at: impl AsFd,
+    name: impl rustix::path::Arg,
+) -> Result<OwnedFd, Errno> {
+    openat(at, name, DIRECTORY, Mode::empty())
+}
+
+/// The container's directory in one hierarchy.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) directory: Directory,
+    pub(crate) path: PathBuf,
+    /// brig made it, so that the kernel's defaults hold in it.
+    pub(crate) made: bool,
+    descriptor: OnceLock<OwnedFd>,
+    /// None: it was in another boot.
+    identity: Option<Identity>,
+}
+
+impl Node {
+    /// The directory that is at the path now.
+    pub(crate) fn now(directory: &Directory, made: bool) -> Result<Node, Error> {
+        let path = directory.absolute();
+        let opened = open_directory(CWD, &path).map_err(|e| Error::call("open", &path, e))?;
+        let identity = Identity::of(&opened).map_err(|e| Error::call("fstat", &path, e))?;
+        let descriptor = OnceLock::from(opened);
+        let (directory, identity) = (directory.clone(), Some(identity));
+        Ok(Node { directory, path, made, descriptor, identity })
+    }
+
+    /// A directory that was made earlier; opens nothing yet.
+    pub(crate) fn recorded(directory: &Directory, identity: Option<Identity>) -> Node {
+        let path = directory.absolute();
+        let (directory, descriptor) = (directory.clone(), OnceLock::new());
+        Node { directory, path, made: false, descriptor, identity }
+    }
+
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// The open directory.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] where it has been removed, whether or not there is another by now.
+    pub(crate) fn descriptor(&self) -> Result<BorrowedFd<'_>, Error> {
+        if let Some(descriptor) = self.descriptor.get() {
+            return Ok(descriptor.as_fd());
+        }
+        let gone = || Error::Gone { path: self.path.clone() };
+        let expected = self.identity.ok_or_else(gone)?;
+        let opened = match open_directory(CWD, &self.path) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(gone()),
+            answer => answer.map_err(|e| Error::call("open", &self.path, e))?,
+        };
+        let found = Identity::of(&opened).map_err(|e| Error::call("fstat", &self.path, e))?;
+        if found != expected {
+            return Err(gone());
+        }
+        Ok(self.descriptor.get_or_init(|| opened).as_fd())
+    }
+
+    pub(crate) fn has(&self, controller: &str) -> bool {
+        self.directory.controllers.iter().any(|name| name == controller)
+    }
+
+    /// Opens a control file.
+    pub(crate) fn open(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Error> {
+        openat(self.descriptor()?, file, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| Error::call("open", self.path.join(file), e))
+    }
+
+    /// The content of a control file.
+    pub(crate) fn read(&self, file: &str) -> Result<String, Error> {
+        let path = || self.path.join(file);
+        file::read_open(self.open(file, OFlags::RDONLY)?)
+            .map_err(|e| Error::call("read", path(), e))
+    }
+
+    /// As `read`; none when the file does not exist.
+    pub(crate) fn read_if_there(&self, file: &str) -> Result<Option<String>, Error> {
+        match self.read(file) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a control file that is no limit.
+    pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), Error> {
+        let descriptor = self.open(file, OFlags::WRONLY)?;
+        file::write_once(descriptor.as_fd(), value)
+            .map_err(|e| Error::call("write", self.path.join(file), e))
+    }
+
+    /// Removes the directory itself. That it is gone is no error.
+    pub(crate) fn unlink(&self) -> Result<(), Errno> {
+        let at = (self.path.parent(), self.path.file_name());
+        let (Some(expected), (Some(parent), Some(name))) = (self.identity, at) else {
+            return Ok(());
+        };
+        let gone = |error| if error == Errno::NOENT { Ok(()) } else { Err(error) };
+        let parent = match open_directory(CWD, parent) {
+            Ok(parent) => parent,
+            Err(error) => return gone(error),
+        };
+        // Each time anew: the kernel removes by name, and brig may have waited in between.
+        match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(data) if Identity::from(&data) == expected => {
+                unlinkat(&parent, name, AtFlags::REMOVEDIR).or_else(gone)
+            }
+            Ok(_) => Ok(()),
+            Err(error) => gone(error),
+        }
+    }
+
+    /// Whether it is still at its path.
+    pub(crate) fn is_there(&self) -> bool {
+        let found = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
+        found.is_ok_and(|data| Some(Identity::from(&data)) == self.identity)
+    }
+}
+
+/// The directories above the container's, from the mount point down.
+pub(crate) fn ancestors(directory: &Directory) -> impl Iterator<Item = PathBuf> + '_ {
+    let slashes = directory.path.match_indices('/').map(|(at, _)| &directory.path[..at]);
+    std::iter::once("").chain(slashes).map(|path| match path {
+        "" => directory.mount.clone(),
+        path => directory.mount.join(path),
+    })
+}
+
+/// The pids in the list of the directory `at`, which is at `path`.
+pub(crate) fn read_pids(
+    at: impl AsFd,
+    path: impl FnOnce() -> PathBuf,
+    pids: &mut Vec<i32>,
+) -> Result<(), Error> {
+    let file = |path: PathBuf| path.join("cgroup.procs");
+    let text = match file::read_at(at, Path::new("cgroup.procs")) {
+        Ok(text) => text,
+        Err(error) => {
+            return match error.raw_os_error() {
+                // Gone; or threaded, and the threads' processes are in the list above.
+                Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP) => Ok(()),
+                _ => Err(Error::call("read", file(path()), error)),
+            };
+        }
+    };
+    let before = pids.len();
+    pids.extend(text.lines().map_while(|line| line.parse::<i32>().ok()));
+    match text.lines().nth(pids.len() - before) {
+        None => Ok(()),
+        Some(line) => Err(Error::Content { path: file(path()), found: line.to_owned() }),
+    }
+}
