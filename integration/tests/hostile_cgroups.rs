@@ -267,6 +267,89 @@ fn a_tree_of_a_thousand_levels_costs_few_descriptors_and_no_stack() {
     lab.assert_clean();
 }
 
+/// More processes than a program may have descriptors. On v2 the kernel finds them by itself.
+#[test]
+fn a_crowd_is_killed_with_few_descriptors() {
+    need!(Brig, CgroupV1);
+    let lab = Lab::new();
+    let crowd = "i=0; while [ $i -lt 500 ]; do sleep 1000 & i=$((i+1)); done; touch /full; wait";
+    let c = lab.container(lab.bundle().without_namespace("pid").sh(crowd));
+    c.run_detached();
+    assert!(wait_until(PATIENCE, || c.host_path("/full").exists()));
+    let runtime = brig_integration::binaries::runtime();
+    let call = lab.call("/bin/sh").args(["-c", "ulimit -n 350; exec \"$@\"", "sh"]).arg(runtime);
+    call.arg("--root").arg(lab.root()).args(["delete", "--force", c.id()]).go().ok();
+    lab.assert_clean();
+}
+
+/// Processes that outlive their container's first one.
+fn with_survivors(lab: &Lab) -> (Container<'_>, Vec<i32>) {
+    let bundle = lab.bundle().without_namespace("pid");
+    let c = lab.container(bundle.sh("sleep 1000 & echo $! >/pids; sleep 1000 & echo $! >>/pids"));
+    c.run_detached();
+    c.wait_status("stopped");
+    let text = fs::read_to_string(c.host_path("/pids")).expect("the survivors");
+    let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    assert!(pids.len() == 2 && pids.iter().all(|pid| machine::is_alive(*pid)), "{pids:?}");
+    (c, pids)
+}
+
+#[test]
+fn what_outlives_the_first_process_is_killed_with_the_container() {
+    need!(Brig);
+    let lab = Lab::new();
+    for verb in [&["kill"][..], &["kill", "--all"], &["delete"], &["delete", "--force"]] {
+        let (c, pids) = with_survivors(&lab);
+        let call = lab.runtime().args(verb).arg(c.id());
+        if verb[0] == "kill" { call.arg("KILL") } else { call }.go().ok();
+        let left: Vec<_> = pids.iter().filter(|pid| machine::is_alive(**pid)).collect();
+        assert!(left.is_empty(), "{verb:?} leaves {left:?}");
+        if verb[0] == "kill" {
+            c.kill("KILL").code(1).says("not running");
+            c.delete().ok();
+        }
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn a_container_is_known_for_as_long_as_something_of_it_is_left() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let below = c.cgroup("pids").join("below");
+    fs::create_dir(&below).expect("make a cgroup");
+    // A mount point cannot be removed.
+    lab.tmpfs(&below);
+    c.call("delete", ["--force"]).go().code(1).says("/below");
+    assert_eq!(c.status(), "stopped");
+    c.delete().code(1).says("/below");
+    nix::mount::umount(&below).expect("unmount");
+    c.delete().ok();
+    assert_eq!(c.status(), "gone");
+    lab.assert_clean();
+}
+
+/// On v1 a process may be in one of the container's cgroups alone; here an administrator puts it there.
+#[test]
+fn whoever_is_left_in_one_hierarchy_is_named() {
+    need!(Brig, CgroupV1);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let mut process = lab.call("/bin/sleep").arg("1000").spawn();
+    let pid = process.pid().to_string();
+    fs::write(c.cgroup("pids").join("cgroup.procs"), &pid).expect("move a process");
+    c.delete_force().code(1).says(&pid);
+    assert_eq!(c.status(), "stopped");
+    assert!(machine::is_alive(process.pid()));
+    process.kill();
+    process.wait();
+    c.delete().ok();
+    lab.assert_clean();
+}
+
 /// Runs a verb with the systemd driver, below a `--root` of its own.
 fn systemd(lab: &Lab, root: &str, args: &[&str]) -> brig_integration::Output {
     let root = lab.dir().join(root);

@@ -22,6 +22,9 @@ use super::{Error, tree};
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Killed processes may have much memory to give back.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Each needs a descriptor, of which a program has 1024 by default; each batch one more look at the
+/// list.
+const SIGNALLED_AT_ONCE: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -155,9 +158,13 @@ impl Cgroup {
     }
 
     fn signal_once(&self, node: &Node, signal: i32) -> Result<(), Error> {
+        self.pids()?.chunks(SIGNALLED_AT_ONCE).try_for_each(|pids| self.signal(node, pids, signal))
+    }
+
+    fn signal(&self, node: &Node, pids: &[i32], signal: i32) -> Result<(), Error> {
         let mut targets: Vec<(i32, OwnedFd)> = Vec::new();
         // 0 is a process of a pid namespace that brig cannot see into.
-        for pid in self.pids()?.into_iter().filter_map(Pid::from_raw) {
+        for pid in pids.iter().filter_map(|raw| Pid::from_raw(*raw)) {
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(descriptor) => targets.push((pid.as_raw_nonzero().get(), descriptor)),
                 Err(rustix::io::Errno::SRCH) => {}

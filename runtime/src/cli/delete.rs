@@ -9,7 +9,8 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig delete [OPTION...] CONTAINER-ID
 
-Removes a stopped container: its cgroup and its state.
+Removes a stopped container: what is left of its processes, its cgroup and its state. While something
+of it lives, the state stays.
 
 options:
   -f, --force             kill the container first if it runs; no error if there is none

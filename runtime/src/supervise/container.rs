@@ -221,10 +221,14 @@ impl Container {
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
         if all {
             let Some(cgroup) = self.made_cgroup()? else { return Ok(()) };
-            return Ok(cgroup.signal_all(signal)?);
+            return match signal {
+                // Those too that are forked meanwhile.
+                libc::SIGKILL => Ok(cgroup.kill()?),
+                _ => Ok(cgroup.signal_all(signal)?),
+            };
         }
         let Some(init) = self.init() else {
-            return Err(self.not("running", Status::Stopped));
+            return self.kill_survivors(signal);
         };
         // Read before: whoever waits for the process removes the container after its end.
         let spec = (signal == libc::SIGKILL).then(|| self.spec()).transpose()?;
@@ -240,6 +244,19 @@ impl Container {
             cgroup.kill()?;
         }
         Ok(())
+    }
+
+    /// In a pid namespace that is not the container's own, processes outlive its first one.
+    fn kill_survivors(&self, signal: i32) -> Result<(), Error> {
+        if signal == libc::SIGKILL
+            && self.record.is_some()
+            && !has_own_pid_namespace(self.spec()?)
+            && let Some(cgroup) = self.made_cgroup()?
+            && !cgroup.pids()?.is_empty()
+        {
+            return Ok(cgroup.kill()?);
+        }
+        Err(self.not("running", Status::Stopped))
     }
 
     /// On cgroup v1 a frozen process does not die before it is thawed.

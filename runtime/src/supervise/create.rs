@@ -410,7 +410,10 @@ impl Making<'_> {
         }
         let group = self.made.resctrl.take().and_then(|group| group.remove().err());
         left.extend(group.map(|error| error.to_string()));
-        left.extend(self.directory.remove().err().map(|error| error.to_string()));
+        // The record stays with what is left: `delete` tries again.
+        if left.is_empty() {
+            left.extend(self.directory.remove().err().map(|error| error.to_string()));
+        }
         self.directory.unlock();
         if left.is_empty() {
             return error;

@@ -56,18 +56,26 @@ impl Container {
         {
             cgroup.kill()?;
         }
-        Ok(())
+        match self.init() {
+            Some(_) => Err(Error::plain(format!(
+                "the first process of container {:?} does not end",
+                self.id().as_str()
+            ))
+            .with_hint("it waits in the kernel (state D in `ps`); try again when that is over")),
+            None => Ok(()),
+        }
     }
 
-    /// The cgroup, the hooks, the directory. Whatever fails, the rest is still tried.
+    /// The processes, the cgroup, the hooks, the directory: the record goes last. While something
+    /// lives, or a cgroup is left, the container stays as it is; of the rest all is tried.
     pub(super) fn remove(self) -> Result<(), Error> {
         let mut failures = Vec::new();
         if let Some(record) = &self.record {
-            let removed = match self.made_cgroup()? {
-                Some(cgroup) => cgroup.kill().and_then(|()| cgroup.delete()),
-                None => record.planned_cgroup.discard(),
-            };
-            failures.extend(removed.err().map(Error::from));
+            self.kill_everything()?;
+            match self.made_cgroup()? {
+                Some(cgroup) => cgroup.delete()?,
+                None => record.planned_cgroup.discard()?,
+            }
             failures.extend(self.remove_resctrl().err());
             failures.extend(self.poststop().err());
         }

@@ -1,7 +1,7 @@
 //! A container's life as the command line and the shim see it: create, start, kill, delete, exec.
 //!
 //! Promises: what fails leaves nothing behind; a brig that is killed at any point leaves a record
-//! from which `delete --force` cleans up. Must never act on a pid whose process is not the one
+//! from which `delete --force` cleans up, and no record goes before what it names. Must never act on a pid whose process is not the one
 //! that was recorded.
 
 mod confinement;
