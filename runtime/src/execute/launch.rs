@@ -247,8 +247,10 @@ fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Report>, Err
     let mut bytes = [0; Report::SIZE];
     loop {
         return match recv(socket.as_raw_fd(), &mut bytes, flags | MsgFlags::MSG_WAITALL) {
-            Err(Errno::EINTR) => continue,
-            Ok(0) | Err(Errno::ECONNRESET | Errno::EAGAIN) => Ok(None),
+            // A reset is told once, before what was sent ahead of it: the other side closed with something
+            // of ours unread (unix(7)).
+            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
+            Ok(0) | Err(Errno::EAGAIN) => Ok(None),
             Ok(length) => match Report::from_bytes(&bytes[..length]) {
                 Some(report) => Ok(Some(report)),
                 None => Err(Error::plain("the container's process sent a broken record")),
