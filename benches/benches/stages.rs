@@ -71,6 +71,7 @@ fn request<'s>(
         host: &HOST,
         cgroup: Some(cgroup),
         join: Join { into: true, ..Join::default() },
+        standard: [false; 3],
         preserve_fds: 0,
         new_keyring: true,
         home: None,

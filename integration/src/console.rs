@@ -74,6 +74,15 @@ fn readable(fd: impl AsFd, limit: Duration) -> bool {
 }
 
 impl Console {
+    /// A new terminal; who has the second descriptor is on it.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn open() -> (Console, OwnedFd) {
+        let pair = nix::pty::openpty(None, None).expect("open a terminal");
+        (Console { master: File::from(pair.master), seen: Vec::new() }, pair.slave)
+    }
+
     /// Types `text`.
     ///
     /// # Panics

@@ -3,8 +3,8 @@
 
 use crate::binaries;
 use crate::bundle::Bundle;
-use crate::command::{Call, Flavour, flavour};
-use crate::console::ConsoleSocket;
+use crate::command::{Call, Flavour, Running, flavour};
+use crate::console::{Console, ConsoleSocket};
 use crate::container::Container;
 use crate::leftovers;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -193,6 +193,18 @@ impl Lab {
     /// A console socket in the test's directory.
     pub fn console(&self) -> ConsoleSocket {
         ConsoleSocket::listen(self.path("console"))
+    }
+
+    /// A shell script on a terminal of its own, as an administrator has one; `brig` is the runtime.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn at_terminal(&self, script: &str) -> (Console, Running) {
+        let (console, terminal) = Console::open();
+        let script = format!("exec >&0 2>&0; brig() {{ $RUNTIME --root $ROOT \"$@\"; }}; {script}");
+        let call = self.call("setsid").args(["--ctty", "--wait", "/bin/bash", "-c", &script]);
+        let call = call.env("RUNTIME", binaries::runtime()).env("ROOT", self.root());
+        (console, call.stdin_from(terminal.into()).spawn())
     }
 
     /// Everything that is left now.

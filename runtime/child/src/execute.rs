@@ -104,6 +104,7 @@ impl<'a> Child<'a, '_> {
             Op::Setdomainname { name } => syscall::setdomainname(name).map(drop),
             Op::LoopbackUp => loopback_up(),
             Op::Setsid => syscall::setsid().map(drop),
+            Op::Standard { fd, number } => syscall::dup3(self.fd(fd)?, number, 0).map(drop),
             Op::Prlimit { resource, soft, hard } => {
                 syscall::prlimit(resource, Some(&[soft, hard])).map(drop)
             }

@@ -191,6 +191,8 @@ pub enum Op<'a> {
     // --- the process ---
     /// setsid(2).
     Setsid,
+    /// dup3(2): what is in this slot becomes standard input, output or error.
+    Standard { fd: Slot, number: i32 },
     /// Opens a terminal of the devpts in `pts`, sends its master over `socket`, makes it standard
     /// input, output and error and the controlling terminal, and, where `console` is given, mounts
     /// it there.
@@ -289,6 +291,7 @@ impl Op<'_> {
             Self::Setdomainname { .. } => "setdomainname",
             Self::LoopbackUp => "bring up lo",
             Self::Setsid => "setsid",
+            Self::Standard { .. } => "dup3",
             Self::Console { .. } => "console",
             Self::Prlimit { .. } | Self::RaiseLimit { .. } => "prlimit",
             Self::Personality { .. } => "personality",

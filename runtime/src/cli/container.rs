@@ -13,7 +13,8 @@ pub(super) const CREATE: Verb = Verb {
     help: "\
 usage: brig create [OPTION...] CONTAINER-ID
 
-Makes the container of a bundle: everything but its program, which `brig start` runs.
+Makes the container of a bundle: everything but its program, which `brig start` runs. It keeps
+standard input, output and error, but for a terminal, in whose place it gets /dev/null.
 
 options:
   -b, --bundle DIR        the bundle (default: the current directory)

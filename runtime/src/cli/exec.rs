@@ -18,7 +18,8 @@ usage: brig exec [OPTION...] CONTAINER-ID COMMAND [ARGUMENT...]
        brig exec [OPTION...] --process FILE CONTAINER-ID
 
 Runs a process in a running container, with the container's capabilities, seccomp filter, labels
-and limits unless told otherwise, and exits with its exit code.
+and limits unless told otherwise, and exits with its exit code. Without --tty it gets pipes in place
+of brig's own terminal, with --detach /dev/null.
 
 options:
   -p, --process FILE      the process as JSON (the `process` of config.json); what labels and

@@ -11,7 +11,9 @@ pub(super) const VERB: Verb = Verb {
 usage: brig run [OPTION...] CONTAINER-ID
 
 Makes the container of a bundle and runs its program. Without --detach, passes signals and
-terminal data on, waits for the end, removes the container, and exits with its exit code.
+terminal data on, waits for the end, removes the container, and exits with its exit code. The
+container never gets brig's own terminal: without process.terminal it gets pipes in its place,
+with --detach /dev/null.
 
 options: those of `brig create`, and
   -d, --detach            do not wait; `brig delete` removes the container

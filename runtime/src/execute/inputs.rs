@@ -17,6 +17,8 @@ use crate::plan::{Join, Plan, SlotUse};
 pub struct Inputs {
     /// [`SlotUse::Gate`].
     pub gate: Option<OwnedFd>,
+    /// [`SlotUse::Standard`].
+    pub standard: [Option<OwnedFd>; 3],
     /// [`SlotUse::ConsoleSocket`].
     pub console_socket: Option<OwnedFd>,
     /// [`SlotUse::State`].
@@ -71,6 +73,7 @@ impl Inputs {
                 SlotUse::Cwd => AT_FDCWD.as_raw_fd(),
                 SlotUse::Supervisor => supervisor,
                 SlotUse::Gate => fd(&self.gate),
+                SlotUse::Standard(number) => fd(&self.standard[usize::from(*number) % 3]),
                 SlotUse::ConsoleSocket => fd(&self.console_socket),
                 SlotUse::State => fd(&self.state),
                 SlotUse::CreatedState => fd(&self.created_state),

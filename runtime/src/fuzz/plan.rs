@@ -212,6 +212,7 @@ fn planned(spec: &oci_spec::runtime::Spec, kind: u8) -> bool {
         host: &host,
         cgroup: Some(&cgroup),
         join: join(&cgroup, driver),
+        standard: [kind & 8 != 0; 3],
         preserve_fds: u32::from(kind >> 6),
         new_keyring: kind & 16 == 0,
         home: None,

@@ -37,6 +37,8 @@ pub enum SlotUse<'a> {
     Supervisor,
     /// The socket on which the start gate listens.
     Gate,
+    /// What takes the place of standard input (0), output (1) or error (2).
+    Standard(u8),
     /// The socket that takes the terminal's master.
     ConsoleSocket,
     /// A file with the container's state while it is `creating`.
@@ -135,6 +137,14 @@ impl<'a> Builder<'a> {
     pub(super) fn ask(&mut self, kind: ReportKind) {
         self.tell(kind);
         self.push(Op::Await);
+    }
+
+    /// Before all else: what the caller's terminal is replaced by.
+    pub(super) fn replace_standard(&mut self, replaced: [bool; 3]) {
+        for number in (0..3).filter(|number| replaced[usize::from(*number)]) {
+            let fd = self.input(SlotUse::Standard(number));
+            self.push(Op::Standard { fd, number: i32::from(number) });
+        }
     }
 
     /// A slot that the supervisor fills.

@@ -31,6 +31,8 @@ pub struct ExecRequest<'s> {
     /// How the container's cgroup is joined.
     pub join: Join,
     /// See [`super::Request`].
+    pub standard: [bool; 3],
+    /// See [`super::Request`].
     pub preserve_fds: u32,
     /// See [`super::Request`].
     pub new_keyring: bool,
@@ -49,6 +51,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let all = Namespaces::of(request.spec)?;
     fields::check_process(request.process)?;
     let flags = all.joined.iter().fold(all.new, |flags, (flag, ..)| flags | flag);
+    builder.replace_standard(request.standard);
     builder.push(Op::DieWithParent { enabled: true });
     let cpus = request.process.exec_cpu_affinity().as_ref();
     let initial = cpus.and_then(|cpus| cpus.initial().as_deref());

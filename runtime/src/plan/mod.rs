@@ -90,6 +90,8 @@ pub struct Request<'s> {
     pub cgroup: Option<&'s CgroupPlan>,
     /// How it is joined.
     pub join: Join,
+    /// Which of standard input, output and error the supervisor hands over, rather than the caller's.
+    pub standard: [bool; 3],
     /// Number of descriptors after standard error that the program inherits.
     pub preserve_fds: u32,
     /// Whether the process gets a session keyring of its own.
@@ -131,6 +133,7 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
     let namespaces = Namespaces::of(request.spec)?;
     fields::check(request, &namespaces)?;
     let stages = namespaces::Stages::choose(&namespaces, request)?;
+    builder.replace_standard(request.standard);
     namespaces::enter(&mut builder, request, &namespaces, &stages)?;
     process::surroundings(&mut builder, request, &namespaces)?;
     rootfs::assemble(&mut builder, request, &stages)?;

@@ -45,6 +45,7 @@ fn slot(slot: Slot, slots: &[SlotUse<'_>]) -> String {
         None | Some(SlotUse::Cwd) => "cwd".to_owned(),
         Some(SlotUse::Supervisor) => "supervisor".to_owned(),
         Some(SlotUse::Gate) => "start gate".to_owned(),
+        Some(SlotUse::Standard(number)) => format!("replacement of descriptor {number}"),
         Some(SlotUse::ConsoleSocket) => "console socket".to_owned(),
         Some(SlotUse::State) => "state".to_owned(),
         Some(SlotUse::CreatedState) => "created state".to_owned(),
@@ -163,6 +164,7 @@ fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
             format!("{name} {} is {major}:{minor}", at(*fd))
         }
         Op::EnterRoot { root, .. } => format!("{name} {}", at(*root)),
+        Op::Standard { fd, number } => format!("{name} {} -> {number}", at(*fd)),
         _ => render_process(op),
     }
 }

@@ -21,7 +21,9 @@ use rustix::io::Errno;
 use super::listener::Listener;
 use super::process::RecordedProcess;
 use super::record::{Born, Record, StateDirectory};
+use super::run::wanted;
 use super::state::{OciState, now};
+use super::terminal::Given;
 use super::{Error, Status, gate, home};
 use crate::bundle::Configuration;
 use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, Driver, PlannedCgroup, PlannedScope};
@@ -143,22 +145,23 @@ pub struct Created {
 /// Names the field or the step; then nothing is left.
 pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
     let blueprint = Blueprint::of_bundle(&options.bundle)?;
-    let mut created = make(id, blueprint, options, Start::AtGate, None)?;
+    let given = Given::detached(wanted(&blueprint, options).terminal)?;
+    let mut created = make(id, blueprint, options, Start::AtGate, given)?;
     created.directory.unlock();
     Ok(())
 }
 
-/// Makes a container whose terminal, if it has one, goes to `terminal` or the console socket.
+/// Makes a container with what it is given of the caller's.
 pub(super) fn make(
     id: &ContainerId,
     mut blueprint: Blueprint,
     options: &Options,
     start: Start,
-    terminal: Option<OwnedFd>,
+    given: Given,
 ) -> Result<Created, Error> {
     pass_on_listeners(&mut blueprint.config.spec);
-    let console_socket = console_socket(&blueprint.config.spec, options, terminal)?;
-    let mut inputs = Inputs { console_socket, ..Inputs::default() };
+    let console_socket = console_socket(&blueprint.config.spec, options, given.console)?;
+    let mut inputs = Inputs { console_socket, standard: given.standard, ..Inputs::default() };
     let filter = blueprint.filter()?;
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
     let directory = StateDirectory::make(&options.root, id)?;
@@ -295,7 +298,8 @@ impl Making<'_> {
                 (None, inputs.join(self.made.cgroup.insert(cgroup).join()?))
             }
         };
-        let plan = self.plan(filter, &host, join)?;
+        let replaced = inputs.standard.each_ref().map(Option::is_some);
+        let plan = self.plan(filter, &host, join, replaced)?;
         let landlock = self.blueprint.landlock.take();
         inputs.landlock = landlock.map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
@@ -307,6 +311,7 @@ impl Making<'_> {
         filter: Option<&Filter>,
         host: &Host,
         join: plan::Join,
+        standard: [bool; 3],
     ) -> Result<Plan<'static>, Error> {
         // The child uses the plan for as long as it waits, which may be longer than brig lives.
         let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
@@ -322,6 +327,7 @@ impl Making<'_> {
             host: &host.facts,
             cgroup: Some(&self.cgroup),
             join,
+            standard,
             preserve_fds: self.options.preserve_fds,
             new_keyring: self.options.new_keyring,
             home: home.as_deref(),

@@ -1,6 +1,6 @@
 //! `exec`: another process in a running container.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use bumpalo::Bump;
@@ -9,7 +9,8 @@ use oci_spec::runtime::{Process, Spec};
 use super::container::{Container, Status};
 use super::create::write_pid_file;
 use super::listener::Listener;
-use super::{Error, Foreground, home, terminal};
+use super::terminal::{Given, Stop, Wanted};
+use super::{Error, Foreground, home, standard, terminal};
 use crate::execute::{Inputs, Launched, Wants, launch, resctrl};
 use crate::filter::Filter;
 use crate::host::Host;
@@ -41,10 +42,14 @@ pub fn exec(
     options: &ExecOptions,
     foreground: Foreground,
 ) -> Result<u8, Error> {
-    let console = options.console_socket.is_some();
-    super::run::in_foreground(foreground, console, terminal::Stop::PassOn, |terminal| {
-        let launched = launch_in(container, options, terminal)?;
-        Ok((options.process.terminal().unwrap_or(false), launched))
+    let process = &options.process;
+    let wanted = Wanted {
+        terminal: process.terminal().unwrap_or(false),
+        console_socket: options.console_socket.is_some(),
+        owner: standard::owner(container.spec()?, process.user().uid()),
+    };
+    super::run::in_foreground(foreground, wanted, Stop::PassOn, |given| {
+        launch_in(container, options, given)
     })
     .map(|ended| ended.code)
 }
@@ -52,7 +57,7 @@ pub fn exec(
 fn launch_in(
     container: &Container,
     options: &ExecOptions,
-    own_terminal: Option<OwnedFd>,
+    given: Given,
 ) -> Result<Launched, Error> {
     match container.status()? {
         Status::Created | Status::Running => {}
@@ -75,8 +80,11 @@ fn launch_in(
     let filter = filter.as_ref();
     let process = &unless_told_otherwise(options.process.clone(), spec);
     let wants = process.terminal().unwrap_or(false);
-    let console_socket = terminal::console(wants, options.console_socket.as_deref(), own_terminal)?;
-    let mut inputs = Inputs { console_socket, init: Some(init), ..Inputs::default() };
+    let console_socket =
+        terminal::console(wants, options.console_socket.as_deref(), given.console)?;
+    let standard = given.standard;
+    let replaced = standard.each_ref().map(Option::is_some);
+    let mut inputs = Inputs { console_socket, standard, init: Some(init), ..Inputs::default() };
     let cgroup = container.cgroup()?;
     let join = match &options.cgroup {
         Some(sub) => cgroup.join_sub(sub)?,
@@ -96,6 +104,7 @@ fn launch_in(
             process,
             host: &host.facts,
             join,
+            standard: replaced,
             preserve_fds: options.preserve_fds,
             new_keyring: true,
             home: home.as_deref(),

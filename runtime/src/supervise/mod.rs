@@ -19,8 +19,10 @@ mod process;
 mod record;
 mod run;
 mod sandbox;
+mod standard;
 mod start;
 mod state;
+mod stream;
 mod terminal;
 mod watch;
 

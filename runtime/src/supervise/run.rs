@@ -1,11 +1,9 @@
 //! `run`: create, start, wait, delete in one.
 
-use std::os::fd::OwnedFd;
-
 use super::container::Container;
 use super::create::{Blueprint, Options, make};
-use super::terminal::{Signals, Stop, Terminal, relay};
-use super::{Error, exit_code, wait_for_exit};
+use super::terminal::{Between, Given, Signals, Stop, Wanted};
+use super::{Error, exit_code, standard, wait_for_exit};
 use crate::execute::Launched;
 use crate::plan::Start;
 use crate::spec::ContainerId;
@@ -28,9 +26,9 @@ pub enum Foreground {
 pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Result<u8, Error> {
     let blueprint = Blueprint::of_bundle(&options.bundle)?;
     let mut container = None;
-    let console = options.console_socket.is_some();
-    let ended = in_foreground(foreground, console, Stop::PassOn, |terminal| {
-        make_and_start(id, blueprint, options, terminal, &mut container)
+    let wanted = wanted(&blueprint, options);
+    let ended = in_foreground(foreground, wanted, Stop::PassOn, |given| {
+        make_and_start(id, blueprint, options, given, &mut container)
     });
     let ended = match ended.is_ok() && foreground != Foreground::Wait {
         true => ended,
@@ -39,23 +37,31 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
     ended.map(|ended| ended.code)
 }
 
-/// Makes a container that starts at once, and leaves it in `container`; answers whether it has a
-/// terminal, and with its process.
+/// What the container's process is to have.
+pub(super) fn wanted(blueprint: &Blueprint, options: &Options) -> Wanted {
+    let spec = &blueprint.config.spec;
+    let process = spec.process().as_ref();
+    Wanted {
+        terminal: process.and_then(|process| process.terminal()).unwrap_or(false),
+        console_socket: options.console_socket.is_some(),
+        owner: process.and_then(|process| standard::owner(spec, process.user().uid())),
+    }
+}
+
+/// Makes a container that starts at once, and leaves it in `container`; answers with its process.
 pub(super) fn make_and_start(
     id: &ContainerId,
     blueprint: Blueprint,
     options: &Options,
-    terminal: Option<OwnedFd>,
+    given: Given,
     container: &mut Option<Container>,
-) -> Result<(bool, Launched), Error> {
-    let made = make(id, blueprint, options, Start::AtOnce, terminal)?;
-    let process = made.config.spec.process().as_ref();
-    let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
+) -> Result<Launched, Error> {
+    let made = make(id, blueprint, options, Start::AtOnce, given)?;
     let (mut new, launched) = Container::of(id, made);
     let started = new.poststart();
     new.directory.unlock();
     *container = Some(new);
-    started.map(|()| (wants_terminal, launched))
+    started.map(|()| launched)
 }
 
 /// Removes a container after its end, or after a failure to start it.
@@ -79,25 +85,28 @@ pub(super) struct Ended {
     pub(super) stopped: bool,
 }
 
-/// Starts a process by `start`, which says whether it has a terminal, and sees it to its end
-/// unless it is to be detached.
+/// Starts a process by `start`, and sees it to its end unless it is to be detached.
 pub(super) fn in_foreground(
     foreground: Foreground,
-    has_console_socket: bool,
+    wanted: Wanted,
     stop: Stop,
-    start: impl FnOnce(Option<OwnedFd>) -> Result<(bool, Launched), Error>,
+    start: impl FnOnce(Given) -> Result<Launched, Error>,
 ) -> Result<Ended, Error> {
     if foreground == Foreground::Detach {
-        return start(None).map(|_| Ended { code: 0, stopped: false });
+        let given = Given::detached(wanted.terminal)?;
+        return start(given).map(|_| Ended { code: 0, stopped: false });
     }
     let signals = Signals::block()?;
-    let (terminal, theirs) = match has_console_socket {
-        true => (None, None),
-        false => Terminal::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+    let (mut between, given) = Between::new(wanted)?;
+    let process = match start(given) {
+        Ok(process) => process,
+        Err(error) => {
+            // What a hook has said, for instance.
+            between.show_the_rest(&signals)?;
+            return Err(error);
+        }
     };
-    let (wants_terminal, process) = start(theirs)?;
-    let stopped =
-        relay(&process.pidfd, terminal.as_ref().filter(|_| wants_terminal), &signals, stop)?;
+    let stopped = between.relay(&process.pidfd, &signals, stop)?;
     let status = wait_for_exit(&process.pidfd)
         .map_err(|error| Error::system("waiting for the container's process", error))?;
     Ok(Ended { code: exit_code(status), stopped })

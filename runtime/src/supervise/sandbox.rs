@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::container::Container;
 use super::create::{Blueprint, Landlock, Options, make};
-use super::run::{in_foreground, remove_after};
+use super::run::{in_foreground, remove_after, wanted};
 use super::terminal::Stop;
 use super::{Confinement, Error, Foreground};
 use crate::bundle::{Configuration, Seccomp};
@@ -67,8 +67,9 @@ pub fn try_command(
     let blueprint = Blueprint::of_sandbox(sandbox)?;
     let landlock = blueprint.landlock.is_some();
     let mut container = None;
-    let ended = in_foreground(Foreground::Wait, false, Stop::PassOn, |terminal| {
-        let made = make(id, blueprint, options, Start::AtGate, terminal)?;
+    let wanted = wanted(&blueprint, options);
+    let ended = in_foreground(Foreground::Wait, wanted, Stop::PassOn, |given| {
+        let made = make(id, blueprint, options, Start::AtGate, given)?;
         let (mut new, process) = Container::of(id, made);
         new.directory.unlock();
         let mut confinement = Confinement::read(process.pid)
@@ -81,7 +82,7 @@ pub fn try_command(
         started?;
         confinement.refresh(process.pid);
         show(&confinement, landlock);
-        Ok((sandbox.terminal, process))
+        Ok(process)
     });
     remove_after(ended, container).map(|ended| ended.code)
 }

@@ -1,6 +1,6 @@
 //! Standing between the caller's terminal and the container's: `run` and `exec` in the foreground.
 //!
-//! Signals that brig gets go to the container's process; SIGWINCH becomes the new window size.
+//! The program has a terminal of its own, or pipes in place of the caller's (`standard`). Signals that brig gets go to the container's process; SIGWINCH becomes the new window size.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,10 +13,13 @@ use nix::sys::socket::{
     socket, socketpair,
 };
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use super::Error;
+use super::standard::{self, Standard};
+use super::stream::{Kind, Stream, duplicate, own};
 
 /// The socket that takes the container's terminal, as asked for.
 pub(super) fn console(
@@ -107,9 +110,14 @@ impl Signals {
         Ok(Self { fd })
     }
 
+    /// The next that somebody has sent: what brig's own writes cause (SIGPIPE) is brig's own affair.
     fn next(&self) -> Option<i32> {
-        let info = self.fd.read_signal().ok().flatten()?;
-        i32::try_from(info.ssi_signo).ok()
+        loop {
+            let info = self.fd.read_signal().ok().flatten()?;
+            if info.ssi_pid != std::process::id() {
+                return i32::try_from(info.ssi_signo).ok();
+            }
+        }
     }
 }
 
@@ -148,67 +156,143 @@ pub(super) enum Stop {
     KillAtSecond,
 }
 
-/// Passes signals and terminal data on until the process has ended and its terminal is drained;
-/// true where one of the signals asked to stop.
-pub(super) fn relay(
-    pidfd: &OwnedFd,
-    terminal: Option<&Terminal>,
-    signals: &Signals,
-    stop: Stop,
-) -> Result<bool, Error> {
-    let mut stopped = false;
-    let master = terminal.map(Terminal::receive).transpose()?;
-    let _raw = master.as_ref().and_then(|_| RawMode::enter());
-    if let Some(master) = &master {
-        copy_window_size(master);
+/// What stands between the caller and the process that brig waits for.
+#[derive(Debug)]
+pub(super) struct Between {
+    /// Where the process's own terminal arrives, if it has one.
+    terminal: Option<Terminal>,
+    streams: Vec<Stream>,
+}
+
+/// What the process is to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// A terminal of its own.
+    pub(super) terminal: bool,
+    /// Which goes to somebody else.
+    pub(super) console_socket: bool,
+    /// Its user on the host, where that one can be given something.
+    pub(super) owner: Option<u32>,
+}
+
+/// What the process is given.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// Where its terminal's master goes, unless to the console socket.
+    pub(super) console: Option<OwnedFd>,
+    /// Its standard descriptors, where they are not the caller's.
+    pub(super) standard: Standard,
+}
+
+impl Given {
+    /// For a process that brig does not wait for.
+    pub(super) fn detached(terminal: bool) -> Result<Self, Error> {
+        let standard = if terminal { standard::nothing()? } else { standard::detached()? };
+        Ok(Self { console: None, standard })
     }
-    let (stdin, stdout) = (io::stdin(), io::stdout());
-    let mut input_open = master.is_some();
-    loop {
-        let mut set = vec![
-            PollFd::new(pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.fd.as_fd(), PollFlags::IN),
-        ];
+}
+
+impl Between {
+    /// Makes what is needed, and what the process gets of it.
+    pub(super) fn new(wanted: Wanted) -> Result<(Self, Given), Error> {
+        if !wanted.terminal {
+            let (standard, streams) = standard::piped(wanted.owner)?;
+            return Ok((Self { terminal: None, streams }, Given { console: None, standard }));
+        }
+        let standard = standard::nothing()?;
+        let (terminal, console) = match wanted.console_socket {
+            true => (None, None),
+            false => Terminal::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        };
+        Ok((Self { terminal, streams: Vec::new() }, Given { console, standard }))
+    }
+
+    /// Passes signals and data on until the process has ended and what it wrote is shown; true where one of
+    /// the signals asked to stop.
+    pub(super) fn relay(
+        mut self,
+        pidfd: &OwnedFd,
+        signals: &Signals,
+        stop: Stop,
+    ) -> Result<bool, Error> {
+        let mut stopped = false;
+        let master = self.terminal.take().map(|terminal| terminal.receive()).transpose()?;
+        let _raw = master.as_ref().and_then(|_| RawMode::enter());
         if let Some(master) = &master {
-            set.push(PollFd::new(master, PollFlags::IN));
-            if input_open {
-                set.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
+            copy_window_size(master);
+            let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+            let (stdin, stdout) = (own(stdin, OFlags::RDONLY)?, own(stdout, OFlags::WRONLY)?);
+            self.streams.push(Stream::new(Kind::IntoMaster, stdin, duplicate(master)?));
+            self.streams.push(Stream::new(Kind::OutOfMaster, duplicate(master)?, stdout));
+        }
+        loop {
+            let [ended, signalled] = self.wait([pidfd.as_fd(), signals.fd.as_fd()])?;
+            if signalled {
+                let asked = forward(pidfd, master.as_ref(), signals);
+                if asked && stopped && stop == Stop::KillAtSecond {
+                    drop(brig_sys::process::send_signal(pidfd, libc::SIGKILL));
+                }
+                stopped |= asked;
+            }
+            if ended {
+                self.show_the_rest(signals)?;
+                return Ok(stopped);
             }
         }
-        match poll(&mut set, None) {
-            Err(rustix::io::Errno::INTR) => continue,
+    }
+
+    /// Shows what was written by a process that has ended, or by one that was never started wholly; a
+    /// signal that asks to stop is heard also while the terminal takes nothing.
+    pub(super) fn show_the_rest(&mut self, signals: &Signals) -> Result<(), Error> {
+        self.streams.iter_mut().for_each(Stream::process_has_ended);
+        loop {
+            self.streams.retain(|stream| !stream.is_drained());
+            if self.streams.is_empty() {
+                return Ok(());
+            }
+            let [signalled] = self.wait([signals.fd.as_fd()])?;
+            if signalled && std::iter::from_fn(|| signals.next()).any(asks_to_stop) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and does what is the streams'; says which of `others` are
+    /// ready.
+    fn wait<const N: usize>(&mut self, others: [BorrowedFd<'_>; N]) -> Result<[bool; N], Error> {
+        /// Long enough to cost nothing, short enough that nobody notices.
+        const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let mut set: Vec<_> = others.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let mut rest = None;
+        let mut places = Vec::with_capacity(self.streams.len());
+        for stream in &self.streams {
+            let (watched, rests) = stream.watch(&mut set);
+            places.push(watched);
+            rest = rest.or(rests.then_some(&REST));
+        }
+        match poll(&mut set, rest) {
+            Err(rustix::io::Errno::INTR) => return Ok([false; N]),
             answer => {
                 answer.map_err(|errno| Error::system("waiting for the container", errno))?;
             }
         }
-        let ready: Vec<bool> = set.iter().map(|entry| !entry.revents().is_empty()).collect();
-        if ready[1] {
-            let asked = forward(pidfd, master.as_ref(), signals);
-            if asked && stopped && stop == Stop::KillAtSecond {
-                drop(brig_sys::process::send_signal(pidfd, libc::SIGKILL));
-            }
-            stopped |= asked;
+        let ready: Vec<_> = set.iter().map(PollFd::revents).collect();
+        for (stream, places) in self.streams.iter_mut().zip(places) {
+            stream.advance(places, &ready);
         }
-        if let Some(master) = &master {
-            if ready[2] {
-                copy(master.as_fd(), stdout.as_fd());
-            }
-            if input_open && ready.get(3) == Some(&true) {
-                input_open = copy(stdin.as_fd(), master.as_fd());
-            }
-        }
-        if ready[0] {
-            while master.as_ref().is_some_and(|master| copy_if_ready(master, stdout.as_fd())) {}
-            return Ok(stopped);
-        }
+        Ok(std::array::from_fn(|index| !ready[index].is_empty()))
     }
+}
+
+fn asks_to_stop(signal: i32) -> bool {
+    matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)
 }
 
 /// Passes on the signals that have come; true where one of them asks to stop.
 fn forward(pidfd: &OwnedFd, master: Option<&OwnedFd>, signals: &Signals) -> bool {
     let mut stopped = false;
     while let Some(signal) = signals.next() {
-        stopped |= matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT);
+        stopped |= asks_to_stop(signal);
         match (signal, master) {
             (libc::SIGCHLD, _) => {}
             (libc::SIGWINCH, Some(master)) => copy_window_size(master),
@@ -223,26 +307,4 @@ fn copy_window_size(master: &OwnedFd) {
     if let Ok(size) = tcgetwinsize(io::stdin()) {
         let _ = tcsetwinsize(master, size);
     }
-}
-
-fn copy_if_ready(from: &OwnedFd, to: BorrowedFd<'_>) -> bool {
-    let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut set = [PollFd::new(from, PollFlags::IN)];
-    let ready = poll(&mut set, Some(&none)).is_ok_and(|count| count > 0);
-    ready && set[0].revents().contains(PollFlags::IN) && copy(from.as_fd(), to)
-}
-
-/// Copies what is there; false at the end of `from`.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
-    let mut buffer = [0; 8192];
-    let Ok(count @ 1..) = rustix::io::read(from, &mut buffer) else { return false };
-    let mut rest = &buffer[..count];
-    while !rest.is_empty() {
-        match rustix::io::write(to, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
-    true
 }

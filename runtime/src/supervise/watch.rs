@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::create::{Blueprint, Options};
-use super::run::{in_foreground, make_and_start, remove_after};
+use super::run::{in_foreground, make_and_start, remove_after, wanted};
 use super::terminal::Stop;
 use super::{Error, Foreground};
 use crate::bundle::Seccomp;
@@ -65,10 +65,11 @@ pub fn watch<W: Watcher>(
             .map_err(|errno| Error::system("making a socket for the listener", errno))?;
     blueprint.watcher = Some(theirs);
     let (mut container, mut thread) = (None, None);
-    let ended = in_foreground(Foreground::Wait, false, Stop::KillAtSecond, |terminal| {
+    let wanted = wanted(&blueprint, options);
+    let ended = in_foreground(Foreground::Wait, wanted, Stop::KillAtSecond, |given| {
         // Only now: signals are blocked, and a new thread inherits that.
         thread = Some(spawn(ours, watcher)?);
-        make_and_start(id, blueprint, options, terminal, &mut container)
+        make_and_start(id, blueprint, options, given, &mut container)
     });
     // Kills what is left of the container's processes, so that the listener comes to its end.
     let ended = remove_after(ended, container);

@@ -1,12 +1,14 @@
 //! What holds for every plan, whatever the configuration and the machine.
 
-use brig::plan::{Plan, Start};
+use brig::plan::{Plan, SlotUse, Start};
 use brig_child::flags::{namespace, prctl};
 use brig_child::{Op, Slot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Machine, config, filter, namespace, planned, remap, spec_of};
+use crate::support::{
+    Machine, config, filter, namespace, planned, planned_in_place_of, remap, spec_of,
+};
 
 /// Names that only an image or a tenant would choose.
 const HOSTILE: &str = "/evil";
@@ -270,4 +272,24 @@ proptest! {
             the_host_keeps_its_mounts(&plan);
         });
     }
+}
+
+/// Not even brig's own process holds the caller's terminal when it enters a namespace.
+#[test]
+fn what_takes_the_place_of_standard_descriptors_does_so_before_all_else() {
+    let spec = spec_of(&config(None));
+    planned_in_place_of(&spec, &Machine::v2(), Start::AtOnce, [true, false, true], |plan| {
+        let plan = plan.expect("a plan");
+        let replaced: Vec<_> = plan
+            .ops
+            .iter()
+            .map_while(|op| match op {
+                Op::Standard { fd, number } => {
+                    Some((plan.slots[usize::from(fd.0)].clone(), *number))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(replaced, [(SlotUse::Standard(0), 0), (SlotUse::Standard(2), 2)]);
+    });
 }

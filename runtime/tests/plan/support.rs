@@ -138,6 +138,17 @@ pub(crate) fn planned<T>(
     start: Start,
     look: impl FnOnce(Result<Plan<'_>, Refusal>) -> T,
 ) -> T {
+    planned_in_place_of(spec, machine, start, [false; 3], look)
+}
+
+/// The same, with other standard descriptors than the caller's.
+pub(crate) fn planned_in_place_of<T>(
+    spec: &Spec,
+    machine: &Machine,
+    start: Start,
+    standard: [bool; 3],
+    look: impl FnOnce(Result<Plan<'_>, Refusal>) -> T,
+) -> T {
     let arena = Bump::new();
     let id = ContainerId::parse("web").expect("an id");
     let cgroup = machine.cgroup(spec);
@@ -151,6 +162,7 @@ pub(crate) fn planned<T>(
         host: &machine.host,
         cgroup: Some(&cgroup),
         join: machine.join(&cgroup),
+        standard,
         preserve_fds: 0,
         new_keyring: true,
         home: None,
