@@ -8,7 +8,7 @@ use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A container that tries to write to its root.
 fn writes(bundle: Bundle) -> Bundle {
@@ -159,4 +159,63 @@ fn a_watch_sees_an_open() {
     assert!(!watch.was_opened());
     fs::File::open(&node).expect("open");
     assert!(watch.was_opened());
+}
+
+#[test]
+fn a_configuration_that_is_a_device_is_not_opened() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle());
+    let call = c.run_call(&[]);
+    let config = c.bundle.dir.join("config.json");
+    fs::remove_file(&config).expect("remove");
+    let watch = Watch::node(&config);
+    call.go().failed().says("config.json is not a regular file");
+    assert!(!watch.was_opened());
+}
+
+#[test]
+fn a_namespace_that_is_a_device_is_not_opened() {
+    need!(Brig);
+    let lab = Lab::new();
+    let at = lab.path("namespace");
+    let watch = Watch::node(&at);
+    let b = lab.bundle().namespace("network", Some(&at.to_string_lossy()));
+    lab.container(b).run().failed().says("linux.namespaces").says("is not a namespace");
+    assert!(!watch.was_opened());
+    lab.assert_clean();
+}
+
+#[test]
+fn a_terminal_multiplexer_of_the_workload_is_not_opened_by_an_exec() {
+    need!(Brig);
+    let lab = Lab::new();
+    // /dev/pts is what the workload makes of it.
+    let b = lab.bundle().idle().edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap_or("").starts_with("/dev/"));
+    });
+    let c = lab.container(b);
+    c.run_detached();
+    let pts = PathBuf::from(format!("/proc/{}/root/dev/pts", c.pid()));
+    fs::create_dir(&pts).expect("make");
+    let watch = Watch::node(&pts.join("ptmx"));
+    let socket = lab.console();
+    let path = socket.path().to_string_lossy().into_owned();
+    let exec = c.exec_call(&["--tty", "--detach", "--console-socket", &path], &["/bin/true"]);
+    exec.go().failed().says("console");
+    assert!(!watch.was_opened());
+    c.delete_force().ok();
+}
+
+#[test]
+fn a_list_of_users_gives_the_home() {
+    let lab = Lab::new();
+    let b = lab.bundle().set("/process/env", json!(["PATH=/bin"]));
+    fs::write(b.rootfs.join("etc/passwd"), "root:x:0:0::/home/of/root:/bin/sh\n").expect("write");
+    lab.container(b.clone().sh("echo $HOME")).run().ok().prints("/home/of/root");
+    let c = lab.container(b.idle());
+    c.run_detached();
+    c.exec_sh("echo $HOME").ok().prints("/home/of/root");
+    c.delete_force().ok();
 }

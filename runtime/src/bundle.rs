@@ -3,17 +3,16 @@
 //! A bundle is a directory with `config.json` (OCI runtime specification, bundle.md). The file is opened
 //! once, must be a regular file and small, and is read to its end: nothing here follows what it says.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
 use brig_seccomp::Program;
 use oci_spec::runtime::{LinuxSeccomp, Spec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, ResolveFlags};
 
-use crate::spec;
+use crate::{foreign, spec};
 
 /// The name of the configuration within a bundle (bundle.md).
 pub const CONFIG_FILE: &str = "config.json";
@@ -166,30 +165,17 @@ impl Configuration {
     }
 }
 
-/// The bytes of a regular file of at most `limit_bytes`; also for `exec --process` and `update --resources`.
+/// The bytes of a regular file of at most `limit_bytes`; also for `exec --process`.
 ///
 /// # Errors
 /// The file cannot be opened or read, is not regular, or is larger.
 pub fn read_small(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
-    // Without NONBLOCK the open of a FIFO would wait for a writer for ever.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty());
-    let file = file.map(File::from).map_err(|errno| failed(errno.into()))?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(Error::NotRegular { path: path.to_owned() });
-    }
-    read_open(&file, limit_bytes)
+    let file = foreign::regular_file(CWD, path, ResolveFlags::empty()).map_err(failed)?;
+    let file = file.ok_or_else(|| Error::NotRegular { path: path.to_owned() })?;
+    foreign::read(&file, limit_bytes)
         .map_err(failed)?
         .ok_or_else(|| Error::TooBig { path: path.to_owned(), limit_bytes })
-}
-
-/// `None` if there is more than the limit. The length is not believed: the file may grow meanwhile.
-fn read_open(file: &File, limit_bytes: usize) -> io::Result<Option<Vec<u8>>> {
-    let expected = file.metadata()?.len().min(limit_bytes as u64);
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
-    file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= limit_bytes).then_some(bytes))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod execute;
 pub mod failure;
 pub mod features;
 pub mod filter;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod host;

@@ -1,7 +1,7 @@
 //! Small files, with as few system calls as it takes: std's readers ask for sizes first and read
 //! the kernel's files in pieces of 32 bytes, and musl's open(2) sets close-on-exec twice.
 //!
-//! Must never be used for files whose size somebody else controls: `bundle::read_small` is for those.
+//! Must never be used for files whose size somebody else controls: `foreign` is for those.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

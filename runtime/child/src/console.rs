@@ -6,6 +6,8 @@ use crate::interpret::{Child, invalid};
 use crate::op::Op;
 use crate::syscall::{self, Answer, fault};
 
+/// `RESOLVE_NO_XDEV` of openat2(2).
+const NO_XDEV: u64 = 0x01;
 /// `DEVPTS_SUPER_MAGIC` of linux/magic.h.
 const DEVPTS_MAGIC: u64 = 0x1cd1;
 
@@ -16,10 +18,12 @@ impl<'a> Child<'a, '_> {
         };
         let pts = self.fd(pts)?;
         let flags = libc::O_RDWR | libc::O_NOCTTY;
-        let master = syscall::openat2(pts, c"ptmx", flags, 0, INSIDE)?;
-        if syscall::filesystem_magic(master)? != DEVPTS_MAGIC {
+        // Before anything is opened: in exec the workload may have put a device of its own there. What is
+        // in a devpts is the kernel's alone.
+        if syscall::filesystem_magic(pts)? != DEVPTS_MAGIC {
             return Err(fault(libc::SYS_fstatfs, libc::ENODEV));
         }
+        let master = syscall::openat2(pts, c"ptmx", flags, 0, INSIDE | NO_XDEV)?;
         let unlocked = 0i32;
         syscall::ioctl_ref(master, libc::TIOCSPTLCK, &unlocked)?;
         let peer_flags = (flags | libc::O_CLOEXEC) as u64;

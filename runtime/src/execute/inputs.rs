@@ -5,12 +5,17 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use brig_child::flags::namespace;
-use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::sys::stat::{FileStat, Mode, fstat, stat};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{FileStat, fstat, stat};
+use rustix::fs::{Mode, OFlags, fstatfs};
 
 use super::{Error, IdMaps};
 use crate::cgroup;
+use crate::foreign::reopen;
 use crate::plan::{Join, Plan, SlotUse};
+
+/// `NSFS_MAGIC` of linux/magic.h.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// What the supervisor hands to the child.
 #[derive(Debug, Default)]
@@ -118,8 +123,13 @@ fn is_own(namespace: &OwnedFd) -> bool {
 
 fn open_namespace(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error> {
     let doing = || format!("{field}: opening {}", path.to_string_lossy());
-    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::system(doing(), errno))?;
+    let file_system = fstatfs(&place).map_err(|errno| Error::system(doing(), errno))?;
+    if file_system.f_type as i64 != NSFS_MAGIC {
+        return Err(not_a_namespace(path, field));
+    }
+    let fd = reopen(&place).map_err(|error| Error::system(doing(), error))?;
     match brig_sys::process::namespace_kind(&fd) {
         Ok(found) if found == kind && kind == namespace::MOUNT && is_own(&fd) => Err(Error::plain(
             format!("{field}: {} is brig's own", path.to_string_lossy()),
@@ -133,9 +143,11 @@ fn open_namespace(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error>
             path.to_string_lossy()
         ))
         .with_hint("the path must be a namespace of the type that the entry names")),
-        Err(_) => {
-            Err(Error::plain(format!("{field}: {} is not a namespace", path.to_string_lossy()))
-                .with_hint("give a path like /proc/PID/ns/net, or a file that one is bound to"))
-        }
+        Err(_) => Err(not_a_namespace(path, field)),
     }
+}
+
+fn not_a_namespace(path: &CStr, field: &str) -> Error {
+    Error::plain(format!("{field}: {} is not a namespace", path.to_string_lossy()))
+        .with_hint("give a path like /proc/PID/ns/net, or a file that one is bound to")
 }

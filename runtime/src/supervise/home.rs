@@ -1,19 +1,18 @@
 //! `HOME` for a program that is given none: from the image's /etc/passwd, as runc and crun do.
 //!
 //! Must never open what the image's author put there before it is known to be a file: to open a device is
-//! to use it, and brig is not in the container's device cgroup. Must never leave the image.
+//! to use it, and brig is not in the container's device cgroup. Must never leave the image, nor its own file system.
 //! Reference: passwd(5), open(2) on `O_PATH`.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open};
+
+use crate::foreign;
 
 /// More than any such file needs, and less than hurts.
-const LIMIT_BYTES: u64 = 1 << 20;
+const LIMIT_BYTES: usize = 1 << 20;
 
 /// The home directory for the process of `spec`, unless it has one.
 pub(super) fn of_spec(spec: &Spec, rootfs: &Path) -> Option<String> {
@@ -28,20 +27,11 @@ pub(super) fn of_spec(spec: &Spec, rootfs: &Path) -> Option<String> {
 /// The home directory of the user `uid` of the image at `rootfs`.
 pub(super) fn of_user(uid: u32, rootfs: &Path) -> Option<String> {
     let root = open(rootfs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut text = Vec::new();
-    File::from(open_file(root, "etc/passwd")?).take(LIMIT_BYTES).read_to_end(&mut text).ok()?;
+    // Files of procfs and sysfs are regular, and some have effects when they are read.
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let file = foreign::regular_file(&root, Path::new("etc/passwd"), resolve).ok()??;
+    let text = foreign::read(&file, LIMIT_BYTES).ok()??;
     entry(&String::from_utf8_lossy(&text), uid)
-}
-
-/// The regular file at `path` below `root`, for reading.
-fn open_file(root: impl AsFd, path: &str) -> Option<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
-    if FileType::from_raw_mode(fstat(&found).ok()?.st_mode) != FileType::RegularFile {
-        return None;
-    }
-    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
-    openat2(CWD, again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty()).ok()
 }
 
 fn entry(passwd: &str, uid: u32) -> Option<String> {

@@ -1,0 +1,45 @@
+//! Files that an image, a bundle or another user names.
+//!
+//! open(2) of a device node has effects before anybody can look at what was opened: it loads modules,
+//! starts watchdogs, takes terminals; that of a FIFO waits. So a name is first taken with `O_PATH`,
+//! which opens nothing, then looked at, and what is opened is what was looked at: through
+//! `/proc/self/fd`, by no name that could lead elsewhere by now.
+//!
+//! Must never open what is not a regular file. Reference: open(2), "O_PATH"; proc_pid_fd(5).
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+
+/// The regular file `path`, from the directory `dir` on, open for reading; `None` if it is something else.
+pub(crate) fn regular_file(
+    dir: impl AsFd,
+    path: &Path,
+    resolve: ResolveFlags,
+) -> io::Result<Option<File>> {
+    let place = openat2(dir, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    if FileType::from_raw_mode(fstat(&place)?.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    reopen(&place).map(File::from).map(Some)
+}
+
+/// Opens for reading what an `O_PATH` descriptor is of, once it is known to be harmless.
+pub(crate) fn reopen(place: &OwnedFd) -> io::Result<OwnedFd> {
+    // Another's lease on the file would make it wait (fcntl(2), "Leases").
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// All bytes of a file, `None` if there are more than the limit. The length is not believed: the file may
+/// grow meanwhile.
+pub(crate) fn read(file: &File, limit_bytes: usize) -> io::Result<Option<Vec<u8>>> {
+    let expected = file.metadata()?.len().min(limit_bytes as u64);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit_bytes).then_some(bytes))
+}
