@@ -33,6 +33,11 @@ pub enum Problem {
     Syntax(String),
     /// One object has the same key twice. Readers disagree which one counts, so neither does.
     DuplicateKey,
+    /// A key that differs from one of the specification's in case alone. runc would apply it, others ignore it.
+    OtherCase {
+        /// The specification's key.
+        name: &'static str,
+    },
     /// Objects and arrays are nested deeper than `limit`.
     TooDeep {
         /// The deepest nesting accepted.
@@ -77,6 +82,7 @@ impl Problem {
         match self {
             Self::Syntax(_) => "check the text with a JSON tool, for instance `jq . config.json`",
             Self::DuplicateKey => "remove one of the two",
+            Self::OtherCase { .. } => "spell the key as the specification does, or remove it",
             Self::TooDeep { .. } => "no field of the OCI runtime specification is nested so deeply",
             Self::Missing => "add the field; see the OCI runtime specification, config.md",
             Self::WrongType { .. } | Self::OutOfRange { .. } | Self::Invalid { .. } => {
@@ -93,6 +99,9 @@ impl fmt::Display for Problem {
         match self {
             Self::Syntax(what) => f.write_str(what),
             Self::DuplicateKey => f.write_str("the key appears twice in one object"),
+            Self::OtherCase { name } => {
+                write!(f, "some runtimes would read this as `{name}`, others would ignore it")
+            }
             Self::TooDeep { limit } => write!(f, "nested deeper than {limit} levels"),
             Self::Missing => f.write_str("required but missing"),
             Self::WrongType { found, expected } => write!(f, "expected {expected}, found {found}"),
@@ -222,7 +231,10 @@ impl fmt::Display for Error {
         f.write_str(&self.0.field)?;
         let wants_place = matches!(
             self.0.problem,
-            Problem::Syntax(_) | Problem::DuplicateKey | Problem::TooDeep { .. }
+            Problem::Syntax(_)
+                | Problem::DuplicateKey
+                | Problem::OtherCase { .. }
+                | Problem::TooDeep { .. }
         );
         if let (Some(Position { line, column }), true) = (self.0.position, wants_place) {
             let (open, close) = if self.0.field.is_empty() { ("", "") } else { (" (", ")") };

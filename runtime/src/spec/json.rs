@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::error::{Error, Position, Problem};
-use super::shape;
+use super::schema::Node;
 
 /// The deepest nesting accepted; the specification's own fields reach 8.
 pub(super) const DEPTH_LIMIT: usize = 64;
@@ -101,6 +101,8 @@ struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     path: Vec<Step<'a>>,
+    /// What the specification has at the path.
+    node: &'static Node,
     /// The keys of all open objects, innermost last, each with its offset.
     keys: Vec<(Cow<'a, [u8]>, usize)>,
     depth: usize,
@@ -114,7 +116,8 @@ impl<'a> Scanner<'a> {
     fn new(bytes: &'a [u8], root: &[&'static str], stop: Option<usize>) -> Self {
         let path = root.iter().map(|key| Step::Key(Cow::Borrowed(key.as_bytes()))).collect();
         let keys = Vec::with_capacity(64);
-        Self { bytes, at: 0, path, keys, depth: 0, stop, outline: Outline::default() }
+        let node = Node::at(root);
+        Self { bytes, at: 0, path, node, keys, depth: 0, stop, outline: Outline::default() }
     }
 
     fn document(&mut self) -> Scanned {
@@ -178,7 +181,7 @@ impl<'a> Scanner<'a> {
         if self.depth == DEPTH_LIMIT {
             return self.fault(self.at, Problem::TooDeep { limit: DEPTH_LIMIT });
         }
-        if let Some(expected) = shape::wrong_opening(&self.path, self.bytes[self.at]) {
+        if let Some(expected) = self.node.wrong_opening(self.bytes[self.at]) {
             let found = if self.bytes[self.at] == b'[' { "an array" } else { "an object" };
             let (found, expected) = (found.to_owned(), expected.to_owned());
             return self.fault(self.at, Problem::WrongType { found, expected });
@@ -197,8 +200,10 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             return Ok(());
         }
+        let array = self.node;
         for index in 0.. {
             self.path.push(Step::Index(index));
+            self.node = array.element();
             self.value()?;
             self.path.pop();
             self.space();
@@ -215,19 +220,21 @@ impl<'a> Scanner<'a> {
 
     fn object(&mut self) -> Scanned {
         let first_key = self.keys.len();
+        let object = self.node;
         while self.peek() != Some(b'}') {
             if self.peek() != Some(b'"') {
                 return self.syntax("expected a key in double quotes");
             }
             let offset = self.at;
             let key = self.string()?;
+            let node = object.key(&key);
             self.path.push(Step::Key(key.clone()));
             self.arrived()?;
             self.keep_key(first_key, key, offset)?;
-            if let Some(name) = shape::differs_in_case(&self.path) {
-                let what = format!("some runtimes would read this as {name}, others would not");
-                return self.fault(offset, Problem::Syntax(what));
-            }
+            self.node = match node {
+                Ok(node) => node,
+                Err(name) => return self.fault(offset, Problem::OtherCase { name }),
+            };
             self.space();
             if self.peek() != Some(b':') {
                 return self.syntax("expected `:` after the key");

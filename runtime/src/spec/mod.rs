@@ -19,7 +19,7 @@ mod mend;
 pub mod mount;
 mod number_list;
 mod parse;
-mod shape;
+mod schema;
 pub mod sysctl;
 mod template;
 #[cfg(test)]
