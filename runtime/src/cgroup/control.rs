@@ -24,7 +24,7 @@ const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Each needs a descriptor, of which a program has 1024 by default; each batch one more look at the
 /// list.
-const SIGNALLED_AT_ONCE: usize = 256;
+const SIGNALLED_AT_ONCE: usize = 128;
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
