@@ -79,6 +79,27 @@ fn the_program_starts_in_a_group_of_its_own_that_goes_with_it() {
     }
 }
 
+/// The first one's group has been removed by an administrator, and there is another of the name.
+#[test]
+fn another_group_of_the_name_is_left_alone() {
+    need!(Resctrl, Brig);
+    let (lab, resctrl) = (Lab::new(), Resctrl::mount());
+    let rdt = json!({"l3CacheSchema": "L3:0=f0"});
+    let c = lab.container(lab.bundle().idle().set("/linux/intelRdt", rdt));
+    c.run_detached();
+    let group = Path::new(ROOT).join(c.id());
+    fs::remove_dir(&group).expect("the group");
+    resctrl.class(c.id(), "L3:0=3");
+    let mut process = lab.call("/bin/sleep").arg("1000").spawn();
+    fs::write(group.join("tasks"), process.pid().to_string()).expect("somebody joins");
+    c.exec(&["/bin/true"]).failed().says("is not the container's any more");
+    c.delete_force().ok();
+    assert_eq!(resctrl.groups(), [c.id()]);
+    assert_eq!(schemata(&group), "L3:0=003");
+    process.kill();
+    process.wait();
+}
+
 #[test]
 fn a_class_that_exists_is_joined_and_stays() {
     need!(Resctrl);

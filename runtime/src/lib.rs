@@ -16,6 +16,7 @@ mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod host;
+pub mod identity;
 mod mountinfo;
 pub mod plan;
 mod small_file;

@@ -39,7 +39,6 @@ pub use apply::{Cgroup, Created, PlannedScope, create};
 pub use error::{Error, Leftover, Occupant};
 pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
 pub use join::Join;
-pub use node::Identity;
 pub use oom::OomWatch;
 pub use plan::{Absent, CgroupPlan, Directory, Driver, Request, Step, Write, plan};
 pub use record::{CgroupRecord, MadeDirectory, PlannedCgroup};

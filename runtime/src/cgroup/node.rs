@@ -8,36 +8,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use super::plan::Directory;
 use super::{Error, file};
+use crate::identity::Identity;
 
 /// Readable, as bpf(2) takes no `O_PATH` descriptor, and getdents64(2) none either.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// What no two directories of cgroups have in common in one boot: a cgroup's id is its inode, and
-/// the kernel gives none twice (kernfs counts in 64 bits).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    pub(crate) fn of(directory: impl AsFd) -> Result<Identity, Errno> {
-        fstat(directory).map(|data| Identity::from(&data))
-    }
-}
-
-impl From<&Stat> for Identity {
-    fn from(data: &Stat) -> Identity {
-        Identity { device: data.st_dev, inode: data.st_ino }
-    }
-}
 
 /// Opens a directory.
 pub(crate) fn open_directory(

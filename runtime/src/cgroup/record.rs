@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::apply::Cgroup;
-use super::node::{Identity, Node};
+use super::node::Node;
 use super::plan::{CgroupPlan, Directory, Driver, clean};
 use super::systemd::{Scope, Unit};
 use crate::boot::{BOOT_ID, Boot};
+use crate::identity::Identity;
 
 /// A cgroup that is going to be made, as state.json keeps it from before that on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,9 @@ use rustix::fs::{AtFlags, Dir, FileType, unlinkat};
 use rustix::io::Errno;
 
 use super::control::Patience;
-use super::node::{Identity, Node, open_directory, read_pids};
+use super::node::{Node, open_directory, read_pids};
 use super::{Error, Leftover};
+use crate::identity::Identity;
 
 /// More leftovers are not named; one is enough to keep the container's record.
 const MOST_LEFT: usize = 16;

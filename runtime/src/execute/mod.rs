@@ -19,4 +19,4 @@ pub use inputs::Inputs;
 pub use launch::{Launched, Wants, describe_failure, launch, read_report};
 pub use netdevice::NetDevices;
 pub use report::words;
-pub use resctrl::Resctrl;
+pub use resctrl::{Resctrl, ResctrlRecord};

@@ -3,7 +3,8 @@
 //! Promises: what the specification asks is what the file system says afterwards, or an error that
 //! names the field and has the kernel's own reason from `info/last_cmd_status`. Must never change a
 //! group that somebody else configured: one that exists has to match (config-linux.md, "IntelRdt").
-//! Must never remove a group that another container may be in: one with a name of its own stays.
+//! Must never remove a group that another container may be in: one with a name of its own stays, and
+//! one that has the path of the container's, but is another, too.
 //!
 //! Reference: Documentation/filesystems/resctrl.rst.
 
@@ -12,8 +13,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxIntelRdt;
+use rustix::fs::{AtFlags, CWD, statat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::boot::Boot;
+use crate::identity::Identity;
 use crate::mountinfo::Mount;
 use crate::small_file;
 
@@ -24,9 +30,23 @@ pub struct Resctrl {
     /// The container's first process.
     pid: i32,
     /// Made for this container; removed children first.
-    made: Vec<PathBuf>,
+    made: Vec<Group>,
     /// Made as well, but others may have found it by its `closID` since.
-    named: Option<PathBuf>,
+    named: Option<Group>,
+}
+
+/// A group that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Group {
+    path: PathBuf,
+    identity: Identity,
+}
+
+/// The groups that were made for a container alone, as process.json keeps them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResctrlRecord {
+    groups: Vec<Group>,
+    boot: Boot,
 }
 
 impl Resctrl {
@@ -83,10 +103,10 @@ impl Resctrl {
                 .with_hint("it is left of another container of this id: remove it with rmdir"));
             }
             (false, false) => {
-                make(&group, "linux.intelRdt")?;
+                let new = Group::make(&group, "linux.intelRdt")?;
                 match rdt.clos_id() {
-                    Some(_) => self.named = Some(group.clone()),
-                    None => self.made.push(group.clone()),
+                    Some(_) => self.named = Some(new),
+                    None => self.made.push(new),
                 }
                 for (field, text) in &lines {
                     write(root, &group.join("schemata"), text, field)?;
@@ -96,8 +116,7 @@ impl Resctrl {
         write(root, &group.join("tasks"), &pid, "linux.intelRdt")?;
         if let Some(field) = monitors(rdt) {
             let monitor = group.join("mon_groups").join(id);
-            make(&monitor, field)?;
-            self.made.push(monitor.clone());
+            self.made.push(Group::make(&monitor, field)?);
             write(root, &monitor.join("tasks"), &pid, field)?;
         }
         Ok(())
@@ -109,8 +128,18 @@ impl Resctrl {
     /// The first that could not be removed; the others are still tried.
     pub fn remove(self) -> Result<(), Error> {
         let _lock = lock(&self.root)?;
-        let unused = self.named.iter().filter(|group| !self.shared(group));
-        remove_all(self.made.iter().rev().chain(unused))
+        let unused = self.named.iter().filter(|group| !self.shared(&group.path));
+        all(self.made.iter().rev().chain(unused).map(Group::remove))
+    }
+
+    /// What process.json keeps.
+    ///
+    /// # Errors
+    /// /proc does not tell which boot this is.
+    pub fn record(&self) -> Result<ResctrlRecord, Error> {
+        let boot = Boot::now();
+        let boot = boot.map_err(|error| Error::system("linux.intelRdt: reading boot_id", error))?;
+        Ok(ResctrlRecord { groups: self.made.clone(), boot })
     }
 
     fn shared(&self, group: &Path) -> bool {
@@ -121,15 +150,57 @@ impl Resctrl {
     }
 }
 
-fn make(group: &Path, field: &str) -> Result<(), Error> {
-    fs::create_dir(group).map_err(|error| {
-        let hint = match error.raw_os_error() {
-            Some(libc::ENOSPC) => "the processor has no class or monitor left; remove groups",
-            Some(libc::ENOENT) => "this processor, or this kernel, has no monitoring",
-            _ => "see Documentation/filesystems/resctrl.rst",
+impl Group {
+    fn make(path: &Path, field: &str) -> Result<Self, Error> {
+        let failed = |error: io::Error| {
+            let hint = match error.raw_os_error() {
+                Some(libc::ENOSPC) => "the processor has no class or monitor left; remove groups",
+                Some(libc::ENOENT) => "this processor, or this kernel, has no monitoring",
+                _ => "see Documentation/filesystems/resctrl.rst",
+            };
+            Error::system(format!("{field}: making {}", path.display()), error).with_hint(hint)
         };
-        Error::system(format!("{field}: making {}", group.display()), error).with_hint(hint)
-    })
+        fs::create_dir(path).map_err(failed)?;
+        let identity = identity(path).map_err(|errno| failed(errno.into()))?;
+        Ok(Self { path: path.to_owned(), identity })
+    }
+
+    /// That it is gone is no error.
+    fn remove(&self) -> Result<(), Error> {
+        match identity(&self.path) {
+            Ok(found) if found == self.identity => remove_directory(&self.path),
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => {
+                let what = format!("linux.intelRdt: looking at {}", self.path.display());
+                Err(Error::system(what, errno))
+            }
+        }
+    }
+}
+
+impl ResctrlRecord {
+    /// Removes what was made for the container alone: its monitor, and its group where that has no
+    /// name of its own. What is not there is no error, and whatever has its path by now stays.
+    ///
+    /// # Errors
+    /// The first that could not be removed; the others are still tried.
+    pub fn remove(&self) -> Result<(), Error> {
+        if !self.boot.is_now() {
+            return Ok(());
+        }
+        all(self.groups.iter().rev().map(Group::remove))
+    }
+
+    /// Whether `group`, if it was made for the container, is still that one.
+    fn holds(&self, group: &Path) -> bool {
+        let mut own = self.groups.iter().filter(|own| own.path == group);
+        own.all(|own| self.boot.is_now() && identity(group) == Ok(own.identity))
+    }
+}
+
+fn identity(path: &Path) -> Result<Identity, Errno> {
+    let found = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(Identity::from(&found))
 }
 
 /// Keeps others who heed it from the groups: two containers may come with the same new `closID`
@@ -145,30 +216,41 @@ fn lock(root: &Path) -> Result<File, Error> {
 ///
 /// # Errors
 /// The group is gone, or the kernel refuses the process.
-pub fn join(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<(), Error> {
+pub fn join(
+    id: &str,
+    rdt: &LinuxIntelRdt,
+    made: Option<&ResctrlRecord>,
+    pid: i32,
+) -> Result<(), Error> {
     let Some(root) = mounted()? else {
         return Err(Error::plain("linux.intelRdt: no resctrl file system is mounted any more"));
     };
+    let enter = |group: &Path, field: &str| match made.is_none_or(|made| made.holds(group)) {
+        true => write(&root, &group.join("tasks"), &pid.to_string(), field),
+        false => {
+            let what = format!("{field}: {} is not the container's any more", group.display());
+            Err(Error::plain(what).with_hint("somebody has removed it, and made another"))
+        }
+    };
     let group = group(&root, id, rdt);
-    write(&root, &group.join("tasks"), &pid.to_string(), "linux.intelRdt")?;
-    if let Some(field) = monitors(rdt) {
-        let tasks = group.join("mon_groups").join(id).join("tasks");
-        write(&root, &tasks, &pid.to_string(), field)?;
+    enter(&group, "linux.intelRdt")?;
+    match monitors(rdt) {
+        Some(field) => enter(&group.join("mon_groups").join(id), field),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Removes what belongs to the container `id` alone: its monitor, and its group where it has no
-/// name of its own. What is not there is no error.
+/// Removes what a brig that was killed before it could tell may have made for the container `id`
+/// alone. Nobody knows whether it had, so a group with processes stays.
 ///
 /// # Errors
 /// The first that could not be removed; the others are still tried.
-pub fn remove(id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+pub fn discard(id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
     let Some(root) = mounted()? else { return Ok(()) };
-    remove_below(&root, id, rdt)
+    discard_below(&root, id, rdt)
 }
 
-fn remove_below(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+fn discard_below(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
     let group = group(root, id, rdt);
     let mut own = Vec::new();
     if monitors(rdt).is_some() {
@@ -177,21 +259,28 @@ fn remove_below(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error>
     if rdt.clos_id().is_none() {
         own.push(group);
     }
-    remove_all(own.iter())
+    let is_empty = |group: &&PathBuf| {
+        fs::read_to_string(group.join("tasks")).is_ok_and(|tasks| tasks.is_empty())
+    };
+    all(own.iter().filter(is_empty).map(|group| remove_directory(group)))
 }
 
-fn remove_all<'p>(groups: impl Iterator<Item = &'p PathBuf>) -> Result<(), Error> {
-    let mut first = None;
-    for group in groups {
-        match fs::remove_dir(group) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let what = format!("linux.intelRdt: removing {}", group.display());
-                first.get_or_insert(Error::system(what, error));
-            }
-            _ => {}
+fn remove_directory(group: &Path) -> Result<(), Error> {
+    match fs::remove_dir(group) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::system(format!("linux.intelRdt: removing {}", group.display()), error))
         }
+        _ => Ok(()),
     }
-    first.map_or(Ok(()), Err)
+}
+
+/// The first failure, after all have been tried.
+fn all(results: impl Iterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let mut first = Ok(());
+    for result in results {
+        first = first.and(result);
+    }
+    first
 }
 
 /// Where resctrl is mounted, if it is.
@@ -303,7 +392,7 @@ mod tests {
 
     use oci_spec::runtime::LinuxIntelRdt;
 
-    use super::{Resctrl, mount_point, remove_below, schemata};
+    use super::{Resctrl, discard_below, mount_point, schemata};
 
     fn rdt(json: &str) -> LinuxIntelRdt {
         serde_json::from_str(json).expect("a valid intelRdt")
@@ -330,7 +419,8 @@ mod tests {
     fn a_group_of_its_own_is_made_and_removed() {
         let root = tempfile::tempdir().expect("a directory");
         let rdt = rdt(r#"{"memBwSchema": "MB:0=20"}"#);
-        Resctrl::assign_below(root.path(), "web", &rdt, 42).expect("it is made");
+        let made = Resctrl::assign_below(root.path(), "web", &rdt, 42).expect("it is made");
+        let record = made.record().expect("a boot");
         let read = |name: &str| fs::read_to_string(root.path().join("web").join(name)).ok();
         assert_eq!(read("schemata").as_deref(), Some("MB:0=20\n"));
         assert_eq!(read("tasks").as_deref(), Some("42"));
@@ -338,9 +428,29 @@ mod tests {
         for name in ["schemata", "tasks"] {
             fs::remove_file(root.path().join("web").join(name)).expect("a file");
         }
-        remove_below(root.path(), "web", &rdt).expect("it is removed");
+        record.remove().expect("it is removed");
         assert!(!root.path().join("web").exists());
-        remove_below(root.path(), "web", &rdt).expect("nothing is there, and that is no error");
+        record.remove().expect("nothing is there, and that is no error");
+    }
+
+    #[test]
+    fn another_group_of_the_name_stays() {
+        let root = tempfile::tempdir().expect("a directory");
+        let group = root.path().join("web");
+        let rdt = rdt(r#"{"memBwSchema": "MB:0=20"}"#);
+        let made = Resctrl::assign_below(root.path(), "web", &rdt, 42).expect("it is made");
+        let record = made.record().expect("a boot");
+        assert!(record.holds(&group));
+        fs::rename(&group, root.path().join("moved")).expect("the group");
+        fs::create_dir(&group).expect("another");
+        assert!(!record.holds(&group));
+        record.remove().expect("its own is gone");
+        made.remove().expect("its own is gone");
+        assert!(group.exists());
+        // Nor is one with processes the container's where it is not known that it is.
+        fs::write(group.join("tasks"), "77\n").expect("a process joins");
+        discard_below(root.path(), "web", &rdt).expect("nothing that may be removed");
+        assert!(group.exists());
     }
 
     #[test]
@@ -363,8 +473,8 @@ mod tests {
         fs::write(root.path().join("schemata"), "L3:0=fff\n").expect("a file");
         Resctrl::assign_below(root.path(), "web", &default, 43).expect("it is always there");
         assert_eq!(fs::read_to_string(root.path().join("tasks")).ok().as_deref(), Some("43"));
-        remove_below(root.path(), "web", &default).expect("nothing of the container's own");
-        remove_below(root.path(), "web", &same).expect("nothing of the container's own");
+        discard_below(root.path(), "web", &default).expect("nothing of the container's own");
+        discard_below(root.path(), "web", &same).expect("nothing of the container's own");
         assert!(root.path().join("gold").exists(), "it is somebody else's");
     }
 

@@ -253,6 +253,7 @@ fn new_record(id: &ContainerId, blueprint: &Blueprint, cgroup: &CgroupPlan) -> R
         process: None,
         planned_cgroup: PlannedCgroup::of(cgroup),
         cgroup: None,
+        resctrl: None,
         annotations: annotations.into_iter().collect(),
         after_gate: (0, Vec::new()),
     }
@@ -359,7 +360,8 @@ impl Making<'_> {
                 let (record, made) = &mut *both.borrow_mut();
                 let attaches = scope.is_some();
                 set_up(spec, id, pid, scope.take(), made)?;
-                if attaches { remember(directory, record, made) } else { Ok(()) }
+                let more = attaches || made.resctrl.is_some();
+                if more { remember(directory, record, made) } else { Ok(()) }
             }
             Wants::Hooks => {
                 let record = &both.borrow().0;
@@ -436,13 +438,15 @@ fn wants_label(spec: &Spec) -> bool {
         || linux(spec).is_some_and(|linux| some(linux.mount_label()))
 }
 
-/// Says in the state directory which process there is, and in which cgroup.
+/// Says in the state directory which process there is, and in which cgroup and resctrl groups.
 fn remember(directory: &StateDirectory, record: &mut Record, made: &Made) -> Result<(), Error> {
     // Where the set-up comes first, the process is still to be told.
     let Some(process) = record.process.clone() else { return Ok(()) };
     let cgroup = made.cgroup.as_ref().map(Cgroup::record).transpose()?;
+    let resctrl = made.resctrl.as_ref().map(Resctrl::record).transpose()?;
     record.cgroup.clone_from(&cgroup);
-    directory.save_born(&Born { process, cgroup })
+    record.resctrl.clone_from(&resctrl);
+    directory.save_born(&Born { process, cgroup, resctrl })
 }
 
 /// What only the supervisor can do for the waiting process.

@@ -6,8 +6,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Error;
 use super::container::{Container, Status};
+use super::record::Record;
 use super::state::OciState;
-use crate::execute::{HookStage, run_hooks};
+use crate::execute::{HookStage, resctrl, run_hooks};
 
 /// Whether a container may be deleted while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +67,8 @@ impl Container {
         }
     }
 
-    /// The processes, the cgroup, the hooks, the directory: the record goes last. While something
-    /// lives, or a cgroup is left, the container stays as it is; of the rest all is tried.
+    /// The processes, the groups, the hooks, the directory: the record goes last. While something
+    /// lives, or a group is left, the container stays as it is; of the rest all is tried.
     pub(super) fn remove(self) -> Result<(), Error> {
         let mut failures = Vec::new();
         if let Some(record) = &self.record {
@@ -76,7 +77,7 @@ impl Container {
                 Some(cgroup) => cgroup.delete()?,
                 None => record.planned_cgroup.discard()?,
             }
-            failures.extend(self.remove_resctrl().err());
+            self.remove_resctrl(record)?;
             failures.extend(self.poststop().err());
         }
         failures.extend(self.directory.remove().err());
@@ -86,10 +87,12 @@ impl Container {
         }
     }
 
-    fn remove_resctrl(&self) -> Result<(), Error> {
-        let spec = self.spec()?;
-        match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
-            Some(rdt) => Ok(crate::execute::resctrl::remove(self.id().as_str(), rdt)?),
+    fn remove_resctrl(&self, record: &Record) -> Result<(), Error> {
+        if let Some(made) = &record.resctrl {
+            return made.remove();
+        }
+        match self.spec()?.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+            Some(rdt) => resctrl::discard(self.id().as_str(), rdt),
             None => Ok(()),
         }
     }

@@ -115,7 +115,9 @@ fn launch_in(
     let mut serve = |wants, pid| match (wants, &listener) {
         (Wants::Setup, _) => {
             match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
-                Some(rdt) => resctrl::join(container.id().as_str(), rdt, pid),
+                Some(rdt) => {
+                    resctrl::join(container.id().as_str(), rdt, record.resctrl.as_ref(), pid)
+                }
                 None => Ok(()),
             }
         }

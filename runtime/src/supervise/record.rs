@@ -21,6 +21,7 @@ use super::Error;
 use super::process::RecordedProcess;
 use crate::bundle::Configuration;
 use crate::cgroup::{CgroupRecord, PlannedCgroup};
+use crate::execute::ResctrlRecord;
 use crate::small_file;
 use crate::spec::ContainerId;
 use crate::trusted;
@@ -50,6 +51,9 @@ pub struct Record {
     /// The cgroup that was made for it, once there is a process that can be in it; kept there too.
     #[serde(skip)]
     pub cgroup: Option<CgroupRecord>,
+    /// The resctrl groups that were made for it alone; kept there as well.
+    #[serde(skip)]
+    pub resctrl: Option<ResctrlRecord>,
     /// `annotations` of its specification.
     pub annotations: BTreeMap<String, String>,
     /// The child's operations past the start gate, in words, and the index of the first.
@@ -70,6 +74,9 @@ pub(crate) struct Born {
     pub(super) process: RecordedProcess,
     /// The cgroup that was made for it; with systemd that comes a moment later.
     pub(super) cgroup: Option<CgroupRecord>,
+    /// The resctrl groups that were made for it; they too come later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) resctrl: Option<ResctrlRecord>,
 }
 
 impl Born {
@@ -260,7 +267,8 @@ impl StateDirectory {
         let Some(bytes) = self.read(RECORD)? else { return Ok(None) };
         let mut record = Record::parse(&bytes).map_err(|error| self.damaged(RECORD, error))?;
         if let Some(born) = self.load_born()? {
-            (record.process, record.cgroup) = (Some(born.process), born.cgroup);
+            let Born { process, cgroup, resctrl } = born;
+            (record.process, record.cgroup, record.resctrl) = (Some(process), cgroup, resctrl);
         }
         Ok(Some(record))
     }
