@@ -210,3 +210,91 @@ fn a_run_directory_is_ones_own() {
     list(&everybodys, ALICE).failed().says("can be written by others");
     list(Path::new("relative"), ALICE).failed().says("XDG_RUNTIME_DIR is not set");
 }
+
+/// Tells of socket activation, and what is open.
+const TELLS_SOCKETS: &str = "echo \"${LISTEN_FDS-no} ${LISTEN_PID-no} ${LISTEN_FDNAMES-no}\"; \
+    for fd in 3 4 5; do if test -e /proc/$$/fd/$fd; then cat <&$fd; fi; done";
+
+/// Opens the files `fd3` to `fd5` and executes the runtime.
+fn with_descriptors(lab: &Lab, environment: &str) -> String {
+    for number in 3..6 {
+        let path = lab.dir().join(format!("fd{number}"));
+        fs::write(path, format!("number {number}\n")).expect("write a file");
+    }
+    format!("export {environment}; exec \"$@\" 3<{0}/fd3 4<{0}/fd4 5<{0}/fd5", lab.dir().display())
+}
+
+#[test]
+fn sockets_that_are_another_processes_stay_outside() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh(TELLS_SOCKETS));
+    for environment in [
+        "LISTEN_FDS=3 LISTEN_PID=$PPID",
+        "LISTEN_FDS=3 LISTEN_PID=1 LISTEN_FDNAMES=a:b:c",
+        "LISTEN_FDS=3 LISTEN_PID=",
+        "LISTEN_FDS=3 LISTEN_PID=0$$",
+        "LISTEN_FDS=3",
+        "LISTEN_FDS=many",
+        "LISTEN_PID=$$",
+        "LISTEN_FDS=0 LISTEN_PID=$$",
+    ] {
+        c.run_from(&with_descriptors(&lab, environment)).ok().prints("no no no");
+    }
+}
+
+#[test]
+fn sockets_that_are_brigs_are_the_programs_and_counted_once() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bundle = lab.bundle().set("/process/env/-", "LISTEN_FDNAMES=old");
+    let c = lab.container(bundle.sh(TELLS_SOCKETS));
+    let script = with_descriptors(&lab, "LISTEN_FDS=1 LISTEN_PID=$$");
+    c.run_from(&script).ok().prints("1 1 no\nnumber 3");
+    let named = with_descriptors(&lab, "LISTEN_FDS=2 LISTEN_PID=$$ LISTEN_FDNAMES=a:b");
+    c.run_from(&named).ok().prints("2 1 a:b\nnumber 3\nnumber 4");
+    // What is preserved comes after them, whether said once or twice.
+    let call = |preserved: &[&str]| {
+        let call = lab.call("/bin/sh").args(["-c", &script, "sh"]).arg(binaries::runtime());
+        let call = call.arg("--root").arg(lab.root()).arg("run").args(preserved);
+        call.arg("--bundle").arg(&c.bundle.dir).arg(c.id()).go()
+    };
+    call(&["--preserve-fds", "1"]).ok().prints("1 1 no\nnumber 3\nnumber 4");
+    let twice = ["--preserve-fds", "1", "--preserve-fds", "1"];
+    call(&twice).ok().prints("1 1 no\nnumber 3\nnumber 4");
+    call(&["--preserve-fds", "4294967295"]).failed().says("descriptor 6 is not open");
+}
+
+#[test]
+fn sockets_that_are_brigs_and_make_no_sense_are_refused() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh(TELLS_SOCKETS));
+    for (environment, fault) in [
+        ("LISTEN_FDS=many LISTEN_PID=$$", "LISTEN_FDS=many: is not a number"),
+        ("LISTEN_FDS=+1 LISTEN_PID=$$", "LISTEN_FDS=+1: is not a number"),
+        ("LISTEN_FDS=-1 LISTEN_PID=$$", "LISTEN_FDS=-1: is not a number"),
+        ("LISTEN_FDS=4 LISTEN_PID=$$", "LISTEN_FDS: descriptor 6 is not open"),
+        ("LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=a:b", "are not the names of 1 sockets"),
+    ] {
+        c.run_from(&with_descriptors(&lab, environment)).failed().says(fault);
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn exec_and_try_take_no_sockets() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let script = with_descriptors(&lab, "LISTEN_FDS=3 LISTEN_PID=$$");
+    let shell = |verb: &[&str]| {
+        let call = lab.call("/bin/sh").args(["-c", &script, "sh"]).arg(binaries::runtime());
+        call.arg("--root").arg(lab.root()).args(verb).args(["/bin/sh", "-c", TELLS_SOCKETS]).go()
+    };
+    shell(&["exec", c.id()]).ok().prints("no no no");
+    shell(&["try", "--quiet", "--"]).ok().prints("no no no");
+    c.delete_force().ok();
+    lab.assert_clean();
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Arguments, Global, Outcome, Usage, Verb, container_id};
 use crate::execute::self_protection;
 use crate::spec::ContainerId;
-use crate::supervise::{self, Options};
+use crate::supervise::{self, Listeners, Options};
 
 pub(super) const CREATE: Verb = Verb {
     name: "create",
@@ -20,7 +20,8 @@ options:
   -b, --bundle DIR        the bundle (default: the current directory)
       --console-socket S  a unix socket that gets the terminal, if process.terminal is true
       --pid-file FILE     write the pid of the container's first process to FILE
-      --preserve-fds N    let the program inherit N descriptors after standard error
+      --preserve-fds N    let the program inherit N descriptors after standard error, and after
+                          the sockets of LISTEN_FDS where LISTEN_PID is brig's pid
       --no-pivot          accepted for compatibility; brig never leaves an old root behind
       --no-new-keyring    stay in the caller's session keyring
 ",
@@ -47,7 +48,8 @@ pub(super) fn options(
         systemd_cgroup: global.systemd_cgroup,
         console_socket: None,
         pid_file: None,
-        preserve_fds: listen_fds(),
+        preserve_fds: 0,
+        listeners: Listeners::of_environment()?,
         new_keyring: true,
     };
     while let Some(flag) = arguments.next_flag()? {
@@ -55,28 +57,26 @@ pub(super) fn options(
             "-b" | "--bundle" => options.bundle = PathBuf::from(arguments.value()?),
             "--console-socket" => options.console_socket = Some(PathBuf::from(arguments.value()?)),
             "--pid-file" => options.pid_file = Some(PathBuf::from(arguments.value()?)),
-            "--preserve-fds" => options.preserve_fds += arguments.number::<u32>()?,
+            "--preserve-fds" => options.preserve_fds = arguments.number()?,
             "--no-pivot" => drop(arguments.switch()?),
             "--no-new-keyring" => options.new_keyring = !arguments.switch()?,
             flag => other(flag, arguments)?,
         }
     }
     let id = container_id(arguments)?;
-    check_preserved(options.preserve_fds)?;
+    let sockets = options.listeners.as_ref().map_or(0, Listeners::count);
+    check_open("LISTEN_FDS", sockets)?;
+    options.preserve_fds = options.preserve_fds.saturating_add(sockets);
+    check_open("--preserve-fds", options.preserve_fds)?;
     global.log.debug(&format!("bundle {} for container {id:?}", options.bundle.display()));
     Ok((id, options))
 }
 
-/// Descriptors that are to be inherited must be there.
-pub(super) fn check_preserved(count: u32) -> Result<(), Usage> {
+/// Descriptors that are to be inherited must be there; `source` is who asks for them.
+pub(super) fn check_open(source: &str, count: u32) -> Result<(), Usage> {
     let missing = |fd: &u32| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_err();
     match (3..count.saturating_add(3)).find(missing) {
-        Some(fd) => Err(Usage::new(format!("--preserve-fds: descriptor {fd} is not open"))),
+        Some(fd) => Err(Usage::new(format!("{source}: descriptor {fd} is not open"))),
         None => Ok(()),
     }
-}
-
-/// Descriptors of socket activation (sd_listen_fds(3)).
-pub(super) fn listen_fds() -> u32 {
-    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }

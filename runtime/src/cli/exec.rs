@@ -69,7 +69,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let flags = Flags::parse(&mut arguments)?;
     let container = open(global, &mut arguments)?;
     let command = arguments.rest()?;
-    container::check_preserved(flags.preserve_fds)?;
+    container::check_open("--preserve-fds", flags.preserve_fds)?;
     self_protection::ensure()?;
     let process = match &flags.process {
         Some(path) => {
@@ -94,7 +94,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
 
 impl Flags {
     fn parse(arguments: &mut Arguments) -> Result<Self, Usage> {
-        let mut flags = Self { preserve_fds: container::listen_fds(), ..Self::default() };
+        let mut flags = Self::default();
         while let Some(flag) = arguments.next_flag()? {
             match flag.as_str() {
                 "-p" | "--process" => flags.process = Some(PathBuf::from(arguments.value()?)),
@@ -112,7 +112,7 @@ impl Flags {
                 "--no-new-privs" => flags.no_new_privs = arguments.switch()?,
                 "--apparmor" => flags.apparmor = Some(arguments.text()?),
                 "--process-label" => flags.label = Some(arguments.text()?),
-                "--preserve-fds" => flags.preserve_fds += arguments.number::<u32>()?,
+                "--preserve-fds" => flags.preserve_fds = arguments.number()?,
                 "--cgroup" => flags.cgroup = Some(arguments.text()?),
                 "--ignore-paused" => flags.ignore_paused = arguments.switch()?,
                 "--no-subreaper" => drop(arguments.switch()?),

@@ -57,6 +57,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         console_socket: None,
         pid_file: None,
         preserve_fds: 0,
+        listeners: None,
         new_keyring: true,
     };
     let mut show = |confinement: &Confinement, landlock: bool| {

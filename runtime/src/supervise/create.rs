@@ -18,6 +18,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
+use super::activation::Listeners;
 use super::listener::Listener;
 use super::process::RecordedProcess;
 use super::record::{Born, Record, StateDirectory};
@@ -52,8 +53,10 @@ pub struct Options {
     pub console_socket: Option<PathBuf>,
     /// A file that gets the pid.
     pub pid_file: Option<PathBuf>,
-    /// Descriptors after standard error that the program inherits.
+    /// Descriptors after standard error that the program inherits, the sockets among them.
     pub preserve_fds: u32,
+    /// Sockets that are the program's, the first of these.
+    pub listeners: Option<Listeners>,
     /// Whether the container gets a session keyring of its own.
     pub new_keyring: bool,
 }
@@ -159,7 +162,9 @@ pub(super) fn make(
     start: Start,
     given: Given,
 ) -> Result<Created, Error> {
-    pass_on_listeners(&mut blueprint.config.spec);
+    if let Some(listeners) = &options.listeners {
+        listeners.tell(&mut blueprint.config.spec);
+    }
     let console_socket = console_socket(&blueprint.config.spec, options, given.console)?;
     let mut inputs = Inputs { console_socket, standard: given.standard, ..Inputs::default() };
     let filter = blueprint.filter()?;
@@ -219,16 +224,6 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
-}
-
-/// Socket activation (sd_listen_fds(3)): the sockets that brig was given are the program's, which
-/// has another pid.
-fn pass_on_listeners(spec: &mut Spec) {
-    let Ok(count) = std::env::var("LISTEN_FDS") else { return };
-    if let Some(process) = spec.process_mut() {
-        let env = process.env_mut().get_or_insert_default();
-        env.extend([format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()]);
-    }
 }
 
 fn console_socket(

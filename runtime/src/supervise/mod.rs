@@ -4,6 +4,7 @@
 //! from which `delete --force` cleans up, and no record goes before what it names. Must never act on a pid whose process is not the one
 //! that was recorded.
 
+mod activation;
 mod confinement;
 mod container;
 mod control;
@@ -27,6 +28,7 @@ mod terminal;
 mod watch;
 
 pub use crate::failure::Failure as Error;
+pub use activation::Listeners;
 pub use confinement::Confinement;
 pub use container::{Container, Shown, Status};
 pub use control::Happened;

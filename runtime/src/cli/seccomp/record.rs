@@ -316,6 +316,7 @@ impl Session<'_> {
             console_socket: None,
             pid_file: None,
             preserve_fds: 0,
+            listeners: None,
             new_keyring: true,
         };
         let id = ContainerId::parse(&id)?;
