@@ -53,3 +53,53 @@ fn keys_of_a_process_and_of_resources_are_refused_likewise() {
     c.delete_force().ok();
     lab.assert_clean();
 }
+
+/// A path makes no namespace of the host's a container's own: what would be written there is the host's.
+#[test]
+fn what_would_be_changed_in_a_namespace_of_brigs_own_is_refused() {
+    need!(Brig); // runc refuses host names and sysctls that it compares with its own; 1.1 not by every path
+    let lab = Lab::new();
+    let message_max = || std::fs::read_to_string("/proc/sys/kernel/msgmax").expect("read");
+    let name = || nix::sys::utsname::uname().expect("uname").nodename().to_owned();
+    let before = (message_max(), name());
+    let own = |kind: &str| format!("/proc/self/ns/{kind}");
+    let bound = lab.path("bound");
+    std::fs::write(&bound, "").expect("write");
+    nix::mount::mount(
+        Some("/proc/self/ns/uts"),
+        &bound,
+        None::<&str>,
+        nix::mount::MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .expect("bind");
+    let ports = json!({"net.ipv4.ip_unprivileged_port_start": "1"});
+    let cases = [
+        ("uts", own("uts"), "/hostname", json!("taken"), "hostname"),
+        ("uts", bound.to_string_lossy().into_owned(), "/hostname", json!("taken"), "hostname"),
+        ("uts", own("uts"), "/domainname", json!("taken"), "domainname"),
+        ("ipc", own("ipc"), "/linux/sysctl", json!({"kernel.msgmax": "9999"}), "kernel.msgmax"),
+        ("network", own("net"), "/linux/sysctl", ports, "net.ipv4.ip_unprivileged_port_start"),
+        ("network", own("net"), "/linux/netDevices", json!({"lo": {}}), "linux.netDevices"),
+    ];
+    for (kind, path, pointer, value, field) in cases {
+        let bundle =
+            lab.bundle().unset("/hostname").namespace(kind, Some(&path)).set(pointer, value);
+        lab.container(bundle.sh("true")).run().failed().says(field).says("would change the host");
+    }
+    assert_eq!((message_max(), name()), before);
+    // Engines say so for the host's network: nothing is changed there.
+    let bundle = lab.bundle().namespace("network", Some(&own("net"))).sh("echo up");
+    lab.container(bundle).run().ok().prints("up");
+    // In another's it is allowed.
+    let other = lab.container(lab.bundle().idle());
+    other.run_detached();
+    let path = format!("/proc/{}/ns/uts", other.pid());
+    let bundle =
+        lab.bundle().namespace("uts", Some(&path)).set("/hostname", "shared").sh("hostname");
+    lab.container(bundle).run().ok().prints("shared");
+    other.exec_sh("hostname").ok().prints("shared");
+    other.delete_force().ok();
+    nix::mount::umount(&bound).expect("unmount");
+    lab.assert_clean();
+}

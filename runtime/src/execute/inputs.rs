@@ -91,8 +91,8 @@ impl Inputs {
                 SlotUse::CgroupTasks(index) => {
                     self.cgroup_tasks.get(usize::from(*index)).map_or(-1, AsRawFd::as_raw_fd)
                 }
-                SlotUse::Namespace { path, kind, field } => {
-                    opened.push(open_namespace(path, *kind, field)?);
+                SlotUse::Namespace { path, kind, field, changed_by } => {
+                    opened.push(open_namespace(path, *kind, field, changed_by.as_deref())?);
                     opened.last().map_or(-1, AsRawFd::as_raw_fd)
                 }
                 SlotUse::IdMap { uids, gids } => {
@@ -115,39 +115,67 @@ impl Inputs {
     }
 }
 
-/// Whether it is the mount namespace that brig is in.
-fn is_own(namespace: &OwnedFd) -> bool {
-    let id = |stat: FileStat| (stat.st_dev, stat.st_ino);
-    fstat(namespace).ok().map(id) == stat("/proc/self/ns/mnt").ok().map(id)
+/// The name of a type of namespace in /proc/PID/ns (namespaces(7)).
+fn name_of(kind: u32) -> &'static str {
+    match kind {
+        namespace::CGROUP => "cgroup",
+        namespace::IPC => "ipc",
+        namespace::MOUNT => "mnt",
+        namespace::NETWORK => "net",
+        namespace::PID => "pid",
+        namespace::TIME => "time",
+        namespace::USER => "user",
+        _ => "uts",
+    }
 }
 
-fn open_namespace(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error> {
-    let doing = || format!("{field}: opening {}", path.to_string_lossy());
+/// Whether it is the namespace that brig is in.
+fn is_own(namespace: &OwnedFd, kind: u32) -> nix::Result<bool> {
+    let id = |stat: FileStat| (stat.st_dev, stat.st_ino);
+    let own = stat(format!("/proc/self/ns/{}", name_of(kind)).as_str())?;
+    Ok(id(fstat(namespace)?) == id(own))
+}
+
+fn open_namespace(
+    path: &CStr,
+    kind: u32,
+    field: &str,
+    changed_by: Option<&str>,
+) -> Result<OwnedFd, Error> {
+    let shown = path.to_string_lossy();
+    let doing = || format!("{field}: opening {shown}");
     let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::system(doing(), errno))?;
     let file_system = fstatfs(&place).map_err(|errno| Error::system(doing(), errno))?;
     if file_system.f_type as i64 != NSFS_MAGIC {
-        return Err(not_a_namespace(path, field));
+        return Err(not_a_namespace(&shown, field));
     }
     let fd = reopen(&place).map_err(|error| Error::system(doing(), error))?;
     match brig_sys::process::namespace_kind(&fd) {
-        Ok(found) if found == kind && kind == namespace::MOUNT && is_own(&fd) => Err(Error::plain(
-            format!("{field}: {} is brig's own", path.to_string_lossy()),
-        )
-        .with_hint(
-            "the container would be put together among the host's mounts: leave out the path",
-        )),
-        Ok(found) if found == kind => Ok(fd),
-        Ok(_) => Err(Error::plain(format!(
-            "{field}: {} is a namespace of another type",
-            path.to_string_lossy()
+        Ok(found) if found == kind => {}
+        Ok(_) => {
+            return Err(Error::plain(format!("{field}: {shown} is a namespace of another type"))
+                .with_hint("the path must be a namespace of the type that the entry names"));
+        }
+        Err(_) => return Err(not_a_namespace(&shown, field)),
+    }
+    let is_own = is_own(&fd, kind).map_err(|errno| Error::system(doing(), errno))?;
+    match changed_by {
+        _ if !is_own => Ok(fd),
+        _ if kind == namespace::MOUNT => {
+            Err(Error::plain(format!("{field}: {shown} is brig's own")).with_hint(
+                "the container would be put together among the host's mounts: leave out the path",
+            ))
+        }
+        Some(changed_by) => Err(Error::plain(format!(
+            "{changed_by}: would change the host, as {field} is brig's own namespace ({shown})"
         ))
-        .with_hint("the path must be a namespace of the type that the entry names")),
-        Err(_) => Err(not_a_namespace(path, field)),
+        .with_hint("remove one of the two, or leave out the path for a namespace of its own")),
+        None => Ok(fd),
     }
 }
 
-fn not_a_namespace(path: &CStr, field: &str) -> Error {
-    Error::plain(format!("{field}: {} is not a namespace", path.to_string_lossy()))
+fn not_a_namespace(shown: &str, field: &str) -> Error {
+    Error::plain(format!("{field}: {shown} is not a namespace"))
         .with_hint("give a path like /proc/PID/ns/net, or a file that one is bound to")
 }

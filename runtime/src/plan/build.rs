@@ -63,6 +63,8 @@ pub enum SlotUse<'a> {
         kind: u32,
         /// The field that names it.
         field: String,
+        /// The first field that changes something in it for whoever is in there: it must not be brig's own.
+        changed_by: Option<String>,
     },
     /// A user namespace with these maps, for idmapped mounts.
     IdMap {

@@ -14,6 +14,7 @@ use super::build::{Builder, SlotUse};
 use super::fields::has_net_devices;
 use super::rootfs::{RootMode, open_sources};
 use super::{Join, Refusal, Request};
+use crate::spec::sysctl;
 
 /// The flag of a namespace type.
 #[must_use]
@@ -37,6 +38,26 @@ pub struct Namespaces {
     pub new: u32,
     /// Those to join: flag, path, and the field that names it.
     pub joined: Vec<(u32, String, String)>,
+    /// What changes something in one of them: flag, and field.
+    pub changes: Vec<(u32, String)>,
+}
+
+/// The fields that change what a namespace holds, for whoever is in it.
+fn changes(spec: &Spec) -> Vec<(u32, String)> {
+    let some = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    let mut all = Vec::new();
+    all.extend(some(spec.hostname()).then(|| (namespace::UTS, "hostname".to_owned())));
+    all.extend(some(spec.domainname()).then(|| (namespace::UTS, "domainname".to_owned())));
+    let Some(linux) = spec.linux() else { return all };
+    let devices = has_net_devices(linux);
+    all.extend(devices.then(|| (namespace::NETWORK, "linux.netDevices".to_owned())));
+    let mut names: Vec<_> = linux.sysctl().iter().flatten().map(|(name, _)| name).collect();
+    names.sort();
+    all.extend(names.into_iter().filter_map(|name| {
+        let parameter = sysctl::parse(name).ok()?;
+        Some((namespace_flag(parameter.namespace), format!("linux.sysctl[{name}]")))
+    }));
+    all
 }
 
 impl Namespaces {
@@ -45,7 +66,7 @@ impl Namespaces {
     /// # Errors
     /// A path that is not text.
     pub fn of(spec: &Spec) -> Result<Self, Refusal> {
-        let mut all = Self::default();
+        let mut all = Self { changes: changes(spec), ..Self::default() };
         let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
         for (index, entry) in listed.unwrap_or_default().iter().enumerate() {
             let flag = namespace_flag(entry.typ());
@@ -66,6 +87,12 @@ impl Namespaces {
     #[must_use]
     pub fn has(&self, flag: u32) -> bool {
         self.new & flag != 0 || self.joins(flag)
+    }
+
+    /// The first field that changes something in the namespace of this type.
+    fn changed_by(&self, flag: u32) -> Option<String> {
+        let (_, field) = self.changes.iter().find(|(changed, _)| *changed == flag)?;
+        Some(field.clone())
     }
 
     /// Whether it joins this namespace.
@@ -278,7 +305,8 @@ fn join(
 ) -> Result<(), Refusal> {
     for (flag, path, field) in all.joined.iter().filter(|(flag, ..)| wanted(*flag)) {
         let path = builder.text(path)?;
-        let input = SlotUse::Namespace { path, kind: *flag, field: field.clone() };
+        let (kind, field, changed_by) = (*flag, field.clone(), all.changed_by(*flag));
+        let input = SlotUse::Namespace { path, kind, field, changed_by };
         let fd = builder.input(input);
         builder.push(Op::Setns { fd, flags: *flag });
     }
