@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use brig::cgroup::{self, CgroupFacts, CgroupPlan, Driver, Layout, Unified};
-use brig::plan::{self, HostFacts, Join, Request, Start};
+use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use brig::spec::{self, ContainerId};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
@@ -65,7 +65,7 @@ fn request<'s>(
         id,
         spec,
         bundle: "/bundle",
-        rootfs: "/bundle/rootfs",
+        root: RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 },
         read_only_tree: false,
         start: Start::AtOnce,
         host: &HOST,

@@ -4,11 +4,16 @@
 use brig_integration::{Bundle, Lab, json, need};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A container that tries to write to its root.
 fn writes(bundle: Bundle) -> Bundle {
@@ -217,5 +222,120 @@ fn a_list_of_users_gives_the_home() {
     let c = lab.container(b.idle());
     c.run_detached();
     c.exec_sh("echo $HOME").ok().prints("/home/of/root");
+    c.delete_force().ok();
+}
+
+/// Exchanges two entries of a directory, again and again, until it is dropped.
+struct Exchange {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Exchange {
+    fn start(one: &Path, other: &Path) -> Exchange {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (one, other, ends) = (one.to_owned(), other.to_owned(), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).expect("exchange");
+                // Both sides get their turn: brig's look and its use are within a millisecond.
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        });
+        Exchange { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Root file systems by the same name in two directories of an attacker's, one the image's and one that is
+/// the host's: the path of each directory.
+fn two_roots(lab: &Lab, rootfs: &Path) -> (PathBuf, PathBuf) {
+    let (image, other) = (lab.path("image"), lab.path("other"));
+    for (name, dir) in [("the image", &image), ("the host", &other)] {
+        fs::create_dir(dir).expect("make");
+        lab.call("cp").args(["-a"]).arg(rootfs).arg(dir.join("below")).go().ok();
+        fs::write(dir.join("below/name"), name).expect("write");
+        let passwd = format!("root:x:0:0::/home/of/{name}:/bin/sh\n");
+        fs::write(dir.join("below/etc/passwd"), passwd).expect("write");
+    }
+    (image, other)
+}
+
+/// Runs containers with the root file system below `image` while that is exchanged with `other`: what they
+/// say, and how many failed.
+fn while_exchanged(lab: &Lab, bundle: Bundle, image: &Path, other: &Path) -> Vec<String> {
+    let bundle = bundle.set("/root/path", image.join("below").to_string_lossy().into_owned());
+    let c =
+        lab.container(bundle.set("/process/env", json!(["PATH=/bin"])).sh("echo $HOME; cat /name"));
+    let exchange = Exchange::start(image, other);
+    let said: Vec<_> = (0..60).map(|_| c.run().stdout()).collect();
+    drop(exchange);
+    lab.assert_clean();
+    said.into_iter().filter(|said| !said.is_empty()).collect()
+}
+
+/// The image's directory is exchanged for a link to the host's, which no root.path may lead over.
+fn never_shows_the_host(bundle: impl Fn(&Lab) -> Bundle) {
+    need!(Brig);
+    let lab = Lab::new();
+    let b = bundle(&lab);
+    let (image, other) = two_roots(&lab, &b.rootfs);
+    let link = lab.path("link");
+    symlink(&other, &link).expect("symlink");
+    let said = while_exchanged(&lab, b, &image, &link);
+    assert!((1..60).contains(&said.len()), "{} of 60 started: nothing was tried", said.len());
+    for said in said {
+        assert!(!said.contains("the host"), "a directory of the host is the root: {said}");
+    }
+}
+
+#[test]
+fn a_root_that_is_exchanged_for_a_link_is_not_followed() {
+    never_shows_the_host(Lab::bundle);
+}
+
+#[test]
+fn a_root_that_is_exchanged_for_a_directory_is_the_same_from_first_to_last() {
+    need!(Brig);
+    let lab = Lab::new();
+    let b = lab.bundle();
+    let (image, other) = two_roots(&lab, &b.rootfs);
+    let said = while_exchanged(&lab, b, &image, &other);
+    assert!(!said.is_empty(), "nothing was tried");
+    for said in said {
+        let lines: Vec<_> = said.lines().collect();
+        assert!(matches!(lines[..], [home, name] if home == format!("/home/of/{name}")), "{said}");
+    }
+}
+
+#[test]
+fn a_root_that_is_exchanged_is_noticed_with_a_user_namespace() {
+    never_shows_the_host(|lab| lab.bundle().user_namespace(0));
+}
+
+#[test]
+fn a_root_that_is_exchanged_is_noticed_with_hooks() {
+    // These containers are put together in a copy of the host's mounts.
+    let hook = json!([{"path": "/bin/true"}]);
+    never_shows_the_host(|lab| lab.bundle().set("/hooks/createRuntime", hook.clone()));
+}
+
+#[test]
+fn the_home_of_an_exec_is_of_the_root_that_the_container_has() {
+    need!(Brig);
+    let lab = Lab::new();
+    let b = lab.bundle().set("/process/env", json!(["PATH=/bin"]));
+    let (image, other) = two_roots(&lab, &b.rootfs);
+    let path = image.join("below").to_string_lossy().into_owned();
+    let c = lab.container(b.set("/root/path", path).idle());
+    c.run_detached();
+    renameat_with(CWD, &image, CWD, &other, RenameFlags::EXCHANGE).expect("exchange");
+    c.exec_sh("echo $HOME").ok().prints("/home/of/the image");
     c.delete_force().ok();
 }

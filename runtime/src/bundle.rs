@@ -5,6 +5,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
@@ -116,13 +117,15 @@ pub enum Seccomp {
 }
 
 impl Configuration {
-    /// Reads, parses and checks the configuration of a bundle.
+    /// Reads, parses and checks the configuration of the bundle that is open as `directory`; its path is for
+    /// errors.
     ///
     /// # Errors
     /// The file cannot be read or is refused before it is (see [`Error`]), or [`spec::parse`] or
     /// [`spec::check`] refuses it.
-    pub fn load(bundle: &Path) -> Result<Self, Error> {
-        let text = read_small(&bundle.join(CONFIG_FILE), spec::SIZE_LIMIT_BYTES)?;
+    pub fn load(directory: impl AsFd, bundle: &Path) -> Result<Self, Error> {
+        let path = bundle.join(CONFIG_FILE);
+        let text = read_below(directory, Path::new(CONFIG_FILE), &path, spec::SIZE_LIMIT_BYTES)?;
         Self::parse(bundle, text)
     }
 
@@ -170,8 +173,18 @@ impl Configuration {
 /// # Errors
 /// The file cannot be opened or read, is not regular, or is larger.
 pub fn read_small(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
+    read_below(CWD, path, path, limit_bytes)
+}
+
+/// The same of the file `name`, from `directory` on.
+fn read_below(
+    directory: impl AsFd,
+    name: &Path,
+    path: &Path,
+    limit_bytes: usize,
+) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
-    let file = foreign::regular_file(CWD, path, ResolveFlags::empty()).map_err(failed)?;
+    let file = foreign::regular_file(directory, name, ResolveFlags::empty()).map_err(failed)?;
     let file = file.ok_or_else(|| Error::NotRegular { path: path.to_owned() })?;
     foreign::read(&file, limit_bytes)
         .map_err(failed)?
@@ -184,6 +197,10 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    fn load(bundle: &Path) -> Result<Configuration, Error> {
+        Configuration::load(fs::File::open(bundle).expect("a directory"), bundle)
+    }
 
     fn bundle(config: impl AsRef<[u8]>) -> tempfile::TempDir {
         let bundle = tempfile::tempdir().expect("a directory");
@@ -205,7 +222,7 @@ mod tests {
     #[test]
     fn a_good_bundle_is_loaded() {
         let good = bundle(spec::template_text(None));
-        let loaded = Configuration::load(good.path()).expect("it is good");
+        let loaded = load(good.path()).expect("it is good");
         assert_eq!(*loaded.spec, spec::template(None));
         assert_eq!(loaded.seccomp_text(), None);
     }
@@ -256,7 +273,7 @@ mod tests {
             (missing, "cannot read BUNDLE/config.json; No such file or directory (os error 2)"),
         ];
         for (bundle, expected) in cases {
-            let error = Configuration::load(bundle.path()).expect_err(expected);
+            let error = load(bundle.path()).expect_err(expected);
             assert_eq!(chain(bundle.path(), &error), expected);
             assert!(error.hint().is_some());
         }
@@ -267,7 +284,7 @@ mod tests {
         let bundle = tempfile::tempdir().expect("a directory");
         let path = bundle.path().join(CONFIG_FILE);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
-        assert!(matches!(Configuration::load(bundle.path()), Err(Error::NotRegular { .. })));
+        assert!(matches!(load(bundle.path()), Err(Error::NotRegular { .. })));
         assert!(matches!(read_small(Path::new("/dev/zero"), 10), Err(Error::NotRegular { .. })));
     }
 

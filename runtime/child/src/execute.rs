@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use crate::copy_up::makedev;
 use crate::interpret::{Child, invalid};
-use crate::op::{Op, Slot, Target, Vector};
+use crate::op::{Identity, Op, Slot, Target, Vector};
 use crate::syscall::{self, Answer, fault};
 
 /// `RESOLVE_NO_MAGICLINKS` of openat2(2).
@@ -53,12 +53,7 @@ impl<'a> Child<'a, '_> {
                 }
                 syscall::fchownat(dir, path, uid, gid).map(drop)
             }
-            Op::CheckDevice { fd, kind, device } => {
-                match is_device(self.fd(fd)?, c"", libc::AT_EMPTY_PATH, kind, device)? {
-                    true => Ok(()),
-                    false => Err(fault(libc::SYS_statx, libc::ENXIO)),
-                }
-            }
+            Op::Expect { fd, identity } => require(self.fd(fd)?, identity),
             Op::Symlink { dir, name, target, exist_ok } => {
                 match syscall::symlinkat(target, self.fd(dir)?, name) {
                     Err(fault) if exist_ok && fault.errno == libc::EEXIST => Ok(()),
@@ -181,6 +176,22 @@ pub(crate) fn not_the_root(fd: i32, root: i32) -> Answer<()> {
         return Err(fault(libc::SYS_move_mount, libc::EBUSY));
     }
     Ok(())
+}
+
+fn require(fd: i32, identity: Identity) -> Answer<()> {
+    let (same, otherwise) = match identity {
+        Identity::Node { kind, device } => {
+            (is_device(fd, c"", libc::AT_EMPTY_PATH, kind, device)?, libc::ENXIO)
+        }
+        Identity::Directory { device, inode, mount } => {
+            let stat = syscall::statx(fd, c"", libc::AT_EMPTY_PATH)?;
+            let same = (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
+                == (device.0, device.1, inode)
+                && mount.is_none_or(|mount| mount == stat.stx_mnt_id);
+            (same, libc::ESTALE)
+        }
+    };
+    if same { Ok(()) } else { Err(fault(libc::SYS_statx, otherwise)) }
 }
 
 /// Whether a file is this node: of type `kind` and, if that is a device's, with this number.

@@ -30,6 +30,8 @@ pub mod open {
     pub const NO_XDEV: u64 = 0x01;
     /// `RESOLVE_NO_MAGICLINKS`.
     pub const NO_MAGICLINKS: u64 = 0x02;
+    /// `RESOLVE_NO_SYMLINKS`.
+    pub const NO_SYMLINKS: u64 = 0x04;
     /// `RESOLVE_IN_ROOT`.
     pub const IN_ROOT: u64 = 0x10;
     /// `RESOLVE_BENEATH`.
@@ -42,6 +44,8 @@ pub mod tree {
     pub const CLONE: u32 = 1 | libc::O_CLOEXEC as u32;
     /// `AT_RECURSIVE`: with all mounts below.
     pub const RECURSIVE: u32 = 0x8000;
+    /// `AT_EMPTY_PATH`: what the descriptor is of.
+    pub const EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
     /// `AT_SYMLINK_NOFOLLOW`.
     pub const NOFOLLOW: u32 = 0x100;
 }

@@ -86,7 +86,7 @@ impl<'a> Child<'a, '_> {
             | Op::Write { .. }
             | Op::Mkdir { .. }
             | Op::Mknod { .. }
-            | Op::CheckDevice { .. }
+            | Op::Expect { .. }
             | Op::Symlink { .. }
             | Op::OpenTarget { .. } => self.execute_file(op),
             Op::OpenTree { .. }

@@ -79,6 +79,27 @@ pub enum Target {
     Like(Slot),
 }
 
+/// Which file it has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A file of this type and, if that is a device's, with this number.
+    Node {
+        /// `S_IFMT` of its mode.
+        kind: u32,
+        /// As mknod(2) takes it.
+        device: u64,
+    },
+    /// A directory that was looked at before, by another path or descriptor.
+    Directory {
+        /// Major and minor number of its file system's device.
+        device: (u32, u32),
+        /// Its inode.
+        inode: u64,
+        /// Its mount, where that has the same number in this mount namespace.
+        mount: Option<u64>,
+    },
+}
+
 /// How the container's root becomes the process's root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enter {
@@ -148,8 +169,8 @@ pub enum Op<'a> {
     Mkdir { dir: Slot, name: &'a CStr, mode: u32 },
     /// mknodat(2), then owner and mode; the same device is left as it is where it exists.
     Mknod { dir: Slot, path: &'a CStr, mode: u32, device: u64, uid: u32, gid: u32 },
-    /// statx(2): what is open in this slot is the device `device` of type `kind`, else `ENXIO`.
-    CheckDevice { fd: Slot, kind: u32, device: u64 },
+    /// statx(2): what is open in this slot is this one, else `ENXIO` for a node, `ESTALE` for a directory.
+    Expect { fd: Slot, identity: Identity },
     /// symlinkat(2); an existing entry is left as it is where `exist_ok`.
     Symlink { dir: Slot, name: &'a CStr, target: &'a CStr, exist_ok: bool },
     /// Opens `path` below `root` without ever leaving it (`RESOLVE_IN_ROOT`, no magic links),
@@ -274,7 +295,8 @@ impl Op<'_> {
             Self::Write { .. } => "write",
             Self::Mkdir { .. } => "mkdirat",
             Self::Mknod { .. } => "mknodat",
-            Self::CheckDevice { .. } => "check device",
+            Self::Expect { identity: Identity::Node { .. }, .. } => "check device",
+            Self::Expect { identity: Identity::Directory { .. }, .. } => "check",
             Self::Symlink { .. } => "symlinkat",
             Self::OpenTarget { .. } => "open target",
             Self::OpenTree { .. } => "open_tree",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 use std::io;
 
-use brig_child::op::Vector;
+use brig_child::op::{Identity, Vector};
 use brig_child::{Op, Report};
 use nix::errno::Errno;
 
@@ -233,7 +233,11 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::WriteFile { path, .. }, libc::ENOENT) if path.to_bytes().starts_with(b"sys/") => {
             "this kernel has no such parameter"
         }
-        (Op::CheckDevice { .. }, _) => {
+        (Op::Expect { identity: Identity::Directory { .. }, .. }, libc::ESTALE) => {
+            "somebody has put another directory in its place since brig looked at it: run brig again, and \
+             keep the root file system where nobody else may rename anything on the way to it"
+        }
+        (Op::Expect { identity: Identity::Node { .. }, .. }, _) => {
             "the host's file of this path is another device than linux.devices asks for"
         }
         (Op::Mknod { .. }, libc::EEXIST) => {

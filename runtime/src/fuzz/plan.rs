@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::seccomp::Bytes;
 use crate::cgroup::{self, CgroupFacts, CgroupPlan, Driver};
-use crate::plan::{self, HostFacts, Join, Request, Start};
+use crate::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use crate::spec::{self, ContainerId};
 
 /// Copies of copies grow: no more than so many edits, of a configuration with so many places.
@@ -206,7 +206,7 @@ fn planned(spec: &oci_spec::runtime::Spec, kind: u8) -> bool {
         id: &id,
         spec,
         bundle: "/bundle",
-        rootfs: "/bundle/rootfs",
+        root: RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 },
         read_only_tree: kind & 128 != 0,
         start: if kind & 64 == 0 { Start::AtGate } else { Start::AtOnce },
         host: &host,

@@ -6,7 +6,7 @@
 //! runtime-spec config-linux.md, "Devices" and "Default Devices".
 
 use brig_child::flags::{file, namespace, open as flags, tree};
-use brig_child::op::Target;
+use brig_child::op::{Identity, Target};
 use brig_child::syscall::MountAttr;
 use brig_child::{Op, Slot};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
@@ -149,7 +149,8 @@ impl Device {
     }
 
     fn check<'a>(&self, fd: Slot) -> Op<'a> {
-        Op::CheckDevice { fd, kind: self.mode & file::FORMAT, device: self.number }
+        let identity = Identity::Node { kind: self.mode & file::FORMAT, device: self.number };
+        Op::Expect { fd, identity }
     }
 }
 

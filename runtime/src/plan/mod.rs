@@ -68,6 +68,19 @@ pub struct Join {
     pub by_supervisor: bool,
 }
 
+/// The root file system as the supervisor has found it. The child has to find the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootDirectory<'s> {
+    /// Its absolute path, without links.
+    pub path: &'s str,
+    /// Major and minor number of its file system's device.
+    pub device: (u32, u32),
+    /// Its inode.
+    pub inode: u64,
+    /// The number of its mount, in the supervisor's mount namespace.
+    pub mount: u64,
+}
+
 /// What is to be planned.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'s> {
@@ -77,8 +90,8 @@ pub struct Request<'s> {
     pub spec: &'s Spec,
     /// The bundle's absolute path: relative mount sources start there.
     pub bundle: &'s str,
-    /// The root file system's absolute path.
-    pub rootfs: &'s str,
+    /// The root file system.
+    pub root: RootDirectory<'s>,
     /// The root is made read-only before it is attached, so that every mount point must exist;
     /// with privilege what is mounted below it does not come along.
     pub read_only_tree: bool,

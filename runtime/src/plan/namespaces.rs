@@ -175,14 +175,14 @@ pub(super) fn enter(
     let Some(second) = stages.second else {
         join_cgroup(builder, request.join);
         supervisor_setup(builder, request, all);
-        open_sources(builder, request, all)?;
+        open_sources(builder, request, all, stages)?;
         join(builder, all, |_| true)?;
         enter_empty_namespace(builder, stages);
         unshare(builder, stages.unshared);
         return isolate_host_copy(builder, all, stages);
     };
     if privileged {
-        open_sources(builder, request, all)?;
+        open_sources(builder, request, all, stages)?;
         // While the host's /proc is in reach and nobody else's.
         time_namespace(builder, request, all)?;
         join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
@@ -215,7 +215,7 @@ pub(super) fn enter(
             hide(builder);
         }
     } else {
-        open_sources(builder, request, all)?;
+        open_sources(builder, request, all, stages)?;
     }
     join(builder, all, |flag| flag & late != 0)?;
     unshare(builder, stages.unshared);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use brig_child::op::Identity;
 use brig_child::{Op, Slot};
 
 use super::Plan;
@@ -120,7 +121,10 @@ fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
         Op::OpenTree { dir, path, flags, .. } => {
             let recursive = flags & brig_child::flags::tree::RECURSIVE != 0;
             let recursive = if recursive { " recursive" } else { "" };
-            format!("{name} {}:{}{recursive}", at(*dir), path.to_string_lossy())
+            match path.is_empty() {
+                true => format!("{name} {}{recursive}", at(*dir)),
+                false => format!("{name} {}:{}{recursive}", at(*dir), path.to_string_lossy()),
+            }
         }
         Op::Fsmount { kind, options, attrs, .. } => {
             let options: Vec<_> = options
@@ -159,9 +163,14 @@ fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
             let (attribute, value) = (attribute.to_string_lossy(), String::from_utf8_lossy(value));
             format!("{name} {} {attribute}={value}", at(*dir))
         }
-        Op::CheckDevice { fd, device, .. } => {
+        Op::Expect { fd, identity: Identity::Node { device, .. } } => {
             let (major, minor) = device_numbers(*device);
             format!("{name} {} is {major}:{minor}", at(*fd))
+        }
+        Op::Expect { fd, identity: Identity::Directory { device, inode, mount } } => {
+            let (major, minor) = device;
+            let mount = mount.map_or(String::new(), |mount| format!(" mount {mount}"));
+            format!("{name} {} is device {major}:{minor} inode {inode}{mount}", at(*fd))
         }
         Op::EnterRoot { root, .. } => format!("{name} {}", at(*root)),
         Op::Standard { fd, number } => format!("{name} {} -> {number}", at(*fd)),

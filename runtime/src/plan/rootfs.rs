@@ -1,10 +1,11 @@
 //! The root file system: sources opened on the host's side, assembled on the container's.
 //!
+//! The root directory is found again and compared with the one that the supervisor has checked and holds.
 //! Every source is a detached mount held by a descriptor; every target is a descriptor found
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
-use brig_child::flags::{file, namespace, propagation, tree};
-use brig_child::op::{Enter, Target};
+use brig_child::flags::{file, namespace, open, propagation, tree};
+use brig_child::op::{Enter, Identity, Target};
 use brig_child::syscall::MountAttr;
 use brig_child::{Op, ReportKind, Slot};
 use oci_spec::runtime::{Hooks, Spec};
@@ -12,7 +13,7 @@ use oci_spec::runtime::{Hooks, Spec};
 use super::build::{Builder, SlotUse};
 use super::mounts::{self, Sources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
-use super::{Refusal, Request};
+use super::{Refusal, Request, RootDirectory};
 use super::{devices, labels};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};
@@ -61,15 +62,21 @@ pub(super) fn open_sources(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     all: &Namespaces,
+    stages: &Stages,
 ) -> Result<(), Refusal> {
-    let path = builder.text(request.rootfs)?;
+    // In a copy of the host's mounts they have other numbers.
+    let at_home = request.host.privileged && stages.first & u64::from(namespace::MOUNT) == 0;
+    let mount = at_home.then_some(request.root.mount);
+    builder.concerning(Some("root.path".to_owned()));
+    let directory = find_root(builder, request, mount)?;
     let into = builder.made("rootfs");
     // A tree that is the host's own holds namespaces bound to files, which must not be moved
     // (namespaces(7)); what else is mounted below it is then listed. Without privilege only a
     // whole tree may be cloned.
     let alone = request.read_only_tree && request.host.privileged;
     let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
-    builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
+    let flags = flags | tree::EMPTY_PATH;
+    builder.push(Op::OpenTree { dir: directory, path: c"", flags, into });
     // A shared root is shared among the container's own: what is mounted in it stays there. Only a
     // bind mount leads to the host, where it is shared itself.
     let propagation = match wanted_propagation(request.spec) {
@@ -83,10 +90,34 @@ pub(super) fn open_sources(
         let attr = MountAttr { set, ..MountAttr::default() };
         builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
     }
+    builder.concerning(None);
     let mounts = mounts::open(builder, request, all)?;
     let devices = devices::open(builder, request, all, mounts::is_bound_dev(&mounts))?;
     builder.sources = Some(Sources { rootfs: into, mounts, devices });
     Ok(())
+}
+
+/// The directory that the supervisor has found at `root.path`. Whoever may rename what is on the way there
+/// can have put another in its place since.
+fn find_root(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    mount: Option<u64>,
+) -> Result<Slot, Refusal> {
+    let RootDirectory { path, device, inode, .. } = request.root;
+    let into = straight(builder, path)?;
+    let identity = Identity::Directory { device, inode, mount };
+    builder.push(Op::Expect { fd: into, identity });
+    Ok(into)
+}
+
+/// Opens a directory of the host's, with no link on the way.
+fn straight(builder: &mut Builder<'_>, path: &str) -> Result<Slot, Refusal> {
+    let into = builder.made(path);
+    let path = builder.text(path)?;
+    let (flags, resolve) = (open::PATH | open::DIRECTORY, open::NO_SYMLINKS | open::NO_MAGICLINKS);
+    builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
+    Ok(into)
 }
 
 /// `linux.rootfsPropagation`.
@@ -104,18 +135,9 @@ pub(super) fn assemble(
         return Err(Refusal::new("root.path", "was not opened", ""));
     };
     let root = sources.rootfs;
-    let attach_at = match stages.root {
-        RootMode::Empty => builder.text("/")?,
-        // On "/" itself the old root could not be told from what lies on it.
-        RootMode::HostCopy | RootMode::Joined if request.rootfs == "/" => builder.text("/proc")?,
-        RootMode::HostCopy | RootMode::Joined => builder.text(request.rootfs)?,
-    };
     builder.push(Op::Umask { mask: 0 });
     let masks = masks(builder, request.spec)?;
-    if let Some(masks) = masks {
-        builder.push(Op::MoveMountTo { from: masks, dir: Slot::CWD, path: attach_at });
-    }
-    builder.push(Op::MoveMountTo { from: root, dir: Slot::CWD, path: attach_at });
+    attach(builder, request, stages, masks.into_iter().chain([root]))?;
     let readonly_later = mounts::attach(builder, request, &sources)?;
     hide(builder, request.spec, root, masks)?;
     for fd in readonly_later {
@@ -129,6 +151,32 @@ pub(super) fn assemble(
     };
     builder.push(Op::EnterRoot { root, how });
     finish_root(builder, request.spec, root);
+    Ok(())
+}
+
+/// Puts the root, and the masks under it, where the process can enter it.
+fn attach(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    stages: &Stages,
+    mounts: impl Iterator<Item = Slot>,
+) -> Result<(), Refusal> {
+    let to = match stages.root {
+        RootMode::Empty => None,
+        // On "/" itself the old root could not be told from what lies on it.
+        RootMode::HostCopy | RootMode::Joined if request.root.path == "/" => {
+            Some(straight(builder, "/proc")?)
+        }
+        RootMode::HostCopy => Some(find_root(builder, request, None)?),
+        // Another's mounts: what is there need not be what is here.
+        RootMode::Joined => Some(straight(builder, request.root.path)?),
+    };
+    for from in mounts {
+        builder.push(match to {
+            Some(to) => Op::MoveMount { from, to },
+            None => Op::MoveMountTo { from, dir: Slot::CWD, path: c"/" },
+        });
+    }
     Ok(())
 }
 

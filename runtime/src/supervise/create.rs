@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use brig_child::flags::namespace;
@@ -16,12 +16,12 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
 
 use super::activation::Listeners;
 use super::listener::Listener;
 use super::process::RecordedProcess;
 use super::record::{Born, Record, StateDirectory};
+use super::root::Root;
 use super::run::wanted;
 use super::state::{OciState, now};
 use super::terminal::Given;
@@ -68,8 +68,8 @@ pub struct Blueprint {
     pub config: Configuration,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
-    /// Absolute path of the root file system.
-    pub rootfs: PathBuf,
+    /// The root file system.
+    pub root: Root,
     /// See [`plan::Request::read_only_tree`].
     pub read_only_tree: bool,
     /// A Landlock ruleset for the program.
@@ -84,14 +84,16 @@ impl Blueprint {
     /// # Errors
     /// Names what is missing, or the field that is refused.
     pub fn of_bundle(bundle: &Path) -> Result<Self, Error> {
-        let bundle = real_path(bundle).map_err(|error| {
+        let (directory, bundle) = open_bundle(bundle).map_err(|error| {
             Error::system(format!("opening bundle {}", bundle.display()), error)
                 .with_hint("--bundle must be a directory with a config.json")
         })?;
-        let config = Configuration::load(&bundle)?;
-        let rootfs = root_directory(&bundle, &config.spec)?;
+        let config = Configuration::load(&directory, &bundle)?;
+        let path = config.spec.root().as_ref().map(|root| root.path().as_path());
+        let path = path.unwrap_or(Path::new("rootfs"));
+        let root = Root::of_bundle(directory.as_fd(), &bundle, path)?;
         let (read_only_tree, landlock, watcher) = (false, None, None);
-        Ok(Self { config, bundle, rootfs, read_only_tree, landlock, watcher })
+        Ok(Self { config, bundle, root, read_only_tree, landlock, watcher })
     }
 
     /// Its filter, if it has one.
@@ -187,43 +189,12 @@ fn linux(spec: &Spec) -> Option<&oci_spec::runtime::Linux> {
     spec.linux().as_ref()
 }
 
-/// The absolute path of a directory, without links: what the kernel calls it (proc_pid_fd(5)).
-fn real_path(directory: &Path) -> io::Result<PathBuf> {
+/// A directory, and its absolute path without links: what the kernel calls it (proc_pid_fd(5)).
+fn open_bundle(directory: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = openat2(CWD, directory, flags, Mode::empty(), ResolveFlags::empty())?;
     let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?;
-    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
-}
-
-/// `root.path`, absolute and without links: an image's author may have made one, and what it names
-/// is not the image.
-fn root_directory(bundle: &Path, spec: &Spec) -> Result<PathBuf, Error> {
-    let path = spec.root().as_ref().map(|root| root.path().as_path());
-    let path = normal(&bundle.join(path.unwrap_or(Path::new("rootfs"))));
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let straight = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(CWD, &path, flags, Mode::empty(), straight) {
-        Ok(_) => Ok(path),
-        Err(Errno::LOOP) => {
-            let what = format!("root.path: {} leads over a symbolic link", path.display());
-            Err(Error::plain(what).with_hint("write the path that it leads to, if that is meant"))
-        }
-        Err(errno) => Err(Error::system(format!("root.path: opening {}", path.display()), errno)
-            .with_hint("root.path must be a directory, absolute or relative to the bundle")),
-    }
-}
-
-/// The path without `.` and `..`; where no link is on it, that is the same place.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(normal.pop()),
-            part => normal.push(part),
-        }
-    }
-    normal
+    Ok((fd, PathBuf::from(OsString::from_vec(link.into_bytes()))))
 }
 
 fn console_socket(
@@ -242,7 +213,7 @@ fn new_record(id: &ContainerId, blueprint: &Blueprint, cgroup: &CgroupPlan) -> R
         id: id.as_str().to_owned(),
         oci_version: spec.version().clone(),
         bundle: blueprint.bundle.clone(),
-        rootfs: blueprint.rootfs.clone(),
+        rootfs: blueprint.root.path().to_owned(),
         created: now(),
         owner: geteuid().as_raw(),
         process: None,
@@ -312,12 +283,12 @@ impl Making<'_> {
         // The child uses the plan for as long as it waits, which may be longer than brig lives.
         let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
         let landlock = &self.blueprint.landlock;
-        let home = home::of_spec(&self.blueprint.config.spec, &self.blueprint.rootfs);
+        let home = home::of_spec(&self.blueprint.config.spec, &self.blueprint.root);
         let request = plan::Request {
             id: self.id,
             spec: &self.blueprint.config.spec,
             bundle: &self.blueprint.bundle.to_string_lossy(),
-            rootfs: &self.blueprint.rootfs.to_string_lossy(),
+            root: self.blueprint.root.expected(),
             read_only_tree: self.blueprint.read_only_tree,
             start: self.start,
             host: &host.facts,

@@ -95,7 +95,8 @@ fn launch_in(
     host.empty_namespace = None;
     let host = host.with_security_modules();
     let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
-    let home = home::of_user(process.user().uid(), &record.rootfs);
+    let home = inputs.init.as_ref();
+    let home = home.and_then(|init| home::of_user_inside(process.user().uid(), init_pid, init));
     let plan = plan::plan_exec(
         arena,
         &ExecRequest {

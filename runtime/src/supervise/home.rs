@@ -4,32 +4,42 @@
 //! to use it, and brig is not in the container's device cgroup. Must never leave the image, nor its own file system.
 //! Reference: passwd(5), open(2) on `O_PATH`.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 
+use super::process::runs;
 use crate::foreign;
 
 /// More than any such file needs, and less than hurts.
 const LIMIT_BYTES: usize = 1 << 20;
 
 /// The home directory for the process of `spec`, unless it has one.
-pub(super) fn of_spec(spec: &Spec, rootfs: &Path) -> Option<String> {
+pub(super) fn of_spec(spec: &Spec, root: impl AsFd) -> Option<String> {
     let process = spec.process().as_ref()?;
     let env = process.env().as_deref().unwrap_or_default();
     if env.iter().any(|entry| entry.starts_with("HOME=")) {
         return None;
     }
-    of_user(process.user().uid(), rootfs)
+    of_user(process.user().uid(), root)
 }
 
-/// The home directory of the user `uid` of the image at `rootfs`.
-pub(super) fn of_user(uid: u32, rootfs: &Path) -> Option<String> {
-    let root = open(rootfs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+/// The same of the user `uid` in a running container, whose first process is `pid` as long as `init` lives.
+/// The root is the one that the process is in, whatever is at its path on the host by now.
+pub(super) fn of_user_inside(uid: u32, pid: i32, init: &OwnedFd) -> Option<String> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()?;
+    // Looked at after opening: the pid was this process's.
+    runs(init).then(|| of_user(uid, root))?
+}
+
+/// The home directory of the user `uid` of the image at `root`.
+fn of_user(uid: u32, root: impl AsFd) -> Option<String> {
     // Files of procfs and sysfs are regular, and some have effects when they are read.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let file = foreign::regular_file(&root, Path::new("etc/passwd"), resolve).ok()??;
+    let file = foreign::regular_file(root, Path::new("etc/passwd"), resolve).ok()??;
     let text = foreign::read(&file, LIMIT_BYTES).ok()??;
     entry(&String::from_utf8_lossy(&text), uid)
 }

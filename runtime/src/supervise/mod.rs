@@ -18,6 +18,7 @@ mod listener;
 mod preview;
 mod process;
 mod record;
+mod root;
 mod run;
 mod sandbox;
 mod standard;
@@ -40,6 +41,7 @@ pub use process::{exit_code, wait_for_exit};
 #[cfg(any(test, fuzzing))]
 pub(crate) use record::Born;
 pub use record::{Record, StateDirectory, list};
+pub use root::Root;
 pub use run::{Foreground, run};
 pub use sandbox::{SandboxOptions, try_command};
 pub(crate) use state::now;

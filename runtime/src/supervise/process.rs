@@ -73,7 +73,7 @@ fn inode(pidfd: impl AsFd) -> Option<u64> {
 }
 
 /// A pidfd can be read from when the process has ended, whether or not it has been reaped.
-fn runs(pidfd: &OwnedFd) -> bool {
+pub(super) fn runs(pidfd: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
     matches!(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
 }

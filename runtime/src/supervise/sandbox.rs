@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::container::Container;
 use super::create::{Blueprint, Landlock, Options, make};
+use super::root::Root;
 use super::run::{in_foreground, remove_after, wanted};
 use super::terminal::Stop;
 use super::{Confinement, Error, Foreground};
@@ -137,8 +138,8 @@ fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
     }
     Ok(Blueprint {
         config,
-        bundle: root.clone(),
-        rootfs: root,
+        bundle: root,
+        root: Root::of_host()?,
         read_only_tree: true,
         landlock: None,
         watcher: None,

@@ -2,6 +2,7 @@
 
 use brig::plan::{Plan, SlotUse, Start};
 use brig_child::flags::{namespace, prctl};
+use brig_child::op::Identity;
 use brig_child::{Op, Slot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -187,10 +188,29 @@ fn privileges_fall_in_order(case: &Case, plan: &Plan<'_>, filtered: bool) {
     }
 }
 
+fn root_slot(plan: &Plan<'_>) -> Slot {
+    let is_root = |slot: &SlotUse<'_>| *slot == SlotUse::Made("rootfs".to_owned());
+    Slot(plan.slots.iter().position(is_root).expect("a root") as u16)
+}
+
+/// What becomes the root is what the supervisor has looked at.
+fn the_root_is_the_one_that_was_checked(plan: &Plan<'_>) {
+    let root = root_slot(plan);
+    let opened = plan.ops.iter().position(|op| {
+        matches!(op, Op::OpenTree { dir, path, into, .. }
+            if *into == root && path.is_empty() && *dir != Slot::CWD)
+    });
+    let opened = opened.expect("it is opened by descriptor");
+    let Op::OpenTree { dir, .. } = plan.ops[opened] else { unreachable!() };
+    let looked = |op: &Op<'_>| matches!(op, Op::Expect { fd, identity: Identity::Directory { inode: 77, .. } } if *fd == dir);
+    assert!(plan.ops[..opened].iter().any(looked), "of the descriptor");
+}
+
 /// Whatever the image may have shaped is reached by descriptor, below the root.
 fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
-    let by_path = |op: &Op<'_>| matches!(op, Op::MoveMountTo { dir: Slot::CWD, .. });
-    let attached = plan.ops.iter().rposition(by_path);
+    let root = root_slot(plan);
+    let attaches = |op: &Op<'_>| matches!(op, Op::MoveMountTo { from, .. } | Op::MoveMount { from, .. } if *from == root);
+    let attached = plan.ops.iter().position(attaches);
     let fresh = |slot: Slot| {
         plan.ops.iter().any(
             |op| matches!(op, Op::Fsmount { kind, into, .. } if *into == slot && *kind == c"tmpfs"),
@@ -210,8 +230,7 @@ fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
                 assert!(!path.to_string_lossy().starts_with(HOSTILE), "{op:?}");
             }
             Op::MoveMountTo { dir: Slot::CWD, path, .. } => {
-                let path = path.to_string_lossy();
-                assert!(path == "/" || path == "/bundle/rootfs", "{op:?}");
+                assert!(*path == c"/", "{op:?}");
             }
             // In a tmpfs that brig has just made there is nothing of the image's.
             Op::MoveMountTo { dir, path, .. } => {
@@ -269,6 +288,7 @@ proptest! {
             let plan = plan.expect("all of it can be planned");
             privileges_fall_in_order(&case, &plan, filtered);
             image_paths_are_resolved_below_the_root(&plan);
+            the_root_is_the_one_that_was_checked(&plan);
             the_host_keeps_its_mounts(&plan);
         });
     }

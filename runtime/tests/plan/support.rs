@@ -1,7 +1,7 @@
 //! Configurations and machines to plan for.
 
 use brig::cgroup::{self, CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
-use brig::plan::{HostFacts, Join, Plan, Refusal, Request, Start, plan};
+use brig::plan::{HostFacts, Join, Plan, Refusal, Request, RootDirectory, Start, plan};
 use brig::spec::{self, ContainerId};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
@@ -157,7 +157,7 @@ pub(crate) fn planned_in_place_of<T>(
         id: &id,
         spec,
         bundle: "/bundle",
-        rootfs: "/bundle/rootfs",
+        root: RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 },
         start,
         host: &machine.host,
         cgroup: Some(&cgroup),
