@@ -51,6 +51,20 @@ fn killed_in_create() {
     c.run_detached();
 }
 
+/// As if brig had been killed between the two: the process comes to the gate without it.
+#[test]
+fn killed_before_the_process_was_recorded() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.create().ok();
+    let pid = c.pid();
+    std::fs::remove_file(lab.root().join(c.id()).join("process.json")).expect("the record");
+    c.delete_force().ok();
+    assert!(!brig_integration::machine::is_alive(pid));
+    lab.assert_clean();
+}
+
 #[test]
 fn killed_in_run() {
     need!(Brig);

@@ -26,7 +26,7 @@ pub struct PlannedCgroup {
     pub scope: Option<Scope>,
 }
 
-/// A cgroup that was made, as process.json keeps it.
+/// A cgroup that was made, as state.json keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CgroupRecord {
@@ -82,7 +82,7 @@ fn check(directory: &Directory) -> Result<(), Error> {
 }
 
 impl Cgroup {
-    /// What process.json keeps.
+    /// What state.json keeps.
     ///
     /// # Errors
     /// [`Error::Call`] when /proc does not tell which boot this is.

@@ -42,7 +42,7 @@ struct Group {
     identity: Identity,
 }
 
-/// The groups that were made for a container alone, as process.json keeps them.
+/// The groups that were made for a container alone, as state.json keeps them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResctrlRecord {
     groups: Vec<Group>,
@@ -132,7 +132,7 @@ impl Resctrl {
         all(self.made.iter().rev().chain(unused).map(Group::remove))
     }
 
-    /// What process.json keeps.
+    /// What state.json keeps.
     ///
     /// # Errors
     /// /proc does not tell which boot this is.

@@ -11,7 +11,7 @@ mod tests;
 
 use crate::cgroup::{self, CgroupFacts, Layout};
 use crate::spec;
-use crate::supervise::{Born, Record};
+use crate::supervise::Record;
 
 pub use plan::plan;
 pub use seccomp::{compile, profile};
@@ -68,15 +68,12 @@ fn in_words(error: &spec::Error) {
     let _ = error.hint();
 }
 
-/// A record of a container (`state.json`, or `process.json`) is refused, or leads to no cgroup outside
-/// of its hierarchy, and is read again as it is written.
+/// A record of a container is refused, or leads to no cgroup outside of its hierarchy, and is read
+/// again as it is written.
 ///
 /// # Panics
 /// When that does not hold.
 pub fn state(bytes: &[u8]) {
-    if let Ok(born) = Born::parse(bytes) {
-        self::born(&born);
-    }
     let Ok(record) = Record::parse(bytes) else { return };
     let text = serde_json::to_vec(&record).expect("a record is JSON");
     let again = Record::parse(&text).expect("what brig writes, it reads");
@@ -84,14 +81,9 @@ pub fn state(bytes: &[u8]) {
     if record.planned_cgroup.check().is_ok() {
         record.planned_cgroup.directories.iter().for_each(leads_below);
     }
-}
-
-fn born(born: &Born) {
-    let text = serde_json::to_vec(born).expect("a record is JSON");
-    assert_eq!(Born::parse(&text).ok().as_ref(), Some(born));
-    let Some(record) = born.cgroup() else { return };
-    if cgroup::Cgroup::open(record).is_ok() {
-        record.directories.iter().for_each(|made| leads_below(&made.directory));
+    let Some(made) = &record.cgroup else { return };
+    if cgroup::Cgroup::open(made).is_ok() {
+        made.directories.iter().for_each(|made| leads_below(&made.directory));
     }
 }
 

@@ -133,10 +133,11 @@ fn seeds_reach_what_they_are_for() {
         serde_json::from_slice::<oci_spec::runtime::LinuxSeccomp>(b).is_ok()
     });
     all("state", |b| {
-        let born = crate::supervise::Born::parse(b);
-        let made = born.as_ref().ok().and_then(|born| born.cgroup());
-        crate::supervise::Record::parse(b).is_ok_and(|r| r.planned_cgroup.check().is_ok())
-            || made.is_some_and(|record| crate::cgroup::Cgroup::open(record).is_ok())
+        crate::supervise::Record::parse(b).is_ok_and(|record| {
+            let made = record.cgroup.as_ref();
+            record.planned_cgroup.check().is_ok()
+                && made.is_none_or(|made| crate::cgroup::Cgroup::open(made).is_ok())
+        })
     });
     for kind in 0..4 {
         assert!(super::plan::is_planned(&[kind]), "configuration {kind}");

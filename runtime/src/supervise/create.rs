@@ -20,7 +20,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use super::activation::Listeners;
 use super::listener::Listener;
 use super::process::RecordedProcess;
-use super::record::{Born, Record, StateDirectory};
+use super::record::{Record, StateDirectory};
 use super::root::Root;
 use super::run::wanted;
 use super::state::{OciState, now};
@@ -317,8 +317,10 @@ impl Making<'_> {
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(&self.directory)?);
             self.record.after_gate = (plan.after_gate, words_after_gate(plan));
-            self.directory.save(&self.record)?;
         }
+        // Before there is a process: if brig is killed it may live on without having been recorded
+        // (from the moment on when it waits at the gate), and is known by its cgroup.
+        remember(&self.directory, &mut self.record, &self.made)?;
         let (id, directory, spec) = (self.id, &self.directory, &self.blueprint.config.spec);
         let both = RefCell::new((&mut self.record, &mut self.made));
         let mut serve = |wants, pid| match wants {
@@ -338,11 +340,11 @@ impl Making<'_> {
             }
         };
         let mut born = |pid, pidfd: BorrowedFd<'_>| {
-            let (record, made) = &mut *both.borrow_mut();
-            let process = RecordedProcess::new(pid, pidfd);
-            let doing = "recording the process";
-            record.process = Some(process.map_err(|error| Error::system(doing, error))?);
-            remember(directory, record, made)
+            let process = RecordedProcess::new(pid, pidfd)
+                .map_err(|error| Error::system("recording the process", error))?;
+            directory.save_process(&process)?;
+            both.borrow_mut().0.process = Some(process);
+            Ok(())
         };
         let launched = launch(plan, inputs, self.start, &mut serve, &mut born)?;
         if let Some(path) = &self.options.pid_file {
@@ -404,15 +406,11 @@ fn wants_label(spec: &Spec) -> bool {
         || linux(spec).is_some_and(|linux| some(linux.mount_label()))
 }
 
-/// Says in the state directory which process there is, and in which cgroup and resctrl groups.
+/// Says in the state directory what has been made.
 fn remember(directory: &StateDirectory, record: &mut Record, made: &Made) -> Result<(), Error> {
-    // Where the set-up comes first, the process is still to be told.
-    let Some(process) = record.process.clone() else { return Ok(()) };
-    let cgroup = made.cgroup.as_ref().map(Cgroup::record).transpose()?;
-    let resctrl = made.resctrl.as_ref().map(Resctrl::record).transpose()?;
-    record.cgroup.clone_from(&cgroup);
-    record.resctrl.clone_from(&resctrl);
-    directory.save_born(&Born { process, cgroup, resctrl })
+    record.cgroup = made.cgroup.as_ref().map(Cgroup::record).transpose()?;
+    record.resctrl = made.resctrl.as_ref().map(Resctrl::record).transpose()?;
+    directory.save(record)
 }
 
 /// What only the supervisor can do for the waiting process.

@@ -38,8 +38,6 @@ pub use delete::Force;
 pub use exec::{ExecOptions, exec};
 pub use preview::preview;
 pub use process::{exit_code, wait_for_exit};
-#[cfg(any(test, fuzzing))]
-pub(crate) use record::Born;
 pub use record::{Record, StateDirectory, list};
 pub use root::Root;
 pub use run::{Foreground, run};

@@ -1,10 +1,10 @@
 //! The state directory: `<root>/<id>`, mode 0700, with what later commands need. It is held by
 //! descriptor from the look at who may write there ([`crate::trusted`]) to the last use.
 //!
-//! `state.json` is the record, replaced by rename; `process.json` names the first process and
-//! its cgroup, once there is one; `config.json` is a copy of the specification as it was at create;
-//! `start.sock` is the start gate while it is closed; `lock` is held (fcntl(2), so that no child
-//! inherits it) by who changes the container.
+//! `state.json` is the record, replaced by rename, and names the cgroup before a process can be in it;
+//! `process.json` names the first process, once there is one; `config.json` is a copy of the
+//! specification as it was at create; `start.sock` is the start gate while it is closed; `lock` is
+//! held (fcntl(2), so that no child inherits it) by who changes the container.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -48,11 +48,11 @@ pub struct Record {
     /// The cgroup that it is to have.
     #[serde(rename = "cgroup")]
     pub planned_cgroup: PlannedCgroup,
-    /// The cgroup that was made for it, once there is a process that can be in it; kept there too.
-    #[serde(skip)]
+    /// The cgroup that was made for it: recorded before a process can be in it.
+    #[serde(default, rename = "made", skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupRecord>,
-    /// The resctrl groups that were made for it alone; kept there as well.
-    #[serde(skip)]
+    /// The resctrl groups that were made for it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<ResctrlRecord>,
     /// `annotations` of its specification.
     pub annotations: BTreeMap<String, String>,
@@ -64,31 +64,6 @@ impl Record {
     /// Reads the text of `state.json`.
     pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(bytes)
-    }
-}
-
-/// What `process.json` holds: what there is of a container once it has a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Born {
-    /// Its first process.
-    pub(super) process: RecordedProcess,
-    /// The cgroup that was made for it; with systemd that comes a moment later.
-    pub(super) cgroup: Option<CgroupRecord>,
-    /// The resctrl groups that were made for it; they too come later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) resctrl: Option<ResctrlRecord>,
-}
-
-impl Born {
-    /// Reads the text of `process.json`.
-    pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(bytes)
-    }
-
-    /// The cgroup.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn cgroup(&self) -> Option<&CgroupRecord> {
-        self.cgroup.as_ref()
     }
 }
 
@@ -250,10 +225,9 @@ impl StateDirectory {
             .map_err(|errno| self.failed("writing", RECORD, errno))
     }
 
-    /// Says which the first process is, and its cgroup: one small write while that process is being
-    /// set up.
-    pub(super) fn save_born(&self, born: &Born) -> Result<(), Error> {
-        let text = serde_json::to_vec(born)
+    /// Says which the first process is: one small write while that process is being set up.
+    pub(super) fn save_process(&self, process: &RecordedProcess) -> Result<(), Error> {
+        let text = serde_json::to_vec(process)
             .map_err(|error| Error::because("writing which the process is", error))?;
         self.write(PROCESS, &text)
     }
@@ -266,19 +240,17 @@ impl StateDirectory {
     pub(super) fn load(&self) -> Result<Option<Record>, Error> {
         let Some(bytes) = self.read(RECORD)? else { return Ok(None) };
         let mut record = Record::parse(&bytes).map_err(|error| self.damaged(RECORD, error))?;
-        if let Some(born) = self.load_born()? {
-            let Born { process, cgroup, resctrl } = born;
-            (record.process, record.cgroup, record.resctrl) = (Some(process), cgroup, resctrl);
-        }
+        record.process = self.load_process()?;
         Ok(Some(record))
     }
 
-    /// `None` where brig was killed before there was a process: it died with brig, if at all.
-    fn load_born(&self) -> Result<Option<Born>, Error> {
+    /// `None` where brig was killed before it could tell: a process that there is nevertheless is in the
+    /// cgroup.
+    fn load_process(&self) -> Result<Option<RecordedProcess>, Error> {
         match self.read(PROCESS)?.filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => {
-                Born::parse(&bytes).map(Some).map_err(|error| self.damaged(PROCESS, error))
-            }
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| self.damaged(PROCESS, error)),
             None => Ok(None),
         }
     }
