@@ -6,6 +6,7 @@ use brig_integration::{Bundle, Container, Lab, PATIENCE, binaries, json, need, w
 use nix::mount::{MsFlags, mount};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -46,9 +47,10 @@ fn held(lab: &Lab, program: &Path, c: &Container<'_>) -> (Running, File) {
     (brig, exe)
 }
 
-/// Whoever holds brig's file opens it anew, to write it.
-fn write_again(held: &File) -> std::io::Result<File> {
-    OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", held.as_raw_fd()))
+/// Whoever holds brig's file opens it anew, and writes. A sealed copy in memory may be opened.
+fn write_again(held: &File) -> std::io::Result<()> {
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    OpenOptions::new().write(true).open(path)?.write_all(b"X")
 }
 
 #[test]
