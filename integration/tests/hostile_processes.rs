@@ -33,14 +33,19 @@ fn remount(brig: &Path, kind: &str, flags: MsFlags) {
 }
 
 /// What runs until it is told to end.
+const UNTIL_TOLD: &str = "touch /runs; while [ ! -e /end ]; do sleep 0.05; done";
+
 fn until_told(lab: &Lab) -> Container<'_> {
-    lab.container(lab.bundle().sh("touch /runs; while [ ! -e /end ]; do sleep 0.05; done"))
+    lab.container(lab.bundle().sh(UNTIL_TOLD))
 }
 
 /// `program run` of the container, with the running brig's file held.
 fn held(lab: &Lab, program: &Path, c: &Container<'_>) -> (Running, File) {
-    let call = lab.call(program).arg("--root").arg(lab.root()).arg("run").arg("--bundle");
-    let brig = call.arg(&c.bundle.dir).arg(c.id()).spawn();
+    held_of(lab.call(program).arg("--root").arg(lab.root()), c)
+}
+
+fn held_of(brig: Call, c: &Container<'_>) -> (Running, File) {
+    let brig = brig.args(["run", "--bundle"]).arg(&c.bundle.dir).arg(c.id()).spawn();
     assert!(wait_until(PATIENCE, || c.host_path("/runs").exists()), "{}", brig.stderr());
     let exe = File::open(format!("/proc/{}/exe", brig.pid())).expect("open brig's file");
     fs::write(c.host_path("/end"), "").expect("tell it to end");
@@ -93,32 +98,42 @@ fn a_detached_mount_that_can_be_written_is_not_taken_for_brigs_own() {
 
 const USER: u32 = 12345;
 
-/// An ordinary user's container that sees the host's processes, and may trace what is its own.
-fn rootless_with_the_hosts_processes(lab: &Lab, script: &str) -> Bundle {
+/// An ordinary user's container, with a map of one id and without a cgroup.
+fn rootless(lab: &Lab) -> Bundle {
     let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
-    let caps = json!(["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"]);
-    let set = ["bounding", "effective", "permitted"].iter().fold(lab.plain_bundle(), |b, set| {
-        b.set(&format!("/process/capabilities/{set}"), caps.clone())
-    });
     let of_host = |path: &str| json!({"destination": path, "type": "none", "source": path, "options": ["rbind"]});
-    set.namespace("user", None)
+    lab.plain_bundle()
+        .namespace("user", None)
         .without_namespace("network")
-        .without_namespace("pid")
         .set("/linux/uidMappings", map.clone())
         .set("/linux/gidMappings", map)
         .unset("/linux/cgroupsPath")
         .unset("/linux/resources")
-        .unset("/linux/maskedPaths")
-        .unset("/linux/readonlyPaths")
         .edit(|spec| {
             for mount in spec["mounts"].as_array_mut().expect("mounts") {
                 match mount["destination"].as_str() {
                     Some("/dev/pts") => mount["options"] = json!(["newinstance", "ptmxmode=0666"]),
-                    Some("/proc") => *mount = of_host("/proc"),
                     Some("/sys") => *mount = of_host("/sys"),
                     _ => {}
                 }
             }
+        })
+}
+
+/// One that sees the host's processes, and may trace what is its own.
+fn rootless_with_the_hosts_processes(lab: &Lab, script: &str) -> Bundle {
+    let caps = json!(["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"]);
+    ["bounding", "effective", "permitted"]
+        .iter()
+        .fold(rootless(lab), |b, set| b.set(&format!("/process/capabilities/{set}"), caps.clone()))
+        .without_namespace("pid")
+        .unset("/linux/maskedPaths")
+        .unset("/linux/readonlyPaths")
+        .edit(|spec| {
+            let mounts = spec["mounts"].as_array_mut().expect("mounts");
+            let proc = mounts.iter_mut().find(|mount| mount["destination"] == "/proc");
+            *proc.expect("/proc") =
+                json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]});
         })
         .sh(script)
 }
@@ -128,13 +143,20 @@ fn as_user(lab: &Lab, wrapper: &[&str]) -> Call {
     let brig = lab.dir().join("runtime");
     if !brig.exists() {
         fs::copy(binaries::runtime(), &brig).expect("copy");
-        let user = format!("{USER}:{USER}");
-        lab.call("chown").args(["-R", &user]).arg(lab.dir()).go().ok();
+        give_to_user(lab);
     }
+    as_user_with(lab, &brig, wrapper)
+}
+
+fn give_to_user(lab: &Lab) {
+    lab.call("chown").args(["-R", &format!("{USER}:{USER}")]).arg(lab.dir()).go().ok();
+}
+
+fn as_user_with(lab: &Lab, brig: &Path, wrapper: &[&str]) -> Call {
     let id = USER.to_string();
     let call = lab.call("setpriv").args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
     let call = call.args(["--inh-caps=-all", "--bounding-set=-all"]).args(wrapper);
-    call.env("XDG_RUNTIME_DIR", lab.dir()).arg(&brig).arg("--root").arg(lab.root())
+    call.env("XDG_RUNTIME_DIR", lab.dir()).arg(brig).arg("--root").arg(lab.root())
 }
 
 /// CVE-2016-9962: what enters a container can be traced from there, and then holds what it has of the host.
@@ -168,4 +190,26 @@ fn exec_of_an_ordinary_user_is_hidden_from_the_container_from_the_first_namespac
     as_user(&lab, &[]).args(["delete", "--force", c.id()]).go().ok();
     assert_eq!(found, "", "seen from inside");
     lab.assert_clean();
+}
+
+/// A file of root's whose mode allows others to write it is no safer for lying on a read-only mount.
+#[test]
+fn an_ordinary_users_brig_that_only_a_read_only_mount_protects_runs_from_a_copy() {
+    need!(Brig);
+    for kind in ["bind", "file system"] {
+        let lab = Lab::new();
+        let c = lab.container(rootless(&lab).sh(UNTIL_TOLD));
+        give_to_user(&lab);
+        let program = installed(&lab, kind);
+        lab.call("chmod").arg("0777").arg(&program).go().ok();
+        remount(&program, kind, MsFlags::MS_RDONLY);
+        let (brig, exe) = held_of(as_user_with(&lab, &program, &[]), &c);
+        brig.wait().ok();
+        remount(&program, kind, MsFlags::empty());
+        write_again(&exe).expect_err(kind);
+        let (now, then) = (fs::read(&program), fs::read(binaries::runtime()));
+        assert!(now.expect("read") == then.expect("read"), "{kind}: brig's program was written");
+        nix::mount::umount(program.parent().expect("a directory")).expect("unmount");
+        lab.assert_clean();
+    }
 }

@@ -18,9 +18,9 @@ use std::os::unix::ffi::OsStringExt;
 use brig_sys::mount::{MountAttr, mount_setattr};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::stat;
+use nix::sys::stat::{Mode, stat};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::geteuid;
 use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
@@ -77,11 +77,15 @@ fn is_read_only_clone() -> bool {
     is_detached && statvfs(SELF).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
 }
 
-/// Whether no container of an ordinary user can write brig's file, whatever its mode: the file is
-/// root's, whom no such user may map into a user namespace. An owner could chmod it back.
+/// Whether no container of an ordinary user can write brig's file: it is root's, whom no such user may map
+/// into a user namespace, and its mode lets nobody else write. An owner could chmod it back. access(2)
+/// would not do: on a read-only mount it refuses what the mode allows, until the mount is writable again.
+/// What an access list grants to others shows as the group's (acl(5)).
 fn is_out_of_reach() -> bool {
-    let is_roots = stat(SELF).is_ok_and(|stat| stat.st_uid == 0);
-    !geteuid().is_root() && is_roots && access(SELF, AccessFlags::W_OK).is_err()
+    let others = Mode::S_IWGRP | Mode::S_IWOTH;
+    let is_roots =
+        stat(SELF).is_ok_and(|stat| stat.st_uid == 0 && stat.st_mode & others.bits() == 0);
+    !geteuid().is_root() && is_roots
 }
 
 fn is_sealed() -> bool {
