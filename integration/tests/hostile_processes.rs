@@ -192,6 +192,22 @@ fn exec_of_an_ordinary_user_is_hidden_from_the_container_from_the_first_namespac
     lab.assert_clean();
 }
 
+/// It has not loaded its filter yet, and would run what they make of it without one.
+#[test]
+fn what_is_executed_in_a_created_container_of_an_ordinary_user_cannot_trace_its_first_process() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(rootless(&lab).sh("touch /ran"));
+    as_user(&lab, &[]).args(["create", "--bundle"]).arg(&c.bundle.dir).arg(c.id()).go().ok();
+    let script = "if (: 3<>/proc/1/mem); then echo its memory is open; fi; ls /proc/1/fd";
+    let seen = as_user(&lab, &[]).args(["exec", c.id(), "/bin/sh", "-c", script]).go();
+    as_user(&lab, &[]).args(["start", c.id()]).go().ok();
+    assert!(wait_until(PATIENCE, || c.host_path("/ran").exists()), "it starts all the same");
+    as_user(&lab, &[]).args(["delete", "--force", c.id()]).go().ok();
+    assert_eq!(seen.failed().prints("").stdout(), "");
+    lab.assert_clean();
+}
+
 /// A file of root's whose mode allows others to write it is no safer for lying on a read-only mount.
 #[test]
 fn an_ordinary_users_brig_that_only_a_read_only_mount_protects_runs_from_a_copy() {

@@ -34,9 +34,14 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     }
     builder.push(Op::Setgid { gid: user.gid() });
     builder.push(Op::Setuid { uid: user.uid() });
-    if changes_user || user.gid() != 0 {
-        // A change of ids takes both back (prctl(2)).
+    let changes_ids = changes_user || user.gid() != 0;
+    if changes_ids {
+        // A change of ids takes it back (prctl(2)).
         builder.push(Op::DieWithParent { enabled: true });
+    }
+    // Takes this back, too. An ordinary user's process was not hidden as far as newuidmap(1) and hooks had to
+    // look at it; now it may wait at the gate, and whoever is executed in the container must not trace it.
+    if changes_ids || !tail.host.privileged {
         hide(builder);
     }
     if changes_user {
