@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -338,4 +338,74 @@ fn the_home_of_an_exec_is_of_the_root_that_the_container_has() {
     renameat_with(CWD, &image, CWD, &other, RenameFlags::EXCHANGE).expect("exchange");
     c.exec_sh("echo $HOME").ok().prints("/home/of/the image");
     c.delete_force().ok();
+}
+
+/// A bundle whose /data is a tmpfs with what the image has there.
+fn copied_up(lab: &Lab, options: &[&str]) -> Bundle {
+    let b = lab.plain_bundle();
+    fs::create_dir(b.rootfs.join("data")).expect("make");
+    let options = [&["tmpcopyup"], options].concat();
+    b.mount(json!({"destination": "/data", "type": "tmpfs", "source": "x", "options": options}))
+}
+
+#[test]
+fn the_holes_of_a_file_stay_holes_when_it_is_copied_up() {
+    let lab = Lab::new();
+    let b = copied_up(&lab, &[]).sh("stat -c '%s %b' /data/sparse; head -c 4 /data/sparse; \
+        tail -c +1048577 /data/sparse | head -c 6; tail -c 4 /data/sparse | wc -c; ls -la /data/empty");
+    let file = fs::File::create(b.rootfs.join("data/sparse")).expect("make");
+    file.write_all_at(b"head", 0).expect("write");
+    file.write_all_at(b"middle", 1 << 20).expect("write");
+    file.set_len(1 << 29).expect("a size");
+    let empty = fs::File::create(b.rootfs.join("data/empty")).expect("make");
+    empty.set_len(1 << 31).expect("a size");
+    // Two pages, of 8 blocks each.
+    let out = lab.container(b).run().ok();
+    let said = out.stdout();
+    let mut words = said.split_whitespace();
+    assert_eq!(words.next(), Some("536870912"), "{said}");
+    let blocks: u64 = words.next().and_then(|word| word.parse().ok()).expect("blocks");
+    assert!(blocks <= 256, "{blocks} blocks of memory: {said}");
+    out.says("headmiddle4").says(&(1u64 << 31).to_string());
+}
+
+#[test]
+fn an_image_does_not_fill_the_memory_by_tmpcopyup() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bytes = copied_up(&lab, &[]);
+    fs::write(bytes.rootfs.join("data/0"), vec![b'x'; 16 << 20]).expect("write");
+    // What takes no room in the image does in the copy.
+    for link in 1..=16 {
+        let to = bytes.rootfs.join(format!("data/{link}"));
+        fs::hard_link(bytes.rootfs.join("data/0"), to).expect("link");
+    }
+    let index = bytes.spec["mounts"].as_array().map_or(0, Vec::len) - 1;
+    let out = lab.container(bytes.clone()).run().failed();
+    out.says(&format!("mounts[{index}]")).says("more than 256 MiB in /data").says("size=");
+    let with_size = bytes.clone().set(&format!("/mounts/{index}/options/-"), "size=300m");
+    lab.container(with_size.sh("ls /data | wc -l")).run().ok().prints("17");
+    let too_small = bytes.set(&format!("/mounts/{index}/options/-"), "size=1m");
+    lab.container(too_small).run().failed().says("does not fit into the tmpfs");
+    lab.assert_clean();
+}
+
+#[test]
+fn an_image_does_not_fill_the_memory_with_names_by_tmpcopyup() {
+    need!(Brig);
+    let lab = Lab::new();
+    let b = copied_up(&lab, &["size=1m"]);
+    for directory in 0..3 {
+        let dir = b.rootfs.join(format!("data/{directory}"));
+        fs::create_dir(&dir).expect("make");
+        fs::write(dir.join("first"), "").expect("write");
+        for link in 0..44_000 {
+            fs::hard_link(dir.join("first"), dir.join(link.to_string())).expect("link");
+        }
+    }
+    lab.container(b).run().failed().says("more than 131072 files").says("nr_inodes=");
+    let deep = copied_up(&lab, &[]);
+    fs::create_dir_all(deep.rootfs.join(format!("data{}", "/d".repeat(30)))).expect("make");
+    lab.container(deep).run().failed().says("more than 24 deep");
+    lab.assert_clean();
 }

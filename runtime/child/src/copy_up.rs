@@ -1,35 +1,80 @@
 //! `tmpcopyup`: fills a new tmpfs with what the directory under it holds.
 //!
-//! Directories, regular files, symbolic links and device nodes, with owners and modes. Everything
-//! is opened below the descriptors of the two directories without following links.
+//! Directories, regular files with their holes, symbolic links and device nodes, with owners and modes.
+//! Everything is opened below the descriptors of the two directories without following links, and on the
+//! image's side in a mount of its own, where the kernel opens no device: what is looked at may be another
+//! file by the time it is opened.
+//!
+//! Must never fill the machine's memory: a tmpfs without a size takes half of it, and a file of an image
+//! says that it is larger than any disk.
 
 use core::ffi::CStr;
 
 use crate::execute::INSIDE;
+use crate::flags::copy_limit as limit;
 use crate::interpret::{Child, invalid};
+use crate::mount::{clone_tree, set_attributes};
 use crate::op::Slot;
-use crate::syscall::{self, Answer, fault};
+use crate::syscall::{self, Answer, Fault, MountAttr, fault};
 
-/// Directories deeper than this are refused: the child's stack is bounded.
-const DEPTH_MAX: usize = 24;
+/// `MOUNT_ATTR_NODEV`.
+const NODEV: u64 = 4;
+/// The smallest piece of a file that takes memory: a page.
+const PIECE: u64 = 4096;
 /// `RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH` of openat2(2).
 const BENEATH: u64 = 0x04 | 0x08;
 /// `struct linux_dirent64` (getdents64(2)): offset of the record length and of the name.
 const RECORD_LENGTH: usize = 16;
 const NAME: usize = 19;
 
+/// What may still be copied.
+pub(crate) struct Allowance {
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+}
+
+impl Allowance {
+    fn take(left: &mut u64, what: u64, which: u32) -> Answer<()> {
+        *left = left.checked_sub(what).ok_or(at_limit(which))?;
+        Ok(())
+    }
+
+    fn entry(&mut self) -> Answer<()> {
+        Self::take(&mut self.entries, 1, limit::ENTRIES)
+    }
+
+    fn piece(&mut self, length: u64) -> Answer<()> {
+        Self::take(&mut self.bytes, length.max(PIECE), limit::BYTES)
+    }
+}
+
+fn at_limit(which: u32) -> Fault {
+    fault(libc::SYS_getdents64, libc::EDQUOT).at(which as usize)
+}
+
 impl Child<'_, '_> {
-    pub(crate) fn copy_up(&self, root: Slot, path: &CStr, to: Slot) -> Answer<()> {
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        let from = match syscall::openat2(self.fd(root)?, path, flags, 0, INSIDE) {
+    pub(crate) fn copy_up(
+        &self,
+        root: Slot,
+        path: &CStr,
+        to: Slot,
+        mut left: Allowance,
+    ) -> Answer<()> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let place = match syscall::openat2(self.fd(root)?, path, flags, 0, INSIDE) {
             Ok(fd) => fd,
             Err(fault) if fault.errno == libc::ENOENT => return Ok(()),
             Err(fault) => return Err(fault),
         };
+        let tree = clone_tree(place)?;
+        set_attributes(tree, true, &MountAttr { set: NODEV, ..MountAttr::default() })?;
+        let from = syscall::openat2(tree, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0, BENEATH)?;
         let to = self.fd(to)?;
         copy_attributes(from, c"", to)?;
-        copy_directory(from, to, 0)?;
-        syscall::close(from).map(drop)
+        copy_directory(from, to, 0, &mut left)?;
+        syscall::close(from)?;
+        syscall::close(tree)?;
+        syscall::close(place).map(drop)
     }
 }
 
@@ -39,9 +84,9 @@ fn copy_attributes(from: i32, name: &CStr, to: i32) -> Answer<()> {
     syscall::chmod_fd(to, u32::from(stat.stx_mode) & 0o7777).map(drop)
 }
 
-fn copy_directory(from: i32, to: i32, depth: usize) -> Answer<()> {
-    if depth >= DEPTH_MAX {
-        return Err(fault(libc::SYS_getdents64, libc::ELOOP));
+fn copy_directory(from: i32, to: i32, depth: usize, left: &mut Allowance) -> Answer<()> {
+    if depth >= limit::DEPTH_MAX {
+        return Err(at_limit(limit::DEPTH));
     }
     let mut buffer = [0; 2048];
     loop {
@@ -51,7 +96,7 @@ fn copy_directory(from: i32, to: i32, depth: usize) -> Answer<()> {
         };
         while let Some((name, rest)) = next_record(records) {
             if name != c"." && name != c".." {
-                copy_entry(from, to, name, depth)?;
+                copy_entry(from, to, name, depth, left)?;
             }
             records = rest;
         }
@@ -66,7 +111,8 @@ fn next_record(records: &[u8]) -> Option<(&CStr, &[u8])> {
     Some((name, records.get(length..)?))
 }
 
-fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Answer<()> {
+fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize, left: &mut Allowance) -> Answer<()> {
+    left.entry()?;
     let stat = syscall::statx(from, name, libc::AT_SYMLINK_NOFOLLOW)?;
     let mode = u32::from(stat.stx_mode);
     match mode & libc::S_IFMT {
@@ -75,16 +121,18 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Answer<()> {
             let flags = libc::O_RDONLY | libc::O_DIRECTORY;
             let source = syscall::openat2(from, name, flags, 0, BENEATH)?;
             let target = syscall::openat2(to, name, flags, 0, BENEATH)?;
-            copy_directory(source, target, depth + 1)?;
+            copy_directory(source, target, depth + 1, left)?;
             copy_attributes(source, c"", target)?;
             syscall::close(source)?;
             syscall::close(target).map(drop)
         }
         libc::S_IFREG => {
-            let source = syscall::openat2(from, name, libc::O_RDONLY, 0, BENEATH)?;
+            // A FIFO in the file's place by now would wait for a writer.
+            let flags = libc::O_RDONLY | libc::O_NONBLOCK;
+            let source = syscall::openat2(from, name, flags, 0, BENEATH)?;
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
             let target = syscall::openat2(to, name, flags, 0o600, BENEATH)?;
-            copy_bytes(source, target)?;
+            copy_bytes(source, target, left)?;
             copy_attributes(source, c"", target)?;
             syscall::close(source)?;
             syscall::close(target).map(drop)
@@ -106,8 +154,39 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Answer<()> {
     }
 }
 
-fn copy_bytes(from: i32, to: i32) -> Answer<()> {
-    while syscall::sendfile(to, from, 1 << 20)? > 0 {}
+/// What a file holds; its holes stay holes.
+fn copy_bytes(from: i32, to: i32, left: &mut Allowance) -> Answer<()> {
+    let size = syscall::statx(from, c"", libc::AT_EMPTY_PATH)?.stx_size;
+    let mut end = 0;
+    while end < size {
+        let start = match syscall::lseek(from, end, libc::SEEK_DATA) {
+            // Nothing but a hole is left.
+            Err(fault) if fault.errno == libc::ENXIO => break,
+            answer => answer?,
+        };
+        // The file may have become longer.
+        end = syscall::lseek(from, start, libc::SEEK_HOLE)?.min(size);
+        if end <= start {
+            break;
+        }
+        left.piece(end - start)?;
+        syscall::lseek(from, start, libc::SEEK_SET)?;
+        syscall::lseek(to, start, libc::SEEK_SET)?;
+        copy_piece(from, to, end - start)?;
+    }
+    syscall::ftruncate(to, size).map(drop)
+}
+
+fn copy_piece(from: i32, to: i32, length: u64) -> Answer<()> {
+    let mut rest = length;
+    while rest > 0 {
+        // sendfile(2) moves less than 2^31 bytes at once.
+        match syscall::sendfile(to, from, rest.min(1 << 20) as usize)? {
+            // The file has become shorter.
+            0 => break,
+            more => rest = rest.saturating_sub(more as u64),
+        }
+    }
     Ok(())
 }
 

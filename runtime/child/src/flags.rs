@@ -85,3 +85,15 @@ pub mod prctl {
     /// `PR_SET_NO_NEW_PRIVS`.
     pub const NO_NEW_PRIVS: i32 = libc::PR_SET_NO_NEW_PRIVS;
 }
+
+/// At which limit [`crate::Op::CopyUp`] has failed (`EDQUOT`): the detail of the report.
+pub mod copy_limit {
+    /// Its `bytes`.
+    pub const BYTES: u32 = 1;
+    /// Its `entries`.
+    pub const ENTRIES: u32 = 2;
+    /// [`DEPTH_MAX`].
+    pub const DEPTH: u32 = 3;
+    /// Directories deeper than this are refused: the child's stack is bounded.
+    pub const DEPTH_MAX: usize = 24;
+}

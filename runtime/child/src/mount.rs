@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use crate::copy_up::Allowance;
 use crate::execute::{INSIDE, is_directory, not_the_root};
 use crate::interpret::{Child, invalid};
 use crate::op::{Enter, Op, Slot};
@@ -55,7 +56,9 @@ impl<'a> Child<'a, '_> {
                 syscall::fsetxattr(fd, name, value)?;
                 syscall::close(fd).map(drop)
             }
-            Op::CopyUp { root, path, to } => self.copy_up(root, path, to),
+            Op::CopyUp { root, path, to, bytes, entries } => {
+                self.copy_up(root, path, to, Allowance { bytes, entries })
+            }
             Op::EnterRoot { root, how } => enter_root(self.fd(root)?, how),
             _ => Err(invalid(libc::SYS_move_mount)),
         }
@@ -82,13 +85,18 @@ impl<'a> Child<'a, '_> {
 
     fn make_readonly(&self, root: Slot, path: &CStr) -> Answer<()> {
         let Some(target) = self.open_inside(root, path)? else { return Ok(()) };
-        let tree = syscall::open_tree(target, c"", CLONE | EMPTY_PATH | RECURSIVE)?;
+        let tree = clone_tree(target)?;
         set_attributes(tree, true, &MountAttr { set: RDONLY, ..MountAttr::default() })?;
         attach(tree, target)
     }
 }
 
-fn set_attributes(fd: i32, recursive: bool, attr: &MountAttr) -> Answer<()> {
+/// A detached copy of what is mounted at `fd` and below.
+pub(crate) fn clone_tree(fd: i32) -> Answer<i32> {
+    syscall::open_tree(fd, c"", CLONE | EMPTY_PATH | RECURSIVE)
+}
+
+pub(crate) fn set_attributes(fd: i32, recursive: bool, attr: &MountAttr) -> Answer<()> {
     let flags = EMPTY_PATH | if recursive { RECURSIVE } else { 0 };
     syscall::mount_setattr(fd, c"", flags, attr).map(drop)
 }

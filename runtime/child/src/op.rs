@@ -196,8 +196,9 @@ pub enum Op<'a> {
     Readonly { root: Slot, path: &'a CStr },
     /// fsetxattr(2) on a directory.
     Setxattr { dir: Slot, name: &'a CStr, value: &'a [u8] },
-    /// Copies what is in the directory `from` into the directory `to`.
-    CopyUp { root: Slot, path: &'a CStr, to: Slot },
+    /// Copies what is in the directory `path` below `root` into the directory `to`: at most so many bytes, and
+    /// so many files, directories and links.
+    CopyUp { root: Slot, path: &'a CStr, to: Slot, bytes: u64, entries: u64 },
     /// Makes a mount's directory the root.
     EnterRoot { root: Slot, how: Enter },
 

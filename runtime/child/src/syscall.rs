@@ -555,6 +555,15 @@ pub(crate) fn rewind(fd: i32) -> Answer<usize> {
     call(libc::SYS_lseek, [fd_arg(fd), 0, libc::SEEK_SET as usize, 0, 0, 0])
 }
 
+pub(crate) fn lseek(fd: i32, offset: u64, whence: i32) -> Answer<u64> {
+    let args = [fd_arg(fd), offset as usize, whence as usize, 0, 0, 0];
+    call(libc::SYS_lseek, args).map(|offset| offset as u64)
+}
+
+pub(crate) fn ftruncate(fd: i32, size: u64) -> Answer<usize> {
+    call(libc::SYS_ftruncate, [fd_arg(fd), size as usize, 0, 0, 0, 0])
+}
+
 /// fchownat(2) of the file that `fd` itself is; `fd` may be `O_PATH`.
 pub(crate) fn fchownat_fd(fd: i32, uid: u32, gid: u32) -> Answer<usize> {
     let flags = libc::AT_EMPTY_PATH as usize;
@@ -595,7 +604,7 @@ pub fn name(number: u32) -> &'static str {
         SYS_clone3 "clone3" SYS_close "close" SYS_close_range "close_range" SYS_dup3 "dup3"
         SYS_execve "execve" SYS_faccessat2 "faccessat2" SYS_fchdir "fchdir" SYS_fchmod "fchmod"
         SYS_fchown "fchown" SYS_fchownat "fchownat" SYS_fcntl "descriptor" SYS_fsconfig "fsconfig"
-        SYS_fsetxattr "fsetxattr" SYS_fsmount "fsmount" SYS_fsopen "fsopen" SYS_fstatfs "fstatfs"
+        SYS_fsetxattr "fsetxattr" SYS_fsmount "fsmount" SYS_fsopen "fsopen" SYS_fstatfs "fstatfs" SYS_ftruncate "ftruncate"
         SYS_getcwd "getcwd"
         SYS_getdents64 "getdents64" SYS_ioctl "ioctl" SYS_ioprio_set "ioprio_set"
         SYS_keyctl "keyctl" SYS_landlock_add_rule "landlock_add_rule"

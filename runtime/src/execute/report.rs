@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 use std::io;
 
+use brig_child::flags::copy_limit as limit;
 use brig_child::op::{Identity, Vector};
 use brig_child::{Op, Report};
 use nix::errno::Errno;
@@ -41,6 +42,10 @@ fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
         Op::Hook(hook) => return hook_failed(report, &hook.path.to_string_lossy()),
         Op::Chdir { path, .. } => return not_entered(&path.to_string_lossy(), errno),
         Op::Execve { argv, .. } => return not_executed(&executing(argv), errno),
+        Op::CopyUp { path, bytes, entries, .. } if errno == libc::EDQUOT => {
+            let path = path.to_string_lossy();
+            return too_much_to_copy(&path, report.detail, *bytes, *entries);
+        }
         Op::Capset { permitted, .. } if errno == libc::EPERM => return not_granted(*permitted),
         _ => {}
     }
@@ -161,6 +166,25 @@ fn not_entered(path: &str, errno: i32) -> Error {
     }
 }
 
+/// `tmpcopyup` of more than a tmpfs without a size may begin with.
+fn too_much_to_copy(path: &str, detail: u32, bytes: u64, entries: u64) -> Error {
+    let (what, hint) = match detail {
+        limit::BYTES => (
+            format!("more than {} MiB", bytes >> 20),
+            "give the tmpfs the size that it needs (size=), which is its limit then",
+        ),
+        limit::ENTRIES => (
+            format!("more than {entries} files, directories and links"),
+            "give the tmpfs the number of inodes that it needs (nr_inodes=), which is its limit then",
+        ),
+        _ => (
+            format!("directories more than {} deep", limit::DEPTH_MAX),
+            "mount a volume there, or a tmpfs without tmpcopyup",
+        ),
+    };
+    Error::plain(format!("tmpcopyup: the image has {what} in {path}")).with_hint(hint)
+}
+
 /// Nobody grants a capability that he lacks.
 fn not_granted(wanted: u64) -> Error {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -209,18 +233,12 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         {
             "the loaded SELinux policy has no such label; see `dmesg`"
         }
+        (Op::CopyUp { .. }, libc::ENOSPC) => {
+            "what the image has there does not fit into the tmpfs: look at its size= and nr_inodes="
+        }
         (Op::Fsmount { .. }, libc::ENODEV) => "this kernel lacks the file system",
         (Op::MountIdmap { .. }, _) => {
             "the file system or this kernel cannot map ids; see docs/kernel-support.md"
-        }
-        (Op::OpenTarget { .. }, libc::EROFS) => {
-            "the mount point is missing in a read-only root; make it in the image"
-        }
-        (Op::OpenTarget { .. }, libc::ELOOP | libc::EXDEV) => {
-            "the image has a link at the mount point that leads nowhere inside"
-        }
-        (Op::OpenTarget { .. } | Op::Mask { .. } | Op::Readonly { .. }, libc::EBUSY) => {
-            "the image has a link there that leads to the container's root, which nothing can cover"
         }
         (Op::Prlimit { .. } | Op::RaiseLimit { .. }, libc::EPERM) => {
             "brig itself may not raise this limit: it needs CAP_SYS_RESOURCE"
@@ -232,6 +250,30 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         }
         (Op::WriteFile { path, .. }, libc::ENOENT) if path.to_bytes().starts_with(b"sys/") => {
             "this kernel has no such parameter"
+        }
+        (Op::Setuid { .. } | Op::Setgid { .. } | Op::Setgroups { .. }, libc::EINVAL) => {
+            "the id is not mapped in the container's user namespace"
+        }
+        (Op::Clone { cgroup: Some(_), .. }, libc::EACCES) => CGROUP_OF_A_USER,
+        (Op::Clone { .. }, libc::ENOSPC | libc::EUSERS) => {
+            "too many namespaces: see /proc/sys/user/max_*_namespaces"
+        }
+        (Op::Setns { .. }, libc::EPERM) => "brig may not join this namespace",
+        _ => return hint_of_file(op, errno),
+    })
+}
+
+/// What to look at in the image, or at what the host has in its place.
+fn hint_of_file(op: &Op<'_>, errno: i32) -> Option<&'static str> {
+    Some(match (op, errno) {
+        (Op::OpenTarget { .. }, libc::EROFS) => {
+            "the mount point is missing in a read-only root; make it in the image"
+        }
+        (Op::OpenTarget { .. }, libc::ELOOP | libc::EXDEV) => {
+            "the image has a link at the mount point that leads nowhere inside"
+        }
+        (Op::OpenTarget { .. } | Op::Mask { .. } | Op::Readonly { .. }, libc::EBUSY) => {
+            "the image has a link there that leads to the container's root, which nothing can cover"
         }
         (Op::Expect { identity: Identity::Directory { .. }, .. }, libc::ESTALE) => {
             "somebody has put another directory in its place since brig looked at it: run brig again, and \
@@ -246,14 +288,6 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         (Op::Mknod { .. }, libc::EPERM) => {
             "device nodes cannot be made here; is brig in a user namespace?"
         }
-        (Op::Setuid { .. } | Op::Setgid { .. } | Op::Setgroups { .. }, libc::EINVAL) => {
-            "the id is not mapped in the container's user namespace"
-        }
-        (Op::Clone { cgroup: Some(_), .. }, libc::EACCES) => CGROUP_OF_A_USER,
-        (Op::Clone { .. }, libc::ENOSPC | libc::EUSERS) => {
-            "too many namespaces: see /proc/sys/user/max_*_namespaces"
-        }
-        (Op::Setns { .. }, libc::EPERM) => "brig may not join this namespace",
         _ => return None,
     })
 }

@@ -340,10 +340,28 @@ fn place(
     let to = target(builder, root, &destination, kind)?;
     if mount.copy_up == CopyUp::Yes {
         let path = builder.text(destination.as_bytes())?;
-        builder.push(Op::CopyUp { root, path, to: from });
+        let (bytes, entries) = copy_up_limits(mount);
+        builder.push(Op::CopyUp { root, path, to: from, bytes, entries });
     }
     builder.push(Op::MoveMount { from, to });
     Ok(())
+}
+
+/// How many bytes and entries of the image a tmpfs may begin with. Without a size it takes half of the machine's
+/// memory and as many inodes as fit in there, which is for the author of config.json to grant, not for the image's.
+fn copy_up_limits(mount: &MountRequest) -> (u64, u64) {
+    const BYTES: u64 = 256 << 20;
+    /// Of about a kilobyte each, whatever is in them.
+    const ENTRIES: u64 = 1 << 17;
+    // tmpfs(5): where these are zero there is no limit.
+    let given = |keys: &[&str]| {
+        let digits = |value: &str| value.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
+        let set = |value: &Option<String>| value.as_deref().is_some_and(digits);
+        mount.data.iter().any(|option| keys.contains(&option.key.as_str()) && set(&option.value))
+    };
+    let bytes = if given(&["size", "nr_blocks"]) { u64::MAX } else { BYTES };
+    let entries = if given(&["nr_inodes"]) { u64::MAX } else { ENTRIES };
+    (bytes, entries)
 }
 
 /// The mount's directory, where it is one that every container has in brig's own /dev, and not

@@ -111,6 +111,13 @@ fn device_numbers(device: u64) -> (u64, u64) {
     (device >> 8 & 0xfff, device & 0xff | device >> 12 & !0xff)
 }
 
+fn at_most(limit: u64, what: &str) -> String {
+    match limit {
+        u64::MAX => String::new(),
+        limit => format!(", at most {limit} {what}"),
+    }
+}
+
 fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
     let name = op.name();
     let at = |wanted: Slot| slot(wanted, slots);
@@ -156,8 +163,12 @@ fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
         Op::MoveMountTo { from, dir, path } => {
             format!("{name} {} -> {}:{}", at(*from), at(*dir), path.to_string_lossy())
         }
-        Op::Mask { path, .. } | Op::Readonly { path, .. } | Op::CopyUp { path, .. } => {
+        Op::Mask { path, .. } | Op::Readonly { path, .. } => {
             format!("{name} {}", path.to_string_lossy())
+        }
+        Op::CopyUp { path, bytes, entries, .. } => {
+            let (bytes, entries) = (at_most(*bytes, "bytes"), at_most(*entries, "entries"));
+            format!("{name} {}{bytes}{entries}", path.to_string_lossy())
         }
         Op::Setxattr { dir, name: attribute, value } => {
             let (attribute, value) = (attribute.to_string_lossy(), String::from_utf8_lossy(value));
