@@ -1,8 +1,10 @@
 //! The launch, where brig's processes are slow, stopped or killed at the wrong moment: what is recorded is
 //! the container's process, nobody waits for ever, and nobody is left.
 
-use brig_integration::command::Call;
-use brig_integration::{Bundle, Container, Lab, PATIENCE, machine, need, wait_until};
+use brig_integration::command::{Call, Running};
+use brig_integration::{Bundle, Container, Lab, PATIENCE, json, machine, need, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 
 /// How often each is tried; CONTRIBUTING.md has the command for many more.
@@ -68,8 +70,7 @@ fn wait_for_children(brig: i32, count: usize) -> Vec<i32> {
 }
 
 fn end(pid: i32) {
-    let pid = nix::unistd::Pid::from_raw(pid);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
 }
 
 #[test]
@@ -108,6 +109,73 @@ fn a_child_that_never_saw_its_supervisor_die_ends_all_the_same() {
     assert!(ended, "wait for ever: {:?}", left().collect::<Vec<_>>());
     c.delete_force().ok();
     lab.assert_clean();
+}
+
+/// A signal to brig itself, as from a terminal or a service manager.
+fn tell(brig: &Running, signal: Signal) {
+    kill(Pid::from_raw(brig.pid()), signal).expect("brig runs");
+}
+
+/// Stops the first child that brig makes; `None` where that one was gone before.
+fn stop_first_child(brig: i32) -> Option<i32> {
+    let list = format!("/proc/{brig}/task/{brig}/children");
+    let child = loop {
+        let children = fs::read_to_string(&list).ok()?;
+        if let Some(first) = children.split_whitespace().next() {
+            break first.parse().ok()?;
+        }
+        if !machine::is_alive(brig) {
+            return None;
+        }
+    };
+    kill(Pid::from_raw(child), Signal::SIGSTOP).ok()?;
+    let stopped = || machine::process(child).is_none_or(|process| process.state != 'R');
+    wait_until(PATIENCE, stopped);
+    machine::process(child).filter(|process| process.state == 'T').map(|_| child)
+}
+
+#[test]
+fn brig_hears_that_it_is_to_stop_while_the_container_keeps_its_process_from_going_on() {
+    need!(Brig); // runc hangs as well
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().without_namespace("pid").idle());
+    c.run_detached();
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        // What root of the container may do to any process that it sees, as soon as there is one.
+        let stopped = wait_until(PATIENCE, || {
+            let brig = c.exec_call(&[], &["/bin/true"]).spawn();
+            let Some(child) = stop_first_child(brig.pid()) else {
+                brig.wait().ok();
+                return false;
+            };
+            tell(&brig, signal);
+            brig.wait().code(code).says("was asked to stop");
+            assert!(wait_until(PATIENCE, || !machine::is_alive(child)), "{child}");
+            true
+        });
+        assert!(stopped, "no child could be stopped in time");
+    }
+    assert_eq!(c.status(), "running");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn a_hook_that_waits_for_ever_ends_when_brig_is_to_stop() {
+    need!(Brig);
+    let lab = Lab::new();
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo $$; exec sleep 1000"]}]);
+        let bundle = lab.bundle().idle().set(&format!("/hooks/{kind}"), hook);
+        let c = lab.container(bundle);
+        let brig = c.run_call(&[]).spawn();
+        let hook = || machine::descendants(brig.pid()).into_iter().find(|p| p.name == "sleep");
+        assert!(wait_until(PATIENCE, || hook().is_some()), "{kind}: {}", brig.stderr());
+        tell(&brig, Signal::SIGTERM);
+        brig.wait().code(143).says("asked to stop");
+        assert_eq!(c.status(), "gone", "{kind}");
+        lab.assert_clean();
+    }
 }
 
 fn idle<'l>(lab: &'l Lab) -> Container<'l> {

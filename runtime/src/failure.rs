@@ -11,19 +11,25 @@ pub struct Failure {
     doing: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     hint: Option<String>,
+    signal: Option<i32>,
 }
 
 impl Failure {
     /// Something that needs no further cause.
     #[cold]
     pub fn plain(what: impl Into<String>) -> Self {
-        Self { doing: what.into(), source: None, hint: None }
+        Self { doing: what.into(), source: None, hint: None, signal: None }
     }
 
     /// The system refused what was being done.
     #[cold]
     pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self { doing: doing.into(), source: Some(Box::new(source.into())), hint: None }
+        Self {
+            doing: doing.into(),
+            source: Some(Box::new(source.into())),
+            hint: None,
+            signal: None,
+        }
     }
 
     /// Another part explains why.
@@ -32,7 +38,7 @@ impl Failure {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        Self { doing: doing.into(), source: Some(Box::new(source)), hint: None }
+        Self { doing: doing.into(), source: Some(Box::new(source)), hint: None, signal: None }
     }
 
     /// The same with a hint.
@@ -57,6 +63,20 @@ impl Failure {
     pub fn of_field(mut self, field: &str) -> Self {
         self.doing = format!("{field}: {}", self.doing);
         self
+    }
+
+    /// The same, which is what comes of this signal: brig was asked to stop.
+    #[must_use]
+    #[cold]
+    pub fn with_signal(mut self, signal: Option<i32>) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// The signal that asked brig to stop, where that is why.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        self.signal
     }
 
     /// What to do about it.
@@ -86,8 +106,8 @@ macro_rules! explained_by {
                 let doing = error.to_string();
                 match std::error::Error::source(&error).is_some() {
                     // Its own words and its cause stay one chain.
-                    true => Self { doing, source: Some(Box::new(Cause(Box::new(error)))), hint },
-                    false => Self { doing, source: None, hint },
+                    true => Self { doing, source: Some(Box::new(Cause(Box::new(error)))), hint, signal: None },
+                    false => Self { doing, source: None, hint, signal: None },
                 }
             }
         }

@@ -128,7 +128,12 @@ pub fn main() -> ExitCode {
             Some(usage) => refused(&global, usage),
             None => {
                 global.log.error(verb.name, &error);
-                ExitCode::from(if verb.name == "exec" { 255 } else { 1 })
+                let signal = error.downcast_ref().and_then(crate::supervise::Error::signal);
+                ExitCode::from(match signal.and_then(|signal| u8::try_from(128 + signal).ok()) {
+                    Some(code) => code,
+                    None if verb.name == "exec" => 255,
+                    None => 1,
+                })
             }
         },
     }

@@ -4,7 +4,7 @@
 //! environment that the hook lists, failure if the exit code is not 0 or the time is up.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -50,16 +50,26 @@ impl HookStage {
 /// Runs `hooks` in order, each with `state` on its standard input, and stops at the first failure.
 ///
 /// # Errors
-/// Names the hook and how it ended.
-pub fn run_hooks(stage: HookStage, hooks: &[Hook], state: &[u8]) -> Result<(), Error> {
+/// Names the hook and how it ended; it is killed when its time is up, or when `stop` can be read.
+pub fn run_hooks(
+    stage: HookStage,
+    hooks: &[Hook],
+    state: &[u8],
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<(), Error> {
     for (index, hook) in hooks.iter().enumerate() {
         let what = format!("hooks.{}[{index}] ({})", stage.name(), hook.path().display());
-        run_hook(&what, hook, state)?;
+        run_hook(&what, hook, state, stop)?;
     }
     Ok(())
 }
 
-fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
+fn run_hook(
+    what: &str,
+    hook: &Hook,
+    state: &[u8],
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<(), Error> {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(hook.path());
     if let Some((name, args)) = hook.args().as_deref().and_then(<[_]>::split_first) {
@@ -75,15 +85,16 @@ fn run_hook(what: &str, hook: &Hook, state: &[u8]) -> Result<(), Error> {
     let mut child =
         command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
     let mut pipes = Pipes::of(&mut child, state);
-    let ended = wait(&mut child, &mut pipes, hook.timeout());
+    let ended = wait(&mut child, &mut pipes, hook.timeout(), stop);
     let seconds = hook.timeout().unwrap_or_default();
     let how = match ended {
-        Ok(Some(status)) if status.success() => return Ok(()),
-        Ok(Some(status)) => match status.signal() {
+        Ok(End::Itself(status)) if status.success() => return Ok(()),
+        Ok(End::Itself(status)) => match status.signal() {
             Some(signal) => format!("was killed by signal {signal}"),
             None => format!("ended with exit code {}", status.code().unwrap_or(-1)),
         },
-        Ok(None) => format!("did not end within {seconds} s"),
+        Ok(End::TimeOut) => format!("did not end within {seconds} s"),
+        Ok(End::Stop) => "was ended, as brig was asked to stop".to_owned(),
         Err(error) => return Err(Error::system(format!("waiting for {what}"), error)),
     };
     let said = String::from_utf8_lossy(&pipes.said).trim().to_owned();
@@ -137,7 +148,14 @@ fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Serves the hook until it has ended, or its time is up: then it is killed, and the answer is `None`.
+/// How a hook ended.
+enum End {
+    Itself(ExitStatus),
+    TimeOut,
+    Stop,
+}
+
+/// Serves the hook until it has ended, or has to be killed.
 ///
 /// A process that it left behind may keep its standard error open for ever: only the end of the hook
 /// itself is waited for.
@@ -145,7 +163,8 @@ fn wait(
     child: &mut Child,
     pipes: &mut Pipes<'_>,
     timeout_s: Option<i64>,
-) -> io::Result<Option<ExitStatus>> {
+    stop: Option<BorrowedFd<'_>>,
+) -> io::Result<End> {
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     for pipe in [pipes.stdin.as_ref().map(AsFd::as_fd), pipes.stderr.as_ref().map(AsFd::as_fd)]
@@ -156,26 +175,33 @@ fn wait(
     }
     let limit = timeout_s.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
     let deadline = limit.map(|limit| Instant::now() + limit);
-    let mut in_time = true;
-    while in_time && !is_over(&pidfd, pipes, deadline)? {
-        pipes.feed();
-        pipes.hear();
-        in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
-    }
-    while pipes.said.len() < SAID_LIMIT_BYTES && pipes.hear() {}
-    if !in_time {
+    let killed = loop {
+        match news(&pidfd, pipes, deadline, stop)? {
+            News::Ended => break None,
+            News::Stop => break Some(End::Stop),
+            News::Other => {
+                pipes.feed();
+                pipes.hear();
+            }
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break Some(End::TimeOut);
+        }
+    };
+    if killed.is_some() {
         child.kill()?;
     }
+    while pipes.said.len() < SAID_LIMIT_BYTES && pipes.hear() {}
     // What a failed hook has left running has nobody who knows of it: all that stayed in its group, as
     // long as it has not been reaped and the number is the group's.
-    if !in_time || !has_succeeded(&pidfd)? {
+    if killed.is_some() || !has_succeeded(&pidfd)? {
         match kill_process_group(pid, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
     let status = child.wait()?;
-    Ok(in_time.then_some(status))
+    Ok(killed.unwrap_or(End::Itself(status)))
 }
 
 /// Whether a process that has ended ended well; it can still be waited for.
@@ -185,16 +211,30 @@ fn has_succeeded(pidfd: &OwnedFd) -> io::Result<bool> {
     Ok(status.and_then(|status| status.exit_status()) == Some(0))
 }
 
-/// Waits until the hook has ended, takes or says something, or its time is up; whether it has ended.
-fn is_over(pidfd: &OwnedFd, pipes: &Pipes<'_>, deadline: Option<Instant>) -> io::Result<bool> {
+/// What there is to do for a hook.
+enum News {
+    Ended,
+    Stop,
+    /// It takes or says something, or its time may be up.
+    Other,
+}
+
+fn news(
+    pidfd: &OwnedFd,
+    pipes: &Pipes<'_>,
+    deadline: Option<Instant>,
+    stop: Option<BorrowedFd<'_>>,
+) -> io::Result<News> {
     let mut set = vec![PollFd::new(pidfd, PollFlags::IN)];
+    set.extend(stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
     set.extend(pipes.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
     set.extend(pipes.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let left = left.and_then(|left| Timespec::try_from(left).ok());
     match poll(&mut set, left.as_ref()) {
-        Ok(_) => Ok(!set[0].revents().is_empty()),
-        Err(Errno::INTR) => Ok(false),
+        Ok(_) if !set[0].revents().is_empty() => Ok(News::Ended),
+        Ok(_) if stop.is_some() && !set[1].revents().is_empty() => Ok(News::Stop),
+        Ok(_) | Err(Errno::INTR) => Ok(News::Other),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -33,13 +33,23 @@ pub struct Launched {
     pub pidfd: OwnedFd,
 }
 
+/// How brig waits while the child is set up: it may have to copy what the child's hooks write to a terminal, and
+/// to hear that it is asked to stop.
+pub trait Wait {
+    /// Waits until one of the two can be read, and says which.
+    ///
+    /// # Errors
+    /// An error ends the launch, and the child.
+    fn wait(&mut self, fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error>;
+}
+
 /// Is told of the container's process: its pid, and a descriptor.
 type Born<'b> = dyn FnMut(i32, BorrowedFd<'_>) -> Result<(), Error> + 'b;
 
 /// Starts the child of `plan` and serves it until it waits at the gate, or is the program.
 ///
 /// `serve` does what the child asks for; it gets the pid of the container's process. `born` is
-/// called as soon as that process is known.
+/// called as soon as that process is known. Without `wait` brig does nothing else meanwhile.
 ///
 /// # Errors
 /// The first failure; then no process is left.
@@ -49,6 +59,7 @@ pub fn launch(
     start: Start,
     serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
     born: &mut Born<'_>,
+    wait: Option<&mut dyn Wait>,
 ) -> Result<Launched, Error> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
@@ -69,7 +80,7 @@ pub fn launch(
     )
     .map_err(clone_failed)?;
     drop((theirs, opened, inputs));
-    let mut conversation = Conversation { plan, socket: ours, first: process, second: None };
+    let mut conversation = Conversation { plan, socket: ours, first: process, second: None, wait };
     let ended = conversation.serve(start, serve, born);
     match ended {
         Ok(()) => conversation.finish(),
@@ -91,16 +102,17 @@ fn clone_failed(error: std::io::Error) -> Error {
     Error::system("clone3", error).with_hint(hint)
 }
 
-struct Conversation<'p> {
+struct Conversation<'p, 'w> {
     plan: &'p Plan<'static>,
     socket: OwnedFd,
     /// The process that was cloned: the container's, or the intermediate.
     first: Process,
     /// The container's process, where an intermediate made it.
     second: Option<Process>,
+    wait: Option<&'w mut dyn Wait>,
 }
 
-impl Conversation<'_> {
+impl Conversation<'_, '_> {
     /// The container's process, as far as it is known.
     fn process(&self) -> &Process {
         self.second.as_ref().unwrap_or(&self.first)
@@ -158,15 +170,16 @@ impl Conversation<'_> {
     ///
     /// An intermediate that is killed after it has made the container's process and before it has told so
     /// leaves one that waits and keeps the socket open: the intermediate's end is an end, too.
-    fn next(&self) -> Result<Option<Report>, Error> {
-        if !self.plan.intermediate || self.second.is_some() {
-            return read_report(&self.socket);
-        }
-        let mut set = [&self.socket, &self.first.pidfd].map(|fd| PollFd::new(fd, PollFlags::IN));
-        match rustix::io::retry_on_intr(|| poll(&mut set, None)) {
-            Ok(_) if set[0].revents().is_empty() => receive(&self.socket, MsgFlags::MSG_DONTWAIT),
-            Ok(_) => read_report(&self.socket),
-            Err(errno) => Err(Error::system(READING, errno)),
+    fn next(&mut self) -> Result<Option<Report>, Error> {
+        let alone = !self.plan.intermediate || self.second.is_some();
+        let other = if alone { self.socket.as_fd() } else { self.first.pidfd.as_fd() };
+        let fds = [self.socket.as_fd(), other];
+        loop {
+            match self.wait.as_mut().map_or_else(|| wait_for(fds), |wait| wait.wait(fds))? {
+                [true, _] => return read_report(&self.socket),
+                [false, true] => return receive(&self.socket, MsgFlags::MSG_DONTWAIT),
+                [false, false] => {}
+            }
         }
     }
 
@@ -232,6 +245,13 @@ pub(super) fn reap(pidfd: &OwnedFd) -> nix::Result<WaitStatus> {
 
 const EARLY_FILTER: &str =
     "a seccomp profile without noNewPrivileges also confines the set-up itself";
+fn wait_for(fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
+    let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    rustix::io::retry_on_intr(|| poll(&mut set, None))
+        .map_err(|errno| Error::system(READING, errno))?;
+    Ok(set.map(|entry| !entry.revents().is_empty()))
+}
+
 const READING: &str = "reading from the container's process";
 
 /// The next record on a socket; `None` at its end.

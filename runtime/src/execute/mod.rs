@@ -16,7 +16,7 @@ pub use crate::failure::Failure as Error;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
-pub use launch::{Launched, Wants, describe_failure, launch, read_report};
+pub use launch::{Launched, Wait, Wants, describe_failure, launch, read_report};
 pub use netdevice::NetDevices;
 pub use report::words;
 pub use resctrl::{Resctrl, ResctrlRecord};

@@ -29,7 +29,7 @@ use super::{Error, Status, gate, home};
 use crate::bundle::Configuration;
 use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, Driver, PlannedCgroup, PlannedScope};
 use crate::execute::{
-    HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wants, launch, run_hooks,
+    HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wait, Wants, launch, run_hooks,
     write_id_maps,
 };
 use crate::filter::Filter;
@@ -162,7 +162,7 @@ pub(super) fn make(
     mut blueprint: Blueprint,
     options: &Options,
     start: Start,
-    given: Given,
+    given: Given<'_>,
 ) -> Result<Created, Error> {
     if let Some(listeners) = &options.listeners {
         listeners.tell(&mut blueprint.config.spec);
@@ -174,7 +174,9 @@ pub(super) fn make(
     let directory = StateDirectory::make(&options.root, id)?;
     let record = new_record(id, &blueprint, &cgroup);
     let made = Made::default();
-    let mut making = Making { id, options, start, directory, record, blueprint, cgroup, made };
+    let Given { wait, stop, .. } = given;
+    let mut making =
+        Making { id, options, start, directory, record, blueprint, cgroup, made, wait, stop };
     match making.attempt(filter.as_ref(), &mut inputs) {
         Ok(process) => {
             making.directory.is_made()?;
@@ -226,7 +228,7 @@ fn new_record(id: &ContainerId, blueprint: &Blueprint, cgroup: &CgroupPlan) -> R
 }
 
 /// A container while it is being made: knows what to undo.
-struct Making<'m> {
+struct Making<'m, 'w> {
     id: &'m ContainerId,
     options: &'m Options,
     start: Start,
@@ -235,6 +237,8 @@ struct Making<'m> {
     blueprint: Blueprint,
     cgroup: CgroupPlan,
     made: Made,
+    wait: Option<&'w mut dyn Wait>,
+    stop: Option<BorrowedFd<'w>>,
 }
 
 /// Files with the container's state, each at its moment of life.
@@ -248,7 +252,7 @@ struct Made {
     resctrl: Option<Resctrl>,
 }
 
-impl Making<'_> {
+impl Making<'_, '_> {
     fn attempt(&mut self, filter: Option<&Filter>, inputs: &mut Inputs) -> Result<Launched, Error> {
         // Before anything is made: whoever finds the directory knows what to remove.
         self.directory.save_config(&self.blueprint.config.text)?;
@@ -322,6 +326,7 @@ impl Making<'_> {
         // (from the moment on when it waits at the gate), and is known by its cgroup.
         remember(&self.directory, &mut self.record, &self.made)?;
         let (id, directory, spec) = (self.id, &self.directory, &self.blueprint.config.spec);
+        let (wait, stop) = (self.wait.take(), self.stop);
         let both = RefCell::new((&mut self.record, &mut self.made));
         let mut serve = |wants, pid| match wants {
             Wants::Setup => {
@@ -336,7 +341,7 @@ impl Making<'_> {
                 if let Some(listener) = &listener {
                     listener.tell(filter, record, Status::Creating, pid)?;
                 }
-                hooks(spec, record, &mut states)
+                hooks(spec, record, &mut states, stop)
             }
         };
         let mut born = |pid, pidfd: BorrowedFd<'_>| {
@@ -346,7 +351,7 @@ impl Making<'_> {
             both.borrow_mut().0.process = Some(process);
             Ok(())
         };
-        let launched = launch(plan, inputs, self.start, &mut serve, &mut born)?;
+        let launched = launch(plan, inputs, self.start, &mut serve, &mut born, wait)?;
         if let Some(path) = &self.options.pid_file {
             write_pid_file(path, launched.pid)?;
         }
@@ -453,7 +458,12 @@ fn set_up(
 }
 
 /// Hooks that run before the container's root is entered; the state for those that run later.
-fn hooks(spec: &Spec, record: &Record, states: &mut StateFiles) -> Result<(), Error> {
+fn hooks(
+    spec: &Spec,
+    record: &Record,
+    states: &mut StateFiles,
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<(), Error> {
     let creating = OciState::of(record, Status::Creating).to_json();
     for (status, file) in states {
         let written = file.write_all(&OciState::of(record, *status).to_json());
@@ -461,8 +471,8 @@ fn hooks(spec: &Spec, record: &Record, states: &mut StateFiles) -> Result<(), Er
     }
     let Some(hooks) = spec.hooks() else { return Ok(()) };
     let of = |list: &Option<Vec<_>>| list.clone().unwrap_or_default();
-    run_hooks(HookStage::Prestart, &of(hooks.prestart()), &creating)?;
-    run_hooks(HookStage::CreateRuntime, &of(hooks.create_runtime()), &creating)
+    run_hooks(HookStage::Prestart, &of(hooks.prestart()), &creating, stop)?;
+    run_hooks(HookStage::CreateRuntime, &of(hooks.create_runtime()), &creating, stop)
 }
 
 fn words_after_gate(plan: &Plan<'_>) -> Vec<String> {

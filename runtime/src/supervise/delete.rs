@@ -105,7 +105,9 @@ impl Container {
         // Each is run even if one before it failed, and the container is deleted all the same
         // (runtime.md, "Lifecycle" step 13).
         for hook in &hooks {
-            if let Err(error) = run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state) {
+            if let Err(error) =
+                run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state, None)
+            {
                 eprintln!("warning: {error}");
             }
         }

@@ -57,7 +57,7 @@ pub fn exec(
 fn launch_in(
     container: &Container,
     options: &ExecOptions,
-    given: Given,
+    given: Given<'_>,
 ) -> Result<Launched, Error> {
     match container.status()? {
         Status::Created | Status::Running => {}
@@ -126,7 +126,7 @@ fn launch_in(
         (Wants::Hooks, None) => Ok(()),
     };
     let mut born = |_: i32, _: BorrowedFd<'_>| Ok(());
-    let launched = launch(&plan, inputs, Start::AtOnce, &mut serve, &mut born)?;
+    let launched = launch(&plan, inputs, Start::AtOnce, &mut serve, &mut born, given.wait)?;
     if let Some(path) = &options.pid_file {
         write_pid_file(path, launched.pid)?;
     }

@@ -2,7 +2,7 @@
 
 use super::container::Container;
 use super::create::{Blueprint, Options, make};
-use super::terminal::{Between, Given, Signals, Stop, Wanted};
+use super::terminal::{Between, Given, Meanwhile, Signals, Stop, Wanted};
 use super::{Error, exit_code, standard, wait_for_exit};
 use crate::execute::Launched;
 use crate::plan::Start;
@@ -53,12 +53,13 @@ pub(super) fn make_and_start(
     id: &ContainerId,
     blueprint: Blueprint,
     options: &Options,
-    given: Given,
+    given: Given<'_>,
     container: &mut Option<Container>,
 ) -> Result<Launched, Error> {
+    let stop = given.stop;
     let made = make(id, blueprint, options, Start::AtOnce, given)?;
     let (mut new, launched) = Container::of(id, made);
-    let started = new.poststart();
+    let started = new.poststart(stop);
     new.directory.unlock();
     *container = Some(new);
     started.map(|()| launched)
@@ -90,7 +91,7 @@ pub(super) fn in_foreground(
     foreground: Foreground,
     wanted: Wanted,
     stop: Stop,
-    start: impl FnOnce(Given) -> Result<Launched, Error>,
+    start: impl FnOnce(Given<'_>) -> Result<Launched, Error>,
 ) -> Result<Ended, Error> {
     if foreground == Foreground::Detach {
         let given = Given::detached(wanted.terminal)?;
@@ -98,9 +99,12 @@ pub(super) fn in_foreground(
     }
     let signals = Signals::block()?;
     let (mut between, given) = Between::new(wanted)?;
+    let mut meanwhile = Meanwhile { between: &mut between, signals: &signals };
+    let given = Given { wait: Some(&mut meanwhile), stop: Some(signals.stop()), ..given };
     let process = match start(given) {
         Ok(process) => process,
         Err(error) => {
+            let error = error.with_signal(signals.asked_to_stop());
             // What a hook has said, for instance.
             between.show_the_rest(&signals)?;
             return Err(error);

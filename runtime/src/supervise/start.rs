@@ -1,5 +1,7 @@
 //! `start`: opens the start gate, and runs the poststart hooks.
 
+use std::os::fd::BorrowedFd;
+
 use super::container::{Container, Status};
 use super::delete::wait_for_end;
 use super::state::OciState;
@@ -38,16 +40,16 @@ impl Container {
             let (first, words) = &record.after_gate;
             return Err(describe_failure(&report, *first, words));
         }
-        self.poststart()
+        self.poststart(None)
     }
 
     /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).
-    pub(super) fn poststart(&self) -> Result<(), Error> {
+    pub(super) fn poststart(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let spec = self.spec()?;
         let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone());
         let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
         let state = OciState::of(self.record()?, Status::Running).to_json();
-        run_hooks(HookStage::Poststart, &hooks, &state)
+        run_hooks(HookStage::Poststart, &hooks, &state, stop)
             .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
     }
 }

@@ -20,6 +20,7 @@ use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use super::Error;
 use super::standard::{self, Standard};
 use super::stream::{Kind, Stream, duplicate, own};
+use crate::execute::Wait;
 
 /// The socket that takes the container's terminal, as asked for.
 pub(super) fn console(
@@ -91,6 +92,8 @@ fn adopt(fd: i32) -> Result<OwnedFd, Error> {
 #[derive(Debug)]
 pub(super) struct Signals {
     fd: SignalFd,
+    /// Those that ask to stop, alone.
+    stop: SignalFd,
 }
 
 impl Signals {
@@ -105,9 +108,22 @@ impl Signals {
             set.remove(own);
         }
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).map_err(failed)?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .map_err(failed)?;
-        Ok(Self { fd })
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = SignalFd::with_flags(&set, flags).map_err(failed)?;
+        let stop: SigSet = ASKING_TO_STOP.into_iter().collect();
+        let stop = SignalFd::with_flags(&stop, flags).map_err(failed)?;
+        Ok(Self { fd, stop })
+    }
+
+    /// Can be read when brig is asked to stop.
+    pub(super) fn stop(&self) -> BorrowedFd<'_> {
+        self.stop.as_fd()
+    }
+
+    /// The signal that asks to stop, if one has come.
+    pub(super) fn asked_to_stop(&self) -> Option<i32> {
+        let info = self.stop.read_signal().ok().flatten()?;
+        i32::try_from(info.ssi_signo).ok()
     }
 
     /// The next that somebody has sent: what brig's own writes cause (SIGPIPE) is brig's own affair.
@@ -175,36 +191,42 @@ pub(super) struct Wanted {
     pub(super) owner: Option<u32>,
 }
 
-/// What the process is given.
-#[derive(Debug, Default)]
-pub(super) struct Given {
+/// What the process is given, and how brig waits while it is set up.
+#[derive(Default)]
+pub(super) struct Given<'w> {
     /// Where its terminal's master goes, unless to the console socket.
     pub(super) console: Option<OwnedFd>,
     /// Its standard descriptors, where they are not the caller's.
     pub(super) standard: Standard,
+    /// What else is to be done meanwhile.
+    pub(super) wait: Option<&'w mut dyn Wait>,
+    /// Can be read when brig is asked to stop.
+    pub(super) stop: Option<BorrowedFd<'w>>,
 }
 
-impl Given {
+impl Given<'_> {
     /// For a process that brig does not wait for.
     pub(super) fn detached(terminal: bool) -> Result<Self, Error> {
         let standard = if terminal { standard::nothing()? } else { standard::detached()? };
-        Ok(Self { console: None, standard })
+        Ok(Self { standard, ..Self::default() })
     }
 }
 
 impl Between {
     /// Makes what is needed, and what the process gets of it.
-    pub(super) fn new(wanted: Wanted) -> Result<(Self, Given), Error> {
+    pub(super) fn new<'w>(wanted: Wanted) -> Result<(Self, Given<'w>), Error> {
         if !wanted.terminal {
             let (standard, streams) = standard::piped(wanted.owner)?;
-            return Ok((Self { terminal: None, streams }, Given { console: None, standard }));
+            let given = Given { standard, ..Given::default() };
+            return Ok((Self { terminal: None, streams }, given));
         }
         let standard = standard::nothing()?;
         let (terminal, console) = match wanted.console_socket {
             true => (None, None),
             false => Terminal::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
         };
-        Ok((Self { terminal, streams: Vec::new() }, Given { console, standard }))
+        let given = Given { console, standard, ..Given::default() };
+        Ok((Self { terminal, streams: Vec::new() }, given))
     }
 
     /// Passes signals and data on until the process has ended and what it wrote is shown; true where one of
@@ -284,8 +306,26 @@ impl Between {
     }
 }
 
+const ASKING_TO_STOP: [Signal; 4] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
 fn asks_to_stop(signal: i32) -> bool {
-    matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)
+    ASKING_TO_STOP.iter().any(|asking| *asking as i32 == signal)
+}
+
+/// The caller's terminal while a process is set up: hooks write to it, and a signal is heard.
+pub(super) struct Meanwhile<'b> {
+    pub(super) between: &'b mut Between,
+    pub(super) signals: &'b Signals,
+}
+
+impl Wait for Meanwhile<'_> {
+    fn wait(&mut self, [one, other]: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
+        match self.between.wait([one, other, self.signals.stop()])? {
+            [.., true] => Err(Error::plain("brig was asked to stop during the set-up")),
+            [one, other, false] => Ok([one, other]),
+        }
+    }
 }
 
 /// Passes on the signals that have come; true where one of them asks to stop.
