@@ -267,6 +267,28 @@ fn a_tree_of_a_thousand_levels_costs_few_descriptors_and_no_stack() {
     lab.assert_clean();
 }
 
+/// As a container that has its cgroup to write can do to itself.
+#[test]
+fn who_has_frozen_himself_is_killed_all_the_same() {
+    need!(Brig);
+    let lab = Lab::new();
+    for verbs in [&[&["kill"][..], &["delete"]][..], &[&["delete", "--force"]]] {
+        let (c, pid, _dug) = with_a_deep_tree(&lab, "d", 2);
+        let below = c.cgroup("freezer").join("d/d");
+        let (file, value) = match machine::layout() {
+            machine::Layout::V1 => ("freezer.state", "FROZEN"),
+            machine::Layout::V2 => ("cgroup.freeze", "1"),
+        };
+        fs::write(below.join(file), value).expect("freeze");
+        for verb in verbs {
+            let call = lab.runtime().args(*verb).arg(c.id());
+            if verb[0] == "kill" { call.arg("KILL") } else { call }.go().ok();
+            assert!(!machine::is_alive(pid), "{verb:?} leaves a process");
+        }
+        lab.assert_clean();
+    }
+}
+
 /// More processes than a program may have descriptors. On v2 the kernel finds them by itself.
 #[test]
 fn a_crowd_is_killed_with_few_descriptors() {

@@ -90,7 +90,7 @@ impl PlannedScope {
         let nodes = nodes.into_iter().flatten().collect();
         let cgroup = Cgroup { driver: plan.driver, nodes, unit: Some(unit) };
         let Err(cause) = written else { return Ok(cgroup) };
-        let left = match cgroup.kill().and_then(|()| cgroup.delete()) {
+        let left = match cgroup.kill().and_then(|_| cgroup.delete()) {
             Ok(()) => return Err(cause),
             Err(Error::Left { left }) => left,
             Err(error) => cgroup.all_left(&error),

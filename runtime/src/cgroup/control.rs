@@ -154,11 +154,14 @@ impl Cgroup {
         if froze || (was_frozen && signal == libc::SIGKILL) {
             self.thaw().or_else(gone_is_fine)?;
         }
-        result
+        result.map(drop)
     }
 
-    fn signal_once(&self, node: &Node, signal: i32) -> Result<(), Error> {
-        self.pids()?.chunks(SIGNALLED_AT_ONCE).try_for_each(|pids| self.signal(node, pids, signal))
+    /// Answers how many there were.
+    fn signal_once(&self, node: &Node, signal: i32) -> Result<usize, Error> {
+        let all = self.pids()?;
+        all.chunks(SIGNALLED_AT_ONCE).try_for_each(|pids| self.signal(node, pids, signal))?;
+        Ok(all.len())
     }
 
     fn signal(&self, node: &Node, pids: &[i32], signal: i32) -> Result<(), Error> {
@@ -186,34 +189,56 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Kills every process in the cgroup and waits until it is empty. The parents of
-    /// the processes still have to reap them.
+    /// Kills every process in the cgroup and waits until it is empty; answers whether there was
+    /// one. The parents of the processes still have to reap them.
     ///
     /// # Errors
     /// [`Error::Timeout`] when a process does not go away in ten seconds.
-    pub fn kill(&self) -> Result<(), Error> {
+    pub fn kill(&self) -> Result<bool, Error> {
         let Some(node) = self.census() else {
-            return Ok(());
+            return Ok(false);
         };
         if node.directory.unified {
-            match node.write("cgroup.kill", "1") {
-                Ok(()) => return wait_empty(node),
-                // Before Linux 5.14: the list below tells.
+            match kill_v2(node) {
+                // Before Linux 5.14, or gone by now: the list tells.
                 Err(error) if error.errno() == Some(libc::ENOENT) => {}
-                Err(error) => return gone_is_fine(error),
+                Err(error) => return gone_is_fine(error).map(|()| false),
+                answer => return answer,
             }
         }
         let mut patience = Patience::new(KILL_TIMEOUT);
-        loop {
-            if self.pids()?.is_empty() {
-                return Ok(());
-            }
-            self.signal_all(libc::SIGKILL)?;
+        let mut killed = false;
+        while self.kill_listed(node)? != 0 {
+            killed = true;
             if !patience.wait() {
                 return Err(patience.error(node, "empty"));
             }
         }
+        Ok(killed)
     }
+
+    /// Kills who is in the cgroup now, which is frozen first: who may make cgroups in it could
+    /// make them faster than they are found.
+    fn kill_listed(&self, node: &Node) -> Result<usize, Error> {
+        let froze = self.freeze().is_ok();
+        let killed = self.signal_once(node, libc::SIGKILL);
+        if node.has("freezer") {
+            // On v1 nobody dies in a cgroup that is frozen itself, as who is in it may have done.
+            tree::write_below(node, "freezer.state", "THAWED")?;
+        }
+        if froze {
+            self.thaw().or_else(gone_is_fine)?;
+        }
+        killed
+    }
+}
+
+fn kill_v2(node: &Node) -> Result<bool, Error> {
+    let events = node.open("cgroup.events", OFlags::RDONLY)?;
+    let killed = has_line(node, &events, "populated 1")?;
+    node.write("cgroup.kill", "1")?;
+    await_event(node, &events, "populated 0", KILL_TIMEOUT, "empty").or_else(gone_is_fine)?;
+    Ok(killed)
 }
 
 fn gone_is_fine(error: Error) -> Result<(), Error> {
@@ -248,14 +273,6 @@ fn freeze_v2(node: &Node) -> Result<(), Error> {
     await_event(node, &events, "frozen 1", FREEZE_TIMEOUT, "frozen")
 }
 
-fn wait_empty(node: &Node) -> Result<(), Error> {
-    let events = match node.open("cgroup.events", OFlags::RDONLY) {
-        Ok(events) => events,
-        Err(error) => return gone_is_fine(error),
-    };
-    await_event(node, &events, "populated 0", KILL_TIMEOUT, "empty").or_else(gone_is_fine)
-}
-
 /// Waits for a line of `cgroup.events`, whose changes the kernel announces as POLLPRI.
 fn await_event(
     node: &Node,
@@ -267,13 +284,7 @@ fn await_event(
     let patience = Patience::new(limit);
     let fail =
         |call, error: rustix::io::Errno| Error::call(call, node.path.join("cgroup.events"), error);
-    let mut buffer = [0_u8; 256];
-    loop {
-        let count = rustix::io::pread(events, &mut buffer, 0).map_err(|e| fail("read", e))?;
-        let text = String::from_utf8_lossy(&buffer[..count]);
-        if text.lines().any(|found| found == line) {
-            return Ok(());
-        }
+    while !has_line(node, events, line)? {
         if patience.is_over() {
             return Err(patience.error(node, state));
         }
@@ -284,4 +295,12 @@ fn await_event(
             Err(error) => return Err(fail("poll", error)),
         }
     }
+    Ok(())
+}
+
+fn has_line(node: &Node, events: &OwnedFd, line: &str) -> Result<bool, Error> {
+    let mut buffer = [0_u8; 256];
+    let count = rustix::io::pread(events, &mut buffer, 0)
+        .map_err(|e| Error::call("read", node.path.join("cgroup.events"), e))?;
+    Ok(String::from_utf8_lossy(&buffer[..count]).lines().any(|found| found == line))
 }

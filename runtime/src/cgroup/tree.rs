@@ -10,12 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Dir, FileType, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
 use super::control::Patience;
 use super::node::{Node, open_directory, read_pids};
-use super::{Error, Leftover};
+use super::{Error, Leftover, file};
 use crate::identity::Identity;
 
 /// More leftovers are not named; one is enough to keep the container's record.
@@ -139,6 +139,27 @@ pub(crate) fn pids(node: &Node) -> Result<Vec<i32>, Error> {
         }
     }
     Ok(pids)
+}
+
+/// Writes `value` to the file `name` of every cgroup below; one that is gone needs nothing.
+pub(crate) fn write_below(node: &Node, name: &str, value: &str) -> Result<(), Error> {
+    let mut walk = match Walk::through(node) {
+        Err(error) if error.is_gone() => return Ok(()),
+        answer => answer?,
+    };
+    while let Some(step) = walk.step()? {
+        if !matches!(step, Step::In) || walk.levels.len() == 1 {
+            continue;
+        }
+        let opened = openat(walk.here(), name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        match opened.map_err(io::Error::from).and_then(|fd| file::write_once(fd.as_fd(), value)) {
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+                return Err(Error::call("write", walk.path().join(name), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The first cgroup that holds processes, and how many; else the first one below `node`.

@@ -223,7 +223,7 @@ impl Container {
             let Some(cgroup) = self.made_cgroup()? else { return Ok(()) };
             return match signal {
                 // Those too that are forked meanwhile.
-                libc::SIGKILL => Ok(cgroup.kill()?),
+                libc::SIGKILL => Ok(cgroup.kill().map(drop)?),
                 _ => Ok(cgroup.signal_all(signal)?),
             };
         }
@@ -252,9 +252,9 @@ impl Container {
             && self.record.is_some()
             && !has_own_pid_namespace(self.spec()?)
             && let Some(cgroup) = self.made_cgroup()?
-            && !cgroup.pids()?.is_empty()
+            && cgroup.kill()?
         {
-            return Ok(cgroup.kill()?);
+            return Ok(());
         }
         Err(self.not("running", Status::Stopped))
     }

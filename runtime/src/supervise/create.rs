@@ -386,7 +386,7 @@ impl Making<'_, '_> {
         let devices = self.made.devices.take().and_then(|devices| devices.undo().err());
         left.extend(devices.map(|error| error.to_string()));
         if let Some(cgroup) = self.made.cgroup.take() {
-            let removed = cgroup.kill().and_then(|()| cgroup.delete());
+            let removed = cgroup.kill().and_then(|_| cgroup.delete());
             left.extend(removed.err().map(|error| error.to_string()));
         }
         let group = self.made.resctrl.take().and_then(|group| group.remove().err());
