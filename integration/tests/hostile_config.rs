@@ -103,3 +103,100 @@ fn what_would_be_changed_in_a_namespace_of_brigs_own_is_refused() {
     nix::mount::umount(&bound).expect("unmount");
     lab.assert_clean();
 }
+
+/// A title for the terminal, colours, a line of its own, and letters from right to left.
+const HOSTILE: &str =
+    "x\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\u{202e}y\u{2066}\u{200f}\r\n  1  seccomp 412 instructions";
+
+#[track_caller]
+fn is_harmless(text: &str) {
+    let harmful = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200f}' | '\u{2028}')
+    };
+    assert!(!text.contains(harmful), "{text:?}");
+    let forged = text.lines().any(|line| line.trim_start().starts_with("1  seccomp 412"));
+    assert!(!forged, "{text}");
+}
+
+#[test]
+fn what_a_configuration_names_makes_no_line_of_the_plan_and_moves_no_cursor() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bundle = lab
+        .bundle()
+        .set("/hostname", HOSTILE)
+        .set("/process/env/-", format!("A={HOSTILE}"))
+        .set("/process/args/0", HOSTILE)
+        .set("/linux/maskedPaths", json!([format!("/{HOSTILE}")]))
+        .set("/linux/resources/unified", json!({}))
+        .mount(json!({"destination": format!("/{HOSTILE}"), "type": "tmpfs", "source": HOSTILE, "options": []}))
+        .mount(json!({"destination": "/bound", "type": "bind", "source": format!("/{HOSTILE}"), "options": ["bind"]}))
+        .set("/hooks/createContainer", json!([{"path": format!("/{HOSTILE}"), "args": [HOSTILE]}]));
+    let c = lab.container(bundle);
+    let plan = lab.runtime().args(["plan", "--bundle"]).arg(&c.bundle.dir).go().ok();
+    assert!(plan.stdout().contains("\\u001b]0;t"), "{}", plan.stdout());
+    is_harmless(&plan.stdout());
+}
+
+#[test]
+fn errors_logs_and_lists_show_no_control_characters_of_others() {
+    need!(Brig);
+    let lab = Lab::new();
+    let says = json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("printf '%s' '{HOSTILE}' >&2; exit 1")]}]);
+    for (pointer, value) in [
+        ("/process/cwd", json!(format!("/{HOSTILE}"))),
+        ("/process/args", json!([HOSTILE])),
+        ("/process/user/uid", json!(HOSTILE)),
+        ("/linux/namespaces/0/type", json!(HOSTILE)),
+        ("/linux/cgroupsPath", json!(HOSTILE)),
+        ("/linux/sysctl", json!({HOSTILE: "1"})),
+        ("/annotations", json!({HOSTILE: 1})),
+        ("/hooks/prestart", says),
+    ] {
+        let c = lab.container(lab.bundle().sh("true").set(pointer, value));
+        for format in ["text", "json"] {
+            let log = lab.path("log");
+            let call = lab.runtime().arg("--log").arg(&log).args(["--log-format", format]);
+            let output = call.args(["run", "--bundle"]).arg(&c.bundle.dir).arg(c.id()).go();
+            is_harmless(&output.stderr());
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            is_harmless(&text);
+            assert_eq!(text.lines().count(), usize::from(!output.succeeded()), "{pointer}: {text}");
+            if format == "json" && !output.succeeded() {
+                let line: brig_integration::Value =
+                    brig_integration::from_slice(text.as_bytes()).expect("JSON");
+                assert_eq!(line["level"], "error");
+            }
+        }
+    }
+    let c = lab.container(lab.bundle().idle());
+    let strange = c.bundle.dir.with_file_name(HOSTILE.replace('/', "_"));
+    c.bundle.write();
+    std::fs::create_dir(&strange).expect("make");
+    std::fs::copy(c.bundle.dir.join("config.json"), strange.join("config.json")).expect("copy");
+    lab.runtime().args(["run", "--detach", "--bundle"]).arg(&strange).arg(c.id()).go().ok();
+    for format in ["table", "json"] {
+        is_harmless(&lab.runtime().args(["list", "--format", format]).go().ok().stdout());
+    }
+    assert_eq!(c.state()["bundle"], strange.to_string_lossy().as_ref());
+    is_harmless(&c.verb("state").ok().stdout());
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn what_a_profile_names_is_shown_as_a_name() {
+    need!(Brig);
+    let lab = Lab::new();
+    let profile = lab.path("profile.json");
+    let text = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", HOSTILE], "action": "SCMP_ACT_ERRNO"}]});
+    std::fs::write(&profile, text.to_string()).expect("write");
+    for verb in ["check", "show", "export"] {
+        let output = lab.runtime().args(["seccomp", verb]).arg(&profile).go();
+        is_harmless(&output.stderr());
+        if verb != "export" {
+            is_harmless(&output.stdout());
+        }
+    }
+}

@@ -155,6 +155,27 @@ fn a_thread_that_is_refused_is_an_error() {
     );
 }
 
+/// What others have written reaches a terminal through one place, which escapes it.
+#[test]
+fn words_have_one_way_out() {
+    holds(
+        |file| {
+            file.starts_with("runtime/src/")
+                && file != "runtime/src/printable.rs"
+                && !file.ends_with("tests.rs")
+        },
+        |source| {
+            let source = source.without_tests();
+            let words =
+                ["println", "eprintln", "print!", "eprint", "stderr().write", "io::stderr(),"];
+            let found = words.iter().flat_map(|word| source.words(word));
+            found
+                .map(|at| (source.line_of(at), "output beside runtime/src/printable.rs".into()))
+                .collect()
+        },
+    );
+}
+
 #[test]
 fn every_dependency_has_its_line() {
     let document = read("docs/dependencies.md");

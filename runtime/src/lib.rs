@@ -19,6 +19,7 @@ pub mod host;
 pub mod identity;
 mod mountinfo;
 pub mod plan;
+mod printable;
 mod small_file;
 pub mod spec;
 pub mod supervise;

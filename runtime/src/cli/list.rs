@@ -2,6 +2,7 @@
 
 use super::arguments::Format;
 use super::{Arguments, Global, Outcome, Verb, print};
+use crate::printable;
 use crate::supervise::{self, Container, Shown};
 
 pub(super) const VERB: Verb = Verb {
@@ -70,14 +71,16 @@ const COLUMN_WIDTH: usize = 12;
 
 /// Aligns columns as runc does.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<_> =
+        rows.iter().map(|row| row.each_ref().map(|cell| printable::line(cell))).collect();
     let mut widths = [COLUMN_WIDTH; N];
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count() + 3);
         }
     }
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
             line.push_str(&format!("{cell:<width$}"));

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use super::Usage;
+use crate::printable;
 
 /// The form of the log file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,8 +40,7 @@ impl Log {
     pub(super) fn error(&self, verb: &str, error: &anyhow::Error) {
         let hint = hint(error);
         let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
-        let text = words(verb, &chain, hint.as_deref(), std::io::stderr().is_terminal());
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        printable::tell(&words(verb, &chain, hint.as_deref(), std::io::stderr().is_terminal()));
         let hint = hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         self.write("error", &format!("{}{hint}", chain.join(": ")));
     }
@@ -53,7 +53,7 @@ impl Log {
     /// Reports what is being done, with `--debug`.
     pub(super) fn debug(&self, message: &str) {
         if self.debug {
-            let _ = writeln!(std::io::stderr(), "debug: {message}");
+            printable::note(&format!("debug: {message}"));
             self.write("debug", message);
         }
     }
@@ -64,7 +64,7 @@ impl Log {
         let line = match self.format {
             LogFormat::Json => {
                 let line = serde_json::json!({ "level": level, "msg": message, "time": time });
-                format!("{line}\n")
+                format!("{}\n", printable::lines(&line.to_string()))
             }
             LogFormat::Text => format!("time={time:?} level={level} msg={message:?}\n"),
         };
@@ -78,9 +78,10 @@ impl Log {
 /// Podman picks the line that holds the words it knows and shows no other.
 fn words(verb: &str, chain: &[String], hint: Option<&str>, for_people: bool) -> String {
     let separator = if for_people { "\ncaused by: " } else { ": " };
+    let chain: Vec<_> = chain.iter().map(|words| printable::line(words)).collect();
     let mut text = format!("error: {verb}: {}\n", chain.join(separator));
     if let Some(hint) = hint {
-        text.push_str(&format!("hint: {hint}\n"));
+        text.push_str(&format!("hint: {}\n", printable::line(hint)));
     }
     text
 }

@@ -25,7 +25,6 @@ mod start;
 mod state;
 mod update;
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +33,7 @@ use anyhow::Context;
 use arguments::{Arguments, Usage};
 pub(crate) use log::{Log, LogFormat};
 
+use crate::printable;
 use crate::supervise::Error;
 
 /// How a verb ends when it does not fail: with an exit code.
@@ -146,15 +146,14 @@ fn refused(global: &Global, usage: &Usage) -> ExitCode {
 }
 
 fn usage_failed(usage: &Usage) -> ExitCode {
-    eprintln!("error: {usage}\nhint: {}", usage.hint().unwrap_or_default());
+    printable::note(&format!("error: {usage}"));
+    printable::note(&format!("hint: {}", usage.hint().unwrap_or_default()));
     ExitCode::from(2)
 }
 
 /// Prints what a verb has to say; that nobody could read it is a failure.
 fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.context("writing to standard output")
+    printable::print(text).context("writing to standard output")
 }
 
 /// Prints help or the version, which is all there is to do.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{Arguments, Global, Outcome, Usage, Verb, quantity};
 use crate::execute::self_protection;
+use crate::printable;
 use crate::spec::ContainerId;
 use crate::supervise::{self, Confinement, Options, SandboxOptions};
 
@@ -68,8 +69,8 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             true => "in force (the kernel shows no more of it)",
             false => "none: this kernel has no Landlock",
         };
-        eprint!("brig: what confines the command, read back from the kernel:\n{confinement}");
-        eprintln!("  landlock      {landlock}");
+        printable::note("brig: what confines the command, read back from the kernel:");
+        printable::tell(&format!("{confinement}  landlock      {landlock}\n"));
     };
     Ok(supervise::try_command(&id, &options, &sandbox, &mut show)?)
 }

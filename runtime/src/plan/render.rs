@@ -7,6 +7,7 @@ use brig_child::{Op, Slot};
 
 use super::Plan;
 use super::build::SlotUse;
+use crate::printable;
 
 /// The whole plan, one operation a line.
 #[must_use]
@@ -15,7 +16,8 @@ pub fn render(plan: &Plan<'_>) -> String {
     let into = if plan.clone_into_cgroup { " into the cgroup" } else { "" };
     let _ = writeln!(text, "clone3({}){into}", namespace_names(plan.clone_flags));
     for (index, op) in plan.ops.iter().enumerate() {
-        let _ = writeln!(text, "{index:3}  {}", render_op(op, &plan.slots));
+        let op = render_op(op, &plan.slots);
+        let _ = writeln!(text, "{index:3}  {}", printable::line(&op));
     }
     text
 }

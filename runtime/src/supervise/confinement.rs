@@ -5,6 +5,7 @@ use std::io;
 
 use crate::cgroup::Cgroup;
 use crate::mountinfo::Mount;
+use crate::printable;
 use crate::small_file;
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
@@ -94,7 +95,7 @@ fn mounts(pid: i32) -> io::Result<(Vec<String>, usize)> {
     for mount in Mount::all(&text) {
         match mount.is_read_only() {
             true => read_only += 1,
-            false => writable.push(mount.point().display().to_string()),
+            false => writable.push(printable::line(&mount.point().to_string_lossy()).into_owned()),
         }
     }
     Ok((writable, read_only))

@@ -9,6 +9,7 @@ use super::container::{Container, Status};
 use super::record::Record;
 use super::state::OciState;
 use crate::execute::{HookStage, resctrl, run_hooks};
+use crate::printable;
 
 /// Whether a container may be deleted while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl Container {
             if let Err(error) =
                 run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state, None)
             {
-                eprintln!("warning: {error}");
+                printable::note(&format!("warning: {error}"));
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::{Error, home};
 use crate::cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
+use crate::printable;
 use crate::spec::ContainerId;
 
 /// The plan of a bundle on this machine.
@@ -45,7 +46,7 @@ pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String,
     )?;
     let mut text = String::new();
     for line in cgroup.lines() {
-        text.push_str(&format!("cgroup  {line}\n"));
+        text.push_str(&format!("cgroup  {}\n", printable::line(&line)));
     }
     Ok(text + &plan::render(&plan))
 }

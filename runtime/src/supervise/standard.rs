@@ -17,6 +17,7 @@ use rustix::termios::isatty;
 
 use super::Error;
 use super::stream::{Kind, Stream, own};
+use crate::printable;
 
 /// What is handed over instead of the caller's own descriptors.
 pub(super) type Standard = [Option<OwnedFd>; 3];
@@ -40,11 +41,11 @@ pub(super) fn nothing() -> Result<Standard, Error> {
 pub(super) fn detached() -> Result<Standard, Error> {
     let names: Vec<_> = terminals().map(|number| NAMES[number]).collect();
     if !names.is_empty() {
-        eprintln!(
+        printable::note(&format!(
             "note: the container gets /dev/null as {}, not this terminal, as brig does not stay to \
              stand between; redirect what it needs (<file, >file, 2>file)",
             names.join(", ")
-        );
+        ));
     }
     nothing()
 }

@@ -8,6 +8,7 @@ use super::super::arguments::Format;
 use super::profile::{Profile, Refused};
 use super::words::pretty;
 use super::{Arguments, Global, Outcome, Verb, arch, kernel_of, print};
+use crate::printable;
 
 pub(super) const VERB: Verb = Verb {
     name: "check",
@@ -94,7 +95,8 @@ impl Found {
         let rule = rule.map(|rule| format!("rule {rule}: ")).unwrap_or_default();
         let call = call.as_ref().map(|call| format!("{call}: ")).unwrap_or_default();
         let severity = word(*severity);
-        format!("{}{line}: {severity}: {rule}{call}{message} [{code}]\n  hint: {hint}\n", self.file)
+        let first = format!("{}{line}: {severity}: {rule}{call}{message} [{code}]", self.file);
+        format!("{}\n  hint: {}\n", printable::line(&first), printable::line(hint))
     }
 
     fn json(&self) -> Value {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::profile::Profile;
 use super::words::pretty;
 use super::{Arguments, Global, Outcome, Usage, Verb, arch, print};
+use crate::printable;
 
 pub(super) const VERB: Verb = Verb {
     name: "export",
@@ -56,7 +57,7 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     let (_, program) = Profile::compiled(&name, kernel)?;
     if program.notify && !is_json {
         let what = "some calls notify: without a listener they fail with ENOSYS";
-        let _told = writeln!(std::io::stderr(), "warning: {name}: {what}");
+        printable::note(&format!("warning: {name}: {what}"));
     }
     match (output, is_json) {
         (Some(path), true) => write(&path, pretty(&in_json(&program))?.as_bytes())?,

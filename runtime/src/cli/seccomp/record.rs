@@ -22,6 +22,7 @@ use super::super::{Arguments, Global, Outcome, Usage, Verb, print, sandbox};
 use super::profile::Profile;
 use super::words::pretty;
 use crate::execute::self_protection;
+use crate::printable;
 use crate::spec::ContainerId;
 use crate::supervise::{
     self, Blueprint, Error, HANDOVER_FLAGS, Options, SandboxOptions, Watched, Watcher,
@@ -213,7 +214,7 @@ struct Session<'s> {
 impl Session<'_> {
     /// Runs the program as often as was asked for, and learns.
     fn record(&mut self) -> anyhow::Result<(Observations, Privileges)> {
-        eprintln!("brig: recording; seccomp does not confine the program meanwhile");
+        printable::note("brig: recording; seccomp does not confine the program meanwhile");
         let mut all = Observations::new(Arch::native());
         let mut privileges = Privileges::NoNewPrivileges;
         for run in 1..=self.request.runs {
@@ -239,10 +240,10 @@ impl Session<'_> {
             all.merge(&seen);
             if self.request.runs > 1 {
                 let new = all.distinct() - before;
-                eprintln!("brig: run {run}: {new} calls that were not seen before");
+                printable::note(&format!("brig: run {run}: {new} calls that were not seen before"));
             }
             if ended.stopped {
-                eprintln!("brig: stopped; what was learnt so far counts");
+                printable::note("brig: stopped; what was learnt so far counts");
                 break;
             }
         }
@@ -268,7 +269,7 @@ impl Session<'_> {
 
     /// Runs the program once more under its profile.
     fn verify(&mut self, profile: &LinuxSeccomp) -> Outcome {
-        eprintln!("brig: verifying: the program runs again, under the profile");
+        printable::note("brig: verifying: the program runs again, under the profile");
         let (verification, filter) =
             Verification::new(profile, Arch::native(), HANDOVER_FLAGS).map_err(Error::from)?;
         let blueprint = self.blueprint()?;
@@ -277,12 +278,17 @@ impl Session<'_> {
         for call in &refused {
             let args: Vec<_> =
                 call.args.iter().map(|(index, value)| format!("arg{index}={value:#x}")).collect();
-            eprintln!("brig: refused {} times: {} {}", call.times, call.name, args.join(" "));
+            printable::note(&format!(
+                "brig: refused {} times: {} {}",
+                call.times,
+                call.name,
+                args.join(" ")
+            ));
         }
         let expected = self.request.exit_code;
         let same = ended.stopped || ended.code == expected;
         if same && refused.is_empty() {
-            eprintln!("brig: verified: the same exit code, no call refused");
+            printable::note("brig: verified: the same exit code, no call refused");
             return Ok(0);
         }
         let what = match same {
@@ -418,19 +424,28 @@ fn report(seen: &Observations, profile: &LinuxSeccomp) -> Result<(), Error> {
             "{calls} calls, {checked} with certain arguments only, {instructions} instructions"
         ))
     };
-    eprintln!("brig: saw {} different calls, {} in all", seen.distinct(), seen.made());
-    eprintln!("brig: the profile allows {}", size(profile)?);
+    printable::note(&format!(
+        "brig: saw {} different calls, {} in all",
+        seen.distinct(),
+        seen.made()
+    ));
+    printable::note(&format!("brig: the profile allows {}", size(profile)?));
     if let Some(default) = brig_seccomp::builtin("default") {
-        eprintln!("brig: brig's default allows {}", size(&default)?);
+        printable::note(&format!("brig: brig's default allows {}", size(&default)?));
     }
     if seen.has("io_uring_setup") {
-        eprintln!("brig: note: the program uses io_uring, whose operations no filter sees");
+        printable::note("brig: note: the program uses io_uring, whose operations no filter sees");
     }
     if seen.wants_own_listener() {
-        eprintln!("brig: note: the program wanted a seccomp listener, which it cannot get (EBUSY)");
+        printable::note(
+            "brig: note: the program wanted a seccomp listener, which it cannot get (EBUSY)",
+        );
     }
     if !seen.newer().is_empty() {
-        eprintln!("brig: note: calls without a name failed with ENOSYS: {:?}", seen.newer());
+        printable::note(&format!(
+            "brig: note: calls without a name failed with ENOSYS: {:?}",
+            seen.newer()
+        ));
     }
     Ok(())
 }
