@@ -2,7 +2,7 @@
 //! nothing on the host is opened, made, changed or shown. CVE-2019-16884, CVE-2021-30465,
 //! CVE-2023-27561, CVE-2023-28642, CVE-2024-21626, CVE-2024-45310 and CVE-2025-31133 are the class.
 
-use brig_integration::{Bundle, Lab, json, need};
+use brig_integration::{Bundle, Lab, PATIENCE, json, need, wait_until};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -318,15 +318,26 @@ fn the_runtimes_binary_cannot_be_written_from_an_exec() {
     let lab = Lab::new();
     let runtime = brig_integration::binaries::runtime();
     let before = fs::read(runtime).expect("the binary");
-    // The container watches for newcomers and tries to open their binary for writing.
-    let script = "while :; do for p in /proc/[0-9]*; do case $p in /proc/1) ;; *) (echo pwned >>$p/exe) 2>/dev/null && echo $p $(readlink $p/exe) >>/wrote;; esac; done; done";
+    // The container holds what newcomers execute, and writes there once they have ended.
+    let script = r"
+        try() {
+            exec 9<$1/exe
+            if test /proc/self/fd/9 -ef /bin/busybox; then exit; fi
+            touch /held
+            for i in 1 2 3 4 5 6 7 8 9 10; do echo pwned >>/proc/self/fd/9; sleep 0.1; done
+            touch /tried
+        }
+        while :; do for p in /proc/[0-9]*; do test $p = /proc/1 || (try $p); done; done 2>/dev/null";
     let c = lab.container(
         lab.bundle().caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"]).sh(script),
     );
     c.run_detached();
-    for _ in 0..5 {
-        c.exec(&["/bin/true"]);
-    }
+    let held = wait_until(PATIENCE, || {
+        c.exec(&["/bin/true"]).ok();
+        c.host_path("/held").exists()
+    });
+    assert!(held, "the container never met the runtime");
+    assert!(wait_until(PATIENCE, || c.host_path("/tried").exists()), "it still tries to write");
     c.delete_force().ok();
     assert!(fs::read(runtime).expect("the binary") == before, "the runtime's binary was changed");
 }
