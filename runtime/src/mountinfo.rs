@@ -11,9 +11,15 @@ use std::path::PathBuf;
 /// A mount, as a line says it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mount<'l> {
+    /// Its number.
+    pub(crate) id: &'l str,
+    /// The number of the mount that it is on, or its own.
+    pub(crate) parent: &'l str,
     root: &'l str,
     point: &'l str,
     options: &'l str,
+    /// Nobody can bind it, and a bind mount of what it is in comes without it (mount_namespaces(7)).
+    pub(crate) unbindable: bool,
     /// The type of its file system.
     pub(crate) kind: &'l str,
     super_options: &'l str,
@@ -23,12 +29,15 @@ impl<'l> Mount<'l> {
     /// `None` where the line is not one of mountinfo.
     pub(crate) fn parse(line: &'l str) -> Option<Self> {
         let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(3);
+        let mut mount = mount.split(' ');
         let mut file_system = file_system.split(' ');
         Some(Self {
-            root: mount.next()?,
+            id: mount.next()?,
+            parent: mount.next()?,
+            root: mount.nth(1)?,
             point: mount.next()?,
             options: mount.next()?,
+            unbindable: mount.any(|field| field == "unbindable"),
             kind: file_system.next()?,
             super_options: file_system.nth(1)?,
         })
@@ -86,13 +95,15 @@ mod tests {
     fn every_field_has_its_place() {
         let line = "36 25 8:1 /a\\040b /x\\011y\\134 ro,nosuid shared:1 master:2 - ext4 /dev/sda rw,errors=x";
         let mount = Mount::parse(line).unwrap();
+        assert_eq!((mount.id, mount.parent), ("36", "25"));
         assert_eq!(mount.root(), Path::new("/a b"));
         assert_eq!(mount.point(), Path::new("/x\ty\\"));
-        assert!(mount.is_read_only());
+        assert!(mount.is_read_only() && !mount.unbindable);
         assert_eq!(mount.kind, "ext4");
         assert_eq!(mount.super_options().collect::<Vec<_>>(), ["rw", "errors=x"]);
         let writable = Mount::parse("1 1 0:1 / / rw - tmpfs none ro").unwrap();
         assert!(!writable.is_read_only(), "that is the file system");
+        assert!(Mount::parse("1 1 0:1 / / rw unbindable - tmpfs none rw").unwrap().unbindable);
     }
 
     #[test]

@@ -16,6 +16,9 @@ const IN_ROOT: u64 = 0x10;
 /// How every path that an image may have shaped is resolved.
 pub(crate) const INSIDE: u64 = IN_ROOT | NO_MAGICLINKS;
 
+/// What never changes of an open file, without asking a server for the rest (`AT_STATX_DONT_SYNC`).
+const AS_IT_IS: i32 = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+
 /// Longest path, with its end (linux/limits.h `PATH_MAX`).
 pub(crate) const PATH_MAX: usize = 4096;
 
@@ -162,16 +165,14 @@ fn executable(path: &CStr) -> Answer<()> {
 }
 
 pub(crate) fn is_directory(fd: i32) -> Answer<bool> {
-    let stat = syscall::statx(fd, c"", libc::AT_EMPTY_PATH)?;
+    let stat = syscall::statx(fd, c"", AS_IT_IS)?;
     Ok(u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFDIR)
 }
 
 /// Fails where a link of the image has led to the root: whoever is in a mount's root stays below what is
 /// mounted on it, so that this would succeed without effect.
 pub(crate) fn not_the_root(fd: i32, root: i32) -> Answer<()> {
-    let place = |fd| {
-        syscall::statx(fd, c"", libc::AT_EMPTY_PATH).map(|stat| (stat.stx_mnt_id, stat.stx_ino))
-    };
+    let place = |fd| syscall::statx(fd, c"", AS_IT_IS).map(|stat| (stat.stx_mnt_id, stat.stx_ino));
     if place(fd)? == place(root)? {
         return Err(fault(libc::SYS_move_mount, libc::EBUSY));
     }
@@ -184,7 +185,7 @@ fn require(fd: i32, identity: Identity) -> Answer<()> {
             (is_device(fd, c"", libc::AT_EMPTY_PATH, kind, device)?, libc::ENXIO)
         }
         Identity::Directory { device, inode, mount } => {
-            let stat = syscall::statx(fd, c"", libc::AT_EMPTY_PATH)?;
+            let stat = syscall::statx(fd, c"", AS_IT_IS)?;
             let same = (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
                 == (device.0, device.1, inode)
                 && mount.is_none_or(|mount| mount == stat.stx_mnt_id);

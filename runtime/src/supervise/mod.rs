@@ -14,6 +14,7 @@ mod delete;
 mod exec;
 mod gate;
 mod home;
+mod host_mounts;
 mod listener;
 mod preview;
 mod process;

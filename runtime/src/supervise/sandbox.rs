@@ -1,7 +1,8 @@
 //! `try`: a sandbox over the host's own root file system, with nothing prepared.
 //!
-//! The root is the host's, read-only with all that is mounted below it; homes, /run and /tmp are
-//! empty. The user is nobody on the host. What the specification of OCI cannot say (Landlock, a
+//! The root is the host's, read-only with the file systems that are mounted below it ([`HostMounts`] says
+//! which, and what is hidden instead); homes, /run and /tmp are empty. Where root calls, the user is one that
+//! the host does not have; an ordinary user's sandbox has its rights. What the specification of OCI cannot say (Landlock, a
 //! recursively read-only root) comes with the blueprint.
 
 use std::os::fd::OwnedFd;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::container::Container;
 use super::create::{Blueprint, Landlock, Options, make};
+use super::host_mounts::{Fate, HostMounts, Place};
 use super::root::Root;
 use super::run::{in_foreground, remove_after, wanted};
 use super::terminal::Stop;
@@ -46,6 +48,22 @@ pub struct SandboxOptions {
 const WRITABLE: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
 /// Directories whose contents are nobody's business.
 const HIDDEN: [&str; 3] = ["/home", "/root", "/srv"];
+
+/// What is hidden of the kernel's own file systems.
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
 
 /// The profile of `linux.seccomp`.
 const PROFILE: &str = "restricted";
@@ -90,7 +108,7 @@ pub fn try_command(
 
 /// Files: read and execute everywhere, write in [`WRITABLE`] and /dev only; no signal and no
 /// abstract socket out of the sandbox. `None` where the kernel has no Landlock.
-fn landlock() -> Result<Option<Landlock>, Error> {
+fn landlock(writable: &[String]) -> Result<Option<Landlock>, Error> {
     let failed = |error: landlock::RulesetError| Error::because("making a Landlock ruleset", error);
     let newest_first = [ABI::V6, ABI::V5, ABI::V4, ABI::V3, ABI::V2, ABI::V1];
     let Some((abi, created)) =
@@ -103,8 +121,8 @@ fn landlock() -> Result<Option<Landlock>, Error> {
         created.add_rule(PathBeneath::new(root, AccessFs::from_read(abi))).map_err(failed)?;
     let ruleset = Option::<OwnedFd>::from(created)
         .ok_or_else(|| Error::plain("the kernel made no Landlock ruleset"))?;
-    let paths = WRITABLE.iter().chain(&["/dev", "/dev/shm", "/dev/pts"]);
-    let paths = paths.filter(|path| Path::new(path).is_dir()).map(|path| (*path).to_owned());
+    let paths = ["/dev", "/dev/shm", "/dev/pts"].map(str::to_owned);
+    let paths = writable.iter().cloned().chain(paths);
     let access = AccessFs::from_all(abi).bits();
     Ok(Some(Landlock { ruleset, paths: paths.collect(), access }))
 }
@@ -125,29 +143,24 @@ impl Blueprint {
     /// # Errors
     /// The command cannot be part of a specification, or a Landlock ruleset cannot be made.
     pub fn of_sandbox(sandbox: &SandboxOptions) -> Result<Self, Error> {
-        Ok(Self { landlock: landlock()?, ..blueprint(sandbox)? })
+        let root = Root::of_host()?;
+        let over = Over::read(&root, &sandbox.cwd)?;
+        Ok(Self { landlock: landlock(&over.writable)?, ..blueprint(sandbox, root, &over)? })
     }
 }
 
-fn blueprint(sandbox: &SandboxOptions) -> Result<Blueprint, Error> {
-    let text = config(sandbox).to_string().into_bytes();
-    let root = PathBuf::from("/");
-    let mut config = Configuration::parse(&root, text)?;
+fn blueprint(sandbox: &SandboxOptions, root: Root, over: &Over) -> Result<Blueprint, Error> {
+    let text = config(sandbox, over).to_string().into_bytes();
+    let bundle = PathBuf::from("/");
+    let mut config = Configuration::parse(&bundle, text)?;
     if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
         config.seccomp = Seccomp::Program(program);
     }
-    Ok(Blueprint {
-        config,
-        bundle: root,
-        root: Root::of_host()?,
-        read_only_tree: true,
-        landlock: None,
-        watcher: None,
-    })
+    Ok(Blueprint { config, bundle, root, read_only_tree: true, landlock: None, watcher: None })
 }
 
 /// The specification of the sandbox.
-fn config(sandbox: &SandboxOptions) -> Value {
+fn config(sandbox: &SandboxOptions, over: &Over) -> Value {
     let env: Vec<_> = sandbox.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let none: [&str; 0] = [];
     let (ids, user) = identity();
@@ -173,7 +186,7 @@ fn config(sandbox: &SandboxOptions) -> Value {
             },
             "rlimits": [{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }],
         },
-        "mounts": mounts(sandbox),
+        "mounts": mounts(sandbox, over),
         "linux": {
             "namespaces": namespaces,
             "uidMappings": [ids(geteuid().as_raw())],
@@ -183,11 +196,7 @@ fn config(sandbox: &SandboxOptions) -> Value {
                 "pids": { "limit": sandbox.pids },
             },
             "seccomp": seccomp,
-            "maskedPaths": [
-                "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
-                "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
-                "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"
-            ],
+            "maskedPaths": MASKED.iter().copied().chain(over.covered.iter().map(String::as_str)).collect::<Vec<_>>(),
             "readonlyPaths": [
                 "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"
             ],
@@ -207,7 +216,62 @@ fn identity() -> (impl Fn(u32) -> Value, u32) {
     (ids, if privileged { 1000 } else { 0 })
 }
 
-fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
+/// What lies over the host's root in the sandbox, by absolute paths without links.
+#[derive(Debug, Default)]
+struct Over {
+    /// [`WRITABLE`], as far as they are there.
+    writable: Vec<String>,
+    /// [`HIDDEN`], as far as they are there.
+    hidden: Vec<String>,
+    /// File systems of the host that come along.
+    carried: Vec<String>,
+    /// What is empty in the place of those that do not.
+    covered: Vec<String>,
+}
+
+impl Over {
+    fn read(root: &Root, cwd: &Path) -> Result<Self, Error> {
+        let host = HostMounts::read(root.expected().mount, cwd)?;
+        // An ordinary user's sandbox gets the whole tree.
+        let whole = !geteuid().is_root();
+        let places = |wanted: &[&str]| {
+            let mut places: Vec<String> = Vec::new();
+            for &path in wanted {
+                match host.place_of(Path::new(path)) {
+                    Place::At(place) => places.push(name(&place)?),
+                    Place::Beyond if whole => places.push(path.to_owned()),
+                    Place::Beyond | Place::Missing => {}
+                }
+            }
+            Ok::<_, Error>(places)
+        };
+        let (writable, hidden) = (places(&WRITABLE)?, places(&HIDDEN)?);
+        let (mut carried, mut covered) = (Vec::new(), Vec::new());
+        for (point, fate) in host.iter().filter(|_| !whole) {
+            let elsewhere = ["/proc", "/sys", "/dev"].into_iter();
+            let mut elsewhere = elsewhere.chain(writable.iter().chain(&hidden).map(String::as_str));
+            let replaced = elsewhere.any(|path| point.starts_with(path));
+            match fate {
+                Fate::Carried if !replaced => carried.push(name(point)?),
+                Fate::Covered if !replaced => covered.push(name(point)?),
+                // The current directory comes with all that can be bound.
+                Fate::Unbindable if !replaced || point.starts_with(cwd) => {
+                    covered.push(name(point)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { writable, hidden, carried, covered })
+    }
+}
+
+/// A path as the specification can have it.
+fn name(path: &Path) -> Result<String, Error> {
+    let name = path.to_str().map(str::to_owned);
+    name.ok_or_else(|| Error::plain(format!("{} is no UTF-8", path.display())))
+}
+
+fn mounts(sandbox: &SandboxOptions, over: &Over) -> Vec<Value> {
     let hardened = ["nosuid", "nodev", "noexec"];
     let mount = |at: &str, kind: &str, options: &[&str]| json!({ "destination": at, "type": kind, "source": kind, "options": options });
     let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
@@ -219,19 +283,18 @@ fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
         mount("/dev/mqueue", "mqueue", &hardened),
         mount("/sys", "sysfs", &["nosuid", "nodev", "noexec", "ro"]),
     ];
-    mounts.extend(host_file_systems().into_iter().map(|at| {
+    mounts.extend(over.carried.iter().map(|at| {
         let options = ["bind", "ro", "nosuid", "nodev"];
         json!({ "destination": at, "type": "bind", "source": at, "options": options })
     }));
-    let exists = |path: &&&str| Path::new(path).is_dir();
-    for path in WRITABLE.iter().filter(exists) {
+    for path in &over.writable {
         mounts.push(mount(path, "tmpfs", &["nosuid", "nodev", "mode=1777", "size=64m"]));
     }
-    for path in HIDDEN.iter().filter(exists) {
+    for path in &over.hidden {
         mounts.push(mount(path, "tmpfs", &["nosuid", "nodev", "noexec", "mode=755", "size=64k"]));
     }
-    let mut covered = HIDDEN.iter().chain(&WRITABLE).map(Path::new);
-    if covered.any(|hidden| sandbox.cwd != hidden && sandbox.cwd.starts_with(hidden)) {
+    let mut replaced = over.hidden.iter().chain(&over.writable).map(Path::new);
+    if replaced.any(|replaced| sandbox.cwd != replaced && sandbox.cwd.starts_with(replaced)) {
         let options = ["rbind", "rro", "rnosuid", "rnodev"];
         let cwd = &sandbox.cwd;
         mounts.push(json!({
@@ -241,63 +304,8 @@ fn mounts(sandbox: &SandboxOptions) -> Vec<Value> {
     mounts
 }
 
-/// Where the host has mounted file systems that belong to its root: /usr, /var, /opt … An
-/// unprivileged sandbox gets them with the root.
-fn host_file_systems() -> Vec<String> {
-    if !geteuid().is_root() {
-        return Vec::new();
-    }
-    let text = crate::small_file::read_text("/proc/self/mountinfo").unwrap_or_default();
-    text.lines().filter_map(host_file_system).collect()
-}
-
-/// The mount point of a line of proc_pid_mountinfo(5), if the sandbox is to have it.
-fn host_file_system(line: &str) -> Option<String> {
-    const NOT_FILES: [&str; 20] = [
-        "autofs",
-        "binfmt_misc",
-        "bpf",
-        "cgroup",
-        "cgroup2",
-        "configfs",
-        "debugfs",
-        "devpts",
-        "devtmpfs",
-        "fusectl",
-        "hugetlbfs",
-        "mqueue",
-        "nsfs",
-        "proc",
-        "pstore",
-        "ramfs",
-        "securityfs",
-        "sysfs",
-        "tmpfs",
-        "tracefs",
-    ];
-    let (mount, file_system) = line.split_once(" - ")?;
-    let at = mount.split(' ').nth(4)?;
-    let kind = file_system.split(' ').next()?;
-    let elsewhere = ["/proc", "/sys", "/dev"].iter().chain(&WRITABLE).chain(&HIDDEN);
-    let covered = elsewhere.into_iter().any(|path| Path::new(at).starts_with(path));
-    // Names with spaces are escaped in the table; such a mount is left out.
-    let wanted = at != "/" && !covered && !at.contains('\\') && !NOT_FILES.contains(&kind);
-    wanted.then(|| at.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn file_systems_of_the_host_are_told_from_the_kernels() {
-        let line = |at: &str, kind: &str| {
-            format!("22 1 8:1 / {at} rw,relatime shared:1 - {kind} /dev/sda rw")
-        };
-        assert_eq!(super::host_file_system(&line("/usr", "ext4")).as_deref(), Some("/usr"));
-        for (at, kind) in [("/", "ext4"), ("/run/x", "ext4"), ("/home", "xfs"), ("/x", "nsfs")] {
-            assert_eq!(super::host_file_system(&line(at, kind)), None, "{at} {kind}");
-        }
-    }
-
     use super::*;
     use crate::filter::Filter;
 
@@ -311,7 +319,9 @@ mod tests {
             env: vec![("PATH".to_owned(), "/bin".to_owned())],
             cwd: PathBuf::from("/"),
         };
-        let blueprint = blueprint(&sandbox).expect("an acceptable specification");
+        let root = Root::of_host().expect("a root");
+        let over = Over::read(&root, &sandbox.cwd).expect("the host's mounts");
+        let blueprint = blueprint(&sandbox, root, &over).expect("an acceptable specification");
         assert!(blueprint.read_only_tree);
         let profile = brig_seccomp::builtin(PROFILE).expect("a profile");
         let compiled = brig_seccomp::compile(&profile, Arch::native()).expect("it compiles");
