@@ -2,6 +2,7 @@
 //! at is what is used, and what succeeds has an effect.
 
 use brig_integration::{Bundle, Lab, json, need};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -408,4 +409,34 @@ fn an_image_does_not_fill_the_memory_with_names_by_tmpcopyup() {
     fs::create_dir_all(deep.rootfs.join(format!("data{}", "/d".repeat(30)))).expect("make");
     lab.container(deep).run().failed().says("more than 24 deep");
     lab.assert_clean();
+}
+
+#[test]
+fn interfaces_move_to_the_namespace_that_is_joined() {
+    need!(Brig);
+    let lab = Lab::new();
+    let [one, other] = ["one", "other"].map(|name| {
+        let (file, link) = (lab.path(name), lab.path("link"));
+        fs::write(&file, "").expect("write");
+        let unshare = format!("unshare --net={} true", file.display());
+        lab.call("sh").args(["-c", &unshare]).go().ok();
+        symlink(&file, &link).expect("symlink");
+        (file, link)
+    });
+    let b = lab.bundle().namespace("network", Some(&one.1.to_string_lossy()));
+    let b = b.set("/linux/netDevices", json!({"brig0": {"name": "moved"}}));
+    let c = lab.container(b.sh("grep -q moved: /proc/net/dev && echo here || echo elsewhere"));
+    let exchange = Exchange::start(&one.1, &other.1);
+    // brig in a network of its own; with it the pair of interfaces ends.
+    let script = "ip link add brig0 type veth peer name peer && \"$@\"";
+    let network = ["unshare", "--net", "sh", "-c", script, "sh"];
+    let said: Vec<_> = (0..40).map(|_| c.run_call(&[]).under(network).go()).collect();
+    drop(exchange);
+    for (file, _) in [one, other] {
+        umount2(&file, MntFlags::MNT_DETACH).expect("umount");
+    }
+    lab.assert_clean();
+    for output in said {
+        output.ok().prints("here");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use brig_child::flags::namespace;
 use nix::fcntl::AT_FDCWD;
@@ -44,6 +44,8 @@ pub struct Inputs {
     pub cgroup_directory: Option<OwnedFd>,
     /// [`SlotUse::CgroupTasks`].
     pub cgroup_tasks: Vec<OwnedFd>,
+    /// [`SlotUse::Namespace`], by the flag of the type: see [`Inputs::open_namespaces`].
+    pub namespaces: Vec<(u32, OwnedFd)>,
 }
 
 impl Inputs {
@@ -61,6 +63,26 @@ impl Inputs {
         self.cgroup_directory = into;
         self.cgroup_tasks = tasks;
         how
+    }
+
+    /// Opens the namespaces that `plan` joins by path: once, for all who need them.
+    ///
+    /// # Errors
+    /// Names the field: there is none of that type.
+    pub fn open_namespaces(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
+        for slot in &plan.slots {
+            if let SlotUse::Namespace { path, kind, field, changed_by } = slot {
+                let fd = open_namespace(path, *kind, field, changed_by.as_deref())?;
+                self.namespaces.push((*kind, fd));
+            }
+        }
+        Ok(())
+    }
+
+    /// The namespace of a type that is joined, if one is.
+    #[must_use]
+    pub fn namespace(&self, kind: u32) -> Option<BorrowedFd<'_>> {
+        self.namespaces.iter().find(|(known, _)| *known == kind).map(|(_, fd)| fd.as_fd())
     }
 
     /// The child's table of descriptors; those opened here are in the second part.
@@ -91,9 +113,8 @@ impl Inputs {
                 SlotUse::CgroupTasks(index) => {
                     self.cgroup_tasks.get(usize::from(*index)).map_or(-1, AsRawFd::as_raw_fd)
                 }
-                SlotUse::Namespace { path, kind, field, changed_by } => {
-                    opened.push(open_namespace(path, *kind, field, changed_by.as_deref())?);
-                    opened.last().map_or(-1, AsRawFd::as_raw_fd)
+                SlotUse::Namespace { kind, .. } => {
+                    self.namespace(*kind).map_or(-1, |fd| fd.as_raw_fd())
                 }
                 SlotUse::IdMap { uids, gids } => {
                     let key = (uids.clone(), gids.clone());

@@ -13,8 +13,7 @@ mod message;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -34,7 +33,7 @@ pub struct NetDevices {
 /// A network namespace, and a socket in it.
 #[derive(Debug)]
 struct Side {
-    namespace: File,
+    namespace: OwnedFd,
     socket: Socket,
 }
 
@@ -48,18 +47,18 @@ struct Moved {
 }
 
 impl NetDevices {
-    /// Moves `devices` from brig's own network namespace into the one at `namespace`.
+    /// Moves `devices` from brig's own network namespace into `namespace`.
     ///
     /// # Errors
     /// Names the interface; those that had moved are back then. `ENODEV`: there is none of that
     /// name. `EEXIST`: the namespace has one of that name. `EINVAL`: it cannot leave (`lo`).
     pub fn move_into(
         devices: &HashMap<String, LinuxNetDevice>,
-        namespace: &Path,
+        namespace: OwnedFd,
     ) -> Result<Self, Error> {
         let mut all = Self {
-            host: Side::open(Path::new("/proc/thread-self/ns/net"))?,
-            inside: Side::open(namespace)?,
+            host: Side::of(network_namespace_of("thread-self")?)?,
+            inside: Side::of(namespace)?,
             moved: Vec::new(),
         };
         // The same order each time, so that `%d` gives the same numbers.
@@ -139,10 +138,18 @@ fn arrived(before: &[Link], after: &[Link], name: &str) -> Option<i32> {
     by_name.or_else(new).map(|link| link.index)
 }
 
+/// The network namespace of a process that cannot be another by now: brig's own thread, or its child.
+///
+/// # Errors
+/// What the kernel says.
+pub fn network_namespace_of(process: &str) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{process}/ns/net");
+    let failed = |error| Error::system(format!("linux.netDevices: opening {path}"), error);
+    File::open(&path).map(OwnedFd::from).map_err(failed)
+}
+
 impl Side {
-    fn open(path: &Path) -> Result<Self, Error> {
-        let doing = || format!("linux.netDevices: opening network namespace {}", path.display());
-        let namespace = File::open(path).map_err(|error| Error::system(doing(), error))?;
+    fn of(namespace: OwnedFd) -> Result<Self, Error> {
         // A socket stays in the namespace in which it is made, whichever thread uses it later.
         let made = thread::scope(|scope| {
             let made = thread::Builder::new().spawn_scoped(scope, || {
@@ -152,7 +159,8 @@ impl Side {
             made.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
         });
         let socket = made.map_err(|error| {
-            Error::system(doing(), error).with_hint("moving interfaces needs CAP_SYS_ADMIN")
+            Error::system("linux.netDevices: entering a network namespace", error)
+                .with_hint("moving interfaces needs CAP_SYS_ADMIN")
         })?;
         Ok(Self { namespace, socket })
     }

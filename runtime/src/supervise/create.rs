@@ -29,8 +29,8 @@ use super::{Error, Status, gate, home};
 use crate::bundle::Configuration;
 use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, Driver, PlannedCgroup, PlannedScope};
 use crate::execute::{
-    HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wait, Wants, launch, run_hooks,
-    write_id_maps,
+    HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wait, Wants, launch,
+    network_namespace_of, run_hooks, write_id_maps,
 };
 use crate::filter::Filter;
 use crate::host::Host;
@@ -316,6 +316,9 @@ impl Making<'_, '_> {
         mut scope: Option<PlannedScope>,
     ) -> Result<Launched, Error> {
         let mut states = self.state_files(plan, &mut inputs)?;
+        inputs.open_namespaces(plan)?;
+        let network = inputs.namespace(namespace::NETWORK).map(|fd| fd.try_clone_to_owned());
+        let network = network.transpose().map_err(|error| Error::system("fcntl", error))?;
         let watcher = self.blueprint.watcher.take();
         let listener = Listener::connect(filter, plan, watcher, &mut inputs)?;
         if self.start == Start::AtGate {
@@ -332,7 +335,7 @@ impl Making<'_, '_> {
             Wants::Setup => {
                 let (record, made) = &mut *both.borrow_mut();
                 let attaches = scope.is_some();
-                set_up(spec, id, pid, scope.take(), made)?;
+                set_up(spec, id, pid, scope.take(), network.as_ref(), made)?;
                 let more = attaches || made.resctrl.is_some();
                 if more { remember(directory, record, made) } else { Ok(()) }
             }
@@ -424,6 +427,7 @@ fn set_up(
     id: &ContainerId,
     pid: i32,
     scope: Option<PlannedScope>,
+    network: Option<&OwnedFd>,
     made: &mut Made,
 ) -> Result<(), Error> {
     let of = |list: &Option<Vec<_>>| {
@@ -449,10 +453,12 @@ fn set_up(
         made.resctrl = Some(Resctrl::assign(id.as_str(), rdt, pid)?);
     }
     if let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) {
-        let joined = namespaces.joined.iter().find(|(flag, ..)| *flag == namespace::NETWORK);
-        let path =
-            joined.map_or_else(|| format!("/proc/{pid}/ns/net"), |(_, path, _)| path.clone());
-        made.devices = Some(NetDevices::move_into(devices, Path::new(&path))?);
+        // The same that the process joins, or that it has got.
+        let inside = match network {
+            Some(joined) => joined.try_clone().map_err(|error| Error::system("fcntl", error))?,
+            None => network_namespace_of(&pid.to_string())?,
+        };
+        made.devices = Some(NetDevices::move_into(devices, inside)?);
     }
     Ok(())
 }
