@@ -268,17 +268,23 @@ fn two_roots(lab: &Lab, rootfs: &Path) -> (PathBuf, PathBuf) {
     (image, other)
 }
 
-/// Runs containers with the root file system below `image` while that is exchanged with `other`: what they
-/// say, and how many failed.
+/// Runs containers with the root file system below `image` while that is exchanged with `other`: what
+/// those say that start.
 fn while_exchanged(lab: &Lab, bundle: Bundle, image: &Path, other: &Path) -> Vec<String> {
     let bundle = bundle.set("/root/path", image.join("below").to_string_lossy().into_owned());
     let c =
         lab.container(bundle.set("/process/env", json!(["PATH=/bin"])).sh("echo $HOME; cat /name"));
     let exchange = Exchange::start(image, other);
-    let said: Vec<_> = (0..60).map(|_| c.run().stdout()).collect();
+    let (mut said, mut tried) = (Vec::new(), 0);
+    // Most starts see both; how many do not is a matter of the machine.
+    while tried < 60 || said.is_empty() && tried < 600 {
+        said.extend(Some(c.run().stdout()).filter(|said| !said.is_empty()));
+        tried += 1;
+    }
     drop(exchange);
     lab.assert_clean();
-    said.into_iter().filter(|said| !said.is_empty()).collect()
+    assert!(!said.is_empty(), "nothing has started in {tried} attempts");
+    said
 }
 
 /// The image's directory is exchanged for a link to the host's, which no root.path may lead over.
@@ -290,7 +296,7 @@ fn never_shows_the_host(bundle: impl Fn(&Lab) -> Bundle) {
     let link = lab.path("link");
     symlink(&other, &link).expect("symlink");
     let said = while_exchanged(&lab, b, &image, &link);
-    assert!((1..60).contains(&said.len()), "{} of 60 started: nothing was tried", said.len());
+    assert!(said.len() < 60, "everything has started: nothing was tried");
     for said in said {
         assert!(!said.contains("the host"), "a directory of the host is the root: {said}");
     }
@@ -308,7 +314,6 @@ fn a_root_that_is_exchanged_for_a_directory_is_the_same_from_first_to_last() {
     let b = lab.bundle();
     let (image, other) = two_roots(&lab, &b.rootfs);
     let said = while_exchanged(&lab, b, &image, &other);
-    assert!(!said.is_empty(), "nothing was tried");
     for said in said {
         let lines: Vec<_> = said.lines().collect();
         assert!(matches!(lines[..], [home, name] if home == format!("/home/of/{name}")), "{said}");
@@ -424,13 +429,19 @@ fn interfaces_move_to_the_namespace_that_is_joined() {
         (file, link)
     });
     let b = lab.bundle().namespace("network", Some(&one.1.to_string_lossy()));
-    let b = b.set("/linux/netDevices", json!({"brig0": {"name": "moved"}}));
-    let c = lab.container(b.sh("grep -q moved: /proc/net/dev && echo here || echo elsewhere"));
     let exchange = Exchange::start(&one.1, &other.1);
     // brig in a network of its own; with it the pair of interfaces ends.
     let script = "ip link add brig0 type veth peer name peer && \"$@\"";
     let network = ["unshare", "--net", "sh", "-c", script, "sh"];
-    let said: Vec<_> = (0..40).map(|_| c.run_call(&[]).under(network).go()).collect();
+    let said: Vec<_> = (0..40)
+        .map(|run| {
+            // The kernel takes its time to end what was there before.
+            let name = format!("moved{run}");
+            let see = format!("grep -q {name}: /proc/net/dev && echo here || echo elsewhere");
+            let b = b.clone().set("/linux/netDevices", json!({"brig0": {"name": name}})).sh(&see);
+            lab.container(b).run_call(&[]).under(network).go()
+        })
+        .collect();
     drop(exchange);
     for (file, _) in [one, other] {
         umount2(&file, MntFlags::MNT_DETACH).expect("umount");
