@@ -3,6 +3,7 @@
 //! For tests and tools. Runs exactly the opcodes this crate emits plus what libseccomp emits,
 //! and answers a typed fault for anything else: it never guesses and never panics.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::instruction::{
@@ -138,9 +139,53 @@ pub fn trace(program: &[Instruction], data: &SeccompData) -> Result<Outcome, Fau
     }
 }
 
+/// Whether a program answers a call with `verdict` for some arguments, whichever they are. Two branches on one
+/// word are taken for independent, so it may say so where no arguments do that, and never the other way round.
+///
+/// # Errors
+/// A [`Fault`] where the kernel would have refused the program.
+pub fn can_answer(
+    program: &[Instruction],
+    nr: u32,
+    arch: u32,
+    verdict: u32,
+) -> Result<bool, Fault> {
+    let data = SeccompData { nr, arch, ..SeccompData::default() };
+    let mut seen = HashSet::new();
+    // Where it goes on, and the accumulator, where that is known.
+    let mut open = vec![(0usize, Some(0u32))];
+    while let Some((at, accumulator)) = open.pop() {
+        if !seen.insert((at, accumulator)) {
+            continue;
+        }
+        let Instruction { code, jt, jf, k } = *program.get(at).ok_or(Fault::End { at })?;
+        let mut branch = |holds: fn(u32, u32) -> bool| {
+            let known = accumulator.map(|word| holds(word, k));
+            open.extend((known != Some(false)).then_some((at + 1 + usize::from(jt), accumulator)));
+            open.extend((known != Some(true)).then_some((at + 1 + usize::from(jf), accumulator)));
+        };
+        match code {
+            LD_W_ABS => {
+                let word = data.word(k).ok_or(Fault::Load { at, offset: k })?;
+                open.push((at + 1, (k < 8).then_some(word)));
+            }
+            ALU_AND_K => open.push((at + 1, accumulator.map(|word| word & k))),
+            JMP_JA => open.push((at + 1 + k as usize, accumulator)),
+            JMP_JEQ_K => branch(|word, k| word == k),
+            JMP_JGT_K => branch(|word, k| word > k),
+            JMP_JGE_K => branch(|word, k| word >= k),
+            JMP_JSET_K => branch(|word, k| word & k != 0),
+            RET_K if k == verdict => return Ok(true),
+            RET_K => {}
+            code => return Err(Fault::Opcode { at, code }),
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Fault, SeccompData, run, trace};
+    use super::{Fault, SeccompData, can_answer, run, trace};
     use crate::instruction::{Instruction, JMP_JEQ_K, LD_W_ABS, RET_K};
 
     fn program() -> Vec<Instruction> {
@@ -159,6 +204,18 @@ mod tests {
         data.args[0] = 7 << 32;
         assert_eq!(run(&program(), &data), Ok(1));
         assert_eq!(trace(&program(), &data).map(|outcome| outcome.steps), Ok(3));
+    }
+
+    #[test]
+    fn what_some_arguments_lead_to_is_found() {
+        assert_eq!(can_answer(&program(), 1, 2, 1), Ok(true));
+        assert_eq!(can_answer(&program(), 1, 2, 2), Ok(true));
+        assert_eq!(can_answer(&program(), 1, 2, 3), Ok(false));
+        let mut on_number = program();
+        on_number[0].k = 0;
+        assert_eq!(can_answer(&on_number, 7, 2, 1), Ok(true));
+        assert_eq!(can_answer(&on_number, 7, 2, 2), Ok(false));
+        assert_eq!(can_answer(&on_number[..2], 7, 2, 1), Err(Fault::End { at: 2 }));
     }
 
     #[test]

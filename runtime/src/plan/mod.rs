@@ -9,6 +9,7 @@
 
 mod build;
 mod devices;
+mod early_filter;
 mod error;
 mod exec;
 mod fields;

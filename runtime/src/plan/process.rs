@@ -13,7 +13,7 @@ use oci_spec::runtime::{
 use super::build::{Builder, SlotUse};
 use super::namespaces::Namespaces;
 use super::{HostFacts, Refusal, Request, Start};
-use super::{identity, labels};
+use super::{early_filter, identity, labels};
 use crate::spec::{NumberList, sysctl};
 
 /// The number of a limit for prlimit(2) (asm-generic/resource.h; the same on x86_64 and aarch64).
@@ -210,6 +210,7 @@ impl Tail<'_> {
         let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
         builder.push(Op::Chdir { path: cwd, create: self.new_root });
         if !self.no_new_privileges() {
+            self.seccomp.map_or(Ok(()), early_filter::check)?;
             self.seccomp(builder)?;
         }
         identity::become_user(builder, self)?;
