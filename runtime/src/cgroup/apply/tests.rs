@@ -548,7 +548,8 @@ fn statistics_show_the_limits_and_the_work() {
     let Some(facts) = host() else { return };
     let limits = r#"{"memory": {"limit": 33554432}, "pids": {"limit": 9}}"#;
     let mut made = Made::new(&facts, "stats", limits).unwrap();
-    made.run("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 60 & exec sleep 60");
+    // User and kernel times are counted in ticks of 10 ms on v1: by far more than one.
+    made.run("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 60 & exec sleep 60");
     made.wait_for_pids(2);
     let stats = made.cgroup.stats().unwrap();
     assert_eq!(stats.memory.usage.limit, 33_554_432);
