@@ -2,6 +2,8 @@
 //! caller's, which no container gets.
 
 use brig_integration::{Container, Lab, PATIENCE, json, need, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 
 #[test]
@@ -373,6 +375,23 @@ fn a_stopped_terminal_stops_no_signal() {
 }
 
 /// More than a pipe holds: brig shows it while the hook runs.
+#[test]
+fn a_program_that_reads_nothing_from_its_terminal_keeps_brig_from_nothing() {
+    need!(Brig);
+    let lab = Lab::new();
+    // Bytes that the terminal keeps, and more of them than it holds.
+    let typed = "x\n".repeat(100_000);
+    let script =
+        "trap 'exit 7' TERM; stty raw -echo; sleep 2; echo heard; while :; do sleep 0.02; done";
+    let c = lab.container(lab.bundle().set("/process/terminal", true).sh(script));
+    let brig = c.run_call(&[]).stdin(typed.as_bytes()).spawn();
+    let heard = wait_until(PATIENCE, || brig.stdout().contains("heard"));
+    assert!(heard, "{}{}", brig.stdout(), brig.stderr());
+    kill(Pid::from_raw(brig.pid()), Signal::SIGTERM).expect("brig runs");
+    brig.wait().code(7);
+    lab.assert_clean();
+}
+
 #[test]
 fn a_hook_inside_may_say_much_on_the_callers_terminal() {
     need!(Brig);

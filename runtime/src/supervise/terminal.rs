@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use super::Error;
@@ -76,10 +76,15 @@ impl Terminal {
         let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)
             .map_err(|errno| Error::system(doing, errno))?;
         let mut control = message.cmsgs().map_err(|errno| Error::system(doing, errno))?;
-        match control.next() {
-            Some(ControlMessageOwned::ScmRights(fds)) if fds.len() == 1 => adopt(fds[0]),
-            _ => Err(Error::plain(doing)),
-        }
+        let master = match control.next() {
+            Some(ControlMessageOwned::ScmRights(fds)) if fds.len() == 1 => adopt(fds[0])?,
+            _ => return Err(Error::plain(doing)),
+        };
+        // Nobody else has it. Where the program does not read, a chunk may not fit, although poll(2) says
+        // that there is room.
+        fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)
+            .map_err(|errno| Error::system(doing, errno))?;
+        Ok(master)
     }
 }
 
