@@ -3,7 +3,10 @@
 
 use brig_integration::command::{Call, Running};
 use brig_integration::{Bundle, Container, Lab, PATIENCE, json, machine, need, wait_until};
+use nix::errno::Errno;
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::fs;
 
@@ -176,6 +179,77 @@ fn a_hook_that_waits_for_ever_ends_when_brig_is_to_stop() {
         assert_eq!(c.status(), "gone", "{kind}");
         lab.assert_clean();
     }
+}
+
+#[test]
+fn brig_hears_that_it_is_to_stop_while_the_container_freezes_its_process() {
+    need!(Brig, CgroupV1); // on v2 who is frozen can be killed
+    let lab = Lab::new();
+    let c = idle(&lab);
+    let state = c.cgroup("freezer").join("freezer.state");
+    let group = c.cgroup("freezer").file_name().expect("a name").to_string_lossy().into_owned();
+    // What root of a container with cgroups to write can do as soon as there is a process.
+    let frozen = wait_until(PATIENCE, || {
+        let brig = c.exec_call(&[], &["/bin/true"]).spawn();
+        let is_inside = |child: &i32| {
+            let groups = fs::read_to_string(format!("/proc/{child}/cgroup"));
+            groups.is_ok_and(|groups| groups.lines().any(|line| line.ends_with(&group)))
+        };
+        let child = loop {
+            let child = children(brig.pid()).into_iter().find(is_inside);
+            if child.is_some() || !machine::is_alive(brig.pid()) {
+                break child;
+            }
+        };
+        fs::write(&state, "FROZEN").expect("the freezer");
+        let is_brigs =
+            |pid: &i32| machine::process(*pid).is_some_and(|p| p.name.starts_with("brig"));
+        let Some(child) = child.filter(is_brigs) else {
+            fs::write(&state, "THAWED").expect("the freezer");
+            brig.wait();
+            return false;
+        };
+        // In the freezer; before that it can still die.
+        let is_frozen = || machine::process(child).is_some_and(|process| process.state == 'D');
+        assert!(wait_until(PATIENCE, is_frozen), "{child}");
+        tell(&brig, Signal::SIGTERM);
+        brig.wait().code(143).says("was asked to stop").says("frozen");
+        fs::write(&state, "THAWED").expect("the freezer");
+        assert!(wait_until(PATIENCE, || !machine::is_alive(child)), "{child}");
+        true
+    });
+    assert!(frozen, "no child could be frozen in time");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn brig_hears_that_it_is_to_stop_while_another_process_keeps_its_ones_end_for_itself() {
+    need!(Brig); // runc hangs as well
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().without_namespace("pid").idle());
+    c.run_detached();
+    let brig = c.exec_call(&[], &["/bin/sleep", "1000"]).spawn();
+    let sleeps = || {
+        children(brig.pid())
+            .into_iter()
+            .find(|&pid| machine::process(pid).is_some_and(|process| process.name == "sleep"))
+    };
+    assert!(wait_until(PATIENCE, || sleeps().is_some()));
+    let child = sleeps().expect("it sleeps");
+    let tracee = Pid::from_raw(child);
+    ptrace::seize(tracee, ptrace::Options::empty()).expect("to trace it");
+    end(child);
+    let is_dead = || machine::process(child).is_some_and(|process| process.state == 'Z');
+    assert!(wait_until(PATIENCE, is_dead));
+    tell(&brig, Signal::SIGTERM);
+    brig.wait().code(143).says("traces it");
+    // Or whoever collects orphans has been faster.
+    let told = waitpid(tracee, None);
+    assert!(matches!(told, Ok(_) | Err(Errno::ECHILD)), "{told:?}");
+    assert_eq!(c.status(), "running");
+    c.delete_force().ok();
+    lab.assert_clean();
 }
 
 fn idle<'l>(lab: &'l Lab) -> Container<'l> {

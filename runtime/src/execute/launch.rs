@@ -1,6 +1,7 @@
 //! Starting the child and answering it until it is ready, or has become the program.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use brig_child::{Report, ReportKind};
 use brig_sys::launch::{Memory, Process};
@@ -8,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::report::{CGROUP_OF_A_USER, EXECUTING, not_executed};
@@ -84,10 +85,7 @@ pub fn launch(
     let ended = conversation.serve(start, serve, born);
     match ended {
         Ok(()) => conversation.finish(),
-        Err(error) => {
-            conversation.abort();
-            Err(error)
-        }
+        Err(error) => Err(conversation.abort(error)),
     }
 }
 
@@ -220,26 +218,57 @@ impl Conversation<'_, '_> {
         let Some(Process { pid, pidfd }) = self.second else {
             return Ok(Launched { pid: self.first.pid, pidfd: self.first.pidfd });
         };
+        // It has nothing left to do but to end, which who sees it from inside may keep it from.
+        let _ = pidfd_send_signal(&self.first.pidfd, rustix::process::Signal::KILL);
         let _ = reap(&self.first.pidfd);
         Ok(Launched { pid, pidfd })
     }
 
-    fn abort(self) {
-        for process in [Some(self.first), self.second].into_iter().flatten() {
+    /// Ends what there is; the same error, which tells of a process that does not end in time.
+    fn abort(self, error: Error) -> Error {
+        let mut left = Vec::new();
+        let processes = || [Some(&self.first), self.second.as_ref()].into_iter().flatten();
+        for process in processes() {
             let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
-            let _ = reap(&process.pidfd);
         }
+        for process in processes() {
+            // An error: its end has been heard already.
+            if reap(&process.pidfd) == Ok(WaitStatus::StillAlive) {
+                left.push(process.pid.to_string());
+            }
+        }
+        if left.is_empty() {
+            return error;
+        }
+        let left = left.join(", ");
+        error.with_hint(format!(
+            "process {left} is killed and has not ended yet: it is frozen (`brig resume`), traced, or waits in \
+             the kernel"
+        ))
     }
 }
 
-/// Waits for the end of a child.
+/// Waits for the end of a child, but not for ever: a process in the container may keep it from ending, or its
+/// parent from hearing of that. On cgroup v1 who is frozen dies when thawed, and the end of one that is traced is
+/// told to the tracer first (ptrace(2)). The answer is `StillAlive` then.
 pub(super) fn reap(pidfd: &OwnedFd) -> nix::Result<WaitStatus> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
+    let mut has_ended = false;
     loop {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
         match waitid(Id::PIDFd(pidfd.as_fd()), flags) {
-            Err(Errno::EINTR) => {}
+            Ok(WaitStatus::StillAlive) if Instant::now() < deadline => {}
             answer => return answer,
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut set = [PollFd::new(pidfd, PollFlags::IN)];
+        let _ = poll(&mut set, Timespec::try_from(left).ok().as_ref());
+        if has_ended {
+            // Nothing tells when the tracer has been told.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        has_ended = !set[0].revents().is_empty();
     }
 }
 

@@ -38,7 +38,7 @@ pub use create::{Blueprint, Created, Options, create};
 pub use delete::Force;
 pub use exec::{ExecOptions, exec};
 pub use preview::preview;
-pub use process::{exit_code, wait_for_exit};
+pub use process::exit_code;
 pub use record::{Record, StateDirectory, list};
 pub use root::Root;
 pub use run::{Foreground, run};

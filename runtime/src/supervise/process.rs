@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
@@ -91,17 +90,16 @@ fn start_time(pid: i32) -> io::Result<(u64, bool)> {
     Ok((ticks, !matches!(state, "Z" | "X" | "x")))
 }
 
-/// Waits for the end of a child.
+/// How a child has ended; `None` while it runs, and while another process traces it and has not seen its end
+/// (ptrace(2)).
 ///
 /// # Errors
 /// What waitid(2) says.
-pub fn wait_for_exit(pidfd: impl AsFd) -> io::Result<WaitStatus> {
-    loop {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::__WALL;
-        match waitid(Id::PIDFd(pidfd.as_fd()), flags) {
-            Err(Errno::EINTR) => {}
-            answer => return Ok(answer?),
-        }
+pub(super) fn ended(pidfd: impl AsFd) -> io::Result<Option<WaitStatus>> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
+    match waitid(Id::PIDFd(pidfd.as_fd()), flags)? {
+        WaitStatus::StillAlive => Ok(None),
+        status => Ok(Some(status)),
     }
 }
 

@@ -1,9 +1,15 @@
 //! `run`: create, start, wait, delete in one.
 
+use std::os::fd::OwnedFd;
+
+use nix::sys::wait::WaitStatus;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::container::Container;
 use super::create::{Blueprint, Options, make};
+use super::process::{ended, exit_code};
 use super::terminal::{Between, Given, Meanwhile, Signals, Stop, Wanted};
-use super::{Error, exit_code, standard, wait_for_exit};
+use super::{Error, standard};
 use crate::execute::Launched;
 use crate::plan::Start;
 use crate::spec::ContainerId;
@@ -111,7 +117,27 @@ pub(super) fn in_foreground(
         }
     };
     let stopped = between.relay(&process.pidfd, &signals, stop)?;
-    let status = wait_for_exit(&process.pidfd)
-        .map_err(|error| Error::system("waiting for the container's process", error))?;
+    let status = how_it_ended(&process.pidfd, &signals)?;
     Ok(Ended { code: exit_code(status), stopped })
+}
+
+/// How a process has ended. One in the container that traces it is told first, and may keep that for itself: brig
+/// waits then, and hears that it is to stop.
+fn how_it_ended(pidfd: &OwnedFd, signals: &Signals) -> Result<WaitStatus, Error> {
+    const DOING: &str = "waiting for the container's process";
+    /// Nothing tells when the tracer has been told.
+    const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    loop {
+        if let Some(status) = ended(pidfd).map_err(|error| Error::system(DOING, error))? {
+            return Ok(status);
+        }
+        let mut set = [PollFd::from_borrowed_fd(signals.stop(), PollFlags::IN)];
+        poll(&mut set, Some(&REST)).map_err(|errno| Error::system(DOING, errno))?;
+        if let Some(signal) = signals.asked_to_stop() {
+            let what = "brig was asked to stop, and cannot tell how the process has ended";
+            return Err(Error::plain(what)
+                .with_hint("a process in the container traces it, and has not waited for it")
+                .with_signal(Some(signal)));
+        }
+    }
 }
