@@ -255,3 +255,21 @@ fn nor_can_it_in_exec() {
     c.delete_force().ok();
     lab.assert_clean();
 }
+
+/// Engines put a `rw` of their own into the list.
+#[test]
+fn a_recursive_attribute_holds_for_the_mount_itself_whatever_else_the_list_says() {
+    let lab = Lab::new();
+    let source = lab.path("source");
+    std::fs::create_dir(&source).expect("a directory");
+    for options in [["rw", "rro"], ["rro", "rw"], ["suid", "rnosuid"], ["rnodev", "dev"]] {
+        let wanted =
+            options.iter().find_map(|option| option.strip_prefix('r').filter(|o| *o != "w"));
+        let bundle = lab.bundle().sh("grep ' /tmp ' /proc/self/mountinfo | cut -d' ' -f6");
+        let bundle = bundle.bind(&source, "/tmp", &[&["bind"], &options[..]].concat());
+        let output = lab.container(bundle).run().ok();
+        let seen = output.stdout().trim().to_owned();
+        assert!(seen.split(',').any(|one| Some(one) == wanted), "{options:?}: {seen}");
+    }
+    lab.assert_clean();
+}

@@ -123,14 +123,14 @@ fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
         true => propagation::SLAVE,
         false => DETACHED,
     };
+    if (set, clear) != (0, 0) {
+        let attr = MountAttr { set, clear, ..MountAttr::default() };
+        builder.push(Op::MountSetattr { fd, recursive: false, attr });
+    }
     if propagation != 0 || !mount.recursive.is_empty() {
         let Attributes { set, clear } = mount.recursive;
         let attr = MountAttr { set, clear, propagation, userns_fd: 0 };
         builder.push(Op::MountSetattr { fd, recursive: true, attr });
-    }
-    if (set, clear) != (0, 0) {
-        let attr = MountAttr { set, clear, ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd, recursive: false, attr });
     }
     for (propagation, scope) in &mount.propagation {
         if shared || !matches!(propagation, Propagation::Private | Propagation::Slave) {
@@ -142,7 +142,7 @@ fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
 
 /// New attributes for a mount that is there; its propagation stays unless it is named.
 fn remount(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
-    for (attributes, recursive) in [(mount.recursive, true), (mount.attributes, false)] {
+    for (attributes, recursive) in [(mount.attributes, false), (mount.recursive, true)] {
         if !attributes.is_empty() {
             let Attributes { set, clear } = attributes;
             let attr = MountAttr { set, clear, ..MountAttr::default() };

@@ -173,7 +173,8 @@ pub struct MountRequest {
     pub source: Option<PathBuf>,
     /// For the mount itself. `ro` is here; a file system on a device wants `ro` as a parameter too.
     pub attributes: Attributes,
-    /// For the mount and all below it (`rro`, `rnosuid` …); to be applied before `attributes`.
+    /// For the mount and all below it (`rro`, `rnosuid` …); to be applied after `attributes`,
+    /// wherever they are in the list, as by runc: `rw` does not undo `rro`.
     pub recursive: Attributes,
     /// In the order given.
     pub propagation: Vec<(Propagation, Scope)>,
