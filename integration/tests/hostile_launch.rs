@@ -259,6 +259,18 @@ fn idle<'l>(lab: &'l Lab) -> Container<'l> {
 }
 
 #[test]
+fn no_descriptor_of_brigs_own_is_taken_for_one_to_preserve() {
+    let lab = Lab::new();
+    let c = idle(&lab);
+    let closed = ["sh", "-c", "exec \"$@\" 3<&-", "sh"];
+    let exec = || c.exec_call(&["--preserve-fds", "1"], &["/bin/true"]);
+    exec().under(closed).go().failed();
+    exec().under(["sh", "-c", "exec \"$@\" 3</dev/null", "sh"]).go().ok();
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
 fn create_into_a_joined_pid_namespace_records_the_containers_process() {
     need!(Brig); // runc's process is its intermediate's child, and told differently
     let lab = Lab::new();

@@ -73,8 +73,16 @@ pub(super) fn options(
 }
 
 /// Descriptors that are to be inherited must be there; `source` is who asks for them.
+///
+/// What brig has opened itself by now (the log, a state directory) is close-on-exec, which nothing can be that
+/// brig was executed with: it is not the caller's to give.
 pub(super) fn check_open(source: &str, count: u32) -> Result<(), Usage> {
-    let missing = |fd: &u32| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_err();
+    let flags = |fd: &u32| {
+        let info = crate::small_file::read_text(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        libc::c_int::from_str_radix(flags.trim(), 8).ok()
+    };
+    let missing = |fd: &u32| flags(fd).is_none_or(|flags| flags & libc::O_CLOEXEC != 0);
     match (3..count.saturating_add(3)).find(missing) {
         Some(fd) => Err(Usage::new(format!("{source}: descriptor {fd} is not open"))),
         None => Ok(()),
