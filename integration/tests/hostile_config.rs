@@ -273,3 +273,18 @@ fn a_recursive_attribute_holds_for_the_mount_itself_whatever_else_the_list_says(
     }
     lab.assert_clean();
 }
+
+/// A path that ends as a directory's does still names the file.
+#[test]
+fn a_mask_with_a_slash_at_its_end_hides_the_file_all_the_same() {
+    need!(Brig); // runc refuses it
+    let lab = Lab::new();
+    for path in ["/proc/uptime/", "/proc/uptime//", "/proc/uptime/.", "/proc/uptime/./"] {
+        let bundle = lab.bundle().set("/linux/maskedPaths", json!([path]));
+        lab.container(bundle.sh("wc -c </proc/uptime")).run().ok().prints("0");
+        let bundle = lab.bundle().set("/linux/readonlyPaths", json!([path]));
+        let script = "grep -c ' /proc/uptime ro' /proc/self/mountinfo";
+        lab.container(bundle.sh(script)).run().ok().prints("1");
+    }
+    lab.assert_clean();
+}

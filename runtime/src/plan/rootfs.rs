@@ -208,16 +208,25 @@ fn hide(
 ) -> Result<(), Refusal> {
     let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
     for path in linux.readonly_paths().as_deref().unwrap_or_default() {
-        let path = builder.text(path)?;
+        let path = builder.text(without_slashes(path))?;
         builder.push(Op::Readonly { root, path });
     }
     if let Some(masks) = masks {
         for path in linux.masked_paths().as_deref().unwrap_or_default() {
-            let path = builder.text(path)?;
+            let path = builder.text(without_slashes(path))?;
             builder.push(Op::Mask { root, path, masks });
         }
     }
     Ok(())
+}
+
+/// The path without what says at its end that it is a directory: to the kernel a file is then not there, and
+/// what is not there needs no mask.
+fn without_slashes(mut path: &str) -> &str {
+    while let Some(rest) = path.strip_suffix('/').or_else(|| path.strip_suffix("/.")) {
+        path = rest;
+    }
+    path
 }
 
 /// The barrier for the hooks of the runtime namespace, and the createContainer hooks.
