@@ -180,6 +180,12 @@ fn number_of(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| known.strip_prefix("CAP_") == Some(bare))
 }
 
+/// The name that config.json has to have for what oci-spec would read as it: runc knows no other spelling, and
+/// leaves the capability out.
+pub(super) fn other_spelling(name: &str) -> Option<&'static str> {
+    number_of(name).map(|number| NAMES[number]).filter(|exact| *exact != name)
+}
+
 fn unknown(field: String, name: &str) -> Error {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
@@ -235,6 +241,14 @@ mod tests {
         for name in ["", "CAP_", "CAP_CAP_KILL", "ALL", "kill "] {
             assert!(from_names("x", &[name]).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn other_spellings_are_told_from_names() {
+        for (name, exact) in [("kill", "CAP_KILL"), ("KILL", "CAP_KILL"), ("cap_bpf", "CAP_BPF")] {
+            assert_eq!(other_spelling(name), Some(exact));
+        }
+        assert_eq!((other_spelling("CAP_KILL"), other_spelling("CAP_NONE")), (None, None));
     }
 
     #[test]

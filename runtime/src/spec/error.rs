@@ -33,9 +33,9 @@ pub enum Problem {
     Syntax(String),
     /// One object has the same key twice. Readers disagree which one counts, so neither does.
     DuplicateKey,
-    /// A key that differs from one of the specification's in case alone. runc would apply it, others ignore it.
+    /// A key or a capability in another spelling than the specification's, which some runtimes take for it.
     OtherCase {
-        /// The specification's key.
+        /// As the specification spells it.
         name: &'static str,
     },
     /// Objects and arrays are nested deeper than `limit`.
@@ -82,7 +82,7 @@ impl Problem {
         match self {
             Self::Syntax(_) => "check the text with a JSON tool, for instance `jq . config.json`",
             Self::DuplicateKey => "remove one of the two",
-            Self::OtherCase { .. } => "spell the key as the specification does, or remove it",
+            Self::OtherCase { .. } => "spell it as the specification does, or remove it",
             Self::TooDeep { .. } => "no field of the OCI runtime specification is nested so deeply",
             Self::Missing => "add the field; see the OCI runtime specification, config.md",
             Self::WrongType { .. } | Self::OutOfRange { .. } | Self::Invalid { .. } => {

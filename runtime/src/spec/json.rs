@@ -166,7 +166,11 @@ impl<'a> Scanner<'a> {
             Some(b'{') => self.nested(Self::object)?,
             Some(b'[') => self.nested(Self::array)?,
             Some(b'"') => {
-                self.string()?;
+                let start = self.at;
+                let text = self.string()?;
+                if let Some(name) = self.node.misspelled(&text) {
+                    return self.fault(start, Problem::OtherCase { name });
+                }
             }
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.word(b"true")?,

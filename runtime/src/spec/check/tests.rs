@@ -158,7 +158,7 @@ fn capabilities() {
         ),
         // Ambient without inheritable: as in runc's template.
         process(json!({"capabilities": {"permitted": all, "ambient": all}})),
-        process(json!({"capabilities": {"permitted": all, "effective": ["kill"]}})),
+        process(json!({"capabilities": {"permitted": all, "effective": ["CAP_KILL"]}})),
     ]);
     refuses(&[
         (
