@@ -202,16 +202,17 @@ fn brig_hears_that_it_is_to_stop_while_the_container_freezes_its_process() {
             }
         };
         fs::write(&state, "FROZEN").expect("the freezer");
-        let is_brigs =
-            |pid: &i32| machine::process(*pid).is_some_and(|p| p.name.starts_with("brig"));
-        let Some(child) = child.filter(is_brigs) else {
+        // In the freezer it can no longer die, nor become the program.
+        let is_frozen = |child: &i32| {
+            let stands = || machine::process(*child).is_none_or(|process| process.state == 'D');
+            wait_until(PATIENCE, stands);
+            machine::process(*child).is_some_and(|p| p.state == 'D' && p.name.starts_with("brig"))
+        };
+        let Some(child) = child.filter(is_frozen) else {
             fs::write(&state, "THAWED").expect("the freezer");
             brig.wait();
             return false;
         };
-        // In the freezer; before that it can still die.
-        let is_frozen = || machine::process(child).is_some_and(|process| process.state == 'D');
-        assert!(wait_until(PATIENCE, is_frozen), "{child}");
         tell(&brig, Signal::SIGTERM);
         brig.wait().code(143).says("was asked to stop").says("frozen");
         fs::write(&state, "THAWED").expect("the freezer");

@@ -118,6 +118,7 @@ pub(super) fn in_foreground(
     };
     let stopped = between.relay(&process.pidfd, &signals, stop)?;
     let status = how_it_ended(&process.pidfd, &signals)?;
+    let stopped = stopped || signals.asked_to_stop().is_some();
     Ok(Ended { code: exit_code(status), stopped })
 }
 

@@ -254,7 +254,8 @@ impl Between {
         }
         loop {
             let [ended, signalled] = self.wait([pidfd.as_fd(), signals.fd.as_fd()])?;
-            if signalled {
+            // What comes with the end, or after it, is for nobody but brig.
+            if signalled && !ended {
                 let asked = forward(pidfd, master.as_ref(), signals);
                 if asked && stopped && stop == Stop::KillAtSecond {
                     drop(brig_sys::process::send_signal(pidfd, libc::SIGKILL));
