@@ -284,6 +284,9 @@ pub const IMPURE: &[&str] = &[
     "nix::",
     "libc::",
     "rustix::",
+    "brig_pseudofs::boot",
+    "brig_pseudofs::identity",
+    "brig_pseudofs::small_file",
     "brig_sys::",
 ];
 

@@ -10,10 +10,12 @@
 //! directory: without it, every start compiles. Removing it is harmless.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use brig_pseudofs::small_file;
 use brig_seccomp::positions::Positions;
 use brig_seccomp::{Arch, Instruction, Program};
 use nix::unistd::geteuid;
@@ -22,7 +24,6 @@ use rustix::fs::{
 };
 
 use crate::bundle::{CONFIG_FILE, Configuration, Seccomp};
-use crate::small_file;
 
 const DIRECTORY: &str = "/run/brig/seccomp";
 /// How many programs are kept at most.
@@ -164,7 +165,8 @@ impl Kept {
         let new = format!("new.{}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(&self.directory, &new, flags, Mode::RUSR | Mode::WUSR)?;
-        let written = small_file::write_all(&file, &encode(&self.compiler, text, program))
+        let written = File::from(file)
+            .write_all(&encode(&self.compiler, text, program))
             .and_then(|()| Ok(renameat(&self.directory, &new, &self.directory, name(text))?));
         if written.is_err() {
             let _ = unlinkat(&self.directory, &new, AtFlags::empty());

@@ -6,10 +6,10 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
+use brig_pseudofs::small_file;
 use nix::unistd::geteuid;
 
 use crate::plan::HostFacts;
-use crate::small_file;
 
 mod empty_namespace;
 

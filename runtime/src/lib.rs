@@ -4,7 +4,6 @@
 #[global_allocator]
 static ALLOCATOR: brig_sys::allocator::Allocator = brig_sys::allocator::Allocator::new();
 
-mod boot;
 pub mod bundle;
 pub mod cgroup;
 pub mod cli;
@@ -16,11 +15,8 @@ mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod host;
-pub mod identity;
-mod mountinfo;
 pub mod plan;
 mod printable;
-mod small_file;
 pub mod spec;
 pub mod supervise;
 mod trusted;

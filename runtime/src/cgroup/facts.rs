@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use brig_pseudofs::mountinfo;
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, file};
-use crate::mountinfo;
 
 /// Where the cgroup file systems are by convention (systemd, cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";

@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use brig_pseudofs::small_file;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::Error;
-use crate::small_file;
 
 /// Reads `file`, which is relative to `directory` unless absolute.
 pub(crate) fn read_at(directory: impl AsFd, file: impl AsRef<Path>) -> io::Result<String> {

@@ -8,12 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use brig_pseudofs::identity::Identity;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::plan::Directory;
 use super::{Error, file};
-use crate::identity::Identity;
 
 /// Readable, as bpf(2) takes no `O_PATH` descriptor, and getdents64(2) none either.
 const DIRECTORY: OFlags =

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use brig_pseudofs::boot::{BOOT_ID, Boot};
+use brig_pseudofs::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -10,8 +12,6 @@ use super::apply::Cgroup;
 use super::node::Node;
 use super::plan::{CgroupPlan, Directory, Driver, clean};
 use super::systemd::{Scope, Unit};
-use crate::boot::{BOOT_ID, Boot};
-use crate::identity::Identity;
 
 /// A cgroup that is going to be made, as state.json keeps it from before that on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

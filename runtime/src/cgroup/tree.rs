@@ -10,13 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use brig_pseudofs::identity::Identity;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
 use super::control::Patience;
 use super::node::{Node, open_directory, read_pids};
 use super::{Error, Leftover, file};
-use crate::identity::Identity;
 
 /// More leftovers are not named; one is enough to keep the container's record.
 const MOST_LEFT: usize = 16;

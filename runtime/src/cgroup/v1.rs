@@ -5,12 +5,12 @@
 
 mod io;
 
+use brig_pseudofs::NumberList;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 use super::Error;
 use super::convert::or_max;
 use super::plan::{Absent, Step, Targets, Write, writes};
-use crate::spec::NumberList;
 
 pub(crate) use io::{check_weight, rdma_limits, throttles};
 use io::{hugetlb_limits, io_limits, network_limits};

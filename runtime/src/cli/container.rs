@@ -78,7 +78,7 @@ pub(super) fn options(
 /// brig was executed with: it is not the caller's to give.
 pub(super) fn check_open(source: &str, count: u32) -> Result<(), Usage> {
     let flags = |fd: &u32| {
-        let info = crate::small_file::read_text(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let info = brig_pseudofs::small_file::read_text(format!("/proc/self/fdinfo/{fd}")).ok()?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
         libc::c_int::from_str_radix(flags.trim(), 8).ok()
     };

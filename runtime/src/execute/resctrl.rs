@@ -12,16 +12,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use brig_pseudofs::boot::Boot;
+use brig_pseudofs::identity::Identity;
+use brig_pseudofs::mountinfo::Mount;
+use brig_pseudofs::small_file;
 use oci_spec::runtime::LinuxIntelRdt;
 use rustix::fs::{AtFlags, CWD, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::boot::Boot;
-use crate::identity::Identity;
-use crate::mountinfo::Mount;
-use crate::small_file;
 
 /// The container's groups, and which of them are its own.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use brig_child::flags::{namespace, open, prctl};
 use brig_child::op::Hook as PreparedHook;
 use brig_child::syscall::SchedAttr;
 use brig_child::{Op, ReportKind, Slot};
+use brig_pseudofs::NumberList;
 use oci_spec::runtime::{
     Hook, IOPriorityClass, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
     LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Process,
@@ -14,7 +15,7 @@ use super::build::{Builder, SlotUse};
 use super::namespaces::Namespaces;
 use super::{HostFacts, Refusal, Request, Start};
 use super::{early_filter, identity, labels};
-use crate::spec::{NumberList, sysctl};
+use crate::spec::sysctl;
 
 /// The number of a limit for prlimit(2) (asm-generic/resource.h; the same on x86_64 and aarch64).
 pub(super) fn rlimit_number(kind: PosixRlimitType) -> u32 {

@@ -17,7 +17,6 @@ mod id;
 mod json;
 mod mend;
 pub mod mount;
-mod number_list;
 mod parse;
 mod schema;
 pub mod sysctl;
@@ -29,7 +28,6 @@ pub(crate) use check::hook_names;
 pub use check::{check, check_process, check_resources, check_seccomp};
 pub use error::{Error, Position, Problem};
 pub use id::{ContainerId, ID_LENGTH_LIMIT_BYTES};
-pub use number_list::NumberList;
 pub use parse::{parse, parse_without_seccomp, process, resources, seccomp};
 pub use template::{template, template_text};
 

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 
+use brig_pseudofs::mountinfo::Mount;
+use brig_pseudofs::small_file;
+
 use crate::cgroup::Cgroup;
-use crate::mountinfo::Mount;
 use crate::printable;
-use crate::small_file;
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,9 +11,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use brig_pseudofs::mountinfo::Mount;
+use brig_pseudofs::small_file;
+
 use super::Error;
-use crate::mountinfo::Mount;
-use crate::small_file;
 
 /// What becomes of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

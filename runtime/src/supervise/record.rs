@@ -7,11 +7,13 @@
 //! held (fcntl(2), so that no child inherits it) by who changes the container.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use brig_pseudofs::small_file;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat, unlinkat};
@@ -22,7 +24,6 @@ use super::process::RecordedProcess;
 use crate::bundle::Configuration;
 use crate::cgroup::{CgroupRecord, PlannedCgroup};
 use crate::execute::ResctrlRecord;
-use crate::small_file;
 use crate::spec::ContainerId;
 use crate::trusted;
 
@@ -153,7 +154,7 @@ impl StateDirectory {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let gone = || self.failed("writing", name, rustix::io::Errno::NOENT);
         let file = self.file(name, flags)?.ok_or_else(gone)?;
-        small_file::write_all(&file, bytes).map_err(|error| self.failed("writing", name, error))
+        File::from(file).write_all(bytes).map_err(|error| self.failed("writing", name, error))
     }
 
     fn failed(&self, doing: &str, name: &str, error: impl Into<io::Error>) -> Error {

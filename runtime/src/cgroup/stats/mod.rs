@@ -9,13 +9,13 @@ mod v2;
 
 use std::collections::BTreeMap;
 
+use brig_pseudofs::NumberList;
 use rustix::fs::Dir;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::apply::Cgroup;
 use super::node::Node;
-use crate::spec::NumberList;
 
 /// Everything. Times are in nanoseconds, sizes in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -19,13 +19,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use brig_pseudofs::NumberList;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Cgroup;
 use super::facts::{CgroupFacts, Layout};
 use super::node::Node;
 use super::plan::{Absent, Directory, Request, Step, writes};
-use crate::spec::NumberList;
 use connection::Connection;
 use message::{Property, Value};
 

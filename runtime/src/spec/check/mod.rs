@@ -15,13 +15,13 @@ mod tests;
 
 use std::path::Path;
 
+use brig_pseudofs::NumberList;
 use oci_spec::runtime::{
     Hook, Hooks, Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process, Spec,
 };
 
 use super::error::Error;
 use super::mount::{Kind, MountRequest};
-use super::number_list::NumberList;
 
 /// Checks everything that can be checked without looking at the host.
 ///

@@ -1,22 +1,28 @@
 //! Small files, with as few system calls as it takes: std's readers ask for sizes first and read
 //! the kernel's files in pieces of 32 bytes, and musl's open(2) sets close-on-exec twice.
 //!
-//! Must never be used for files whose size somebody else controls: `foreign` is for those.
+//! Must never be used for files whose size somebody else controls: `foreign` of the runtime is for those.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, read as read_some, write as write_some};
+use rustix::io::{Errno, read as read_some};
 
 /// The whole of a file of the kernel's or of brig's own.
-pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// The kernel's, of open(2) or read(2).
+pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     read_open(&rustix::fs::open(path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The rest of an open file.
-pub(crate) fn read_open(fd: impl AsFd) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// The kernel's, of read(2).
+pub fn read_open(fd: impl AsFd) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4096];
     let mut length = 0;
     loop {
@@ -34,21 +40,11 @@ pub(crate) fn read_open(fd: impl AsFd) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same as text.
-pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+/// [`read`], as text.
+///
+/// # Errors
+/// As `read`; `InvalidData` for what is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     String::from_utf8(read(path)?)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-/// Writes all of it.
-pub(crate) fn write_all(fd: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match write_some(fd, rest) {
-            Ok(count) => rest = &rest[count..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }

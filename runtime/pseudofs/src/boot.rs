@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::small_file;
+use super::small_file;
 
 /// Where the kernel tells it.
-pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ impl Boot {
     ///
     /// # Errors
     /// /proc is not mounted.
-    pub(crate) fn now() -> io::Result<Self> {
+    pub fn now() -> io::Result<Self> {
         // brig does not outlive it.
         static NOW: OnceLock<String> = OnceLock::new();
         if let Some(id) = NOW.get() {
@@ -33,13 +33,8 @@ impl Boot {
     }
 
     /// Whether it is the present one; not where that cannot be known.
-    pub(crate) fn is_now(&self) -> bool {
+    #[must_use]
+    pub fn is_now(&self) -> bool {
         Self::now().is_ok_and(|now| now == *self)
-    }
-
-    /// One that never was.
-    #[cfg(test)]
-    pub(crate) fn other() -> Self {
-        Self("another boot".to_owned())
     }
 }

@@ -1,7 +1,7 @@
 //! What tells a directory of a kernel's file system (cgroups, resctrl) from others that have had, or
 //! will have, its path.
 //!
-//! Promises: within one boot ([`crate::boot`]), and as long as the file system is mounted, no two have
+//! Promises: within one boot ([`super::boot`]), and as long as the file system is mounted, no two have
 //! the same: kernfs counts inodes in 64 bits and gives none twice.
 
 use std::os::fd::AsFd;
@@ -18,7 +18,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn of(directory: impl AsFd) -> Result<Identity, Errno> {
+    /// That of an open directory.
+    ///
+    /// # Errors
+    /// The kernel's, of fstat(2).
+    pub fn of(directory: impl AsFd) -> Result<Identity, Errno> {
         fstat(directory).map(|data| Identity::from(&data))
     }
 }

@@ -10,24 +10,25 @@ use std::path::PathBuf;
 
 /// A mount, as a line says it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mount<'l> {
+pub struct Mount<'l> {
     /// Its number.
-    pub(crate) id: &'l str,
+    pub id: &'l str,
     /// The number of the mount that it is on, or its own.
-    pub(crate) parent: &'l str,
+    pub parent: &'l str,
     root: &'l str,
     point: &'l str,
     options: &'l str,
     /// Nobody can bind it, and a bind mount of what it is in comes without it (mount_namespaces(7)).
-    pub(crate) unbindable: bool,
+    pub unbindable: bool,
     /// The type of its file system.
-    pub(crate) kind: &'l str,
+    pub kind: &'l str,
     super_options: &'l str,
 }
 
 impl<'l> Mount<'l> {
     /// `None` where the line is not one of mountinfo.
-    pub(crate) fn parse(line: &'l str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(line: &'l str) -> Option<Self> {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut mount = mount.split(' ');
         let mut file_system = file_system.split(' ');
@@ -44,27 +45,30 @@ impl<'l> Mount<'l> {
     }
 
     /// All mounts of a table; what is no line of it is left out.
-    pub(crate) fn all(table: &'l str) -> impl Iterator<Item = Self> {
+    pub fn all(table: &'l str) -> impl Iterator<Item = Self> {
         table.lines().filter_map(Self::parse)
     }
 
     /// The directory of its file system that it shows.
-    pub(crate) fn root(&self) -> PathBuf {
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
         path(self.root)
     }
 
     /// Where it is mounted, as seen from the root of the process whose table it is.
-    pub(crate) fn point(&self) -> PathBuf {
+    #[must_use]
+    pub fn point(&self) -> PathBuf {
         path(self.point)
     }
 
     /// The mount is read-only, whatever its file system is.
-    pub(crate) fn is_read_only(&self) -> bool {
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
         self.options.split(',').any(|option| option == "ro")
     }
 
     /// The options of its file system.
-    pub(crate) fn super_options(&self) -> impl Iterator<Item = &'l str> {
+    pub fn super_options(&self) -> impl Iterator<Item = &'l str> {
         self.super_options.split(',')
     }
 }
