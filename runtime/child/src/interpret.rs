@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use crate::execute::write_all;
 use crate::op::{Op, Slot};
 use crate::report::{Report, ReportKind};
 use crate::syscall::{self, Answer, Fault, fault};
@@ -61,10 +62,10 @@ impl<'a> Child<'a, '_> {
         }
     }
 
-    /// Fails where nobody is left to be told.
-    pub(crate) fn tell(&self, kind: u32, call: u32, value: i32, detail: u32) -> Answer<usize> {
+    /// Fails where nobody is left to be told, and where a filter only pretends to write.
+    pub(crate) fn tell(&self, kind: u32, call: u32, value: i32, detail: u32) -> Answer<()> {
         let report = Report { kind, op: self.index, call, value, detail };
-        syscall::write(self.reports, &report.to_bytes())
+        write_all(self.reports, &report.to_bytes())
     }
 
     fn execute(&mut self, op: &Op<'a>) -> Answer<()> {
@@ -77,7 +78,7 @@ impl<'a> Child<'a, '_> {
             Op::EndOnSignals => syscall::end_on_signals(),
             // Without a supervisor nobody knows of this process. It may have died before it could
             // be the reason for a death signal.
-            Op::Tell { kind } => self.tell(kind, 0, 0, 0).map(drop),
+            Op::Tell { kind } => self.tell(kind, 0, 0, 0),
             Op::Await => self.await_supervisor(),
             Op::Gate { listener } => self.wait_at_gate(self.fd(listener)?),
             Op::Open { .. }

@@ -10,9 +10,9 @@ use brig_seccomp::{Arch, ERRNO, Program};
 
 use super::Refusal;
 
-/// The calls of `identity::become_user` and what follows it, the gate included (a `read` of nothing there has
-/// `start` report success), up to the program.
-const CONFINING: [&str; 9] = [
+/// The calls of `identity::become_user` and what follows it up to the program, the gate included (a `read` of nothing
+/// there has `start` report success, and of a `write` that is not made nobody hears).
+const CONFINING: [&str; 10] = [
     "prctl",
     "setgroups",
     "setresgid",
@@ -22,6 +22,7 @@ const CONFINING: [&str; 9] = [
     "close_range",
     "accept4",
     "read",
+    "write",
 ];
 
 pub(super) fn check(program: &Program) -> Result<(), Refusal> {
