@@ -206,6 +206,11 @@ impl Cgroup {
                 answer => return answer,
             }
         }
+        // To freeze costs 0.2 ms on v1: the kernel patches its own text (freezer_active, a static key). A process
+        // that this look misses keeps the directory from being removed.
+        if tree::is_empty_leaf(node)? {
+            return Ok(false);
+        }
         let mut patience = Patience::new(KILL_TIMEOUT);
         let mut killed = false;
         while self.kill_listed(node)? != 0 {

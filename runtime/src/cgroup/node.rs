@@ -117,19 +117,12 @@ impl Node {
 
     /// Removes the directory itself. That it is gone is no error.
     pub(crate) fn unlink(&self) -> Result<(), Errno> {
-        let at = (self.path.parent(), self.path.file_name());
-        let (Some(expected), (Some(parent), Some(name))) = (self.identity, at) else {
-            return Ok(());
-        };
+        let Some(expected) = self.identity else { return Ok(()) };
         let gone = |error| if error == Errno::NOENT { Ok(()) } else { Err(error) };
-        let parent = match open_directory(CWD, parent) {
-            Ok(parent) => parent,
-            Err(error) => return gone(error),
-        };
         // Each time anew: the kernel removes by name, and brig may have waited in between.
-        match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(data) if Identity::from(&data) == expected => {
-                unlinkat(&parent, name, AtFlags::REMOVEDIR).or_else(gone)
+                unlinkat(CWD, &self.path, AtFlags::REMOVEDIR).or_else(gone)
             }
             Ok(_) => Ok(()),
             Err(error) => gone(error),

@@ -180,6 +180,14 @@ pub(crate) fn occupant(node: &Node) -> Result<Option<(PathBuf, usize)>, Error> {
     Ok(below)
 }
 
+/// Whether there is neither a process in the cgroup nor a cgroup below; so it is, too, where it is gone.
+pub(crate) fn is_empty_leaf(node: &Node) -> Result<bool, Error> {
+    match occupant(node) {
+        Err(error) if error.is_gone() => Ok(true),
+        answer => answer.map(|occupant| occupant.is_none()),
+    }
+}
+
 /// Removes the cgroup with all below it; what could not be removed is added to `left`. The usual
 /// case, a leaf, takes no walk.
 pub(crate) fn remove(node: &Node, patience: &mut Patience, left: &mut Vec<Leftover>) {
