@@ -6,9 +6,9 @@
 
 use std::hint::black_box;
 
-use brig::cgroup::{self, CgroupFacts, CgroupPlan, Driver, Layout, Unified};
 use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use brig::spec::{self, ContainerId};
+use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -43,16 +43,16 @@ fn cgroup_plan(spec: &Spec) -> CgroupPlan {
         own: "/".into(),
         controllers: controllers.to_vec(),
     };
-    let request = cgroup::Request {
+    let request = brig_cgroup::Request {
         id: "web",
         cgroups_path: Some("/web"),
         resources: spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()),
         driver: Driver::Fs,
-        devices: &cgroup::devices::default_rules(),
+        devices: &brig_cgroup::devices::default_rules(),
         rootless: false,
         owner: None,
     };
-    cgroup::plan(&CgroupFacts { layout: Layout::Unified(unified) }, &request).expect("a plan")
+    brig_cgroup::plan(&CgroupFacts { layout: Layout::Unified(unified) }, &request).expect("a plan")
 }
 
 fn request<'s>(

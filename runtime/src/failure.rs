@@ -114,7 +114,7 @@ macro_rules! explained_by {
     )*};
 }
 
-explained_by!(crate::plan::Refusal, crate::bundle::Error, crate::spec::Error, crate::cgroup::Error);
+explained_by!(crate::plan::Refusal, crate::bundle::Error, crate::spec::Error, brig_cgroup::Error);
 explained_by!(crate::filter::Error);
 explained_by!(brig_seccomp::CompileError);
 explained_by!(brig_seccomp::record::MergeError);

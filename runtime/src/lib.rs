@@ -5,7 +5,6 @@
 static ALLOCATOR: brig_sys::allocator::Allocator = brig_sys::allocator::Allocator::new();
 
 pub mod bundle;
-pub mod cgroup;
 pub mod cli;
 pub mod execute;
 pub mod failure;

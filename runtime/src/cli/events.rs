@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
+use brig_cgroup::Stats;
 use serde::Serialize;
 
 use super::{Arguments, Global, Outcome, Usage, Verb, container_id, print, quantity};
-use crate::cgroup::Stats;
 use crate::supervise::{Container, Happened};
 
 pub(super) const VERB: Verb = Verb {

@@ -10,7 +10,6 @@ use nix::sys::stat::{FileStat, fstat, stat};
 use rustix::fs::{Mode, OFlags, fstatfs};
 
 use super::{Error, IdMaps};
-use crate::cgroup;
 use crate::foreign::reopen;
 use crate::plan::{Join, Plan, SlotUse};
 
@@ -50,12 +49,12 @@ pub struct Inputs {
 
 impl Inputs {
     /// Takes the descriptors of a cgroup, and says how it is joined.
-    pub fn join(&mut self, join: cgroup::Join) -> Join {
+    pub fn join(&mut self, join: brig_cgroup::Join) -> Join {
         let mut how = Join::default();
         let (into, tasks) = match join {
-            cgroup::Join::Into(into) => (Some(into), Vec::new()),
-            cgroup::Join::Tasks(tasks) => (None, tasks),
-            cgroup::Join::Both { into, tasks } => (Some(into), tasks),
+            brig_cgroup::Join::Into(into) => (Some(into), Vec::new()),
+            brig_cgroup::Join::Tasks(tasks) => (None, tasks),
+            brig_cgroup::Join::Both { into, tasks } => (Some(into), tasks),
             _ => (None, Vec::new()),
         };
         how.into = into.is_some();

@@ -9,7 +9,8 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
-use crate::cgroup::{self, CgroupFacts, Layout};
+use brig_cgroup::{CgroupFacts, Layout};
+
 use crate::spec;
 use crate::supervise::Record;
 
@@ -27,7 +28,7 @@ pub const TARGETS: [Target; 8] = [
     ("seccomp_compile", compile),
     ("seccomp_profile", profile),
     ("state", state),
-    ("dbus", cgroup::systemd::fuzz_message),
+    ("dbus", brig_cgroup::systemd::fuzz_message),
     ("cgroup_facts", cgroup_facts),
 ];
 
@@ -82,12 +83,12 @@ pub fn state(bytes: &[u8]) {
         record.planned_cgroup.directories.iter().for_each(leads_below);
     }
     let Some(made) = &record.cgroup else { return };
-    if cgroup::Cgroup::open(made).is_ok() {
+    if brig_cgroup::Cgroup::open(made).is_ok() {
         made.directories.iter().for_each(|made| leads_below(&made.directory));
     }
 }
 
-fn leads_below(directory: &cgroup::Directory) {
+fn leads_below(directory: &brig_cgroup::Directory) {
     let leads_out = directory.path.split('/').any(|part| part == "..");
     assert!(!leads_out && !directory.path.is_empty(), "{directory:?}");
 }
@@ -111,16 +112,16 @@ pub fn cgroup_facts(bytes: &[u8]) {
         }
     };
     assert!(own.iter().all(|own| own.starts_with('/')), "{facts:?}");
-    let request = cgroup::Request {
+    let request = brig_cgroup::Request {
         id: "web",
         cgroups_path: None,
         resources: None,
-        driver: cgroup::Driver::Fs,
+        driver: brig_cgroup::Driver::Fs,
         devices: &[],
         rootless: false,
         owner: None,
     };
-    if let Ok(plan) = cgroup::plan(&facts, &request) {
+    if let Ok(plan) = brig_cgroup::plan(&facts, &request) {
         for directory in &plan.directories {
             let leads_out = directory.path.split('/').any(|part| part == "..");
             assert!(!leads_out, "{directory:?}");

@@ -1,11 +1,11 @@
 //! Plans of configurations that are put together from the bytes.
 
+use brig_cgroup::{CgroupFacts, CgroupPlan, Driver};
 use brig_child::Op;
 use bumpalo::Bump;
 use serde_json::{Value, json};
 
 use super::seccomp::Bytes;
-use crate::cgroup::{self, CgroupFacts, CgroupPlan, Driver};
 use crate::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use crate::spec::{self, ContainerId};
 
@@ -182,20 +182,20 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
 fn planned(spec: &oci_spec::runtime::Spec, kind: u8) -> bool {
     let (host, facts) = machine(kind);
     let linux = spec.linux().as_ref();
-    let mut asked = cgroup::Request {
+    let mut asked = brig_cgroup::Request {
         id: "web",
         cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         driver: if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs },
-        devices: &cgroup::devices::default_rules(),
+        devices: &brig_cgroup::devices::default_rules(),
         rootless: !host.privileged,
         owner: None,
     };
-    let cgroup = cgroup::plan(&facts, &asked).or_else(|error| {
+    let cgroup = brig_cgroup::plan(&facts, &asked).or_else(|error| {
         assert!(!error.to_string().trim().is_empty(), "{error:?}");
         // The container is planned all the same, with a cgroup that asks for nothing.
         (asked.resources, asked.cgroups_path, asked.driver) = (None, None, Driver::Fs);
-        cgroup::plan(&facts, &asked)
+        brig_cgroup::plan(&facts, &asked)
     });
     let (cgroup, driver) = (cgroup.expect("a cgroup that asks for nothing"), asked.driver);
     let filter = linux.and_then(|linux| linux.seccomp().as_ref());

@@ -136,16 +136,16 @@ fn seeds_reach_what_they_are_for() {
         crate::supervise::Record::parse(b).is_ok_and(|record| {
             let made = record.cgroup.as_ref();
             record.planned_cgroup.check().is_ok()
-                && made.is_none_or(|made| crate::cgroup::Cgroup::open(made).is_ok())
+                && made.is_none_or(|made| brig_cgroup::Cgroup::open(made).is_ok())
         })
     });
     for kind in 0..4 {
         assert!(super::plan::is_planned(&[kind]), "configuration {kind}");
     }
-    all("dbus", crate::cgroup::systemd::is_message);
+    all("dbus", brig_cgroup::systemd::is_message);
     all("cgroup_facts", |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let parts: Vec<&str> = text.split('\0').collect();
-        crate::cgroup::CgroupFacts::from_texts(parts[0], parts[1], parts[2]).is_ok()
+        brig_cgroup::CgroupFacts::from_texts(parts[0], parts[1], parts[2]).is_ok()
     });
 }

@@ -21,11 +21,11 @@ mod process;
 mod render;
 mod rootfs;
 
+use brig_cgroup::CgroupPlan;
 use brig_child::Op;
 use bumpalo::Bump;
 use oci_spec::runtime::Spec;
 
-use crate::cgroup::CgroupPlan;
 use crate::spec::ContainerId;
 
 pub use build::{IdMapping, SlotUse};

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io;
 
+use brig_cgroup::Cgroup;
 use brig_pseudofs::mountinfo::Mount;
 use brig_pseudofs::small_file;
 
-use crate::cgroup::Cgroup;
 use crate::printable;
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use brig_cgroup::Cgroup;
 use brig_sys::process::send_signal;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
@@ -11,7 +12,6 @@ use serde::Serialize;
 use super::record::{Record, StateDirectory};
 use super::{Created, Error, gate};
 use crate::bundle::Configuration;
-use crate::cgroup::Cgroup;
 use crate::execute::Launched;
 use crate::spec::ContainerId;
 

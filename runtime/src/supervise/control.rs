@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use brig_cgroup::Stats;
 use oci_spec::runtime::LinuxResources;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::container::{Container, Status};
 use super::{Error, create::PATIENCE};
-use crate::cgroup::Stats;
 
 /// What [`Container::watch`] tells of.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ fn wrong_state(id: &str, wanted: &str, status: Status) -> String {
     format!("container not {wanted}: {id:?} is {}", status.name())
 }
 
-fn is_gone(error: &crate::cgroup::Error) -> bool {
+fn is_gone(error: &brig_cgroup::Error) -> bool {
     matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV))
 }
 

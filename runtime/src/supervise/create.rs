@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use brig_cgroup::{Cgroup, CgroupFacts, CgroupPlan, Driver, PlannedCgroup, PlannedScope};
 use brig_child::flags::namespace;
 use bumpalo::Bump;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -27,7 +28,6 @@ use super::state::{OciState, now};
 use super::terminal::Given;
 use super::{Error, Status, gate, home};
 use crate::bundle::Configuration;
-use crate::cgroup::{self, Cgroup, CgroupFacts, CgroupPlan, Driver, PlannedCgroup, PlannedScope};
 use crate::execute::{
     HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wait, Wants, launch,
     network_namespace_of, run_hooks, write_id_maps,
@@ -109,16 +109,16 @@ impl Blueprint {
         systemd: bool,
     ) -> Result<CgroupPlan, Error> {
         let linux = linux(&self.config.spec);
-        let request = cgroup::Request {
+        let request = brig_cgroup::Request {
             id: id.as_str(),
             cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
             resources: linux.and_then(|linux| linux.resources().as_ref()),
             driver: if systemd { Driver::Systemd } else { Driver::Fs },
-            devices: &cgroup::devices::default_rules(),
+            devices: &brig_cgroup::devices::default_rules(),
             rootless: !geteuid().is_root(),
             owner: None,
         };
-        Ok(cgroup::plan(facts, &request)?)
+        Ok(brig_cgroup::plan(facts, &request)?)
     }
 }
 
@@ -261,11 +261,11 @@ impl Making<'_, '_> {
         if wants_label(&self.blueprint.config.spec) {
             host = host.with_security_modules();
         }
-        let (scope, join) = match cgroup::create(&self.cgroup)? {
-            cgroup::Created::Scope(scope) => {
+        let (scope, join) = match brig_cgroup::create(&self.cgroup)? {
+            brig_cgroup::Created::Scope(scope) => {
                 (Some(scope), plan::Join { by_supervisor: true, ..plan::Join::default() })
             }
-            cgroup::Created::Cgroup(cgroup) => {
+            brig_cgroup::Created::Cgroup(cgroup) => {
                 (None, inputs.join(self.made.cgroup.insert(cgroup).join()?))
             }
         };

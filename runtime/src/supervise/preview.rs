@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
 use bumpalo::Bump;
 
 use super::create::Blueprint;
 use super::{Error, home};
-use crate::cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
 use crate::printable;

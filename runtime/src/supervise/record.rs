@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use brig_cgroup::{CgroupRecord, PlannedCgroup};
 use brig_pseudofs::small_file;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -22,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::process::RecordedProcess;
 use crate::bundle::Configuration;
-use crate::cgroup::{CgroupRecord, PlannedCgroup};
 use crate::execute::ResctrlRecord;
 use crate::spec::ContainerId;
 use crate::trusted;

@@ -1,7 +1,7 @@
 //! Whole plans, as text.
 
-use brig::cgroup::Driver;
 use brig::plan::{Start, render};
+use brig_cgroup::Driver;
 use serde_json::{Value, json};
 
 use crate::support::{Machine, config, namespace, planned, remap, spec_of};

@@ -1,8 +1,8 @@
 //! Configurations and machines to plan for.
 
-use brig::cgroup::{self, CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
 use brig::plan::{HostFacts, Join, Plan, Refusal, Request, RootDirectory, Start, plan};
 use brig::spec::{self, ContainerId};
+use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
 use oci_spec::runtime::Spec;
@@ -103,7 +103,7 @@ impl Machine {
 
     fn cgroup(&self, spec: &Spec) -> CgroupPlan {
         let linux = spec.linux().as_ref();
-        let request = cgroup::Request {
+        let request = brig_cgroup::Request {
             id: "web",
             cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
             resources: None,
@@ -112,7 +112,7 @@ impl Machine {
             rootless: !self.host.privileged,
             owner: None,
         };
-        cgroup::plan(&self.cgroups, &request).expect("a cgroup plan")
+        brig_cgroup::plan(&self.cgroups, &request).expect("a cgroup plan")
     }
 
     fn join(&self, cgroup: &CgroupPlan) -> Join {

@@ -121,8 +121,8 @@ impl CgroupFacts {
     }
 
     /// The layout from the texts of `/proc/self/cgroup`, mountinfo, and any `cgroup.controllers`.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn from_texts(
+    #[cfg(any(feature = "fuzz", fuzzing))]
+    pub fn from_texts(
         cgroup: &str,
         mountinfo: &str,
         controllers: &str,

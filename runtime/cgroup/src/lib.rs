@@ -4,15 +4,16 @@
 //! applied is an error that names its field; `create` leaves nothing behind when
 //! it fails; `delete` removes directories only and says what it could not remove. A cgroup is known
 //! by identity: where another one is at its path, it is gone.
-//! Must never: signal, freeze, limit or remove what brig has not made; write another process's pid to `cgroup.procs` where the kernel
-//! offers another way (the write waits milliseconds for an RCU grace period), move
-//! a live process out of its cgroup, or follow `..` out of a hierarchy.
+//! Must never: signal, freeze, limit or remove what brig has not made; write another process's pid to
+//! `cgroup.procs` where the kernel offers another way (the write waits milliseconds for an RCU grace
+//! period), move a live process out of its cgroup, or follow `..` out of a hierarchy.
 //! Reference: OCI runtime-spec config-linux.md "Control groups", cgroups(7), the
 //! kernel's admin-guide/cgroup-v1 and cgroup-v2.rst. Where the specification leaves
 //! room the meaning is that of opencontainers/cgroups, so that files end up alike.
 //!
 //! `linux.resources.memory.kernel` is accepted and ignored, as kernel memory
 //! limits were removed from Linux 5.16 and deprecated by the specification.
+#![forbid(unsafe_code)]
 
 mod apply;
 mod control;

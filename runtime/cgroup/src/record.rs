@@ -66,7 +66,7 @@ impl PlannedCgroup {
     ///
     /// # Errors
     /// [`Error::Field`] for a path that leads out of its hierarchy.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         self.directories.iter().try_for_each(check)
     }
 }

@@ -30,8 +30,8 @@ use connection::Connection;
 use message::{Property, Value};
 
 /// A message from the bus is refused, or has no part outside of it.
-#[cfg(any(test, fuzzing))]
-pub(crate) fn fuzz_message(bytes: &[u8]) {
+#[cfg(any(feature = "fuzz", fuzzing))]
+pub fn fuzz_message(bytes: &[u8]) {
     let header = bytes.first_chunk();
     if let Some(total) = header.and_then(message::total_bytes) {
         assert!((message::FIXED_HEADER_BYTES..=message::MAX_MESSAGE_BYTES).contains(&total));
@@ -45,8 +45,8 @@ pub(crate) fn fuzz_message(bytes: &[u8]) {
 }
 
 /// Whether the bytes are one whole message.
-#[cfg(test)]
-pub(crate) fn is_message(bytes: &[u8]) -> bool {
+#[cfg(any(feature = "fuzz", fuzzing))]
+pub fn is_message(bytes: &[u8]) -> bool {
     bytes.first_chunk().and_then(message::total_bytes) == Some(bytes.len())
         && message::Message::decode(bytes).is_some()
 }
