@@ -114,6 +114,10 @@ fn a_child_that_never_saw_its_supervisor_die_ends_all_the_same() {
     lab.assert_clean();
 }
 
+/// The signals that ask brig to stop, and what it exits with then.
+const ASKING_TO_STOP: [(Signal, i32); 4] =
+    [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129), (Signal::SIGQUIT, 131)];
+
 /// A signal to brig itself, as from a terminal or a service manager.
 fn tell(brig: &Running, signal: Signal) {
     kill(Pid::from_raw(brig.pid()), signal).expect("brig runs");
@@ -143,7 +147,7 @@ fn brig_hears_that_it_is_to_stop_while_the_container_keeps_its_process_from_goin
     let lab = Lab::new();
     let c = lab.container(lab.bundle().without_namespace("pid").idle());
     c.run_detached();
-    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+    for (signal, code) in ASKING_TO_STOP {
         // What root of the container may do to any process that it sees, as soon as there is one.
         let stopped = wait_until(PATIENCE, || {
             let brig = c.exec_call(&[], &["/bin/true"]).spawn();
@@ -167,15 +171,17 @@ fn brig_hears_that_it_is_to_stop_while_the_container_keeps_its_process_from_goin
 fn a_hook_that_waits_for_ever_ends_when_brig_is_to_stop() {
     need!(Brig);
     let lab = Lab::new();
-    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"];
+    // Each signal at one kind of hook at least.
+    for (kind, (signal, code)) in kinds.into_iter().zip(ASKING_TO_STOP.into_iter().cycle()) {
         let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo $$; exec sleep 1000"]}]);
         let bundle = lab.bundle().idle().set(&format!("/hooks/{kind}"), hook);
         let c = lab.container(bundle);
         let brig = c.run_call(&[]).spawn();
         let hook = || machine::descendants(brig.pid()).into_iter().find(|p| p.name == "sleep");
         assert!(wait_until(PATIENCE, || hook().is_some()), "{kind}: {}", brig.stderr());
-        tell(&brig, Signal::SIGTERM);
-        brig.wait().code(143).says("asked to stop");
+        tell(&brig, signal);
+        brig.wait().code(code).says("asked to stop");
         assert_eq!(c.status(), "gone", "{kind}");
         lab.assert_clean();
     }
@@ -250,6 +256,62 @@ fn brig_hears_that_it_is_to_stop_while_another_process_keeps_its_ones_end_for_it
     assert!(matches!(told, Ok(_) | Err(Errno::ECHILD)), "{told:?}");
     assert_eq!(c.status(), "running");
     c.delete_force().ok();
+    lab.assert_clean();
+}
+
+/// A bundle with a hook that outlives its timeout; the first process sees nobody's end but its own children's.
+fn with_slow_hook(lab: &Lab, kind: &str) -> Bundle {
+    let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 3}]);
+    lab.bundle().idle().without_namespace("pid").set(&format!("/hooks/{kind}"), hook)
+}
+
+/// Waits for the hook of [`with_slow_hook`] below this process.
+#[track_caller]
+fn wait_for_hook(above: i32) -> i32 {
+    let hook = || machine::descendants(above).into_iter().find(|process| process.name == "sleep");
+    assert!(wait_until(PATIENCE, || hook().is_some()), "no hook below {above}");
+    hook().map_or(0, |process| process.pid)
+}
+
+#[test]
+fn a_hook_whose_end_another_process_keeps_for_itself_is_given_up() {
+    need!(Brig); // runc waits for ever
+    let lab = Lab::new();
+    let of_start = lab.container(with_slow_hook(&lab, "startContainer"));
+    let of_create = lab.container(with_slow_hook(&lab, "createRuntime"));
+    of_start.create().ok();
+    let (start, create) = (of_start.call::<&str>("start", []), of_create.create_call(&[]));
+    let (start, create) = (start.spawn(), create.spawn());
+    let hooks = [of_start.pid(), create.pid()].map(|above| Pid::from_raw(wait_for_hook(above)));
+    for hook in hooks {
+        ptrace::seize(hook, ptrace::Options::empty()).expect("to trace it");
+    }
+    start.wait().failed().says("its end cannot be seen").says("traced");
+    create.wait().failed().says("did not end within 3 s").says("traced");
+    for hook in hooks {
+        // Or whoever collects orphans has been faster.
+        let told = waitpid(hook, None);
+        assert!(matches!(told, Ok(_) | Err(Errno::ECHILD)), "{told:?}");
+    }
+    of_start.delete_force().ok();
+    assert_eq!(of_create.status(), "gone");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_hook_that_is_frozen_past_its_timeout_is_given_up() {
+    need!(Brig, CgroupV1); // on v2 who is frozen can be killed
+    let lab = Lab::new();
+    let c = lab.container(with_slow_hook(&lab, "startContainer"));
+    let run = c.run_call(&[]).spawn();
+    let hook = wait_for_hook(run.pid());
+    let below = c.cgroup("freezer").join("below");
+    fs::create_dir(&below).expect("the freezer");
+    fs::write(below.join("cgroup.procs"), hook.to_string()).expect("the freezer");
+    fs::write(below.join("freezer.state"), "FROZEN").expect("the freezer");
+    run.wait().failed().says("its end cannot be seen").says("frozen");
+    assert!(!machine::is_alive(hook), "{hook}");
+    assert_eq!(c.status(), "gone");
     lab.assert_clean();
 }
 

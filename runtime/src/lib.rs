@@ -6,6 +6,7 @@ static ALLOCATOR: brig_sys::allocator::Allocator = brig_sys::allocator::Allocato
 
 pub mod bundle;
 pub mod cli;
+mod deadline;
 pub mod execute;
 pub mod failure;
 pub mod features;

@@ -1,15 +1,22 @@
 //! Hooks that run in the container's namespaces: createContainer and startContainer.
 //!
 //! runtime-spec config.md, POSIX-platform hooks: the state on standard input, failure if the exit
-//! code is not 0 or the time is up.
+//! code is not 0 or the time is up. A hook without a timeout is waited for until it ends; one that has ended, or
+//! is killed, at most ten seconds.
 
 use crate::interpret::Child;
 use crate::op::Hook;
 use crate::syscall::{self, Answer, fault};
 
+/// How long the end of a hook that was killed is waited for: as long as brig waits for that of its own children.
+const PATIENCE_MS: i64 = 10_000;
+/// Nothing tells when a tracer has seen a hook's end.
+const REST_MS: i64 = 20;
+
 impl<'a> Child<'a, '_> {
     /// Runs the hook to its end. A hook that fails is a failure with `detail` as its wait status:
-    /// the exit code, or 256 + the signal.
+    /// the exit code, or 256 + the signal. `ETIME` of execve: its time was up, and it is dead; of waitid: it is
+    /// killed and has not ended.
     pub(crate) fn run_hook(&self, hook: &Hook<'a>) -> Answer<()> {
         let stdin = self.fd(hook.stdin)?;
         let mut pidfd = -1i32;
@@ -26,10 +33,10 @@ impl<'a> Child<'a, '_> {
         let pidfd = core::hint::black_box(pidfd);
         if !syscall::poll_readable(pidfd, hook.timeout_ms)? {
             syscall::pidfd_send_signal(pidfd, libc::SIGKILL, 0, 0)?;
-            syscall::wait_pidfd(pidfd)?;
+            end_of(pidfd)?;
             return Err(fault(libc::SYS_execve, libc::ETIME));
         }
-        let (code, status) = syscall::wait_pidfd(pidfd)?;
+        let (code, status) = end_of(pidfd)?;
         syscall::close(pidfd)?;
         match (code, status) {
             (libc::CLD_EXITED, 0) => Ok(()),
@@ -54,6 +61,18 @@ impl<'a> Child<'a, '_> {
         // As a shell says that a program cannot be executed.
         syscall::exit(127)
     }
+}
+
+/// How a hook has ended. On cgroup v1 a frozen one dies when it is thawed, and the end of one that is traced is
+/// told to the tracer first (ptrace(2)): neither keeps this process for ever.
+fn end_of(pidfd: i32) -> Answer<(i32, i32)> {
+    for _ in 0..PATIENCE_MS / REST_MS {
+        if let Some(how) = syscall::ended(pidfd)? {
+            return Ok(how);
+        }
+        syscall::poll_readable(-1, REST_MS)?;
+    }
+    Err(fault(libc::SYS_waitid, libc::ETIME))
 }
 
 fn hook_failed(detail: i32) -> syscall::Fault {

@@ -350,18 +350,19 @@ pub(crate) fn clone3_fork(args: &CloneArgs) -> Answer<usize> {
     call(libc::SYS_clone3, [ref_arg(args), size_of::<CloneArgs>(), 0, 0, 0, 0])
 }
 
-/// How a child ended, as waitid(2) says: (`si_code`, `si_status`).
-pub(crate) fn wait_pidfd(pidfd: i32) -> Answer<(i32, i32)> {
+/// How a child has ended, as waitid(2) says: (`si_code`, `si_status`). `None` while it runs, and while another
+/// process traces it and has not seen its end (ptrace(2)).
+pub(crate) fn ended(pidfd: i32) -> Answer<Option<(i32, i32)>> {
     const WALL: usize = 0x4000_0000;
     let mut info = [0i32; 32];
-    let options = libc::WEXITED as usize | WALL;
+    let options = libc::WEXITED as usize | libc::WNOHANG as usize | WALL;
     let args = [libc::P_PIDFD as usize, fd_arg(pidfd), mut_arg(&mut info), options, 0, 0];
     call(libc::SYS_waitid, args)?;
-    // siginfo_t of SIGCHLD on 64-bit: signo, errno, code, pad, pid, uid, status.
-    Ok((info[2], info[6]))
+    // siginfo_t of SIGCHLD on 64-bit: signo (0: no child has ended), errno, code, pad, pid, uid, status.
+    Ok((info[0] != 0).then_some((info[2], info[6])))
 }
 
-/// Waits until `fd` is readable; false after `timeout_ms` (negative: no limit).
+/// Waits until `fd` is readable; false after `timeout_ms` (negative: no limit). A negative `fd` never is.
 pub(crate) fn poll_readable(fd: i32, timeout_ms: i64) -> Answer<bool> {
     let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let limit =

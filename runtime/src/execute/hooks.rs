@@ -1,22 +1,26 @@
 //! Hooks of the runtime namespace: prestart, createRuntime, poststart, poststop.
 //!
 //! runtime-spec config.md, "POSIX-platform Hooks": the state on standard input, only the
-//! environment that the hook lists, failure if the exit code is not 0 or the time is up.
+//! environment that the hook lists, failure if the exit code is not 0 or the time is up. Without a timeout only
+//! the hook's end, or a signal to brig, ends the wait for it.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::time::Duration;
 
+use nix::sys::wait::WaitStatus;
 use oci_spec::runtime::Hook;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
 
 use super::Error;
+use super::end::reap;
+use super::report::UNSEEN_END;
+use crate::deadline::{AFTER_KILL, Deadline};
 
 /// How much of what a hook says is kept for the error.
 const SAID_LIMIT_BYTES: usize = 4096;
@@ -87,19 +91,22 @@ fn run_hook(
     let mut pipes = Pipes::of(&mut child, state);
     let ended = wait(&mut child, &mut pipes, hook.timeout(), stop);
     let seconds = hook.timeout().unwrap_or_default();
-    let how = match ended {
-        Ok(End::Itself(status)) if status.success() => return Ok(()),
-        Ok(End::Itself(status)) => match status.signal() {
-            Some(signal) => format!("was killed by signal {signal}"),
-            None => format!("ended with exit code {}", status.code().unwrap_or(-1)),
-        },
-        Ok(End::TimeOut) => format!("did not end within {seconds} s"),
-        Ok(End::Stop) => "was ended, as brig was asked to stop".to_owned(),
-        Err(error) => return Err(Error::system(format!("waiting for {what}"), error)),
+    let (end, status) =
+        ended.map_err(|error| Error::system(format!("waiting for {what}"), error))?;
+    let how = match (end, status) {
+        (End::Itself, Some(WaitStatus::Exited(_, 0))) => return Ok(()),
+        (End::Itself, Some(WaitStatus::Exited(_, code))) => format!("ended with exit code {code}"),
+        (End::Itself, Some(WaitStatus::Signaled(_, signal, _))) => {
+            format!("was killed by signal {}", signal as i32)
+        }
+        (End::Itself, _) => "has ended, and nobody says how".to_owned(),
+        (End::TimeOut, _) => format!("did not end within {seconds} s"),
+        (End::Stop, _) => "was ended, as brig was asked to stop".to_owned(),
     };
     let said = String::from_utf8_lossy(&pipes.said).trim().to_owned();
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-    Err(Error::plain(format!("{what} {how}{said}")))
+    let error = Error::plain(format!("{what} {how}{said}"));
+    Err(if status.is_none() { error.with_hint(UNSEEN_END) } else { error })
 }
 
 /// What is left to tell a hook, and what it has said.
@@ -148,14 +155,15 @@ fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// How a hook ended.
+/// Why a hook is no longer waited for.
+#[derive(Clone, Copy)]
 enum End {
-    Itself(ExitStatus),
+    Itself,
     TimeOut,
     Stop,
 }
 
-/// Serves the hook until it has ended, or has to be killed.
+/// Serves the hook until it has ended, or has to be killed; how it ended, unless that cannot be seen.
 ///
 /// A process that it left behind may keep its standard error open for ever: only the end of the hook
 /// itself is waited for.
@@ -164,7 +172,7 @@ fn wait(
     pipes: &mut Pipes<'_>,
     timeout_s: Option<i64>,
     stop: Option<BorrowedFd<'_>>,
-) -> io::Result<End> {
+) -> io::Result<(End, Option<WaitStatus>)> {
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     for pipe in [pipes.stdin.as_ref().map(AsFd::as_fd), pipes.stderr.as_ref().map(AsFd::as_fd)]
@@ -174,39 +182,39 @@ fn wait(
         ioctl_fionbio(pipe, true)?;
     }
     let limit = timeout_s.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    let deadline = limit.map(|limit| Instant::now() + limit);
-    let killed = loop {
+    let deadline = limit.map_or(Deadline::NEVER, Deadline::after);
+    let end = loop {
         match news(&pidfd, pipes, deadline, stop)? {
-            News::Ended => break None,
-            News::Stop => break Some(End::Stop),
+            News::Ended => break End::Itself,
+            News::Stop => break End::Stop,
             News::Other => {
                 pipes.feed();
                 pipes.hear();
             }
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            break Some(End::TimeOut);
+        if deadline.is_over() {
+            break End::TimeOut;
         }
     };
-    if killed.is_some() {
+    let ended = matches!(end, End::Itself);
+    if !ended {
         child.kill()?;
     }
     while pipes.said.len() < SAID_LIMIT_BYTES && pipes.hear() {}
     // What a failed hook has left running has nobody who knows of it: all that stayed in its group, as
     // long as it has not been reaped and the number is the group's.
-    if killed.is_some() || !has_succeeded(&pidfd)? {
+    if !ended || !has_succeeded(&pidfd)? {
         match kill_process_group(pid, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
-    let status = child.wait()?;
-    Ok(killed.unwrap_or(End::Itself(status)))
+    Ok((end, reap(&pidfd, Deadline::after(AFTER_KILL))?))
 }
 
 /// Whether a process that has ended ended well; it can still be waited for.
 fn has_succeeded(pidfd: &OwnedFd) -> io::Result<bool> {
-    let flags = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let flags = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let status = waitid(WaitId::PidFd(pidfd.as_fd()), flags)?;
     Ok(status.and_then(|status| status.exit_status()) == Some(0))
 }
@@ -222,16 +230,14 @@ enum News {
 fn news(
     pidfd: &OwnedFd,
     pipes: &Pipes<'_>,
-    deadline: Option<Instant>,
+    deadline: Deadline,
     stop: Option<BorrowedFd<'_>>,
 ) -> io::Result<News> {
     let mut set = vec![PollFd::new(pidfd, PollFlags::IN)];
     set.extend(stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
     set.extend(pipes.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
     set.extend(pipes.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    let left = left.and_then(|left| Timespec::try_from(left).ok());
-    match poll(&mut set, left.as_ref()) {
+    match poll(&mut set, deadline.left().as_ref()) {
         Ok(_) if !set[0].revents().is_empty() => Ok(News::Ended),
         Ok(_) if stop.is_some() && !set[1].revents().is_empty() => Ok(News::Stop),
         Ok(_) | Err(Errno::INTR) => Ok(News::Other),

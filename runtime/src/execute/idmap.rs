@@ -17,6 +17,8 @@ use nix::unistd::{getegid, geteuid};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Error;
+use super::end::reap;
+use crate::deadline::{AFTER_KILL, Deadline};
 use crate::plan::IdMapping;
 
 /// Maps of users and groups.
@@ -53,7 +55,7 @@ impl IdMaps {
             file.map_err(|error| Error::system(doing, error))
         });
         let _ = pidfd_send_signal(&process.pidfd, Signal::KILL);
-        let _ = super::launch::reap(&process.pidfd);
+        let _ = reap(&process.pidfd, Deadline::after(AFTER_KILL));
         held.map(OwnedFd::from)
     }
 }

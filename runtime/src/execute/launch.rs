@@ -1,19 +1,20 @@
 //! Starting the child and answering it until it is ready, or has become the program.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use brig_child::{Report, ReportKind};
 use brig_sys::launch::{Memory, Process};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use nix::sys::wait::WaitStatus;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::report::{CGROUP_OF_A_USER, EXECUTING, not_executed};
+use super::end::reap;
+use super::report::{CGROUP_OF_A_USER, EXECUTING, hook_is_late, not_executed};
 use super::{Error, Inputs};
+use crate::deadline::{AFTER_KILL, Deadline};
 use crate::plan::{Plan, Start};
 
 /// What the child waits for.
@@ -201,13 +202,13 @@ impl Conversation<'_, '_> {
     }
 
     fn died(&self) -> Error {
-        let how = match reap(&self.process().pidfd) {
-            Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => {
+        let how = match reap(&self.process().pidfd, Deadline::after(AFTER_KILL)) {
+            Ok(Some(WaitStatus::Signaled(_, Signal::SIGKILL, _))) => {
                 return Error::plain("the container's process was killed while it was set up")
                     .with_hint("its memory limit may be too low for its own set-up; see `dmesg`");
             }
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
-            Ok(WaitStatus::Exited(_, code)) => format!("ended with code {code}"),
+            Ok(Some(WaitStatus::Signaled(_, signal, _))) => format!("was killed by {signal}"),
+            Ok(Some(WaitStatus::Exited(_, code))) => format!("ended with code {code}"),
             _ => "ended".to_owned(),
         };
         Error::plain(format!("the container's process {how} while it was set up"))
@@ -220,7 +221,7 @@ impl Conversation<'_, '_> {
         };
         // It has nothing left to do but to end, which who sees it from inside may keep it from.
         let _ = pidfd_send_signal(&self.first.pidfd, rustix::process::Signal::KILL);
-        let _ = reap(&self.first.pidfd);
+        let _ = reap(&self.first.pidfd, Deadline::after(AFTER_KILL));
         Ok(Launched { pid, pidfd })
     }
 
@@ -231,9 +232,10 @@ impl Conversation<'_, '_> {
         for process in processes() {
             let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
         }
+        let deadline = Deadline::after(AFTER_KILL);
         for process in processes() {
             // An error: its end has been heard already.
-            if reap(&process.pidfd) == Ok(WaitStatus::StillAlive) {
+            if matches!(reap(&process.pidfd, deadline), Ok(None)) {
                 left.push(process.pid.to_string());
             }
         }
@@ -248,32 +250,9 @@ impl Conversation<'_, '_> {
     }
 }
 
-/// Waits for the end of a child, but not for ever: a process in the container may keep it from ending, or its
-/// parent from hearing of that. On cgroup v1 who is frozen dies when thawed, and the end of one that is traced is
-/// told to the tracer first (ptrace(2)). The answer is `StillAlive` then.
-pub(super) fn reap(pidfd: &OwnedFd) -> nix::Result<WaitStatus> {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let deadline = Instant::now() + PATIENCE;
-    let mut has_ended = false;
-    loop {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
-        match waitid(Id::PIDFd(pidfd.as_fd()), flags) {
-            Ok(WaitStatus::StillAlive) if Instant::now() < deadline => {}
-            answer => return answer,
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut set = [PollFd::new(pidfd, PollFlags::IN)];
-        let _ = poll(&mut set, Timespec::try_from(left).ok().as_ref());
-        if has_ended {
-            // Nothing tells when the tracer has been told.
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        has_ended = !set[0].revents().is_empty();
-    }
-}
-
 const EARLY_FILTER: &str =
     "a seccomp profile without noNewPrivileges also confines the set-up itself";
+
 fn wait_for(fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
     let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     rustix::io::retry_on_intr(|| poll(&mut set, None))
@@ -317,6 +296,9 @@ pub fn describe_failure(report: &Report, after_gate: usize, words: &[String]) ->
         let source = std::io::Error::from_raw_os_error(report.value);
         return Error::system("waiting at the start gate", source).with_hint(EARLY_FILTER);
     };
+    if report.value == libc::ETIME {
+        return hook_is_late(report, what);
+    }
     if report.value == libc::ECHILD {
         return Error::plain(format!("{what} failed with status {}", report.detail));
     }

@@ -3,6 +3,7 @@
 //!
 //! Must never change what the plan says, and must leave no process behind when it fails.
 
+mod end;
 mod hooks;
 mod idmap;
 mod inputs;
@@ -13,6 +14,7 @@ pub mod resctrl;
 pub mod self_protection;
 
 pub use crate::failure::Failure as Error;
+pub use end::ended;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;

@@ -208,8 +208,23 @@ fn hook_failed(report: &Report, path: &str) -> Error {
         libc::ECHILD if report.detail == 127 => Error::plain(format!("hook {path} cannot be run"))
             .with_hint("it must exist and be executable where its kind of hook is looked up"),
         libc::ECHILD => Error::plain(format!("hook {path} ended with exit code {}", report.detail)),
-        libc::ETIME => Error::plain(format!("hook {path} did not end within its timeout")),
+        libc::ETIME => hook_is_late(report, &format!("hook {path}")),
         errno => Error::system(format!("running hook {path}"), io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// What a process does that was killed, or has ended, and cannot be waited for.
+pub(super) const UNSEEN_END: &str =
+    "it is frozen, traced, or waits in the kernel (state D in `ps`)";
+
+/// A hook whose time was up, or whose end nobody tells: the call says which.
+pub(super) fn hook_is_late(report: &Report, what: &str) -> Error {
+    match i64::from(report.call) {
+        libc::SYS_waitid => {
+            Error::plain(format!("{what} is killed or has ended, and its end cannot be seen"))
+                .with_hint(UNSEEN_END)
+        }
+        _ => Error::plain(format!("{what} did not end within its timeout")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use brig_pseudofs::boot::Boot;
 use brig_pseudofs::small_file;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::WaitStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -89,19 +89,6 @@ fn start_time(pid: i32) -> io::Result<(u64, bool)> {
     Ok((ticks, !matches!(state, "Z" | "X" | "x")))
 }
 
-/// How a child has ended; `None` while it runs, and while another process traces it and has not seen its end
-/// (ptrace(2)).
-///
-/// # Errors
-/// What waitid(2) says.
-pub(super) fn ended(pidfd: impl AsFd) -> io::Result<Option<WaitStatus>> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
-    match waitid(Id::PIDFd(pidfd.as_fd()), flags)? {
-        WaitStatus::StillAlive => Ok(None),
-        status => Ok(Some(status)),
-    }
-}
-
 /// The exit code that a shell would give: the process's own, or 128 + the signal.
 #[must_use]
 pub fn exit_code(status: WaitStatus) -> u8 {
@@ -116,6 +103,8 @@ pub fn exit_code(status: WaitStatus) -> u8 {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
     use super::*;
 

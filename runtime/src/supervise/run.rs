@@ -7,10 +7,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::container::Container;
 use super::create::{Blueprint, Options, make};
-use super::process::{ended, exit_code};
+use super::process::exit_code;
 use super::terminal::{Between, Given, Meanwhile, Signals, Stop, Wanted};
 use super::{Error, standard};
-use crate::execute::Launched;
+use crate::execute::{Launched, ended};
 use crate::plan::Start;
 use crate::spec::ContainerId;
 
