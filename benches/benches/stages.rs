@@ -14,6 +14,10 @@ use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
+/// The program's, as what is measured is part of it.
+#[global_allocator]
+static ALLOCATOR: brig_sys::allocator::Allocator = brig_sys::allocator::Allocator::new();
+
 const BUNDLE: &[u8] = include_bytes!("../bundles/docker.json");
 
 /// Root on a host with cgroup v2.

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// The runtime under test: `$BRIG`, else brig from the target directory, built if it is not there.
 pub fn runtime() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| from_env("BRIG").unwrap_or_else(|| built("brig", "brig")))
+    PATH.get_or_init(|| from_env("BRIG").unwrap_or_else(|| built("brig-cli", "brig")))
 }
 
 /// The static probe: `$BRIG_PROBE`, else from the target directory, built if it is not there.

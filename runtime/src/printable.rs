@@ -41,13 +41,13 @@ fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// A name, or words with names in them, as a part of one line.
 #[must_use]
-pub(crate) fn line(text: &str) -> Cow<'_, str> {
+pub fn line(text: &str) -> Cow<'_, str> {
     escape(text, is_control)
 }
 
 /// JSON, or lines that brig has put together, in which every name has gone through [`line()`].
 #[must_use]
-pub(crate) fn lines(text: &str) -> Cow<'_, str> {
+pub fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |character| is_control(character) && !matches!(character, '\n' | '\t'))
 }
 
@@ -55,18 +55,18 @@ pub(crate) fn lines(text: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// Nobody can read them.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(lines(text).as_bytes()).and_then(|()| stdout.flush())
 }
 
 /// Tells lines to the caller beside the output. That nobody reads them is no failure: it could be told nowhere.
-pub(crate) fn tell(text: &str) {
+pub fn tell(text: &str) {
     let _ = io::stderr().write_all(lines(text).as_bytes());
 }
 
 /// Tells one line.
-pub(crate) fn note(text: &str) {
+pub fn note(text: &str) {
     tell(&format!("{}\n", line(text)));
 }
 

@@ -43,5 +43,5 @@ pub use record::{Record, StateDirectory, list};
 pub use root::Root;
 pub use run::{Foreground, run};
 pub use sandbox::{SandboxOptions, try_command};
-pub(crate) use state::now;
+pub use state::now;
 pub use watch::{HANDOVER_FLAGS, Watched, Watcher, watch};

@@ -43,7 +43,8 @@ impl<'r> OciState<'r> {
 }
 
 /// The time of day in UTC as RFC 3339 writes it, with nanoseconds.
-pub(crate) fn now() -> String {
+#[must_use]
+pub fn now() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     rfc3339(since.as_secs(), since.subsec_nanos())
 }

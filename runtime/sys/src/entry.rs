@@ -10,8 +10,8 @@
 //! and `main` looks at the outcome (`brig::execute::self_protection`), never at this having run.
 //! It may run before relocation: no libc, no static data that holds a pointer.
 //!
-//! The linker is told of `brig_entry` by the build script of the package `brig`. Other
-//! architectures begin at libc's `_start` and are protected in `main`.
+//! The linker is told of `brig_entry` by the build script of the package `brig-cli`.
+//! Other architectures begin at libc's `_start` and are protected in `main`.
 
 // The System V ABI, "Process Initialization": at entry, rsp points to argc, argv, NULL, envp, NULL,
 // and rdx holds what the dynamic linker wants called at exit. All else is free for use.

@@ -1,7 +1,8 @@
 //! `brig kill`.
 
+use brig::supervise::Container;
+
 use super::{Arguments, Global, Outcome, Usage, Verb, container_id};
-use crate::supervise::Container;
 
 pub(super) const VERB: Verb = Verb {
     name: "kill",

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
+use brig::supervise::{Container, Happened};
 use brig_cgroup::Stats;
 use serde::Serialize;
 
 use super::{Arguments, Global, Outcome, Usage, Verb, container_id, print, quantity};
-use crate::supervise::{Container, Happened};
 
 pub(super) const VERB: Verb = Verb {
     name: "events",

@@ -5,13 +5,13 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use brig::printable;
 use brig_seccomp::{Arch, Program};
 use serde_json::{Value, json};
 
 use super::profile::Profile;
 use super::words::pretty;
 use super::{Arguments, Global, Outcome, Usage, Verb, arch, print};
-use crate::printable;
 
 pub(super) const VERB: Verb = Verb {
     name: "export",

@@ -9,10 +9,10 @@ use brig_seccomp::verdict::{Reason, Verdict, Verdicts};
 use brig_seccomp::{Arch, Program, describe_action};
 use serde_json::{Value, json};
 
-use super::super::arguments::Format;
 use super::profile::Profile;
 use super::words::{pretty, verdict_json, wrapped};
 use super::{Arguments, Global, Outcome, Verb, arch, kernel_of, print};
+use crate::arguments::Format;
 
 pub(super) const VERB: Verb = Verb {
     name: "show",

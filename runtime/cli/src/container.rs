@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use brig::execute::self_protection;
+use brig::spec::ContainerId;
+use brig::supervise::{self, Listeners, Options};
+
 use super::{Arguments, Global, Outcome, Usage, Verb, container_id};
-use crate::execute::self_protection;
-use crate::spec::ContainerId;
-use crate::supervise::{self, Listeners, Options};
 
 pub(super) const CREATE: Verb = Verb {
     name: "create",
@@ -78,7 +79,7 @@ pub(super) fn options(
 /// brig was executed with: it is not the caller's to give.
 pub(super) fn check_open(source: &str, count: u32) -> Result<(), Usage> {
     let flags = |fd: &u32| {
-        let info = brig_pseudofs::small_file::read_text(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
         libc::c_int::from_str_radix(flags.trim(), 8).ok()
     };

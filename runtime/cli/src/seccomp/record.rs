@@ -10,6 +10,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use brig::execute::self_protection;
+use brig::printable;
+use brig::spec::ContainerId;
+use brig::supervise::{
+    self, Blueprint, Error, HANDOVER_FLAGS, Options, SandboxOptions, Watched, Watcher,
+};
 use brig_seccomp::Arch;
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::{
@@ -18,15 +24,9 @@ use brig_seccomp::record::{
 };
 use oci_spec::runtime::LinuxSeccomp;
 
-use super::super::{Arguments, Global, Outcome, Usage, Verb, print, sandbox};
 use super::profile::Profile;
 use super::words::pretty;
-use crate::execute::self_protection;
-use crate::printable;
-use crate::spec::ContainerId;
-use crate::supervise::{
-    self, Blueprint, Error, HANDOVER_FLAGS, Options, SandboxOptions, Watched, Watcher,
-};
+use crate::{Arguments, Global, Outcome, Usage, Verb, print, sandbox};
 
 pub(super) const VERB: Verb = Verb {
     name: "record",

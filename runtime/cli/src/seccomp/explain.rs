@@ -9,10 +9,10 @@ use brig_seccomp::{Arch, Condition, Program, describe_action};
 use oci_spec::runtime::LinuxSeccompOperator;
 use serde_json::{Value, json};
 
-use super::super::arguments::Format;
 use super::profile::{Profile, Refused};
 use super::words::{call, pretty, reason, verdict_json};
 use super::{Arguments, Global, Outcome, Usage, Verb, arch, kernel_of, print};
+use crate::arguments::Format;
 
 pub(super) const VERB: Verb = Verb {
     name: "explain",

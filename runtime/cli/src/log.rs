@@ -4,8 +4,9 @@ use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+use brig::printable;
+
 use super::Usage;
-use crate::printable;
 
 /// The form of the log file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Log {
 
     fn write(&self, level: &str, message: &str) {
         let Some(path) = &self.file else { return };
-        let time = crate::supervise::now();
+        let time = brig::supervise::now();
         let line = match self.format {
             LogFormat::Json => {
                 let line = serde_json::json!({ "level": level, "msg": message, "time": time });
@@ -89,10 +90,10 @@ fn words(verb: &str, chain: &[String], hint: Option<&str>, for_people: bool) -> 
 /// The hint of whichever error of the chain has one.
 fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
-        let supervise = cause.downcast_ref::<crate::supervise::Error>();
-        let spec = cause.downcast_ref::<crate::spec::Error>();
-        let bundle = cause.downcast_ref::<crate::bundle::Error>();
-        let refusal = cause.downcast_ref::<crate::plan::Refusal>();
+        let supervise = cause.downcast_ref::<brig::supervise::Error>();
+        let spec = cause.downcast_ref::<brig::spec::Error>();
+        let bundle = cause.downcast_ref::<brig::bundle::Error>();
+        let refusal = cause.downcast_ref::<brig::plan::Refusal>();
         let profile = cause.downcast_ref::<super::seccomp::Refused>();
         supervise
             .and_then(|error| error.hint())

@@ -1,9 +1,10 @@
 //! `brig list`.
 
+use brig::printable;
+use brig::supervise::{self, Container, Shown};
+
 use super::arguments::Format;
 use super::{Arguments, Global, Outcome, Verb, print};
-use crate::printable;
-use crate::supervise::{self, Container, Shown};
 
 pub(super) const VERB: Verb = Verb {
     name: "list",

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use brig::execute::self_protection;
+use brig::printable;
+use brig::spec::ContainerId;
+use brig::supervise::{self, Confinement, Options, SandboxOptions};
+
 use super::{Arguments, Global, Outcome, Usage, Verb, quantity};
-use crate::execute::self_protection;
-use crate::printable;
-use crate::spec::ContainerId;
-use crate::supervise::{self, Confinement, Options, SandboxOptions};
 
 pub(super) const VERB: Verb = Verb {
     name: "try",

@@ -5,10 +5,10 @@ use brig_seccomp::verdict::{Verdicts, describe_conditions};
 use brig_seccomp::{Arch, describe_action};
 use serde_json::{Value, json};
 
-use super::super::arguments::Format;
 use super::profile::Profile;
 use super::words::{call, conditions_json, pretty, verdict_json};
 use super::{Arguments, Global, Outcome, Usage, Verb, arch, kernel_of, print};
+use crate::arguments::Format;
 
 pub(super) const VERB: Verb = Verb {
     name: "diff",

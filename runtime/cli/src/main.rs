@@ -2,6 +2,7 @@
 //!
 //! A file for each verb: its help, its flags, what it does. Exit codes: the container's for `run`
 //! and `exec`, 1 for errors (255 for `exec`, as runc), 2 for usage.
+#![forbid(unsafe_code)]
 
 mod arguments;
 mod container;
@@ -31,10 +32,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use arguments::{Arguments, Usage};
-pub(crate) use log::{Log, LogFormat};
+use brig::printable;
+use brig::spec::ContainerId;
+use brig::supervise::{Container, Error};
+use log::{Log, LogFormat};
 
-use crate::printable;
-use crate::supervise::Error;
+#[global_allocator]
+static ALLOCATOR: brig_sys::allocator::Allocator = brig_sys::allocator::Allocator::new();
 
 /// How a verb ends when it does not fail: with an exit code.
 type Outcome = anyhow::Result<u8>;
@@ -102,8 +106,7 @@ options:
 exit status: the container's for run and exec, 1 for errors (exec: 255), 2 for usage
 ";
 
-/// The whole program.
-pub fn main() -> ExitCode {
+fn main() -> ExitCode {
     let mut arguments = Arguments::new(std::env::args_os().skip(1));
     let global = match Global::parse(&mut arguments) {
         Ok(ControlFlow::Continue(global)) => global,
@@ -128,7 +131,7 @@ pub fn main() -> ExitCode {
             Some(usage) => refused(&global, usage),
             None => {
                 global.log.error(verb.name, &error);
-                let signal = error.downcast_ref().and_then(crate::supervise::Error::signal);
+                let signal = error.downcast_ref().and_then(Error::signal);
                 ExitCode::from(match signal.and_then(|signal| u8::try_from(128 + signal).ok()) {
                     Some(code) => code,
                     None if verb.name == "exec" => 255,
@@ -175,7 +178,7 @@ fn print_help(mut arguments: Arguments) -> ExitCode {
 
 /// In the form that engines parse: `NAME version VERSION`, then `spec: VERSION`.
 fn version() -> String {
-    format!("brig version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), crate::spec::VERSION)
+    format!("brig version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), brig::spec::VERSION)
 }
 
 fn help() -> String {
@@ -230,23 +233,23 @@ fn default_root() -> Option<PathBuf> {
 }
 
 /// Reads the id that a verb operates on.
-fn container_id(arguments: &mut Arguments) -> anyhow::Result<crate::spec::ContainerId> {
+fn container_id(arguments: &mut Arguments) -> anyhow::Result<ContainerId> {
     let id = arguments.positional("CONTAINER-ID")?;
-    Ok(crate::spec::ContainerId::parse(&id)?)
+    Ok(ContainerId::parse(&id)?)
 }
 
 /// The container of a verb that takes nothing else.
-fn only(global: &Global, mut arguments: Arguments) -> anyhow::Result<crate::supervise::Container> {
+fn only(global: &Global, mut arguments: Arguments) -> anyhow::Result<Container> {
     if arguments.next_flag()?.is_some() {
         return Err(arguments.unknown().into());
     }
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    Ok(crate::supervise::Container::open(global.root()?, &id)?)
+    Ok(Container::open(global.root()?, &id)?)
 }
 
 /// The container that a verb operates on, with arguments to come.
-fn open(global: &Global, arguments: &mut Arguments) -> anyhow::Result<crate::supervise::Container> {
+fn open(global: &Global, arguments: &mut Arguments) -> anyhow::Result<Container> {
     let id = container_id(arguments)?;
-    Ok(crate::supervise::Container::open(global.root()?, &id)?)
+    Ok(Container::open(global.root()?, &id)?)
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use brig::execute::self_protection;
+use brig::spec::{self, capability};
+use brig::supervise::{self, ExecOptions, Foreground};
 use oci_spec::runtime::{Process, User};
 
 use super::{Arguments, Global, Outcome, Usage, Verb, container, open};
-use crate::execute::self_protection;
-use crate::spec::{self, capability};
-use crate::supervise::{self, ExecOptions, Foreground};
 
 pub(super) const VERB: Verb = Verb {
     name: "exec",
@@ -73,7 +73,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     self_protection::ensure()?;
     let process = match &flags.process {
         Some(path) => {
-            let bytes = crate::bundle::read_small(path, spec::SIZE_LIMIT_BYTES)?;
+            let bytes = brig::bundle::read_small(path, spec::SIZE_LIMIT_BYTES)?;
             let process = spec::process(&bytes)?;
             spec::check_process(&process)?;
             process

@@ -8,12 +8,12 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use brig::spec;
+use brig::supervise::Container;
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use super::{Arguments, Global, Outcome, Usage, Verb, container_id, quantity};
-use crate::spec;
-use crate::supervise::Container;
 
 pub(super) const VERB: Verb = Verb {
     name: "update",

@@ -1,8 +1,9 @@
 //! `brig run`.
 
+use brig::execute::self_protection;
+use brig::supervise::{self, Foreground};
+
 use super::{Arguments, Global, Outcome, Verb, container};
-use crate::execute::self_protection;
-use crate::supervise::{self, Foreground};
 
 pub(super) const VERB: Verb = Verb {
     name: "run",

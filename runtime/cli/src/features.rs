@@ -1,7 +1,8 @@
 //! `brig features`.
 
+use brig::features::{Compiled, features};
+
 use super::{Arguments, Global, Outcome, Verb, print};
-use crate::features::{Compiled, features};
 
 pub(super) const VERB: Verb = Verb {
     name: "features",

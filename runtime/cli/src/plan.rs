@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use brig::supervise;
+
 use super::{Arguments, Global, Outcome, Verb, print};
-use crate::supervise;
 
 pub(super) const VERB: Verb = Verb {
     name: "plan",
@@ -31,7 +32,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         }
     }
     arguments.end()?;
-    let id = crate::spec::ContainerId::parse(&id)?;
+    let id = brig::spec::ContainerId::parse(&id)?;
     print(&supervise::preview(&id, &bundle, global.systemd_cgroup)?)?;
     Ok(0)
 }

@@ -1,14 +1,14 @@
 //! `brig seccomp check`.
 
+use brig::printable;
 use brig_seccomp::Arch;
 use brig_seccomp::lint::{Finding, Severity, lint, rule_of};
 use serde_json::{Value, json};
 
-use super::super::arguments::Format;
 use super::profile::{Profile, Refused};
 use super::words::pretty;
 use super::{Arguments, Global, Outcome, Verb, arch, kernel_of, print};
-use crate::printable;
+use crate::arguments::Format;
 
 pub(super) const VERB: Verb = Verb {
     name: "check",

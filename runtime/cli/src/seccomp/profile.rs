@@ -8,17 +8,16 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use brig::bundle;
+use brig::spec::{self, SIZE_LIMIT_BYTES};
 use brig_seccomp::lint::{Contradiction, contradiction, largest_rule};
 use brig_seccomp::positions::{Positions, UnknownField};
 use brig_seccomp::{Arch, CompileError, Program, builtin_names, builtin_text, compile};
 use oci_spec::runtime::LinuxSeccomp;
 
-use crate::bundle;
-use crate::spec::{self, SIZE_LIMIT_BYTES};
-
 /// A profile, or something else on the command line, cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Refused {
+pub(crate) struct Refused {
     /// What was given as PROFILE, in words.
     pub(super) file: String,
     pub(super) line: Option<usize>,
@@ -36,7 +35,7 @@ impl Refused {
     }
 
     /// What to do about it.
-    pub(in crate::cli) fn hint(&self) -> Option<&str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         Some(&self.hint)
     }
 }
@@ -229,7 +228,7 @@ fn unreadable(name: &str, error: &bundle::Error) -> Refused {
         bundle::Error::Read { source, .. } => format!("cannot read the profile: {source}"),
         bundle::Error::NotRegular { .. } => "is not a regular file".to_owned(),
         bundle::Error::TooBig { limit_bytes, .. } => return too_big(name, *limit_bytes),
-        other @ bundle::Error::Spec { .. } => other.to_string(),
+        other => other.to_string(),
     };
     Refused::new(name, message, hint)
 }

@@ -1,7 +1,8 @@
 //! `brig delete`.
 
+use brig::supervise::{Container, Force};
+
 use super::{Arguments, Global, Outcome, Verb, container_id};
-use crate::supervise::{Container, Force};
 
 pub(super) const VERB: Verb = Verb {
     name: "delete",

@@ -35,10 +35,10 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     }
     arguments.end()?;
     let ids = rootless.then(|| (geteuid().as_raw(), getegid().as_raw()));
-    let path = bundle.join(crate::bundle::CONFIG_FILE);
+    let path = bundle.join(brig::bundle::CONFIG_FILE);
     let doing = || format!("writing {}", path.display());
     let mut file =
         OpenOptions::new().write(true).create_new(true).open(&path).with_context(doing)?;
-    file.write_all(crate::spec::template_text(ids).as_bytes()).with_context(doing)?;
+    file.write_all(brig::spec::template_text(ids).as_bytes()).with_context(doing)?;
     Ok(0)
 }

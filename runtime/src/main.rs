@@ -1,8 +1,0 @@
-//! The `brig` command.
-#![forbid(unsafe_code)]
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    brig::cli::main()
-}
