@@ -302,6 +302,63 @@ pub fn impurities(source: &Source) -> Vec<Complaint> {
     found
 }
 
+/// A match over operations that has an arm for whatever is left: an operation that is added would go there
+/// unseen, not executed or not shown. An arm with a guard is no such arm.
+pub fn catch_alls_over_operations(source: &Source) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    for at in source.words("match") {
+        let Some(open) = body(&source.code, at) else { continue };
+        let patterns = patterns(&source.code, open);
+        if !patterns.iter().any(|(_, pattern)| pattern.contains("Op::")) {
+            continue;
+        }
+        let takes_all = |pattern: &str| {
+            pattern.chars().all(|c| c.is_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        let bad = patterns.iter().filter(|(_, pattern)| takes_all(pattern));
+        found.extend(bad.map(|(at, pattern)| {
+            (source.line_of(*at), format!("`{pattern} =>` over operations: name what is left"))
+        }));
+    }
+    found
+}
+
+/// The patterns of the match whose body opens at `open`, with their guards, and where each begins.
+fn patterns(code: &str, open: usize) -> Vec<(usize, &str)> {
+    let (mut found, mut at) = (Vec::new(), open + 1);
+    let end = closing(code, open);
+    while let Some(arrow) = at_depth_0(&code[at..end], "=>") {
+        let pattern = &code[at..at + arrow];
+        let start = at + pattern.len() - pattern.trim_start().len();
+        found.push((start, pattern.trim()));
+        let value = at + arrow + 2;
+        let value = value + code[value..end].len() - code[value..end].trim_start().len();
+        at = match code[value..].starts_with('{') {
+            true => closing(code, value) + 1,
+            false => at_depth_0(&code[value..end], ",").map_or(end, |comma| value + comma),
+        };
+        let rest = code[at..end].trim_start();
+        at = end - rest.strip_prefix(',').unwrap_or(rest).len();
+    }
+    found
+}
+
+/// Where `wanted` stands outside of all brackets.
+fn at_depth_0(code: &str, wanted: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in code.char_indices() {
+        if depth == 0 && code[at..].starts_with(wanted) {
+            return Some(at);
+        }
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Module names which say nothing.
 pub const NAMELESS: &[&str] = &["utils", "util", "helpers", "helper", "common", "misc"];
 
@@ -438,6 +495,20 @@ mod tests {
             impurities(&Source::new("use std::fs::File;\nfn f() { nix::unistd::getpid(); }")).len(),
             2
         );
+    }
+
+    #[test]
+    fn every_operation_has_an_arm() {
+        let complaints = |arms: &str| {
+            let text = format!("fn f() {{ match op {{ {arms} }} }}");
+            catch_alls_over_operations(&Source::new(&text)).len()
+        };
+        assert_eq!(complaints("FileOp::Open { .. } => { a }, _ => b,"), 1);
+        assert_eq!(complaints("Op::File(op) => f(op, [1, 2]), other => g(other)"), 1);
+        assert_eq!(complaints("Op::A => match x { 1 => 2, _ => 3 }, _ => 4"), 1, "the outer one");
+        assert_eq!(complaints("Op::A => match x { 1 => 2, _ => 3 }, Op::B => 4"), 0);
+        assert_eq!(complaints("Op::A | Op::B if x => 1, _ if y => 2, Op::C | Op::D => 3"), 0);
+        assert_eq!(complaints("Some(x) => 1, _ => 2"), 0);
     }
 
     #[test]

@@ -99,6 +99,16 @@ fn functions_fit_on_a_screen() {
 }
 
 #[test]
+fn every_operation_is_executed_and_shown() {
+    holds(
+        |file| {
+            file.starts_with("runtime/child/src/") || file.starts_with("runtime/src/plan/render")
+        },
+        tidy::catch_alls_over_operations,
+    );
+}
+
+#[test]
 fn names_say_something() {
     let nameless: Vec<String> = files(".rs").into_iter().filter(|f| tidy::is_nameless(f)).collect();
     assert!(nameless.is_empty(), "{nameless:?}");

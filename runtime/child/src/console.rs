@@ -1,21 +1,25 @@
 //! The container's terminal: taken from the container's own devpts by descriptor
 //! (`TIOCGPTPEER`, Linux 4.13), never by a name that the image could have put there.
 
-use crate::execute::INSIDE;
-use crate::interpret::{Child, invalid};
-use crate::op::Op;
+use crate::interpret::Child;
+use crate::op::Slot;
 use crate::syscall::{self, Answer, fault};
+use crate::target::INSIDE;
 
 /// `RESOLVE_NO_XDEV` of openat2(2).
 const NO_XDEV: u64 = 0x01;
 /// `DEVPTS_SUPER_MAGIC` of linux/magic.h.
 const DEVPTS_MAGIC: u64 = 0x1cd1;
 
-impl<'a> Child<'a, '_> {
-    pub(crate) fn execute_console(&mut self, op: &Op<'a>) -> Answer<()> {
-        let Op::Console { pts, socket, size, owner, console } = *op else {
-            return Err(invalid(libc::SYS_ioctl));
-        };
+impl Child<'_, '_> {
+    pub(crate) fn open_console(
+        &self,
+        pts: Slot,
+        socket: Slot,
+        size: Option<(u16, u16)>,
+        owner: u32,
+        console: Option<Slot>,
+    ) -> Answer<()> {
         let pts = self.fd(pts)?;
         let flags = libc::O_RDWR | libc::O_NOCTTY;
         // Before anything is opened: in exec the workload may have put a device of its own there. What is

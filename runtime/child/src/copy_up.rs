@@ -10,12 +10,12 @@
 
 use core::ffi::CStr;
 
-use crate::execute::INSIDE;
 use crate::flags::copy_limit as limit;
 use crate::interpret::{Child, invalid};
 use crate::mount::{clone_tree, set_attributes};
 use crate::op::Slot;
 use crate::syscall::{self, Answer, Fault, MountAttr, fault};
+use crate::target::INSIDE;
 
 /// `MOUNT_ATTR_NODEV`.
 const NODEV: u64 = 4;

@@ -86,7 +86,7 @@ pub mod prctl {
     pub const NO_NEW_PRIVS: i32 = libc::PR_SET_NO_NEW_PRIVS;
 }
 
-/// At which limit [`crate::Op::CopyUp`] has failed (`EDQUOT`): the detail of the report.
+/// At which limit [`crate::op::FileOp::CopyUp`] has failed (`EDQUOT`): the detail of the report.
 pub mod copy_limit {
     /// Its `bytes`.
     pub const BYTES: u32 = 1;

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::execute::write_all;
+use crate::file::write_all;
 use crate::op::{Op, Slot};
 use crate::report::{Report, ReportKind};
 use crate::syscall::{self, Answer, Fault, fault};
@@ -14,7 +14,7 @@ pub(crate) struct Child<'a, 's> {
     pub(crate) reports: i32,
     /// Index of the operation in hand.
     pub(crate) index: u32,
-    /// What [`Op::FindProgram`] found.
+    /// What [`ProgramOp::FindProgram`] found.
     pub(crate) program: Option<&'a CStr>,
 }
 
@@ -69,94 +69,16 @@ impl<'a> Child<'a, '_> {
     }
 
     fn execute(&mut self, op: &Op<'a>) -> Answer<()> {
-        match *op {
-            Op::Setns { fd, flags } => syscall::setns(self.fd(fd)?, flags).map(drop),
-            Op::Unshare { flags } => syscall::unshare(flags).map(drop),
-            Op::Clone { flags, cgroup } => self.clone_sibling(flags, cgroup),
-            Op::DieWithParent { enabled } => die_with_parent(enabled),
-            Op::ResetSignals => syscall::reset_signals(),
-            Op::EndOnSignals => syscall::end_on_signals(),
-            // Without a supervisor nobody knows of this process. It may have died before it could
-            // be the reason for a death signal.
-            Op::Tell { kind } => self.tell(kind, 0, 0, 0),
-            Op::Await => self.await_supervisor(),
-            Op::Gate { listener } => self.wait_at_gate(self.fd(listener)?),
-            Op::Open { .. }
-            | Op::WriteFile { .. }
-            | Op::VerifyFile { .. }
-            | Op::Write { .. }
-            | Op::Mkdir { .. }
-            | Op::Mknod { .. }
-            | Op::Expect { .. }
-            | Op::Symlink { .. }
-            | Op::OpenTarget { .. } => self.execute_file(op),
-            Op::OpenTree { .. }
-            | Op::Fsmount { .. }
-            | Op::MountSetattr { .. }
-            | Op::MountIdmap { .. }
-            | Op::MoveMount { .. }
-            | Op::MoveMountTo { .. }
-            | Op::Mask { .. }
-            | Op::Readonly { .. }
-            | Op::Setxattr { .. }
-            | Op::CopyUp { .. }
-            | Op::EnterRoot { .. } => self.execute_mount(op),
-            Op::Hook(ref hook) => self.run_hook(hook),
-            Op::Console { .. } => self.execute_console(op),
-            Op::FindProgram { candidates } => self.find_program(candidates),
-            Op::Execve { argv, envp } => self.execve(argv, envp),
-            _ => self.execute_process(op),
+        match op {
+            Op::Namespace(op) => self.namespace(op),
+            Op::Talk(op) => self.talk(op),
+            Op::File(op) => self.file(op),
+            Op::Mount(op) => self.mount(op),
+            Op::Process(op) => self.process(op),
+            Op::Privilege(op) => self.privilege(op),
+            Op::Program(op) => self.program(op),
         }
     }
-
-    /// Makes the container's process a child of this one's parent; this one ends here.
-    ///
-    /// Both send to one socket, and nothing orders what two processes send. So the new one waits until the
-    /// supervisor knows it, has recorded it, and says so.
-    fn clone_sibling(&self, flags: u64, cgroup: Option<Slot>) -> Answer<()> {
-        let mut args =
-            syscall::CloneArgs { flags: flags | libc::CLONE_PARENT as u64, ..Default::default() };
-        if let Some(cgroup) = cgroup {
-            args.flags |= syscall::CLONE_INTO_CGROUP;
-            args.cgroup = self.fd(cgroup)? as u64;
-        }
-        let pid = syscall::clone3_fork(&args)?;
-        if pid == 0 {
-            return self.await_supervisor();
-        }
-        let _ = self.tell(ReportKind::Cloned as u32, 0, pid as i32, 0);
-        syscall::exit(0)
-    }
-
-    fn await_supervisor(&self) -> Answer<()> {
-        let mut byte = [0];
-        if syscall::read(self.reports, &mut byte)? == 0 {
-            // The supervisor is gone, and with it the wish for this container.
-            syscall::exit(1);
-        }
-        Ok(())
-    }
-
-    fn wait_at_gate(&mut self, listener: i32) -> Answer<()> {
-        loop {
-            let connection = syscall::accept(listener)?;
-            let mut byte = [0];
-            // One that ends without a byte was not meant; where a filter refuses to read, whoever opens the
-            // gate must hear of it, as an end without a report is success.
-            match syscall::read(connection, &mut byte) {
-                Ok(0) => syscall::close(connection).map(drop)?,
-                answer => {
-                    self.reports = connection;
-                    return answer.map(drop);
-                }
-            }
-        }
-    }
-}
-
-fn die_with_parent(enabled: bool) -> Answer<()> {
-    let signal = if enabled { libc::SIGKILL as u64 } else { 0 };
-    syscall::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0).map(drop)
 }
 
 /// The failure of a whole operation where the kernel named none.

@@ -16,15 +16,20 @@
 
 mod console;
 mod copy_up;
-mod execute;
+mod file;
 pub mod flags;
 mod hook;
 mod interpret;
 mod mount;
+mod namespace;
 pub mod op;
-mod privileges;
+mod privilege;
+mod process;
+mod program;
 pub mod report;
 pub mod syscall;
+mod talk;
+mod target;
 
 pub use interpret::run;
 pub use op::{Op, Slot};

@@ -2,11 +2,10 @@
 
 use core::ffi::CStr;
 
-use crate::copy_up::Allowance;
-use crate::execute::{INSIDE, is_directory, not_the_root};
-use crate::interpret::{Child, invalid};
-use crate::op::{Enter, Op, Slot};
+use crate::interpret::Child;
+use crate::op::{Enter, MountOp, Slot};
 use crate::syscall::{self, Answer, MountAttr, fault};
+use crate::target::{INSIDE, is_directory, not_the_root};
 
 /// `OPEN_TREE_CLONE` and `OPEN_TREE_CLOEXEC` of linux/mount.h.
 const CLONE: u32 = 1 | libc::O_CLOEXEC as u32;
@@ -24,43 +23,32 @@ const IDMAP: u64 = 0x0010_0000;
 const MASK_FILE: &CStr = c"file";
 const MASK_DIRECTORY: &CStr = c"directory";
 
-impl<'a> Child<'a, '_> {
-    pub(crate) fn execute_mount(&mut self, op: &Op<'a>) -> Answer<()> {
+impl Child<'_, '_> {
+    pub(crate) fn mount(&mut self, op: &MountOp<'_>) -> Answer<()> {
         match *op {
-            Op::OpenTree { dir, path, flags, into } => {
+            MountOp::OpenTree { dir, path, flags, into } => {
                 let fd = syscall::open_tree(self.fd(dir)?, path, flags)?;
                 self.put(into, fd)
             }
-            Op::Fsmount { kind, options, attrs, into } => {
+            MountOp::Fsmount { kind, options, attrs, into } => {
                 let fd = fsmount(kind, options, attrs)?;
                 self.put(into, fd)
             }
-            Op::MountSetattr { fd, recursive, ref attr } => {
+            MountOp::MountSetattr { fd, recursive, ref attr } => {
                 set_attributes(self.fd(fd)?, recursive, attr)
             }
-            Op::MountIdmap { fd, recursive, userns } => {
+            MountOp::MountIdmap { fd, recursive, userns } => {
                 let userns_fd = self.fd(userns)? as u64;
                 let attr = MountAttr { set: IDMAP, userns_fd, ..MountAttr::default() };
                 set_attributes(self.fd(fd)?, recursive, &attr)
             }
-            Op::MoveMount { from, to } => attach(self.fd(from)?, self.fd(to)?),
-            Op::MoveMountTo { from, dir, path } => {
+            MountOp::MoveMount { from, to } => attach(self.fd(from)?, self.fd(to)?),
+            MountOp::MoveMountTo { from, dir, path } => {
                 syscall::move_mount(self.fd(from)?, self.fd(dir)?, path, FROM_FD).map(drop)
             }
-            Op::Mask { root, path, masks } => self.mask(root, path, masks),
-            Op::Readonly { root, path } => self.make_readonly(root, path),
-            Op::Setxattr { dir, name, value } => {
-                // A mount's descriptor is O_PATH, which has no attributes.
-                let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-                let fd = syscall::openat2(self.fd(dir)?, c".", flags, 0, INSIDE)?;
-                syscall::fsetxattr(fd, name, value)?;
-                syscall::close(fd).map(drop)
-            }
-            Op::CopyUp { root, path, to, bytes, entries } => {
-                self.copy_up(root, path, to, Allowance { bytes, entries })
-            }
-            Op::EnterRoot { root, how } => enter_root(self.fd(root)?, how),
-            _ => Err(invalid(libc::SYS_move_mount)),
+            MountOp::Mask { root, path, masks } => self.mask(root, path, masks),
+            MountOp::Readonly { root, path } => self.make_readonly(root, path),
+            MountOp::EnterRoot { root, how } => enter_root(self.fd(root)?, how),
         }
     }
 

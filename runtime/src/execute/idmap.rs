@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 
 use brig_child::flags::namespace;
+use brig_child::op::{ProcessOp, TalkOp};
 use brig_child::{Op, Slot};
 use brig_sys::launch::{Memory, launch};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -44,7 +45,8 @@ impl IdMaps {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|errno| Error::system(doing, errno))?;
         let table = vec![-1, theirs.as_raw_fd()].leak();
-        const WAIT: &[Op<'static>] = &[Op::DieWithParent { enabled: true }, Op::Await];
+        const WAIT: &[Op<'static>] =
+            &[Op::Process(ProcessOp::DieWithParent { enabled: true }), Op::Talk(TalkOp::Await)];
         debug_assert_eq!(Slot::SUPERVISOR.0, 1);
         let flags = u64::from(namespace::USER);
         let process = launch(flags, None, Memory::Shared, WAIT, table, ours.as_fd())

@@ -5,7 +5,9 @@ use std::ffi::CStr;
 use std::io;
 
 use brig_child::flags::copy_limit as limit;
-use brig_child::op::{Identity, Vector};
+use brig_child::op::{
+    FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, Vector,
+};
 use brig_child::{Op, Report};
 use nix::errno::Errno;
 
@@ -23,7 +25,9 @@ impl Error {
             return Self::plain("the container's process reported a failure of no operation");
         };
         let error = match op {
-            Op::FindProgram { .. } => program_not_found(&program_of(plan), report.value),
+            Op::Program(ProgramOp::FindProgram { .. }) => {
+                program_not_found(&program_of(plan), report.value)
+            }
             _ => of_op(report, op, &render_op(op, &plan.slots)),
         };
         match plan.fields.binary_search_by_key(&index, |(index, _)| *index) {
@@ -36,17 +40,25 @@ impl Error {
 fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
     let errno = report.value;
     match op {
-        Op::VerifyFile { .. } if errno == libc::EBADE => {
+        Op::File(FileOp::VerifyFile { .. }) if errno == libc::EBADE => {
             return Error::plain(format!("{what}: the kernel holds something else"));
         }
-        Op::Hook(hook) => return hook_failed(report, &hook.path.to_string_lossy()),
-        Op::Chdir { path, .. } => return not_entered(&path.to_string_lossy(), errno),
-        Op::Execve { argv, .. } => return not_executed(&executing(argv), errno),
-        Op::CopyUp { path, bytes, entries, .. } if errno == libc::EDQUOT => {
+        Op::Program(ProgramOp::Hook(hook)) => {
+            return hook_failed(report, &hook.path.to_string_lossy());
+        }
+        Op::Process(ProcessOp::Chdir { path, .. }) => {
+            return not_entered(&path.to_string_lossy(), errno);
+        }
+        Op::Program(ProgramOp::Execve { argv, .. }) => {
+            return not_executed(&executing(argv), errno);
+        }
+        Op::File(FileOp::CopyUp { path, bytes, entries, .. }) if errno == libc::EDQUOT => {
             let path = path.to_string_lossy();
             return too_much_to_copy(&path, report.detail, *bytes, *entries);
         }
-        Op::Capset { permitted, .. } if errno == libc::EPERM => return not_granted(*permitted),
+        Op::Privilege(PrivilegeOp::Capset { permitted, .. }) if errno == libc::EPERM => {
+            return not_granted(*permitted);
+        }
         _ => {}
     }
     let call = call_name(report.call);
@@ -63,8 +75,8 @@ fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
 /// What to look at where a mount's label is the matter.
 fn label_hint(op: &Op<'_>, detail: u32) -> Option<&'static str> {
     let labelled = match op {
-        Op::Fsmount { .. } => failed_option(op, detail) == Some(c"context"),
-        Op::Setxattr { .. } => true,
+        Op::Mount(MountOp::Fsmount { .. }) => failed_option(op, detail) == Some(c"context"),
+        Op::File(FileOp::Setxattr { .. }) => true,
         _ => false,
     };
     labelled.then_some(
@@ -80,7 +92,7 @@ fn part(op: &Op<'_>, detail: u32) -> Option<String> {
 
 fn failed_option<'a>(op: &Op<'a>, detail: u32) -> Option<&'a CStr> {
     match op {
-        Op::Fsmount { options, .. } => {
+        Op::Mount(MountOp::Fsmount { options, .. }) => {
             options.get((detail as usize).checked_sub(1)?).map(|(key, _)| *key)
         }
         _ => None,
@@ -90,7 +102,7 @@ fn failed_option<'a>(op: &Op<'a>, detail: u32) -> Option<&'a CStr> {
 /// The program's name as the specification has it.
 fn program_of<'a>(plan: &Plan<'a>) -> Cow<'a, str> {
     let name = plan.ops.iter().find_map(|op| match op {
-        Op::Execve { argv, .. } => argv.iter().next(),
+        Op::Program(ProgramOp::Execve { argv, .. }) => argv.iter().next(),
         _ => None,
     });
     name.unwrap_or_default().to_string_lossy()
@@ -135,7 +147,7 @@ pub(super) const EXECUTING: &str = "exec: ";
 #[must_use]
 pub fn words(op: &Op<'_>, plan: &Plan<'_>) -> String {
     match op {
-        Op::Execve { argv, .. } => executing(argv),
+        Op::Program(ProgramOp::Execve { argv, .. }) => executing(argv),
         op => render_op(op, &plan.slots),
     }
 }
@@ -229,80 +241,103 @@ pub(super) fn hook_is_late(report: &Report, what: &str) -> Error {
 }
 
 fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
+    match op {
+        Op::Namespace(op) => hint_of_namespace(op, errno),
+        Op::File(op) => hint_of_file(op, errno),
+        Op::Mount(op) => hint_of_mount(op, errno),
+        Op::Process(ProcessOp::Prlimit { .. } | ProcessOp::RaiseLimit { .. })
+            if errno == libc::EPERM =>
+        {
+            Some("brig itself may not raise this limit: it needs CAP_SYS_RESOURCE")
+        }
+        Op::Privilege(
+            PrivilegeOp::Setuid { .. } | PrivilegeOp::Setgid { .. } | PrivilegeOp::Setgroups { .. },
+        ) if errno == libc::EINVAL => {
+            Some("the id is not mapped in the container's user namespace")
+        }
+        Op::Process(_) | Op::Privilege(_) | Op::Talk(_) | Op::Program(_) => None,
+    }
+}
+
+fn hint_of_namespace(op: &NamespaceOp<'_>, errno: i32) -> Option<&'static str> {
     Some(match (op, errno) {
-        (Op::OpenTree { .. }, libc::ENOENT) => {
-            "what is to be mounted does not exist on the host; look at the mount's source"
-        }
-        (Op::OpenTree { .. } | Op::MoveMount { .. }, libc::EPERM | libc::EINVAL) => {
-            "the host locked a mount below it; bind it recursively (rbind)"
-        }
-        (Op::MoveMount { .. } | Op::MoveMountTo { .. }, libc::ELOOP) => {
-            "what is mounted holds a mount namespace that is bound to a file, as snapd has in /run/snapd/ns: \
-             bind the parts that are needed, or without `r` of rbind"
-        }
-        (Op::Fsmount { .. }, libc::EINVAL) => {
-            "the file system does not take this option; see `dmesg` for its own words"
-        }
-        (Op::WriteFile { path, .. }, libc::EINVAL)
-            if path.to_bytes().starts_with(b"self/attr/") =>
-        {
-            "the loaded SELinux policy has no such label; see `dmesg`"
-        }
-        (Op::CopyUp { .. }, libc::ENOSPC) => {
-            "what the image has there does not fit into the tmpfs: look at its size= and nr_inodes="
-        }
-        (Op::Fsmount { .. }, libc::ENODEV) => "this kernel lacks the file system",
-        (Op::MountIdmap { .. }, _) => {
-            "the file system or this kernel cannot map ids; see docs/kernel-support.md"
-        }
-        (Op::Prlimit { .. } | Op::RaiseLimit { .. }, libc::EPERM) => {
-            "brig itself may not raise this limit: it needs CAP_SYS_RESOURCE"
-        }
-        (Op::WriteFile { path, .. }, libc::EACCES | libc::EPERM)
-            if path.to_bytes().ends_with(b"oom_score_adj") =>
-        {
-            "brig itself may not lower process.oomScoreAdj: it needs CAP_SYS_RESOURCE"
-        }
-        (Op::WriteFile { path, .. }, libc::ENOENT) if path.to_bytes().starts_with(b"sys/") => {
-            "this kernel has no such parameter"
-        }
-        (Op::Setuid { .. } | Op::Setgid { .. } | Op::Setgroups { .. }, libc::EINVAL) => {
-            "the id is not mapped in the container's user namespace"
-        }
-        (Op::Clone { cgroup: Some(_), .. }, libc::EACCES) => CGROUP_OF_A_USER,
-        (Op::Clone { .. }, libc::ENOSPC | libc::EUSERS) => {
+        (NamespaceOp::Clone { cgroup: Some(_), .. }, libc::EACCES) => CGROUP_OF_A_USER,
+        (NamespaceOp::Clone { .. }, libc::ENOSPC | libc::EUSERS) => {
             "too many namespaces: see /proc/sys/user/max_*_namespaces"
         }
-        (Op::Setns { .. }, libc::EPERM) => "brig may not join this namespace",
-        _ => return hint_of_file(op, errno),
+        (NamespaceOp::Setns { .. }, libc::EPERM) => "brig may not join this namespace",
+        _ => return None,
     })
 }
 
-/// What to look at in the image, or at what the host has in its place.
-fn hint_of_file(op: &Op<'_>, errno: i32) -> Option<&'static str> {
+fn hint_of_mount(op: &MountOp<'_>, errno: i32) -> Option<&'static str> {
     Some(match (op, errno) {
-        (Op::OpenTarget { .. }, libc::EROFS) => {
+        (MountOp::OpenTree { .. }, libc::ENOENT) => {
+            "what is to be mounted does not exist on the host; look at the mount's source"
+        }
+        (MountOp::OpenTree { .. } | MountOp::MoveMount { .. }, libc::EPERM | libc::EINVAL) => {
+            "the host locked a mount below it; bind it recursively (rbind)"
+        }
+        (MountOp::MoveMount { .. } | MountOp::MoveMountTo { .. }, libc::ELOOP) => {
+            "what is mounted holds a mount namespace that is bound to a file, as snapd has in /run/snapd/ns: \
+             bind the parts that are needed, or without `r` of rbind"
+        }
+        (MountOp::Fsmount { .. }, libc::EINVAL) => {
+            "the file system does not take this option; see `dmesg` for its own words"
+        }
+        (MountOp::Fsmount { .. }, libc::ENODEV) => "this kernel lacks the file system",
+        (MountOp::MountIdmap { .. }, _) => {
+            "the file system or this kernel cannot map ids; see docs/kernel-support.md"
+        }
+        (MountOp::Mask { .. } | MountOp::Readonly { .. }, libc::EBUSY) => COVERS_THE_ROOT,
+        _ => return None,
+    })
+}
+
+/// What a link of the image does where something is to be mounted over what it leads to.
+const COVERS_THE_ROOT: &str =
+    "the image has a link there that leads to the container's root, which nothing can cover";
+
+fn hint_of_file(op: &FileOp<'_>, errno: i32) -> Option<&'static str> {
+    Some(match (op, errno) {
+        (FileOp::WriteFile { path, .. }, errno) => return hint_of_written(path.to_bytes(), errno),
+        (FileOp::CopyUp { .. }, libc::ENOSPC) => {
+            "what the image has there does not fit into the tmpfs: look at its size= and nr_inodes="
+        }
+        (FileOp::OpenTarget { .. }, libc::EROFS) => {
             "the mount point is missing in a read-only root; make it in the image"
         }
-        (Op::OpenTarget { .. }, libc::ELOOP | libc::EXDEV) => {
+        (FileOp::OpenTarget { .. }, libc::ELOOP | libc::EXDEV) => {
             "the image has a link at the mount point that leads nowhere inside"
         }
-        (Op::OpenTarget { .. } | Op::Mask { .. } | Op::Readonly { .. }, libc::EBUSY) => {
-            "the image has a link there that leads to the container's root, which nothing can cover"
-        }
-        (Op::Expect { identity: Identity::Directory { .. }, .. }, libc::ESTALE) => {
+        (FileOp::OpenTarget { .. }, libc::EBUSY) => COVERS_THE_ROOT,
+        (FileOp::Expect { identity: Identity::Directory { .. }, .. }, libc::ESTALE) => {
             "somebody has put another directory in its place since brig looked at it: run brig again, and \
              keep the root file system where nobody else may rename anything on the way to it"
         }
-        (Op::Expect { identity: Identity::Node { .. }, .. }, _) => {
+        (FileOp::Expect { identity: Identity::Node { .. }, .. }, _) => {
             "the host's file of this path is another device than linux.devices asks for"
         }
-        (Op::Mknod { .. }, libc::EEXIST) => {
+        (FileOp::Mknod { .. }, libc::EEXIST) => {
             "the image has another file at the path of a device of linux.devices"
         }
-        (Op::Mknod { .. }, libc::EPERM) => {
+        (FileOp::Mknod { .. }, libc::EPERM) => {
             "device nodes cannot be made here; is brig in a user namespace?"
         }
         _ => return None,
     })
+}
+
+/// A file of /proc, by its path there.
+fn hint_of_written(path: &[u8], errno: i32) -> Option<&'static str> {
+    match errno {
+        libc::EINVAL if path.starts_with(b"self/attr/") => {
+            Some("the loaded SELinux policy has no such label; see `dmesg`")
+        }
+        libc::EACCES | libc::EPERM if path.ends_with(b"oom_score_adj") => {
+            Some("brig itself may not lower process.oomScoreAdj: it needs CAP_SYS_RESOURCE")
+        }
+        libc::ENOENT if path.starts_with(b"sys/") => Some("this kernel has no such parameter"),
+        _ => None,
+    }
 }

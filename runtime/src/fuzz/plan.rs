@@ -2,6 +2,7 @@
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver};
 use brig_child::Op;
+use brig_child::op::{PrivilegeOp, ProgramOp};
 use bumpalo::Bump;
 use serde_json::{Value, json};
 
@@ -226,10 +227,15 @@ fn planned(spec: &oci_spec::runtime::Spec, kind: u8) -> bool {
             false
         }
         Ok(plan) => {
-            assert!(matches!(plan.ops.last(), Some(Op::Execve { .. })), "{:?}", plan.ops.last());
+            assert!(
+                matches!(plan.ops.last(), Some(Op::Program(ProgramOp::Execve { .. }))),
+                "{:?}",
+                plan.ops.last()
+            );
             assert!(plan.after_gate <= plan.ops.len());
             assert_eq!(plan::render(&plan).lines().count(), plan.ops.len() + 1, "a line for each");
-            let filtered = plan.ops.iter().any(|op| matches!(op, Op::Seccomp { .. }));
+            let filtered =
+                plan.ops.iter().any(|op| matches!(op, Op::Privilege(PrivilegeOp::Seccomp { .. })));
             assert_eq!(filtered, filter.is_some(), "a filter that is asked for is loaded");
             true
         }

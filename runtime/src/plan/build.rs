@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use brig_child::op::{Arg, Vector};
+use brig_child::op::{Arg, ProcessOp, TalkOp, Vector};
 use brig_child::{Op, ReportKind, Slot};
 use bumpalo::Bump;
 use oci_spec::runtime::LinuxIdMapping;
@@ -126,26 +126,26 @@ impl<'a> Builder<'a> {
         self.field = field;
     }
 
-    pub(super) fn push(&mut self, op: Op<'a>) {
+    pub(super) fn push(&mut self, op: impl Into<Op<'a>>) {
         self.fields.extend(self.field.clone().map(|field| (self.ops.len(), field)));
-        self.ops.push(op);
+        self.ops.push(op.into());
     }
 
     pub(super) fn tell(&mut self, kind: ReportKind) {
-        self.push(Op::Tell { kind: kind as u32 });
+        self.push(TalkOp::Tell { kind: kind as u32 });
     }
 
     /// Asks the supervisor for something and waits until it is done.
     pub(super) fn ask(&mut self, kind: ReportKind) {
         self.tell(kind);
-        self.push(Op::Await);
+        self.push(TalkOp::Await);
     }
 
     /// Before all else: what the caller's terminal is replaced by.
     pub(super) fn replace_standard(&mut self, replaced: [bool; 3]) {
         for number in (0..3).filter(|number| replaced[usize::from(*number)]) {
             let fd = self.input(SlotUse::Standard(number));
-            self.push(Op::Standard { fd, number: i32::from(number) });
+            self.push(ProcessOp::Dup { from: fd, to: i32::from(number) });
         }
     }
 

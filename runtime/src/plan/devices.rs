@@ -5,10 +5,10 @@
 //! that is asked for. A /dev that is a bind mount is left as it is, and checked in the same way.
 //! runtime-spec config-linux.md, "Devices" and "Default Devices".
 
+use brig_child::Slot;
 use brig_child::flags::{file, namespace, open as flags, tree};
-use brig_child::op::{Identity, Target};
+use brig_child::op::{FileOp, Identity, MountOp, Target};
 use brig_child::syscall::MountAttr;
-use brig_child::{Op, Slot};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::build::Builder;
@@ -129,9 +129,9 @@ pub(super) fn open(
             let into = builder.made(format!("host's {}", device.path));
             let path = builder.text(&device.path)?;
             let flags = tree::CLONE | tree::NOFOLLOW;
-            builder.push(Op::OpenTree { dir: Slot::CWD, path, flags, into });
+            builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags, into });
             let attr = MountAttr { propagation: DETACHED, ..MountAttr::default() };
-            builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
+            builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
             builder.push(device.check(into));
             device.bound = Some(into);
         }
@@ -148,9 +148,9 @@ impl Device {
         self.mode & file::FORMAT == file::FIFO
     }
 
-    fn check<'a>(&self, fd: Slot) -> Op<'a> {
+    fn check<'a>(&self, fd: Slot) -> FileOp<'a> {
         let identity = Identity::Node { kind: self.mode & file::FORMAT, device: self.number };
-        Op::Expect { fd, identity }
+        FileOp::Expect { fd, identity }
     }
 }
 
@@ -167,7 +167,7 @@ pub(super) fn populate(
     }
     for (name, points_to) in LINKS {
         let (name, points_to) = (builder.text(name)?, builder.text(points_to)?);
-        builder.push(Op::Symlink { dir: dev, name, target: points_to, exist_ok: true });
+        builder.push(FileOp::Symlink { dir: dev, name, target: points_to, exist_ok: true });
     }
     console(builder, request, root)
 }
@@ -202,7 +202,7 @@ pub(super) fn check_bound(
         let into = builder.made(device.path.clone());
         let path = builder.text(&device.path)?;
         let resolve = flags::IN_ROOT | flags::NO_MAGICLINKS;
-        builder.push(Op::Open { dir: root, path, flags: flags::PATH, resolve, into });
+        builder.push(FileOp::Open { dir: root, path, flags: flags::PATH, resolve, into });
         builder.push(device.check(into));
     }
     console(builder, request, root)
@@ -216,7 +216,7 @@ fn node(
 ) -> Result<(), Refusal> {
     if let Some(bound) = device.bound {
         let at = target(builder, root, &device.path, Target::File)?;
-        builder.push(Op::MoveMount { from: bound, to: at });
+        builder.push(MountOp::MoveMount { from: bound, to: at });
         return Ok(());
     }
     let (above, name) = device.path.rsplit_once('/').unwrap_or(("", &device.path));
@@ -227,6 +227,6 @@ fn node(
     };
     let path = builder.text(name)?;
     let Device { mode, number, uid, gid, .. } = *device;
-    builder.push(Op::Mknod { dir, path, mode, device: number, uid, gid });
+    builder.push(FileOp::Mknod { dir, path, mode, device: number, uid, gid });
     Ok(())
 }

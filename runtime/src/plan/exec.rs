@@ -5,7 +5,8 @@
 //! container's capabilities, seccomp filter, labels and limits unless told otherwise.
 
 use brig_child::flags::namespace;
-use brig_child::{Op, ReportKind, Slot};
+use brig_child::op::{FileOp, NamespaceOp, ProcessOp};
+use brig_child::{ReportKind, Slot};
 use bumpalo::Bump;
 use oci_spec::runtime::{Process, Spec};
 
@@ -52,7 +53,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     fields::check_process(request.process)?;
     let flags = all.joined.iter().fold(all.new, |flags, (flag, ..)| flags | flag);
     builder.replace_standard(request.standard);
-    builder.push(Op::DieWithParent { enabled: true });
+    builder.push(ProcessOp::DieWithParent { enabled: true });
     let cpus = request.process.exec_cpu_affinity().as_ref();
     let initial = cpus.and_then(|cpus| cpus.initial().as_deref());
     affinity(&mut builder, "process.execCPUAffinity.initial", initial)?;
@@ -71,20 +72,20 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let late = if user != 0 && all.joins(late) && !request.join.into { 0 } else { late };
     let flags = flags & !late;
     if request.host.privileged && user != 0 {
-        builder.push(Op::Setns { fd: init, flags: flags & !user });
-        builder.push(Op::Setns { fd: init, flags: user });
+        builder.push(NamespaceOp::Setns { fd: init, flags: flags & !user });
+        builder.push(NamespaceOp::Setns { fd: init, flags: user });
     } else {
-        builder.push(Op::Setns { fd: init, flags });
+        builder.push(NamespaceOp::Setns { fd: init, flags });
     }
     hide(&mut builder);
-    builder.push(Op::Clone { flags: 0, cgroup });
-    builder.push(Op::DieWithParent { enabled: true });
+    builder.push(NamespaceOp::Clone { flags: 0, cgroup });
+    builder.push(ProcessOp::DieWithParent { enabled: true });
     join_cgroup(&mut builder, request.join);
     if request.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
         builder.ask(ReportKind::WantsSetup);
     }
     if late != 0 {
-        builder.push(Op::Setns { fd: init, flags: late });
+        builder.push(NamespaceOp::Setns { fd: init, flags: late });
     }
     let last = cpus.and_then(|cpus| cpus.cpu_affinity_final().as_deref());
     affinity(&mut builder, "process.execCPUAffinity.final", last)?;
@@ -118,11 +119,11 @@ fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Opt
         keep.push(builder.input(SlotUse::SeccompState));
     }
     let keep = builder.slice(&keep);
-    builder.push(Op::CloseAllBut { first: 3 + request.preserve_fds, keep });
+    builder.push(ProcessOp::CloseAllBut { first: 3 + request.preserve_fds, keep });
 }
 
 fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), Refusal> {
-    builder.push(Op::Setsid);
+    builder.push(ProcessOp::Setsid);
     if request.new_keyring {
         let name = format!("_ses.{}", request.id.as_str());
         labels::session_keyring(builder, name, Some(request.process), request.host)?;
@@ -133,7 +134,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         let path = builder.text("/dev/pts")?;
         let flags = brig_child::flags::open::PATH | brig_child::flags::open::DIRECTORY;
         let resolve = brig_child::flags::open::NO_MAGICLINKS;
-        builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
+        builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });
         builder.pts = Some(into);
     }
     let maps = request.spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_deref());
@@ -156,7 +157,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         builder.ask(ReportKind::WantsHooks);
     }
     tail.before_gate(builder)?;
-    builder.push(Op::DieWithParent { enabled: false });
+    builder.push(ProcessOp::DieWithParent { enabled: false });
     builder.tell(ReportKind::Ready);
     tail.program(builder)
 }

@@ -4,8 +4,8 @@
 //! the user, capabilities after it (capabilities(7)). Nothing is inheritable or ambient unless the
 //! specification asks for it.
 
-use brig_child::Op;
 use brig_child::flags::prctl;
+use brig_child::op::{PrivilegeOp, ProcessOp};
 
 use super::Refusal;
 use super::build::Builder;
@@ -16,15 +16,15 @@ use crate::spec::capability::Sets;
 pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<(), Refusal> {
     let user = tail.process.user();
     let sets = Sets::of(tail.process.capabilities().as_ref());
-    builder.push(Op::KeepBounding { keep: sets.bounding });
+    builder.push(PrivilegeOp::KeepBounding { keep: sets.bounding });
     let changes_user = user.uid() != 0;
     if changes_user {
-        builder.push(Op::Prctl { option: KEEPCAPS, value: 1 });
+        builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 1 });
     }
     let groups = user.additional_gids().as_deref().unwrap_or_default();
     if tail.setgroups {
         let groups = builder.slice(groups);
-        builder.push(Op::Setgroups { groups });
+        builder.push(PrivilegeOp::Setgroups { groups });
     } else if !groups.is_empty() {
         return Err(Refusal::new(
             "process.user.additionalGids",
@@ -32,12 +32,12 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
             "remove additionalGids, or give the user ranges in /etc/subuid and /etc/subgid",
         ));
     }
-    builder.push(Op::Setgid { gid: user.gid() });
-    builder.push(Op::Setuid { uid: user.uid() });
+    builder.push(PrivilegeOp::Setgid { gid: user.gid() });
+    builder.push(PrivilegeOp::Setuid { uid: user.uid() });
     let changes_ids = changes_user || user.gid() != 0;
     if changes_ids {
         // A change of ids takes it back (prctl(2)).
-        builder.push(Op::DieWithParent { enabled: true });
+        builder.push(ProcessOp::DieWithParent { enabled: true });
     }
     // Takes this back, too. An ordinary user's process was not hidden as far as newuidmap(1) and hooks had to
     // look at it; now it may wait at the gate, and whoever is executed in the container must not trace it.
@@ -45,16 +45,16 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
         hide(builder);
     }
     if changes_user {
-        builder.push(Op::Prctl { option: KEEPCAPS, value: 0 });
+        builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 0 });
     }
     let Sets { effective, permitted, inheritable, .. } = sets;
-    builder.push(Op::Capset { effective, permitted, inheritable });
+    builder.push(PrivilegeOp::Capset { effective, permitted, inheritable });
     let ambient = sets.grantable_ambient();
     if ambient != 0 {
-        builder.push(Op::SetAmbient { ambient });
+        builder.push(PrivilegeOp::SetAmbient { ambient });
     }
     if tail.no_new_privileges() {
-        builder.push(Op::Prctl { option: prctl::NO_NEW_PRIVS, value: 1 });
+        builder.push(PrivilegeOp::Prctl { option: prctl::NO_NEW_PRIVS, value: 1 });
     }
     Ok(())
 }

@@ -8,8 +8,8 @@
 use std::ffi::CStr;
 use std::path::Path;
 
-use brig_child::Op;
 use brig_child::flags::open;
+use brig_child::op::{FileOp, ProcessOp};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::Builder;
@@ -52,7 +52,7 @@ pub(super) fn session_keyring(
         builder.concerning(None);
     }
     let name = builder.text(name)?;
-    builder.push(Op::JoinSessionKeyring { name });
+    builder.push(ProcessOp::JoinSessionKeyring { name });
     Ok(())
 }
 
@@ -77,8 +77,8 @@ fn write(builder: &mut Builder<'_>, path: &str, data: &str, expected: &str) -> R
     let path = builder.text(path)?;
     let (data, expected) = (builder.bytes(data), builder.bytes(expected));
     let resolve = open::BENEATH | open::NO_MAGICLINKS | open::NO_XDEV;
-    builder.push(Op::WriteFile { dir, path, resolve, data });
-    builder.push(Op::VerifyFile { dir, path, resolve, expected });
+    builder.push(FileOp::WriteFile { dir, path, resolve, data });
+    builder.push(FileOp::VerifyFile { dir, path, resolve, expected });
     Ok(())
 }
 

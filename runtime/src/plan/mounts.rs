@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use brig_child::Slot;
 use brig_child::flags::{namespace, propagation, tree};
-use brig_child::op::Target;
+use brig_child::op::{FileOp, MountOp, Target};
 use brig_child::syscall::MountAttr;
-use brig_child::{Op, Slot};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 use super::build::{Builder, IdMapping};
@@ -105,7 +105,7 @@ fn bind(
     let into = builder.made(format!("{field} {source}"));
     let recursive = if scope == Scope::Tree { tree::RECURSIVE } else { 0 };
     let path = builder.text(&source)?;
-    builder.push(Op::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE | recursive, into });
+    builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE | recursive, into });
     attributes(builder, mount, into);
     idmap(builder, request, mount, into, field)?;
     Ok(Opened::Mount(into))
@@ -125,17 +125,17 @@ fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
     };
     if (set, clear) != (0, 0) {
         let attr = MountAttr { set, clear, ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd, recursive: false, attr });
+        builder.push(MountOp::MountSetattr { fd, recursive: false, attr });
     }
     if propagation != 0 || !mount.recursive.is_empty() {
         let Attributes { set, clear } = mount.recursive;
         let attr = MountAttr { set, clear, propagation, userns_fd: 0 };
-        builder.push(Op::MountSetattr { fd, recursive: true, attr });
+        builder.push(MountOp::MountSetattr { fd, recursive: true, attr });
     }
     for (propagation, scope) in &mount.propagation {
         if shared || !matches!(propagation, Propagation::Private | Propagation::Slave) {
             let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
-            builder.push(Op::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
+            builder.push(MountOp::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
         }
     }
 }
@@ -146,7 +146,7 @@ fn remount(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
         if !attributes.is_empty() {
             let Attributes { set, clear } = attributes;
             let attr = MountAttr { set, clear, ..MountAttr::default() };
-            builder.push(Op::MountSetattr { fd, recursive, attr });
+            builder.push(MountOp::MountSetattr { fd, recursive, attr });
         }
     }
     propagate(builder, mount, fd);
@@ -156,7 +156,7 @@ fn remount(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
 fn propagate(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
     for (propagation, scope) in &mount.propagation {
         let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
+        builder.push(MountOp::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
     }
 }
 
@@ -187,7 +187,7 @@ fn idmap(
         ));
     }
     let userns = idmap_slot(builder, &uids, &gids);
-    builder.push(Op::MountIdmap { fd, recursive: wanted.scope == Scope::Tree, userns });
+    builder.push(MountOp::MountIdmap { fd, recursive: wanted.scope == Scope::Tree, userns });
     Ok(())
 }
 
@@ -215,14 +215,14 @@ fn cgroups(
         let stays = request.join == Join::default();
         let path = if stays { path.parent().unwrap_or(&path) } else { &path };
         let path = builder.text(path.to_string_lossy().as_bytes())?;
-        builder.push(Op::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE, into });
+        builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE, into });
         let attr = MountAttr {
             set: mount.attributes.set | mount.recursive.set,
             clear: mount.attributes.clear,
             propagation: DETACHED,
             userns_fd: 0,
         };
-        builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
+        builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
         opened.push((name.to_owned(), into));
     }
     match (unified_only, opened.as_slice()) {
@@ -287,7 +287,7 @@ pub(super) fn attach(
                 let fd = filesystem(builder, request, kind, mount, withheld)?;
                 if let Some(label) = label {
                     let (name, value) = (c"security.selinux", builder.bytes(label));
-                    builder.push(Op::Setxattr { dir: fd, name, value });
+                    builder.push(FileOp::Setxattr { dir: fd, name, value });
                 }
                 if filled && mount.is_read_only() {
                     readonly_later.push(fd);
@@ -327,8 +327,8 @@ fn place(
     let destination = mount.destination.to_string_lossy();
     if let Some((dir, name)) = new_in_dev(builder, mount) {
         let path = builder.text(name)?;
-        builder.push(Op::Mkdir { dir, name: path, mode: 0o755 });
-        builder.push(Op::MoveMountTo { from, dir, path });
+        builder.push(FileOp::Mkdir { dir, name: path, mode: 0o755 });
+        builder.push(MountOp::MoveMountTo { from, dir, path });
         return Ok(());
     }
     let kind = match &mount.kind {
@@ -341,9 +341,9 @@ fn place(
     if mount.copy_up == CopyUp::Yes {
         let path = builder.text(destination.as_bytes())?;
         let (bytes, entries) = copy_up_limits(mount);
-        builder.push(Op::CopyUp { root, path, to: from, bytes, entries });
+        builder.push(FileOp::CopyUp { root, path, to: from, bytes, entries });
     }
-    builder.push(Op::MoveMount { from, to });
+    builder.push(MountOp::MoveMount { from, to });
     Ok(())
 }
 
@@ -402,9 +402,9 @@ fn default_dev(
     options.extend(labels::option(builder, request.spec)?);
     let options = builder.slice(&options);
     let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME) as u32;
-    builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
+    builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs, into });
     let at = target(builder, root, "/dev", Target::Directory)?;
-    builder.push(Op::MoveMount { from: into, to: at });
+    builder.push(MountOp::MoveMount { from: into, to: at });
     Ok(into)
 }
 
@@ -435,7 +435,7 @@ fn filesystem(
         options.push((builder.text("ro")?, None));
     }
     let attrs = (mount.attributes.set | mount.recursive.set) & !withheld;
-    let op = Op::Fsmount {
+    let op = MountOp::Fsmount {
         kind: builder.text(kind)?,
         options: builder.slice(&options),
         attrs: u32::try_from(attrs).unwrap_or_default(),
@@ -463,21 +463,21 @@ fn attach_cgroups(
     options.extend(labels::option(builder, spec)?);
     let options = builder.slice(&options);
     let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC) as u32;
-    builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs, into });
+    builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs, into });
     let at = target(builder, root, &destination, Target::Directory)?;
-    builder.push(Op::MoveMount { from: into, to: at });
+    builder.push(MountOp::MoveMount { from: into, to: at });
     for (name, from) in directories {
         let path = builder.text(name)?;
-        builder.push(Op::Mkdir { dir: into, name: path, mode: 0o755 });
-        builder.push(Op::MoveMountTo { from: *from, dir: into, path });
+        builder.push(FileOp::Mkdir { dir: into, name: path, mode: 0o755 });
+        builder.push(MountOp::MoveMountTo { from: *from, dir: into, path });
         for link in name.split(',').filter(|_| name.contains(',')) {
             let link = builder.text(link)?;
-            builder.push(Op::Symlink { dir: into, name: link, target: path, exist_ok: true });
+            builder.push(FileOp::Symlink { dir: into, name: link, target: path, exist_ok: true });
         }
     }
     if mount.is_read_only() {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
+        builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
     }
     propagate(builder, mount, into);
     Ok(())

@@ -6,8 +6,9 @@
 //! other namespaces, mounts and limits can no longer be touched (namespaces(7)).
 
 use brig_child::flags::{namespace, open, prctl, propagation};
+use brig_child::op::{FileOp, MountOp, NamespaceOp, PrivilegeOp, ProcessOp};
 use brig_child::syscall::MountAttr;
-use brig_child::{Op, ReportKind, Slot};
+use brig_child::{ReportKind, Slot};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::{Builder, SlotUse};
@@ -165,7 +166,7 @@ pub(super) fn enter(
     all: &Namespaces,
     stages: &Stages,
 ) -> Result<(), Refusal> {
-    builder.push(Op::DieWithParent { enabled: true });
+    builder.push(ProcessOp::DieWithParent { enabled: true });
     if let Some(process) = request.spec.process() {
         let user = request.host.privileged && all.has(namespace::USER);
         host_side_limits(builder, process, user)?;
@@ -203,8 +204,8 @@ pub(super) fn enter(
     }
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
     hide(builder);
-    builder.push(Op::Clone { flags: second, cgroup });
-    builder.push(Op::DieWithParent { enabled: true });
+    builder.push(NamespaceOp::Clone { flags: second, cgroup });
+    builder.push(ProcessOp::DieWithParent { enabled: true });
     join_cgroup(builder, request.join);
     if privileged {
         supervisor_setup(builder, request, all);
@@ -234,9 +235,9 @@ fn isolate_host_copy(
     }
     let into = builder.made("copy of the host's root");
     let path = builder.text("/")?;
-    builder.push(Op::Open { dir: Slot::CWD, path, flags: open::PATH, resolve: 0, into });
+    builder.push(FileOp::Open { dir: Slot::CWD, path, flags: open::PATH, resolve: 0, into });
     let attr = MountAttr { propagation: propagation::SLAVE, ..MountAttr::default() };
-    builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
+    builder.push(MountOp::MountSetattr { fd: into, recursive: true, attr });
     Ok(())
 }
 
@@ -250,12 +251,12 @@ pub(super) fn host_side_limits(
     if let Some(score) = process.oom_score_adj() {
         let data = builder.bytes(score.to_string());
         let path = builder.text("/proc/self/oom_score_adj")?;
-        builder.push(Op::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
+        builder.push(FileOp::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
     }
     if enters_user_namespace {
         for limit in process.rlimits().as_deref().unwrap_or_default() {
             let resource = super::process::rlimit_number(limit.typ());
-            builder.push(Op::RaiseLimit { resource, hard: limit.hard() });
+            builder.push(ProcessOp::RaiseLimit { resource, hard: limit.hard() });
         }
     }
     Ok(())
@@ -273,7 +274,7 @@ fn late_namespaces(join: Join) -> u32 {
 pub(super) fn join_cgroup(builder: &mut Builder<'_>, join: Join) {
     for index in 0..join.tasks {
         let fd = builder.input(SlotUse::CgroupTasks(index));
-        builder.push(Op::Write { fd, data: b"0" });
+        builder.push(FileOp::Write { fd, data: b"0" });
     }
 }
 
@@ -292,10 +293,10 @@ fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, all: &Name
 }
 
 pub(super) fn become_root(builder: &mut Builder<'_>) {
-    builder.push(Op::Setgid { gid: 0 });
-    builder.push(Op::Setuid { uid: 0 });
+    builder.push(PrivilegeOp::Setgid { gid: 0 });
+    builder.push(PrivilegeOp::Setuid { uid: 0 });
     // A change of ids takes it back (prctl(2)).
-    builder.push(Op::DieWithParent { enabled: true });
+    builder.push(ProcessOp::DieWithParent { enabled: true });
 }
 
 fn join(
@@ -308,7 +309,7 @@ fn join(
         let (kind, field, changed_by) = (*flag, field.clone(), all.changed_by(*flag));
         let input = SlotUse::Namespace { path, kind, field, changed_by };
         let fd = builder.input(input);
-        builder.push(Op::Setns { fd, flags: *flag });
+        builder.push(NamespaceOp::Setns { fd, flags: *flag });
     }
     Ok(())
 }
@@ -316,7 +317,7 @@ fn join(
 fn enter_empty_namespace(builder: &mut Builder<'_>, stages: &Stages) {
     if stages.root == RootMode::Empty {
         let fd = builder.input(SlotUse::EmptyNamespace);
-        builder.push(Op::Setns { fd, flags: namespace::MOUNT });
+        builder.push(NamespaceOp::Setns { fd, flags: namespace::MOUNT });
     }
 }
 
@@ -328,7 +329,7 @@ fn time_namespace(
     if all.new & namespace::TIME == 0 {
         return Ok(());
     }
-    builder.push(Op::Unshare { flags: namespace::TIME });
+    builder.push(NamespaceOp::Unshare { flags: namespace::TIME });
     let offsets = request.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let mut lines = String::new();
     let mut sorted: Vec<_> = offsets.into_iter().flatten().collect();
@@ -348,7 +349,7 @@ fn time_namespace(
         }
         let path = builder.text("/proc/self/timens_offsets")?;
         let data = builder.bytes(lines);
-        builder.push(Op::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
+        builder.push(FileOp::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
     }
     Ok(())
 }
@@ -358,12 +359,12 @@ fn time_namespace(
 /// joined, and again after what may take it back: a change of ids, or of the user namespace, gives the
 /// process the value of `fs.suid_dumpable` (proc_sys_fs(5)).
 pub(super) fn hide(builder: &mut Builder<'_>) {
-    builder.push(Op::Prctl { option: prctl::DUMPABLE, value: 0 });
+    builder.push(PrivilegeOp::Prctl { option: prctl::DUMPABLE, value: 0 });
 }
 
 fn unshare(builder: &mut Builder<'_>, flags: u32) {
     if flags != 0 {
-        builder.push(Op::Unshare { flags });
+        builder.push(NamespaceOp::Unshare { flags });
     }
 }
 

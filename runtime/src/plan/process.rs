@@ -1,9 +1,11 @@
 //! The process itself: its surroundings, limits, hooks, terminal, and the program in the end.
 
 use brig_child::flags::{namespace, open, prctl};
-use brig_child::op::Hook as PreparedHook;
+use brig_child::op::{
+    FileOp, Hook as PreparedHook, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
+};
 use brig_child::syscall::SchedAttr;
-use brig_child::{Op, ReportKind, Slot};
+use brig_child::{ReportKind, Slot};
 use brig_pseudofs::NumberList;
 use oci_spec::runtime::{
     Hook, IOPriorityClass, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
@@ -45,22 +47,22 @@ pub(super) fn surroundings(
     request: &Request<'_>,
     all: &Namespaces,
 ) -> Result<(), Refusal> {
-    builder.push(Op::Setsid);
+    builder.push(ProcessOp::Setsid);
     if request.new_keyring {
         let (name, process) = (format!("_ses.{}", request.id.as_str()), request.spec.process());
         labels::session_keyring(builder, name, process.as_ref(), request.host)?;
     }
     if all.new & namespace::NETWORK != 0 {
-        builder.push(Op::LoopbackUp);
+        builder.push(NamespaceOp::LoopbackUp);
     }
     let some = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     if let Some(name) = some(request.spec.hostname()) {
         let name = builder.bytes(name);
-        builder.push(Op::Sethostname { name });
+        builder.push(NamespaceOp::Sethostname { name });
     }
     if let Some(name) = some(request.spec.domainname()) {
         let name = builder.bytes(name);
-        builder.push(Op::Setdomainname { name });
+        builder.push(NamespaceOp::Setdomainname { name });
     }
     memory_policy(builder, request.spec)
 }
@@ -91,15 +93,15 @@ pub(super) fn finish(
         new_root: true,
     };
     if request.start == Start::AtGate {
-        builder.push(Op::EndOnSignals);
+        builder.push(ProcessOp::EndOnSignals);
     }
     tail.before_gate(builder)?;
-    builder.push(Op::DieWithParent { enabled: false });
+    builder.push(ProcessOp::DieWithParent { enabled: false });
     match request.start {
         Start::AtGate => {
             builder.tell(ReportKind::Ready);
             let listener = builder.input(SlotUse::Gate);
-            builder.push(Op::Gate { listener });
+            builder.push(TalkOp::Gate { listener });
             builder.gate_is_here();
         }
         Start::AtOnce => {}
@@ -135,7 +137,7 @@ fn sysctls(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
         let path = builder.text(format!("sys/{}", parameter.path))?;
         let data = builder.bytes(value);
         let resolve = open::BENEATH | open::NO_MAGICLINKS | open::NO_XDEV;
-        builder.push(Op::WriteFile { dir: proc, path, resolve, data });
+        builder.push(FileOp::WriteFile { dir: proc, path, resolve, data });
     }
     Ok(())
 }
@@ -146,7 +148,7 @@ pub(super) fn private_proc(builder: &mut Builder<'_>) -> Slot {
         return proc;
     }
     let into = builder.made("private proc");
-    builder.push(Op::Fsmount { kind: c"proc", options: &[], attrs: 0, into });
+    builder.push(MountOp::Fsmount { kind: c"proc", options: &[], attrs: 0, into });
     builder.proc = Some(into);
     into
 }
@@ -178,7 +180,14 @@ pub(super) fn push_hooks<'a>(
         let stdin = builder.input(state.clone());
         let timeout_ms = hook.timeout().map_or(-1, |seconds| seconds.saturating_mul(1000));
         let path = builder.text(&*path)?;
-        builder.push(Op::Hook(PreparedHook { path, argv: args, envp, stdin, timeout_ms, filter }));
+        builder.push(ProgramOp::Hook(PreparedHook {
+            path,
+            argv: args,
+            envp,
+            stdin,
+            timeout_ms,
+            filter,
+        }));
     }
     Ok(())
 }
@@ -209,17 +218,17 @@ impl Tail<'_> {
         labels::at_execve(builder, self)?;
         self.close_descriptors(builder);
         let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
-        builder.push(Op::Chdir { path: cwd, create: self.new_root });
+        builder.push(ProcessOp::Chdir { path: cwd, create: self.new_root });
         if !self.no_new_privileges() {
             self.seccomp.map_or(Ok(()), early_filter::check)?;
             self.seccomp(builder)?;
         }
         identity::become_user(builder, self)?;
         let mask = self.process.user().umask().unwrap_or(0o022);
-        builder.push(Op::Umask { mask });
+        builder.push(ProcessOp::Umask { mask });
         self.find_program(builder)?;
-        builder.push(Op::ResetSignals);
-        builder.push(Op::CloseOnExec { first: 3 + self.preserve_fds });
+        builder.push(ProcessOp::ResetSignals);
+        builder.push(ProcessOp::CloseOnExec { first: 3 + self.preserve_fds });
         Ok(())
     }
 
@@ -231,10 +240,10 @@ impl Tail<'_> {
             let into = builder.made(path.as_str());
             let path = builder.text(path)?;
             let (flags, resolve) = (open::PATH, open::NO_MAGICLINKS);
-            builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
-            builder.push(Op::LandlockAllow { ruleset, path: into, access });
+            builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });
+            builder.push(PrivilegeOp::LandlockAllow { ruleset, path: into, access });
         }
-        builder.push(Op::LandlockRestrictSelf { ruleset });
+        builder.push(PrivilegeOp::LandlockRestrictSelf { ruleset });
         Ok(())
     }
 
@@ -259,7 +268,7 @@ impl Tail<'_> {
         }
         let argv = builder.vector(args)?;
         let envp = builder.vector(env)?;
-        builder.push(Op::Execve { argv, envp });
+        builder.push(ProgramOp::Execve { argv, envp });
         Ok(())
     }
 
@@ -275,7 +284,7 @@ impl Tail<'_> {
             keep.push(builder.input(SlotUse::SeccompState));
         }
         let keep = builder.slice(&keep);
-        builder.push(Op::CloseAllBut { first: 3 + self.preserve_fds, keep });
+        builder.push(ProcessOp::CloseAllBut { first: 3 + self.preserve_fds, keep });
     }
 
     pub(super) fn no_new_privileges(&self) -> bool {
@@ -288,7 +297,7 @@ impl Tail<'_> {
         let socket = program.notify.then(|| {
             (builder.input(SlotUse::SeccompListener), builder.input(SlotUse::SeccompState))
         });
-        builder.push(Op::Seccomp { filter, flags: program.flags, socket });
+        builder.push(PrivilegeOp::Seccomp { filter, flags: program.flags, socket });
         Ok(())
     }
 
@@ -309,21 +318,21 @@ impl Tail<'_> {
         let size = size.map(|size| (side(size.height()), side(size.width())));
         let owner = self.process.user().uid();
         let console = builder.console;
-        builder.push(Op::Console { pts, socket, size, owner, console });
+        builder.push(ProcessOp::Console { pts, socket, size, owner, console });
         Ok(())
     }
 
     fn limits(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
         for limit in self.process.rlimits().as_deref().unwrap_or_default() {
             let resource = rlimit_number(limit.typ());
-            builder.push(Op::Prlimit { resource, soft: limit.soft(), hard: limit.hard() });
+            builder.push(ProcessOp::Prlimit { resource, soft: limit.soft(), hard: limit.hard() });
         }
         Ok(())
     }
 
     fn scheduling(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
         if let Some(scheduler) = self.process.scheduler() {
-            builder.push(Op::SchedSetattr { attr: sched_attr(scheduler) });
+            builder.push(ProcessOp::SchedSetattr { attr: sched_attr(scheduler) });
         }
         if let Some(priority) = self.process.io_priority() {
             let class = match priority.class() {
@@ -332,10 +341,10 @@ impl Tail<'_> {
                 IOPriorityClass::IoprioClassIdle => 3,
             };
             let level = i32::try_from(priority.priority()).unwrap_or_default();
-            builder.push(Op::IoprioSet { prio: class << 13 | level });
+            builder.push(ProcessOp::IoprioSet { prio: class << 13 | level });
         }
         if let Some(domain) = self.personality {
-            builder.push(Op::Personality { domain });
+            builder.push(ProcessOp::Personality { domain });
         }
         Ok(())
     }
@@ -358,7 +367,7 @@ impl Tail<'_> {
             }
         }
         let candidates = builder.slice(&candidates);
-        builder.push(Op::FindProgram { candidates });
+        builder.push(ProgramOp::FindProgram { candidates });
         Ok(())
     }
 }
@@ -409,7 +418,7 @@ pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Spec) -> Result<()
         Refusal::new("linux.memoryPolicy.nodes", reason, "write it as 0-1,3")
     })?;
     let nodes = builder.slice(nodes.words());
-    builder.push(Op::SetMempolicy { mode: memory_policy_mode(policy), nodes });
+    builder.push(ProcessOp::SetMempolicy { mode: memory_policy_mode(policy), nodes });
     Ok(())
 }
 
@@ -450,7 +459,7 @@ pub(super) fn affinity(
         Refusal::new(field, reason, "write it as 0-3,7")
     })?;
     let mask = builder.slice(mask.words());
-    builder.push(Op::SchedSetaffinity { mask });
+    builder.push(ProcessOp::SchedSetaffinity { mask });
     Ok(())
 }
 

@@ -1,8 +1,12 @@
 //! A plan in words: for `brig plan`, for golden tests, and for the operation in an error message.
 
+use std::ffi::CStr;
 use std::fmt::Write as _;
 
-use brig_child::op::Identity;
+use brig_child::op::{
+    FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
+};
+use brig_child::syscall::MountAttr;
 use brig_child::{Op, Slot};
 
 use super::Plan;
@@ -70,41 +74,81 @@ fn slot(slot: Slot, slots: &[SlotUse<'_>]) -> String {
 pub fn render_op(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
     let name = op.name();
     let at = |wanted: Slot| slot(wanted, slots);
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().replace('\n', "; ");
     match op {
-        Op::Setns { fd, flags } => {
+        Op::Namespace(op) => namespace(op, name, at),
+        Op::Talk(op) => talk(op, name),
+        Op::File(op) => file(op, name, at),
+        Op::Mount(op) => mount(op, name, at),
+        Op::Process(op) => process(op, name, at),
+        Op::Privilege(op) => privilege(op, name),
+        Op::Program(op) => program(op, name),
+    }
+}
+
+fn namespace(op: &NamespaceOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
+    match op {
+        NamespaceOp::Setns { fd, flags } => {
             format!("{name} {} ({})", at(*fd), namespace_names(u64::from(*flags)))
         }
-        Op::Unshare { flags } => format!("{name} {}", namespace_names(u64::from(*flags))),
-        Op::Clone { flags, cgroup } => {
+        NamespaceOp::Unshare { flags } => format!("{name} {}", namespace_names(u64::from(*flags))),
+        NamespaceOp::Clone { flags, cgroup } => {
             let into = if cgroup.is_some() { " into the cgroup" } else { "" };
             format!("{name}({}){into}", namespace_names(*flags))
         }
-        Op::DieWithParent { enabled } => {
-            format!("{name} {}", if *enabled { "SIGKILL" } else { "none" })
+        NamespaceOp::Sethostname { name: value } | NamespaceOp::Setdomainname { name: value } => {
+            format!("{name} {:?}", String::from_utf8_lossy(value))
         }
-        Op::Tell { kind } => format!("{name} {}", report_name(*kind)),
-        Op::Open { dir, path, .. } => format!("{name} {}:{}", at(*dir), path.to_string_lossy()),
-        Op::WriteFile { dir, path, data, .. } => {
-            format!("{name} {}:{} = {:?}", at(*dir), path.to_string_lossy(), lossy(data))
+        NamespaceOp::LoopbackUp => name.to_owned(),
+    }
+}
+
+fn talk(op: &TalkOp, name: &str) -> String {
+    match op {
+        TalkOp::Tell { kind } => format!("{name} {}", report_name(*kind)),
+        TalkOp::Await | TalkOp::Gate { .. } => name.to_owned(),
+    }
+}
+
+fn file(op: &FileOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().replace('\n', "; ");
+    let below = |dir: Slot, path: &CStr| format!("{name} {}:{}", at(dir), path.to_string_lossy());
+    match op {
+        FileOp::Open { dir, path, .. } => below(*dir, path),
+        FileOp::WriteFile { dir, path, data, .. } => {
+            format!("{} = {:?}", below(*dir, path), lossy(data))
         }
-        Op::VerifyFile { dir, path, expected, .. } => {
-            format!("{name} {}:{} is {:?}", at(*dir), path.to_string_lossy(), lossy(expected))
+        FileOp::VerifyFile { dir, path, expected, .. } => {
+            format!("{} is {:?}", below(*dir, path), lossy(expected))
         }
-        Op::Write { fd, data } => format!("{name} {} = {:?}", at(*fd), lossy(data)),
-        Op::Mkdir { dir, name: path, mode } => {
-            format!("{name} {}:{} {mode:o}", at(*dir), path.to_string_lossy())
-        }
-        Op::Mknod { dir, path, mode, device, uid, gid } => {
-            let path = path.to_string_lossy();
+        FileOp::Write { fd, data } => format!("{name} {} = {:?}", at(*fd), lossy(data)),
+        FileOp::Mkdir { dir, name: path, mode } => format!("{} {mode:o}", below(*dir, path)),
+        FileOp::Mknod { dir, path, mode, device, uid, gid } => {
             let (major, minor) = device_numbers(*device);
-            format!("{name} {}:{path} {mode:o} {major}:{minor} {uid}:{gid}", at(*dir))
+            format!("{} {mode:o} {major}:{minor} {uid}:{gid}", below(*dir, path))
         }
-        Op::Symlink { dir, name: link, target, .. } => {
-            let (link, target) = (link.to_string_lossy(), target.to_string_lossy());
-            format!("{name} {}:{link} -> {target}", at(*dir))
+        FileOp::Symlink { dir, name: link, target, .. } => {
+            format!("{} -> {}", below(*dir, link), target.to_string_lossy())
         }
-        _ => render_mount(op, slots),
+        FileOp::OpenTarget { root, path, target, .. } => {
+            format!("{} {target:?}", below(*root, path))
+        }
+        FileOp::Expect { fd, identity: Identity::Node { device, .. } } => {
+            let (major, minor) = device_numbers(*device);
+            format!("{name} {} is {major}:{minor}", at(*fd))
+        }
+        FileOp::Expect { fd, identity: Identity::Directory { device, inode, mount } } => {
+            let (major, minor) = device;
+            let mount = mount.map_or(String::new(), |mount| format!(" mount {mount}"));
+            format!("{name} {} is device {major}:{minor} inode {inode}{mount}", at(*fd))
+        }
+        FileOp::Setxattr { dir, name: attribute, value } => {
+            let (attribute, value) = (attribute.to_string_lossy(), String::from_utf8_lossy(value));
+            format!("{name} {} {attribute}={value}", at(*dir))
+        }
+        FileOp::CopyUp { path, bytes, entries, .. } => {
+            let (bytes, entries) = (at_most(*bytes, "bytes"), at_most(*entries, "entries"));
+            format!("{name} {}{bytes}{entries}", path.to_string_lossy())
+        }
     }
 }
 
@@ -120,88 +164,73 @@ fn at_most(limit: u64, what: &str) -> String {
     }
 }
 
-fn render_mount(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
-    let name = op.name();
-    let at = |wanted: Slot| slot(wanted, slots);
+fn mount(op: &MountOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
+    let recursive = |recursive: bool| if recursive { " recursive" } else { "" };
     match op {
-        Op::OpenTarget { root, path, target, .. } => {
-            format!("{name} {}:{} {target:?}", at(*root), path.to_string_lossy())
-        }
-        Op::OpenTree { dir, path, flags, .. } => {
-            let recursive = flags & brig_child::flags::tree::RECURSIVE != 0;
-            let recursive = if recursive { " recursive" } else { "" };
+        MountOp::OpenTree { dir, path, flags, .. } => {
+            let recursive = recursive(flags & brig_child::flags::tree::RECURSIVE != 0);
             match path.is_empty() {
                 true => format!("{name} {}{recursive}", at(*dir)),
                 false => format!("{name} {}:{}{recursive}", at(*dir), path.to_string_lossy()),
             }
         }
-        Op::Fsmount { kind, options, attrs, .. } => {
-            let options: Vec<_> = options
-                .iter()
-                .map(|(key, value)| match value {
-                    Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
-                    None => key.to_string_lossy().into_owned(),
-                })
-                .collect();
+        MountOp::Fsmount { kind, options, attrs, .. } => {
+            let options: Vec<_> = options.iter().map(option).collect();
             let kind = kind.to_string_lossy();
             format!("{name} {kind} [{}] {}", options.join(","), attributes(u64::from(*attrs)))
         }
-        Op::MountSetattr { fd, recursive, attr } => {
-            let recursive = if *recursive { " recursive" } else { "" };
-            let mut text = format!("{name} {}{recursive}", at(*fd));
-            if attr.set != 0 {
-                let _ = write!(text, " +{}", attributes(attr.set));
-            }
-            if attr.clear != 0 {
-                let _ = write!(text, " -{}", attributes(attr.clear));
-            }
-            if attr.propagation != 0 {
-                let _ = write!(text, " {}", propagation(attr.propagation));
-            }
-            text
+        MountOp::MountSetattr { fd, recursive: whole, attr } => {
+            format!("{name} {}{}{}", at(*fd), recursive(*whole), changes(attr))
         }
-        Op::MountIdmap { fd, userns, .. } => format!("{name} {} idmap {}", at(*fd), at(*userns)),
-        Op::MoveMount { from, to } => format!("{name} {} -> {}", at(*from), at(*to)),
-        Op::MoveMountTo { from, dir, path } => {
+        MountOp::MountIdmap { fd, userns, .. } => {
+            format!("{name} {} idmap {}", at(*fd), at(*userns))
+        }
+        MountOp::MoveMount { from, to } => format!("{name} {} -> {}", at(*from), at(*to)),
+        MountOp::MoveMountTo { from, dir, path } => {
             format!("{name} {} -> {}:{}", at(*from), at(*dir), path.to_string_lossy())
         }
-        Op::Mask { path, .. } | Op::Readonly { path, .. } => {
+        MountOp::Mask { path, .. } | MountOp::Readonly { path, .. } => {
             format!("{name} {}", path.to_string_lossy())
         }
-        Op::CopyUp { path, bytes, entries, .. } => {
-            let (bytes, entries) = (at_most(*bytes, "bytes"), at_most(*entries, "entries"));
-            format!("{name} {}{bytes}{entries}", path.to_string_lossy())
-        }
-        Op::Setxattr { dir, name: attribute, value } => {
-            let (attribute, value) = (attribute.to_string_lossy(), String::from_utf8_lossy(value));
-            format!("{name} {} {attribute}={value}", at(*dir))
-        }
-        Op::Expect { fd, identity: Identity::Node { device, .. } } => {
-            let (major, minor) = device_numbers(*device);
-            format!("{name} {} is {major}:{minor}", at(*fd))
-        }
-        Op::Expect { fd, identity: Identity::Directory { device, inode, mount } } => {
-            let (major, minor) = device;
-            let mount = mount.map_or(String::new(), |mount| format!(" mount {mount}"));
-            format!("{name} {} is device {major}:{minor} inode {inode}{mount}", at(*fd))
-        }
-        Op::EnterRoot { root, .. } => format!("{name} {}", at(*root)),
-        Op::Standard { fd, number } => format!("{name} {} -> {number}", at(*fd)),
-        _ => render_process(op),
+        MountOp::EnterRoot { root, .. } => format!("{name} {}", at(*root)),
     }
 }
 
-fn render_process(op: &Op<'_>) -> String {
-    let name = op.name();
+/// One option of fsconfig(2).
+fn option((key, value): &(&CStr, Option<&CStr>)) -> String {
+    match value {
+        Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
+        None => key.to_string_lossy().into_owned(),
+    }
+}
+
+/// What mount_setattr(2) changes.
+fn changes(attr: &MountAttr) -> String {
+    let mut text = String::new();
+    if attr.set != 0 {
+        let _ = write!(text, " +{}", attributes(attr.set));
+    }
+    if attr.clear != 0 {
+        let _ = write!(text, " -{}", attributes(attr.clear));
+    }
+    if attr.propagation != 0 {
+        let _ = write!(text, " {}", propagation(attr.propagation));
+    }
+    text
+}
+
+fn process(op: &ProcessOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
     match op {
-        Op::Sethostname { name: value } | Op::Setdomainname { name: value } => {
-            format!("{name} {:?}", String::from_utf8_lossy(value))
+        ProcessOp::DieWithParent { enabled } => {
+            format!("{name} {}", if *enabled { "SIGKILL" } else { "none" })
         }
-        Op::Console { size, owner, .. } => format!("{name} size {size:?} owner {owner}"),
-        Op::Prlimit { resource, soft, hard } => format!("{name} {resource} {soft}:{hard}"),
-        Op::RaiseLimit { resource, hard } => format!("{name} {resource} hard >= {hard}"),
-        Op::Personality { domain } => format!("{name} {domain:#x}"),
-        Op::SchedSetattr { attr } => format!(
+        ProcessOp::ResetSignals | ProcessOp::EndOnSignals | ProcessOp::Setsid => name.to_owned(),
+        ProcessOp::Dup { from, to } => format!("{name} {} -> {to}", at(*from)),
+        ProcessOp::Console { size, owner, .. } => format!("{name} size {size:?} owner {owner}"),
+        ProcessOp::Prlimit { resource, soft, hard } => format!("{name} {resource} {soft}:{hard}"),
+        ProcessOp::RaiseLimit { resource, hard } => format!("{name} {resource} hard >= {hard}"),
+        ProcessOp::Personality { domain } => format!("{name} {domain:#x}"),
+        ProcessOp::SchedSetattr { attr } => format!(
             "{name} policy {} flags {:#x} nice {} priority {} {}/{}/{}",
             attr.policy,
             attr.flags,
@@ -211,49 +240,60 @@ fn render_process(op: &Op<'_>) -> String {
             attr.deadline,
             attr.period
         ),
-        Op::SchedSetaffinity { mask } => format!("{name} {mask:x?}"),
-        Op::IoprioSet { prio } => format!("{name} class {} level {}", prio >> 13, prio & 0x1fff),
-        Op::SetMempolicy { mode, nodes } => format!("{name} {mode:#x} {nodes:x?}"),
-        Op::JoinSessionKeyring { name: keyring } => {
+        ProcessOp::SchedSetaffinity { mask } => format!("{name} {mask:x?}"),
+        ProcessOp::IoprioSet { prio } => {
+            format!("{name} class {} level {}", prio >> 13, prio & 0x1fff)
+        }
+        ProcessOp::SetMempolicy { mode, nodes } => format!("{name} {mode:#x} {nodes:x?}"),
+        ProcessOp::JoinSessionKeyring { name: keyring } => {
             format!("{name} session {}", keyring.to_string_lossy())
         }
-        Op::Umask { mask } => format!("{name} {mask:04o}"),
-        Op::Chdir { path, .. } => format!("{name} {}", path.to_string_lossy()),
-        Op::Setgroups { groups } => format!("{name} {groups:?}"),
-        Op::Setgid { gid } => format!("{name} {gid}"),
-        Op::Setuid { uid } => format!("{name} {uid}"),
-        Op::Prctl { option, value } => format!("{name} {option} {value}"),
-        Op::KeepBounding { keep } => format!("{name} all but {}", capabilities(*keep)),
-        Op::Capset { effective, permitted, inheritable } => format!(
+        ProcessOp::Umask { mask } => format!("{name} {mask:04o}"),
+        ProcessOp::Chdir { path, .. } => format!("{name} {}", path.to_string_lossy()),
+        ProcessOp::CloseAllBut { first, keep } => {
+            format!("{name} from {first}, all but {} of brig's own", keep.len())
+        }
+        ProcessOp::CloseOnExec { first } => format!("{name} close-on-exec from {first}"),
+    }
+}
+
+fn privilege(op: &PrivilegeOp<'_>, name: &str) -> String {
+    match op {
+        PrivilegeOp::Setgroups { groups } => format!("{name} {groups:?}"),
+        PrivilegeOp::Setgid { gid: id } | PrivilegeOp::Setuid { uid: id } => format!("{name} {id}"),
+        PrivilegeOp::Prctl { option, value } => format!("{name} {option} {value}"),
+        PrivilegeOp::KeepBounding { keep } => format!("{name} all but {}", capabilities(*keep)),
+        PrivilegeOp::Capset { effective, permitted, inheritable } => format!(
             "{name} effective {} permitted {} inheritable {}",
             capabilities(*effective),
             capabilities(*permitted),
             capabilities(*inheritable)
         ),
-        Op::SetAmbient { ambient } => format!("{name} {}", capabilities(*ambient)),
-        Op::LandlockAllow { access, .. } => format!("{name} {access:#x}"),
-        Op::Seccomp { filter, flags, .. } => {
+        PrivilegeOp::SetAmbient { ambient } => format!("{name} {}", capabilities(*ambient)),
+        PrivilegeOp::LandlockAllow { access, .. } => format!("{name} {access:#x}"),
+        PrivilegeOp::LandlockRestrictSelf { .. } => name.to_owned(),
+        PrivilegeOp::Seccomp { filter, flags, .. } => {
             format!("{name} {} instructions, flags {flags:#x}", filter.len() / 8)
         }
-        Op::Hook(hook) => {
+    }
+}
+
+fn program(op: &ProgramOp<'_>, name: &str) -> String {
+    match op {
+        ProgramOp::Hook(hook) => {
             let filter = hook.filter.map(|(filter, flags)| {
                 format!(" with seccomp {} instructions, flags {flags:#x}", filter.len() / 8)
             });
             format!("{name} {}{}", hook.path.to_string_lossy(), filter.unwrap_or_default())
         }
-        Op::FindProgram { candidates } => {
+        ProgramOp::FindProgram { candidates } => {
             let list: Vec<_> = candidates.iter().map(|path| path.to_string_lossy()).collect();
             format!("{name} {}", list.join(" or "))
         }
-        Op::CloseAllBut { first, keep } => {
-            format!("{name} from {first}, all but {} of brig's own", keep.len())
-        }
-        Op::CloseOnExec { first } => format!("{name} close-on-exec from {first}"),
-        Op::Execve { argv, envp } => {
+        ProgramOp::Execve { argv, envp } => {
             let args: Vec<_> = argv.iter().map(|arg| arg.to_string_lossy()).collect();
             format!("{name} {args:?} with {} variables", envp.iter().count())
         }
-        _ => name.to_owned(),
     }
 }
 

@@ -5,9 +5,9 @@
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
 use brig_child::flags::{file, namespace, open, propagation, tree};
-use brig_child::op::{Enter, Identity, Target};
+use brig_child::op::{Enter, FileOp, Identity, MountOp, ProcessOp, Target};
 use brig_child::syscall::MountAttr;
-use brig_child::{Op, ReportKind, Slot};
+use brig_child::{ReportKind, Slot};
 use oci_spec::runtime::{Hooks, Spec};
 
 use super::build::{Builder, SlotUse};
@@ -76,7 +76,7 @@ pub(super) fn open_sources(
     let alone = request.read_only_tree && request.host.privileged;
     let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
     let flags = flags | tree::EMPTY_PATH;
-    builder.push(Op::OpenTree { dir: directory, path: c"", flags, into });
+    builder.push(MountOp::OpenTree { dir: directory, path: c"", flags, into });
     // A shared root is shared among the container's own: what is mounted in it stays there. Only a
     // bind mount leads to the host, where it is shared itself.
     let propagation = match wanted_propagation(request.spec) {
@@ -84,11 +84,11 @@ pub(super) fn open_sources(
         _ => DETACHED,
     };
     let attr = MountAttr { propagation, ..MountAttr::default() };
-    builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
+    builder.push(MountOp::MountSetattr { fd: into, recursive: true, attr });
     if request.read_only_tree {
         let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
         let attr = MountAttr { set, ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd: into, recursive: true, attr });
+        builder.push(MountOp::MountSetattr { fd: into, recursive: true, attr });
     }
     builder.concerning(None);
     let mounts = mounts::open(builder, request, all)?;
@@ -107,7 +107,7 @@ fn find_root(
     let RootDirectory { path, device, inode, .. } = request.root;
     let into = straight(builder, path)?;
     let identity = Identity::Directory { device, inode, mount };
-    builder.push(Op::Expect { fd: into, identity });
+    builder.push(FileOp::Expect { fd: into, identity });
     Ok(into)
 }
 
@@ -116,7 +116,7 @@ fn straight(builder: &mut Builder<'_>, path: &str) -> Result<Slot, Refusal> {
     let into = builder.made(path);
     let path = builder.text(path)?;
     let (flags, resolve) = (open::PATH | open::DIRECTORY, open::NO_SYMLINKS | open::NO_MAGICLINKS);
-    builder.push(Op::Open { dir: Slot::CWD, path, flags, resolve, into });
+    builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });
     Ok(into)
 }
 
@@ -135,21 +135,21 @@ pub(super) fn assemble(
         return Err(Refusal::new("root.path", "was not opened", ""));
     };
     let root = sources.rootfs;
-    builder.push(Op::Umask { mask: 0 });
+    builder.push(ProcessOp::Umask { mask: 0 });
     let masks = masks(builder, request.spec)?;
     attach(builder, request, stages, masks.into_iter().chain([root]))?;
     let readonly_later = mounts::attach(builder, request, &sources)?;
     hide(builder, request.spec, root, masks)?;
     for fd in readonly_later {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd, recursive: false, attr });
+        builder.push(MountOp::MountSetattr { fd, recursive: false, attr });
     }
     hooks_before_entering(builder, request)?;
     let how = match stages.root {
         RootMode::HostCopy => Enter::Pivot,
         RootMode::Empty | RootMode::Joined => Enter::Chroot,
     };
-    builder.push(Op::EnterRoot { root, how });
+    builder.push(MountOp::EnterRoot { root, how });
     finish_root(builder, request.spec, root);
     Ok(())
 }
@@ -173,8 +173,8 @@ fn attach(
     };
     for from in mounts {
         builder.push(match to {
-            Some(to) => Op::MoveMount { from, to },
-            None => Op::MoveMountTo { from, dir: Slot::CWD, path: c"/" },
+            Some(to) => MountOp::MoveMount { from, to },
+            None => MountOp::MoveMountTo { from, dir: Slot::CWD, path: c"/" },
         });
     }
     Ok(())
@@ -191,12 +191,12 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
     let mut options = vec![(builder.text("mode")?, Some(builder.text("0555")?))];
     options.extend(labels::option(builder, spec)?);
     let options = builder.slice(&options);
-    builder.push(Op::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
+    builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
     let mode = file::REGULAR | 0o444;
-    builder.push(Op::Mknod { dir: into, path: c"file", mode, device: 0, uid: 0, gid: 0 });
-    builder.push(Op::Mkdir { dir: into, name: c"directory", mode: 0o555 });
+    builder.push(FileOp::Mknod { dir: into, path: c"file", mode, device: 0, uid: 0, gid: 0 });
+    builder.push(FileOp::Mkdir { dir: into, name: c"directory", mode: 0o555 });
     let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-    builder.push(Op::MountSetattr { fd: into, recursive: false, attr });
+    builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
     Ok(Some(into))
 }
 
@@ -209,12 +209,12 @@ fn hide(
     let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
     for path in linux.readonly_paths().as_deref().unwrap_or_default() {
         let path = builder.text(without_slashes(path))?;
-        builder.push(Op::Readonly { root, path });
+        builder.push(MountOp::Readonly { root, path });
     }
     if let Some(masks) = masks {
         for path in linux.masked_paths().as_deref().unwrap_or_default() {
             let path = builder.text(without_slashes(path))?;
-            builder.push(Op::Mask { root, path, masks });
+            builder.push(MountOp::Mask { root, path, masks });
         }
     }
     Ok(())
@@ -253,13 +253,13 @@ fn finish_root(builder: &mut Builder<'_>, spec: &Spec, root: Slot) {
     let readonly = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     if readonly {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd: root, recursive: false, attr });
+        builder.push(MountOp::MountSetattr { fd: root, recursive: false, attr });
     }
     if let Some((propagation, scope)) = wanted_propagation(spec)
         && propagation != Propagation::Private
     {
         let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
-        builder.push(Op::MountSetattr { fd: root, recursive: scope == Scope::Tree, attr });
+        builder.push(MountOp::MountSetattr { fd: root, recursive: scope == Scope::Tree, attr });
     }
 }
 
@@ -272,7 +272,7 @@ pub(super) fn target(
 ) -> Result<Slot, Refusal> {
     let into = builder.made(format!("target {path}"));
     let path = builder.text(path)?;
-    builder.push(Op::OpenTarget { root, path, target, into });
+    builder.push(FileOp::OpenTarget { root, path, target, into });
     Ok(into)
 }
 

@@ -19,7 +19,7 @@ use crate::execute::Inputs;
 use crate::filter::Filter;
 use crate::plan::{Plan, SlotUse};
 
-/// What one message from the child can hold (`Op::Seccomp` of brig-child).
+/// What one message from the child can hold (`PrivilegeOp::Seccomp` of brig-child).
 const STATE_LIMIT_BYTES: usize = 16 << 10;
 
 /// The file for the state.

@@ -2,7 +2,9 @@
 
 use brig::plan::{Plan, SlotUse, Start};
 use brig_child::flags::{namespace, prctl};
-use brig_child::op::Identity;
+use brig_child::op::{
+    FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
+};
 use brig_child::{Op, Slot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -150,36 +152,47 @@ impl Order<'_> {
 /// The order that hardening rests on.
 fn privileges_fall_in_order(case: &Case, plan: &Plan<'_>, filtered: bool) {
     let order = Order(plan.ops);
-    let exec = order.only("execve", |op| matches!(op, Op::Execve { .. }));
+    let exec = order.only("execve", |op| matches!(op, Op::Program(ProgramOp::Execve { .. })));
     assert_eq!(exec, plan.ops.len() - 1, "nothing comes after the program");
-    let bounding = order.only("bounding set", |op| matches!(op, Op::KeepBounding { .. }));
-    let user = order.last(|op| matches!(op, Op::Setuid { .. })).expect("a user");
-    let groups = order.last(|op| matches!(op, Op::Setgroups { .. })).expect("groups");
-    let capset = order.only("capset", |op| matches!(op, Op::Capset { .. }));
+    let bounding = order
+        .only("bounding set", |op| matches!(op, Op::Privilege(PrivilegeOp::KeepBounding { .. })));
+    let user =
+        order.last(|op| matches!(op, Op::Privilege(PrivilegeOp::Setuid { .. }))).expect("a user");
+    let groups = order
+        .last(|op| matches!(op, Op::Privilege(PrivilegeOp::Setgroups { .. })))
+        .expect("groups");
+    let capset = order.only("capset", |op| matches!(op, Op::Privilege(PrivilegeOp::Capset { .. })));
     assert!(bounding < user && groups < user && user < capset, "capabilities(7)");
-    assert!(matches!(plan.ops[user], Op::Setuid { uid } if uid == case.user));
+    assert!(
+        matches!(plan.ops[user], Op::Privilege(PrivilegeOp::Setuid { uid }) if uid == case.user)
+    );
     let nnp = order
-        .first(|op| matches!(op, Op::Prctl { option, value: 1 } if *option == prctl::NO_NEW_PRIVS));
+        .first(|op| matches!(op, Op::Privilege(PrivilegeOp::Prctl { option, value: 1 }) if *option == prctl::NO_NEW_PRIVS));
     assert_eq!(nnp.is_some(), case.no_new_privileges);
-    let seccomp = order.first(|op| matches!(op, Op::Seccomp { .. }));
+    let seccomp = order.first(|op| matches!(op, Op::Privilege(PrivilegeOp::Seccomp { .. })));
     assert_eq!(seccomp.is_some(), filtered, "a filter that is asked for is loaded");
     if let (Some(nnp), Some(seccomp)) = (nnp, seccomp) {
         assert!(nnp < seccomp);
         assert_eq!(seccomp, exec - 1, "with no_new_privs the filter is the last but the program");
     }
     for op in &plan.ops[capset..] {
-        if let Op::Hook(hook) = op {
+        if let Op::Program(ProgramOp::Hook(hook)) = op {
             let needs = filtered && case.no_new_privileges;
             assert_eq!(hook.filter.is_some(), needs, "a program of the image has the filter");
         }
     }
-    let closed = order.only("close_range", |op| matches!(op, Op::CloseOnExec { .. }));
+    let closed =
+        order.only("close_range", |op| matches!(op, Op::Process(ProcessOp::CloseOnExec { .. })));
     assert!(closed < exec);
-    let found = order.only("find program", |op| matches!(op, Op::FindProgram { .. }));
-    let alone = order.only("orphan", |op| matches!(op, Op::DieWithParent { enabled: false }));
-    let first_wish = order.first(|op| matches!(op, Op::DieWithParent { enabled: true }));
+    let found =
+        order.only("find program", |op| matches!(op, Op::Program(ProgramOp::FindProgram { .. })));
+    let alone = order.only("orphan", |op| {
+        matches!(op, Op::Process(ProcessOp::DieWithParent { enabled: false }))
+    });
+    let first_wish =
+        order.first(|op| matches!(op, Op::Process(ProcessOp::DieWithParent { enabled: true })));
     assert_eq!(first_wish, Some(0), "a child never outlives its supervisor by accident");
-    match order.first(|op| matches!(op, Op::Gate { .. })) {
+    match order.first(|op| matches!(op, Op::Talk(TalkOp::Gate { .. }))) {
         Some(gate) => {
             assert!(case.at_gate && alone < gate && found < gate && closed < gate && capset < gate);
             assert_eq!(plan.after_gate, gate + 1);
@@ -197,61 +210,70 @@ fn root_slot(plan: &Plan<'_>) -> Slot {
 fn the_root_is_the_one_that_was_checked(plan: &Plan<'_>) {
     let root = root_slot(plan);
     let opened = plan.ops.iter().position(|op| {
-        matches!(op, Op::OpenTree { dir, path, into, .. }
+        matches!(op, Op::Mount(MountOp::OpenTree { dir, path, into, .. })
             if *into == root && path.is_empty() && *dir != Slot::CWD)
     });
     let opened = opened.expect("it is opened by descriptor");
-    let Op::OpenTree { dir, .. } = plan.ops[opened] else { unreachable!() };
-    let looked = |op: &Op<'_>| matches!(op, Op::Expect { fd, identity: Identity::Directory { inode: 77, .. } } if *fd == dir);
+    let Op::Mount(MountOp::OpenTree { dir, .. }) = plan.ops[opened] else { unreachable!() };
+    let looked = |op: &Op<'_>| matches!(op, Op::File(FileOp::Expect { fd, identity: Identity::Directory { inode: 77, .. } }) if *fd == dir);
     assert!(plan.ops[..opened].iter().any(looked), "of the descriptor");
 }
 
 /// Whatever the image may have shaped is reached by descriptor, below the root.
 fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
     let root = root_slot(plan);
-    let attaches = |op: &Op<'_>| matches!(op, Op::MoveMountTo { from, .. } | Op::MoveMount { from, .. } if *from == root);
+    let attaches = |op: &Op<'_>| matches!(op, Op::Mount(MountOp::MoveMountTo { from, .. } | MountOp::MoveMount { from, .. }) if *from == root);
     let attached = plan.ops.iter().position(attaches);
     let fresh = |slot: Slot| {
         plan.ops.iter().any(
-            |op| matches!(op, Op::Fsmount { kind, into, .. } if *into == slot && *kind == c"tmpfs"),
+            |op| matches!(op, Op::Mount(MountOp::Fsmount { kind, into, .. }) if *into == slot && *kind == c"tmpfs"),
         )
     };
     let attached = attached.expect("the root is attached");
     for (index, op) in plan.ops.iter().enumerate() {
         match op {
             // Paths of the host, while there is nothing else.
-            Op::Open { dir: Slot::CWD, path, .. }
-            | Op::WriteFile { dir: Slot::CWD, path, .. }
-            | Op::OpenTree { dir: Slot::CWD, path, .. } => {
+            Op::File(
+                FileOp::Open { dir: Slot::CWD, path, .. }
+                | FileOp::WriteFile { dir: Slot::CWD, path, .. },
+            )
+            | Op::Mount(MountOp::OpenTree { dir: Slot::CWD, path, .. }) => {
                 assert!(index < attached && path.to_bytes().starts_with(b"/"), "{op:?}");
             }
-            Op::OpenTarget { .. } | Op::Mask { .. } | Op::Readonly { .. } | Op::CopyUp { .. } => {}
-            Op::Open { path, .. } | Op::WriteFile { path, .. } | Op::OpenTree { path, .. } => {
+            Op::File(FileOp::OpenTarget { .. })
+            | Op::Mount(MountOp::Mask { .. } | MountOp::Readonly { .. })
+            | Op::File(FileOp::CopyUp { .. }) => {}
+            Op::File(FileOp::Open { path, .. } | FileOp::WriteFile { path, .. })
+            | Op::Mount(MountOp::OpenTree { path, .. }) => {
                 assert!(!path.to_string_lossy().starts_with(HOSTILE), "{op:?}");
             }
-            Op::MoveMountTo { dir: Slot::CWD, path, .. } => {
+            Op::Mount(MountOp::MoveMountTo { dir: Slot::CWD, path, .. }) => {
                 assert!(*path == c"/", "{op:?}");
             }
             // In a tmpfs that brig has just made there is nothing of the image's.
-            Op::MoveMountTo { dir, path, .. } => {
+            Op::Mount(MountOp::MoveMountTo { dir, path, .. }) => {
                 assert!(fresh(*dir) && !path.to_string_lossy().contains('/'), "{op:?}");
             }
-            Op::Mknod { dir, path, .. } | Op::Mkdir { dir, name: path, .. } => {
+            Op::File(FileOp::Mknod { dir, path, .. } | FileOp::Mkdir { dir, name: path, .. }) => {
                 let name = path.to_string_lossy();
                 assert!(*dir != Slot::CWD && !name.contains('/'), "{op:?}");
             }
-            Op::Symlink { dir, name, .. } => {
+            Op::File(FileOp::Symlink { dir, name, .. }) => {
                 assert!(*dir != Slot::CWD && !name.to_string_lossy().contains('/'), "{op:?}");
             }
             _ => {}
         }
     }
-    let entered =
-        plan.ops.iter().position(|op| matches!(op, Op::EnterRoot { .. })).expect("a root");
+    let entered = plan
+        .ops
+        .iter()
+        .position(|op| matches!(op, Op::Mount(MountOp::EnterRoot { .. })))
+        .expect("a root");
     let late = plan.ops[entered..].iter().any(|op| {
         matches!(
             op,
-            Op::OpenTree { .. } | Op::MoveMountTo { .. } | Op::Setns { .. } | Op::Unshare { .. }
+            Op::Mount(MountOp::OpenTree { .. } | MountOp::MoveMountTo { .. })
+                | Op::Namespace(NamespaceOp::Setns { .. } | NamespaceOp::Unshare { .. })
         )
     });
     assert!(!late, "the host is out of reach once the root is entered");
@@ -261,8 +283,8 @@ fn image_paths_are_resolved_below_the_root(plan: &Plan<'_>) {
 /// the process is in a mount namespace that is not the host's.
 fn the_host_keeps_its_mounts(plan: &Plan<'_>) {
     let own = |op: &Op<'_>| match op {
-        Op::Unshare { flags } => flags & namespace::MOUNT != 0,
-        Op::Clone { flags, .. } => flags & u64::from(namespace::MOUNT) != 0,
+        Op::Namespace(NamespaceOp::Unshare { flags }) => flags & namespace::MOUNT != 0,
+        Op::Namespace(NamespaceOp::Clone { flags, .. }) => flags & u64::from(namespace::MOUNT) != 0,
         _ => false,
     };
     let own = match plan.clone_flags & u64::from(namespace::MOUNT) {
@@ -270,8 +292,10 @@ fn the_host_keeps_its_mounts(plan: &Plan<'_>) {
         _ => 0,
     };
     for op in &plan.ops[..own] {
-        let host = matches!(op, Op::Open { dir: Slot::CWD, path, .. } if *path == c"/");
-        let attaches = matches!(op, Op::MoveMount { .. } | Op::MoveMountTo { .. });
+        let host =
+            matches!(op, Op::File(FileOp::Open { dir: Slot::CWD, path, .. }) if *path == c"/");
+        let attaches =
+            matches!(op, Op::Mount(MountOp::MoveMount { .. } | MountOp::MoveMountTo { .. }));
         assert!(!host && !attaches, "{op:?} in the host's mount namespace");
     }
 }
@@ -304,8 +328,8 @@ fn what_takes_the_place_of_standard_descriptors_does_so_before_all_else() {
             .ops
             .iter()
             .map_while(|op| match op {
-                Op::Standard { fd, number } => {
-                    Some((plan.slots[usize::from(fd.0)].clone(), *number))
+                Op::Process(ProcessOp::Dup { from, to }) => {
+                    Some((plan.slots[usize::from(from.0)].clone(), *to))
                 }
                 _ => None,
             })

@@ -1,46 +1,30 @@
 //! Identity, capabilities, Landlock and seccomp.
 
-use crate::interpret::{Child, invalid};
-use crate::op::{Op, Slot};
+use crate::interpret::Child;
+use crate::op::{PrivilegeOp, Slot};
 use crate::syscall::{self, Answer};
 
-impl<'a> Child<'a, '_> {
-    pub(crate) fn execute_privileges(&mut self, op: &Op<'a>) -> Answer<()> {
+impl Child<'_, '_> {
+    pub(crate) fn privilege(&mut self, op: &PrivilegeOp<'_>) -> Answer<()> {
         match *op {
-            Op::Setgroups { groups } => syscall::setgroups(groups).map(drop),
-            Op::Setgid { gid } => syscall::setresgid(gid, gid, gid).map(drop),
-            Op::Setuid { uid } => syscall::setresuid(uid, uid, uid).map(drop),
-            Op::Prctl { option, value } => syscall::prctl(option, value, 0, 0, 0).map(drop),
-            Op::KeepBounding { keep } => keep_bounding(keep),
-            Op::Capset { effective, permitted, inheritable } => {
+            PrivilegeOp::Setgroups { groups } => syscall::setgroups(groups).map(drop),
+            PrivilegeOp::Setgid { gid } => syscall::setresgid(gid, gid, gid).map(drop),
+            PrivilegeOp::Setuid { uid } => syscall::setresuid(uid, uid, uid).map(drop),
+            PrivilegeOp::Prctl { option, value } => {
+                syscall::prctl(option, value, 0, 0, 0).map(drop)
+            }
+            PrivilegeOp::KeepBounding { keep } => keep_bounding(keep),
+            PrivilegeOp::Capset { effective, permitted, inheritable } => {
                 syscall::capset(effective, permitted, inheritable).map(drop)
             }
-            Op::SetAmbient { ambient } => set_ambient(ambient),
-            Op::LandlockAllow { ruleset, path, access } => {
+            PrivilegeOp::SetAmbient { ambient } => set_ambient(ambient),
+            PrivilegeOp::LandlockAllow { ruleset, path, access } => {
                 syscall::landlock_allow(self.fd(ruleset)?, self.fd(path)?, access).map(drop)
             }
-            Op::LandlockRestrictSelf { ruleset } => {
+            PrivilegeOp::LandlockRestrictSelf { ruleset } => {
                 syscall::landlock_restrict_self(self.fd(ruleset)?, 0).map(drop)
             }
-            Op::Seccomp { filter, flags, socket } => self.seccomp(filter, flags, socket),
-            Op::CloseAllBut { first, keep } => self.close_all_but(first, keep),
-            Op::CloseOnExec { first } => close_on_exec(first),
-            _ => Err(invalid(libc::SYS_prctl)),
-        }
-    }
-
-    fn close_all_but(&self, first: u32, keep: &[Slot]) -> Answer<()> {
-        let mut from = first.max(3);
-        loop {
-            let kept = keep.iter().filter_map(|slot| self.fd(*slot).ok());
-            let next = kept.map(i32::cast_unsigned).filter(|fd| *fd >= from).min();
-            let Some(next) = next else {
-                return syscall::close_range(from, u32::MAX, 0).map(drop);
-            };
-            if next > from {
-                syscall::close_range(from, next - 1, 0)?;
-            }
-            from = next + 1;
+            PrivilegeOp::Seccomp { filter, flags, socket } => self.seccomp(filter, flags, socket),
         }
     }
 
@@ -100,15 +84,4 @@ fn set_ambient(ambient: u64) -> Answer<()> {
         }
     }
     Ok(())
-}
-
-fn close_on_exec(first: u32) -> Answer<()> {
-    for fd in 3..first {
-        // A hole among the descriptors to preserve stays one.
-        match syscall::ioctl(fd as i32, libc::FIONCLEX, 0) {
-            Err(fault) if fault.errno == libc::EBADF => {}
-            answer => drop(answer?),
-        }
-    }
-    syscall::close_range(first.max(3), u32::MAX, libc::CLOSE_RANGE_CLOEXEC).map(drop)
 }

@@ -1,0 +1,47 @@
+//! Operations that take privileges away.
+
+use super::Slot;
+
+/// User, groups, capabilities, Landlock and seccomp.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the fields are the arguments of the system call that is named")]
+pub enum PrivilegeOp<'a> {
+    /// setgroups(2).
+    Setgroups { groups: &'a [u32] },
+    /// setresgid(2), all three.
+    Setgid { gid: u32 },
+    /// setresuid(2), all three.
+    Setuid { uid: u32 },
+    /// prctl(2) with one argument.
+    Prctl { option: i32, value: u64 },
+    /// Drops every capability but these from the bounding set, up to the last that the kernel
+    /// knows (`EINVAL` tells), so that a newer kernel's are dropped too.
+    KeepBounding { keep: u64 },
+    /// capset(2).
+    Capset { effective: u64, permitted: u64, inheritable: u64 },
+    /// Makes exactly these capabilities ambient.
+    SetAmbient { ambient: u64 },
+    /// landlock_add_rule(2), `LANDLOCK_RULE_PATH_BENEATH`.
+    LandlockAllow { ruleset: Slot, path: Slot, access: u64 },
+    /// landlock_restrict_self(2).
+    LandlockRestrictSelf { ruleset: Slot },
+    /// seccomp(2) with a filter; where it notifies, the listener goes over `socket` with `state`.
+    Seccomp { filter: &'a [u8], flags: u64, socket: Option<(Slot, Slot)> },
+}
+
+impl PrivilegeOp<'_> {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Setgroups { .. } => "setgroups",
+            Self::Setgid { .. } => "setresgid",
+            Self::Setuid { .. } => "setresuid",
+            Self::Prctl { .. } => "prctl",
+            Self::KeepBounding { .. } => "prctl(PR_CAPBSET_DROP)",
+            Self::Capset { .. } => "capset",
+            Self::SetAmbient { .. } => "prctl(PR_CAP_AMBIENT)",
+            Self::LandlockAllow { .. } => "landlock_add_rule",
+            Self::LandlockRestrictSelf { .. } => "landlock_restrict_self",
+            Self::Seccomp { .. } => "seccomp",
+        }
+    }
+}
