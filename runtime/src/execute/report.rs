@@ -30,9 +30,9 @@ impl Error {
             }
             _ => of_op(report, op, &render_op(op, &plan.slots)),
         };
-        match plan.fields.binary_search_by_key(&index, |(index, _)| *index) {
-            Ok(at) => error.of_field(&plan.fields[at].1),
-            Err(_) => error,
+        match plan.field_of(index) {
+            Some(field) => error.of_field(field),
+            None => error,
         }
     }
 }

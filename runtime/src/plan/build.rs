@@ -1,13 +1,13 @@
 //! The plan under construction: operations, slots, and the arena that their strings live in.
 
 use std::ffi::CStr;
+use std::ops::Range;
 
 use brig_child::op::{Arg, ProcessOp, TalkOp, Vector};
 use brig_child::{Op, ReportKind, Slot};
 use bumpalo::Bump;
 use oci_spec::runtime::LinuxIdMapping;
 
-use super::mounts::Sources;
 use super::namespaces::Stages;
 use super::{Plan, Refusal};
 
@@ -81,27 +81,14 @@ pub enum SlotUse<'a> {
     Made(String),
 }
 
-/// A plan under construction.
+/// A plan under construction: its operations and its slots. What a stage has made and a later one needs is the
+/// stage's answer, and not kept here.
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     arena: &'a Bump,
     ops: Vec<Op<'a>>,
     slots: Vec<SlotUse<'a>>,
-    after_gate: usize,
-    /// The field that the operations to come are about.
-    field: Option<String>,
-    /// For each operation about a field, its index and the field.
-    fields: Vec<(usize, String)>,
-    /// What was opened on the host's side and waits to be attached.
-    pub(super) sources: Option<Sources>,
-    /// A procfs that nobody else can reach.
-    pub(super) proc: Option<Slot>,
-    /// The mount on /dev/pts.
-    pub(super) pts: Option<Slot>,
-    /// brig's own tmpfs on /dev, and the names that mounts have been given in it.
-    pub(super) fresh_dev: Option<(Slot, Vec<String>)>,
-    /// The target of the console.
-    pub(super) console: Option<Slot>,
+    fields: Vec<(Range<usize>, String)>,
 }
 
 impl<'a> Builder<'a> {
@@ -110,25 +97,29 @@ impl<'a> Builder<'a> {
             arena,
             ops: Vec::with_capacity(96),
             slots: vec![SlotUse::Cwd, SlotUse::Supervisor],
-            after_gate: usize::MAX,
-            field: None,
             fields: Vec::new(),
-            sources: None,
-            proc: None,
-            pts: None,
-            fresh_dev: None,
-            console: None,
         }
     }
 
-    /// The operations to come are about this field: a failure names it.
-    pub(super) fn concerning(&mut self, field: Option<String>) {
-        self.field = field;
+    /// What `emit` adds is about this field: a failure names it.
+    pub(super) fn concerning<T>(
+        &mut self,
+        field: &str,
+        emit: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let first = self.position();
+        let answer = emit(self)?;
+        self.fields.push((first..self.position(), field.to_owned()));
+        Ok(answer)
     }
 
     pub(super) fn push(&mut self, op: impl Into<Op<'a>>) {
-        self.fields.extend(self.field.clone().map(|field| (self.ops.len(), field)));
         self.ops.push(op.into());
+    }
+
+    /// The index that the next operation gets.
+    pub(super) fn position(&self) -> usize {
+        self.ops.len()
     }
 
     pub(super) fn tell(&mut self, kind: ReportKind) {
@@ -196,20 +187,16 @@ impl<'a> Builder<'a> {
         vector.ok_or_else(|| Refusal::new("process.args", "is not a list of strings", ""))
     }
 
-    pub(super) fn gate_is_here(&mut self) {
-        self.after_gate = self.ops.len();
-    }
-
-    pub(super) fn finish(self, stages: &Stages) -> Plan<'a> {
-        let ops = self.arena.alloc_slice_copy(&self.ops);
+    /// The plan; the operations from `after_gate` on come after the start gate.
+    pub(super) fn finish(self, stages: &Stages, after_gate: usize) -> Plan<'a> {
         Plan {
             clone_flags: stages.first,
             clone_into_cgroup: stages.first_into_cgroup,
             intermediate: stages.second.is_some(),
-            ops,
+            ops: self.arena.alloc_slice_copy(&self.ops),
             slots: self.slots,
             fields: self.fields,
-            after_gate: self.after_gate.min(ops.len()),
+            after_gate,
         }
     }
 }

@@ -154,14 +154,14 @@ impl Device {
     }
 }
 
-/// Fills /dev, whose mount is `dev`.
+/// Fills /dev, whose mount is `dev`. The answer is the target of the console, where there is one.
 pub(super) fn populate(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     root: Slot,
     dev: Slot,
     devices: &[Device],
-) -> Result<(), Refusal> {
+) -> Result<Option<Slot>, Refusal> {
     for device in devices.iter().filter(|device| device.in_dev()) {
         node(builder, root, Some(dev), device)?;
     }
@@ -172,11 +172,14 @@ pub(super) fn populate(
     console(builder, request, root)
 }
 
-fn console(builder: &mut Builder<'_>, request: &Request<'_>, root: Slot) -> Result<(), Refusal> {
-    if request.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false) {
-        builder.console = Some(target(builder, root, "/dev/console", Target::File)?);
-    }
-    Ok(())
+fn console(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    root: Slot,
+) -> Result<Option<Slot>, Refusal> {
+    let process = request.spec.process().as_ref();
+    let wanted = process.and_then(|process| process.terminal()).unwrap_or(false);
+    wanted.then(|| target(builder, root, "/dev/console", Target::File)).transpose()
 }
 
 /// Devices outside of /dev: in the image, or in a mount.
@@ -191,13 +194,14 @@ pub(super) fn elsewhere(
     Ok(())
 }
 
-/// A /dev of the host's has what is listed already, or not at all: brig makes nothing there.
+/// A /dev of the host's has what is listed already, or not at all: brig makes nothing there. The answer is as
+/// that of [`populate`].
 pub(super) fn check_bound(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     root: Slot,
     devices: &[Device],
-) -> Result<(), Refusal> {
+) -> Result<Option<Slot>, Refusal> {
     for device in devices.iter().filter(|device| device.in_dev()) {
         let into = builder.made(device.path.clone());
         let path = builder.text(&device.path)?;

@@ -12,8 +12,9 @@ use oci_spec::runtime::{Process, Spec};
 
 use super::build::{Builder, SlotUse};
 use super::namespaces::{Namespaces, Stages, become_root, hide, host_side_limits, join_cgroup};
+use super::private_proc::PrivateProc;
 use super::process::{Tail, affinity, memory_policy, personality};
-use super::rootfs::RootMode;
+use super::rootfs::{RootMode, Terminal};
 use super::{HostFacts, Join, Plan, Refusal};
 use super::{fields, labels};
 use crate::spec::ContainerId;
@@ -94,6 +95,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         hide(&mut builder);
     }
     process(&mut builder, request)?;
+    let after_gate = builder.position();
     let stages = Stages {
         first: 0,
         first_into_cgroup: false,
@@ -101,7 +103,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         unshared: 0,
         root: RootMode::Joined,
     };
-    Ok(builder.finish(&stages))
+    Ok(builder.finish(&stages, after_gate))
 }
 
 /// Before the first namespace with others in it: no process of theirs can trace this one, and there is
@@ -123,19 +125,21 @@ fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Opt
 }
 
 fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), Refusal> {
+    let mut proc = PrivateProc::default();
     builder.push(ProcessOp::Setsid);
     if request.new_keyring {
         let name = format!("_ses.{}", request.id.as_str());
-        labels::session_keyring(builder, name, Some(request.process), request.host)?;
+        labels::session_keyring(builder, name, Some(request.process), request.host, &mut proc)?;
     }
     memory_policy(builder, request.spec)?;
+    let mut terminal = Terminal::default();
     if request.process.terminal().unwrap_or(false) {
         let into = builder.made("/dev/pts");
         let path = builder.text("/dev/pts")?;
         let flags = brig_child::flags::open::PATH | brig_child::flags::open::DIRECTORY;
         let resolve = brig_child::flags::open::NO_MAGICLINKS;
         builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });
-        builder.pts = Some(into);
+        terminal.pts = Some(into);
     }
     let maps = request.spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_deref());
     let single = matches!(maps, Some([only]) if only.size() == 1);
@@ -156,7 +160,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         // For the state that goes with the listener.
         builder.ask(ReportKind::WantsHooks);
     }
-    tail.before_gate(builder)?;
+    tail.before_gate(builder, terminal, &mut proc)?;
     builder.push(ProcessOp::DieWithParent { enabled: false });
     builder.tell(ReportKind::Ready);
     tail.program(builder)

@@ -8,16 +8,20 @@
 use std::ffi::CStr;
 use std::path::Path;
 
-use brig_child::flags::open;
-use brig_child::op::{FileOp, ProcessOp};
+use brig_child::op::ProcessOp;
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::Builder;
-use super::process::{Tail, private_proc};
+use super::private_proc::PrivateProc;
+use super::process::Tail;
 use super::{HostFacts, Refusal};
 
 /// Labels that take effect at execve(2).
-pub(super) fn at_execve(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<(), Refusal> {
+pub(super) fn at_execve(
+    builder: &mut Builder<'_>,
+    tail: &Tail<'_>,
+    proc: &mut PrivateProc,
+) -> Result<(), Refusal> {
     if let Some(profile) = some(tail.process.apparmor_profile()) {
         if !tail.host.apparmor {
             return Err(Refusal::new(
@@ -26,14 +30,14 @@ pub(super) fn at_execve(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<()
                 "remove it, or boot with lsm=…,apparmor",
             ));
         }
-        builder.concerning(Some("process.apparmorProfile".to_owned()));
-        write(builder, "self/attr/apparmor/exec", &format!("exec {profile}"), profile)?;
-        builder.concerning(None);
+        builder.concerning("process.apparmorProfile", |builder| {
+            write(builder, proc, "self/attr/apparmor/exec", &format!("exec {profile}"), profile)
+        })?;
     }
     if let Some(context) = selinux(tail.process, tail.host)? {
-        builder.concerning(Some("process.selinuxLabel".to_owned()));
-        write(builder, "self/attr/exec", context, &canonical(context))?;
-        builder.concerning(None);
+        builder.concerning("process.selinuxLabel", |builder| {
+            write(builder, proc, "self/attr/exec", context, &canonical(context))
+        })?;
     }
     Ok(())
 }
@@ -45,11 +49,12 @@ pub(super) fn session_keyring(
     name: String,
     process: Option<&Process>,
     host: &HostFacts,
+    proc: &mut PrivateProc,
 ) -> Result<(), Refusal> {
     if let Some(context) = process.map(|process| selinux(process, host)).transpose()?.flatten() {
-        builder.concerning(Some("process.selinuxLabel".to_owned()));
-        write(builder, "self/attr/keycreate", context, &canonical(context))?;
-        builder.concerning(None);
+        builder.concerning("process.selinuxLabel", |builder| {
+            write(builder, proc, "self/attr/keycreate", context, &canonical(context))
+        })?;
     }
     let name = builder.text(name)?;
     builder.push(ProcessOp::JoinSessionKeyring { name });
@@ -72,14 +77,15 @@ fn some(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
 }
 
-fn write(builder: &mut Builder<'_>, path: &str, data: &str, expected: &str) -> Result<(), Refusal> {
-    let dir = private_proc(builder);
-    let path = builder.text(path)?;
-    let (data, expected) = (builder.bytes(data), builder.bytes(expected));
-    let resolve = open::BENEATH | open::NO_MAGICLINKS | open::NO_XDEV;
-    builder.push(FileOp::WriteFile { dir, path, resolve, data });
-    builder.push(FileOp::VerifyFile { dir, path, resolve, expected });
-    Ok(())
+fn write(
+    builder: &mut Builder<'_>,
+    proc: &mut PrivateProc,
+    path: &str,
+    data: &str,
+    expected: &str,
+) -> Result<(), Refusal> {
+    proc.write(builder, path, data)?;
+    proc.verify(builder, path, expected)
 }
 
 /// `linux.mountLabel`: the SELinux context of every file of a new file system. Those that the

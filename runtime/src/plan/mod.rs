@@ -17,14 +17,19 @@ mod identity;
 mod labels;
 mod mounts;
 mod namespaces;
+mod private_proc;
 mod process;
 mod render;
 mod rootfs;
+
+use std::ops::Range;
 
 use brig_cgroup::CgroupPlan;
 use brig_child::Op;
 use bumpalo::Bump;
 use oci_spec::runtime::Spec;
+
+use private_proc::PrivateProc;
 
 use crate::spec::ContainerId;
 
@@ -132,10 +137,19 @@ pub struct Plan<'a> {
     pub ops: &'a [Op<'a>],
     /// What each slot is.
     pub slots: Vec<SlotUse<'a>>,
-    /// For each operation about one field of config.json, its index and the field.
-    pub fields: Vec<(usize, String)>,
-    /// Index of the first operation after the start gate.
+    /// Fields of config.json, and which operations each is the reason for.
+    fields: Vec<(Range<usize>, String)>,
+    /// Index of the first operation after the start gate; the number of operations where there is no gate.
     pub after_gate: usize,
+}
+
+impl Plan<'_> {
+    /// The field of config.json that the operation with this index is about, where it is about one.
+    #[must_use]
+    pub fn field_of(&self, op: usize) -> Option<&str> {
+        let (_, field) = self.fields.iter().find(|(ops, _)| ops.contains(&op))?;
+        Some(field)
+    }
 }
 
 /// Plans a container.
@@ -148,9 +162,10 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
     fields::check(request, &namespaces)?;
     let stages = namespaces::Stages::choose(&namespaces, request)?;
     builder.replace_standard(request.standard);
-    namespaces::enter(&mut builder, request, &namespaces, &stages)?;
-    process::surroundings(&mut builder, request, &namespaces)?;
-    rootfs::assemble(&mut builder, request, &stages)?;
-    process::finish(&mut builder, request, &namespaces)?;
-    Ok(builder.finish(&stages))
+    let sources = namespaces::enter(&mut builder, request, &namespaces, &stages)?;
+    let mut proc = PrivateProc::default();
+    process::surroundings(&mut builder, request, &namespaces, &mut proc)?;
+    let terminal = rootfs::assemble(&mut builder, request, &stages, &sources)?;
+    let after_gate = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;
+    Ok(builder.finish(&stages, after_gate))
 }

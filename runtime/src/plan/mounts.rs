@@ -10,7 +10,7 @@ use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 use super::build::{Builder, IdMapping};
 use super::namespaces::{DETACHED, Namespaces};
-use super::rootfs::{idmap_slot, target};
+use super::rootfs::{Terminal, idmap_slot, target};
 use super::{Join, Refusal, Request};
 use super::{devices, labels};
 use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest, Propagation, Scope};
@@ -56,37 +56,46 @@ pub(super) fn open(
     let mut sources = Vec::new();
     for (index, mount) in request.spec.mounts().as_deref().unwrap_or_default().iter().enumerate() {
         let field = format!("mounts[{index}]");
-        builder.concerning(Some(field.clone()));
         let mount = MountRequest::parse(index, mount)
             .map_err(|error| Refusal::new(field.clone(), error.to_string(), ""))?;
-        let opened = match &mount.kind {
-            Kind::Bind(scope) => bind(builder, request, &mount, *scope, &field)?,
-            Kind::Remount if mount.superblock.is_empty() => Opened::Remount,
-            Kind::Remount => {
-                let reason = format!(
-                    "{:?} is of the file system, which a remount leaves as it is",
-                    mount.superblock[0].key
-                );
-                return Err(Refusal::new(
-                    format!("{field}.options"),
-                    reason,
-                    "give the option where the file system is mounted",
-                ));
-            }
-            Kind::Filesystem(kind) if kind == "cgroup" || kind == "cgroup2" => {
-                cgroups(builder, request, all, &mount, &field)?
-            }
-            Kind::Filesystem(kind) if OF_NAMESPACES.contains(&kind.as_str()) => Opened::Later,
-            Kind::Filesystem(kind) => {
-                let slot = filesystem(builder, request, kind, &mount, 0)?;
-                idmap(builder, request, &mount, slot, &field)?;
-                Opened::Mount(slot)
-            }
-        };
+        let opened = builder
+            .concerning(&field, |builder| open_source(builder, request, all, &mount, &field))?;
         sources.push(Source { request: mount, opened });
     }
-    builder.concerning(None);
     Ok(sources)
+}
+
+fn open_source(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    mount: &MountRequest,
+    field: &str,
+) -> Result<Opened, Refusal> {
+    match &mount.kind {
+        Kind::Bind(scope) => bind(builder, request, mount, *scope, field),
+        Kind::Remount if mount.superblock.is_empty() => Ok(Opened::Remount),
+        Kind::Remount => {
+            let reason = format!(
+                "{:?} is of the file system, which a remount leaves as it is",
+                mount.superblock[0].key
+            );
+            Err(Refusal::new(
+                format!("{field}.options"),
+                reason,
+                "give the option where the file system is mounted",
+            ))
+        }
+        Kind::Filesystem(kind) if kind == "cgroup" || kind == "cgroup2" => {
+            cgroups(builder, request, all, mount, field)
+        }
+        Kind::Filesystem(kind) if OF_NAMESPACES.contains(&kind.as_str()) => Ok(Opened::Later),
+        Kind::Filesystem(kind) => {
+            let slot = filesystem(builder, request, kind, mount, 0)?;
+            idmap(builder, request, mount, slot, field)?;
+            Ok(Opened::Mount(slot))
+        }
+    }
 }
 
 fn bind(
@@ -248,103 +257,167 @@ fn plain_cgroups(mount: &MountRequest, field: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Attaches everything below the root. The answer is what becomes read-only at the very end.
+/// What is attached below the root, as far as later stages need it.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    /// What becomes read-only at the very end.
+    pub(super) readonly_later: Vec<Slot>,
+    /// Where the terminal comes from and goes to.
+    pub(super) terminal: Terminal,
+    /// brig's own tmpfs on /dev.
+    dev: Option<FreshDev>,
+}
+
+/// A tmpfs that brig has made, and the names that mounts have been given in it.
+#[derive(Debug)]
+struct FreshDev {
+    mount: Slot,
+    names: Vec<String>,
+}
+
+/// Attaches everything below the root.
 pub(super) fn attach(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     sources: &Sources,
-) -> Result<Vec<Slot>, Refusal> {
+) -> Result<Attached, Refusal> {
     let root = sources.rootfs;
-    let mut readonly_later = Vec::new();
+    let mut attached = Attached::default();
     let own_dev = sources.mounts.iter().any(|source| is_dev(&source.request));
     if !own_dev {
         let dev = default_dev(builder, request, root)?;
-        devices::populate(builder, request, root, dev, &sources.devices)?;
+        attached.terminal.console =
+            devices::populate(builder, request, root, dev, &sources.devices)?;
     }
     for (index, source) in sources.mounts.iter().enumerate() {
-        builder.concerning(Some(format!("mounts[{index}]")));
-        let mount = &source.request;
-        let destination = mount.destination.to_string_lossy();
-        let dev = is_dev(mount);
+        let field = format!("mounts[{index}]");
+        builder.concerning(&field, |builder| {
+            attached.add(builder, request, sources, source, &field)
+        })?;
+    }
+    if is_bound_dev(&sources.mounts) {
+        attached.terminal.console = devices::check_bound(builder, request, root, &sources.devices)?;
+    }
+    devices::elsewhere(builder, root, &sources.devices)?;
+    Ok(attached)
+}
+
+impl Attached {
+    /// Attaches one mount.
+    fn add(
+        &mut self,
+        builder: &mut Builder<'_>,
+        request: &Request<'_>,
+        sources: &Sources,
+        source: &Source,
+        field: &str,
+    ) -> Result<(), Refusal> {
+        let (root, mount) = (sources.rootfs, &source.request);
         let fd = match (&source.opened, &mount.kind) {
             (Opened::Mount(fd), _) => *fd,
             (Opened::Cgroups(directories), _) => {
-                attach_cgroups(builder, request.spec, root, mount, directories)?;
-                continue;
+                return attach_cgroups(builder, request.spec, root, mount, directories);
             }
             (Opened::Remount, _) => {
+                let destination = mount.destination.to_string_lossy();
                 let fd = target(builder, root, &destination, Target::Within)?;
                 remount(builder, mount, fd);
-                continue;
+                return Ok(());
             }
             (Opened::Later, Kind::Filesystem(kind)) => {
                 let kind = if kind == "cgroup" { "cgroup2" } else { kind };
-                // A read-only /dev or copied-up tmpfs must be filled first, a queue labelled.
-                let given = mount.data.iter().any(|parameter| parameter.key == "context");
-                let label = labels::of_directory(request.spec, kind).filter(|_| !given);
-                let filled = dev || mount.copy_up == CopyUp::Yes || label.is_some();
-                let withheld = if filled { MOUNT_ATTR_RDONLY } else { 0 };
-                let fd = filesystem(builder, request, kind, mount, withheld)?;
-                if let Some(label) = label {
-                    let (name, value) = (c"security.selinux", builder.bytes(label));
-                    builder.push(FileOp::Setxattr { dir: fd, name, value });
-                }
-                if filled && mount.is_read_only() {
-                    readonly_later.push(fd);
-                }
-                idmap(builder, request, mount, fd, &format!("mounts[{index}]"))?;
-                fd
+                self.make(builder, request, kind, mount, field)?
             }
-            (Opened::Later, _) => continue,
+            (Opened::Later, _) => return Ok(()),
         };
-        place(builder, root, mount, fd)?;
+        self.place(builder, root, mount, fd)?;
         match &mount.kind {
-            Kind::Filesystem(_) if dev => {
-                builder.fresh_dev = Some((fd, Vec::new()));
-                devices::populate(builder, request, root, fd, &sources.devices)?;
+            Kind::Filesystem(_) if is_dev(mount) => {
+                self.dev = Some(FreshDev { mount: fd, names: Vec::new() });
+                self.terminal.console =
+                    devices::populate(builder, request, root, fd, &sources.devices)?;
             }
-            Kind::Filesystem(kind) if kind == "devpts" && destination == "/dev/pts" => {
-                builder.pts = Some(fd);
+            Kind::Filesystem(kind)
+                if kind == "devpts" && mount.destination == Path::new("/dev/pts") =>
+            {
+                self.terminal.pts = Some(fd);
             }
             _ => {}
         }
+        Ok(())
     }
-    if is_bound_dev(&sources.mounts) {
-        devices::check_bound(builder, request, root, &sources.devices)?;
+
+    /// Makes a file system of the container's namespaces.
+    fn make(
+        &mut self,
+        builder: &mut Builder<'_>,
+        request: &Request<'_>,
+        kind: &str,
+        mount: &MountRequest,
+        field: &str,
+    ) -> Result<Slot, Refusal> {
+        // A read-only /dev or copied-up tmpfs must be filled first, a queue labelled.
+        let given = mount.data.iter().any(|parameter| parameter.key == "context");
+        let label = labels::of_directory(request.spec, kind).filter(|_| !given);
+        let filled = is_dev(mount) || mount.copy_up == CopyUp::Yes || label.is_some();
+        let withheld = if filled { MOUNT_ATTR_RDONLY } else { 0 };
+        let fd = filesystem(builder, request, kind, mount, withheld)?;
+        if let Some(label) = label {
+            let (name, value) = (c"security.selinux", builder.bytes(label));
+            builder.push(FileOp::Setxattr { dir: fd, name, value });
+        }
+        if filled && mount.is_read_only() {
+            self.readonly_later.push(fd);
+        }
+        idmap(builder, request, mount, fd, field)?;
+        Ok(fd)
     }
-    devices::elsewhere(builder, root, &sources.devices)?;
-    builder.concerning(None);
-    Ok(readonly_later)
+
+    /// Attaches a mount where it belongs.
+    fn place(
+        &mut self,
+        builder: &mut Builder<'_>,
+        root: Slot,
+        mount: &MountRequest,
+        from: Slot,
+    ) -> Result<(), Refusal> {
+        let destination = mount.destination.to_string_lossy();
+        if let Some((dir, name)) = self.dev.as_mut().and_then(|dev| dev.new_in(mount)) {
+            let path = builder.text(name)?;
+            builder.push(FileOp::Mkdir { dir, name: path, mode: 0o755 });
+            builder.push(MountOp::MoveMountTo { from, dir, path });
+            return Ok(());
+        }
+        let kind = match &mount.kind {
+            // What is masked and read back below them must be theirs (CVE-2019-16884).
+            Kind::Filesystem(kind) if kind == "proc" || kind == "sysfs" => Target::NoLink,
+            Kind::Filesystem(_) => Target::Directory,
+            _ => Target::Like(from),
+        };
+        let to = target(builder, root, &destination, kind)?;
+        if mount.copy_up == CopyUp::Yes {
+            let path = builder.text(destination.as_bytes())?;
+            let (bytes, entries) = copy_up_limits(mount);
+            builder.push(FileOp::CopyUp { root, path, to: from, bytes, entries });
+        }
+        builder.push(MountOp::MoveMount { from, to });
+        Ok(())
+    }
 }
 
-/// Attaches a mount where it belongs.
-fn place(
-    builder: &mut Builder<'_>,
-    root: Slot,
-    mount: &MountRequest,
-    from: Slot,
-) -> Result<(), Refusal> {
-    let destination = mount.destination.to_string_lossy();
-    if let Some((dir, name)) = new_in_dev(builder, mount) {
-        let path = builder.text(name)?;
-        builder.push(FileOp::Mkdir { dir, name: path, mode: 0o755 });
-        builder.push(MountOp::MoveMountTo { from, dir, path });
-        return Ok(());
+impl FreshDev {
+    /// The mount's directory, where it is one that every container has in brig's own /dev, and not
+    /// there yet: then it need not be looked for.
+    fn new_in(&mut self, mount: &MountRequest) -> Option<(Slot, &'static str)> {
+        const USUAL: [&str; 3] = ["pts", "shm", "mqueue"];
+        let below = mount.destination.strip_prefix("/dev").ok()?;
+        let name = below.iter().next().and_then(|name| name.to_str())?;
+        let first = !self.names.iter().any(|known| known == name);
+        self.names.push(name.to_owned());
+        let usual = USUAL.into_iter().find(|usual| Path::new(usual) == below)?;
+        let plain = matches!(mount.kind, Kind::Filesystem(_)) && mount.copy_up == CopyUp::No;
+        (first && plain).then_some((self.mount, usual))
     }
-    let kind = match &mount.kind {
-        // What is masked and read back below them must be theirs (CVE-2019-16884).
-        Kind::Filesystem(kind) if kind == "proc" || kind == "sysfs" => Target::NoLink,
-        Kind::Filesystem(_) => Target::Directory,
-        _ => Target::Like(from),
-    };
-    let to = target(builder, root, &destination, kind)?;
-    if mount.copy_up == CopyUp::Yes {
-        let path = builder.text(destination.as_bytes())?;
-        let (bytes, entries) = copy_up_limits(mount);
-        builder.push(FileOp::CopyUp { root, path, to: from, bytes, entries });
-    }
-    builder.push(MountOp::MoveMount { from, to });
-    Ok(())
 }
 
 /// How many bytes and entries of the image a tmpfs may begin with. Without a size it takes half of the machine's
@@ -362,20 +435,6 @@ fn copy_up_limits(mount: &MountRequest) -> (u64, u64) {
     let bytes = if given(&["size", "nr_blocks"]) { u64::MAX } else { BYTES };
     let entries = if given(&["nr_inodes"]) { u64::MAX } else { ENTRIES };
     (bytes, entries)
-}
-
-/// The mount's directory, where it is one that every container has in brig's own /dev, and not
-/// there yet: then it need not be looked for.
-fn new_in_dev(builder: &mut Builder<'_>, mount: &MountRequest) -> Option<(Slot, &'static str)> {
-    const USUAL: [&str; 3] = ["pts", "shm", "mqueue"];
-    let (dir, seen) = builder.fresh_dev.as_mut()?;
-    let below = mount.destination.strip_prefix("/dev").ok()?;
-    let name = below.iter().next().and_then(|name| name.to_str())?;
-    let first = !seen.iter().any(|known| known == name);
-    seen.push(name.to_owned());
-    let usual = USUAL.into_iter().find(|usual| Path::new(usual) == below)?;
-    let plain = matches!(mount.kind, Kind::Filesystem(_)) && mount.copy_up == CopyUp::No;
-    (first && plain).then_some((*dir, usual))
 }
 
 fn is_dev(mount: &MountRequest) -> bool {

@@ -13,6 +13,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::{Builder, SlotUse};
 use super::fields::has_net_devices;
+use super::mounts::Sources;
 use super::rootfs::{RootMode, open_sources};
 use super::{Join, Refusal, Request};
 use crate::spec::sysctl;
@@ -159,68 +160,105 @@ impl Stages {
 }
 
 /// Emits everything up to the point where the container's own process is in all its namespaces
-/// and its cgroup, with the sources of its mounts opened on the way.
+/// and its cgroup. The answer is the sources of its mounts, opened on the way.
 pub(super) fn enter(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<(), Refusal> {
+) -> Result<Sources, Refusal> {
     builder.push(ProcessOp::DieWithParent { enabled: true });
     if let Some(process) = request.spec.process() {
         let user = request.host.privileged && all.has(namespace::USER);
         host_side_limits(builder, process, user)?;
     }
-    let privileged = request.host.privileged;
-    let late = late_namespaces(request.join);
-    let Some(second) = stages.second else {
-        join_cgroup(builder, request.join);
-        supervisor_setup(builder, request, all);
-        open_sources(builder, request, all, stages)?;
-        join(builder, all, |_| true)?;
-        enter_empty_namespace(builder, stages);
-        unshare(builder, stages.unshared);
-        return isolate_host_copy(builder, all, stages);
+    let sources = match stages.second {
+        None => enter_alone(builder, request, all, stages)?,
+        Some(flags) if request.host.privileged => {
+            enter_from_host(builder, request, all, stages, flags)?
+        }
+        Some(flags) => enter_as_user(builder, request, all, stages, flags)?,
     };
-    if privileged {
-        open_sources(builder, request, all, stages)?;
-        // While the host's /proc is in reach and nobody else's.
-        time_namespace(builder, request, all)?;
-        join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
-        enter_empty_namespace(builder, stages);
-        join(builder, all, |flag| flag == namespace::USER)?;
-    } else {
-        // newuidmap(1) must be able to look at it, and so must it itself at its own timens_offsets. In a user
-        // namespace that is new nobody else is, but in one that is joined there may be.
-        supervisor_setup(builder, request, all);
-        if all.joins(namespace::USER) {
-            hide(builder);
-            join(builder, all, |flag| flag == namespace::USER)?;
-            become_root(builder);
-            hide(builder);
-        }
-        time_namespace(builder, request, all)?;
-        join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
-    }
-    let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
-    hide(builder);
-    builder.push(NamespaceOp::Clone { flags: second, cgroup });
-    builder.push(ProcessOp::DieWithParent { enabled: true });
+    unshare(builder, stages.unshared);
+    isolate_host_copy(builder, all, stages)?;
+    Ok(sources)
+}
+
+/// One process does it all.
+fn enter_alone(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    stages: &Stages,
+) -> Result<Sources, Refusal> {
     join_cgroup(builder, request.join);
-    if privileged {
-        supervisor_setup(builder, request, all);
-        if all.joins(namespace::USER) {
-            become_root(builder);
-        }
-        if all.has(namespace::USER) {
-            hide(builder);
-        }
-    } else {
-        open_sources(builder, request, all, stages)?;
+    supervisor_setup(builder, request, all);
+    let sources = open_sources(builder, request, all, stages)?;
+    join(builder, all, |_| true)?;
+    enter_empty_namespace(builder, stages);
+    Ok(sources)
+}
+
+/// The first process does what is the host's, with the host's privileges.
+fn enter_from_host(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    stages: &Stages,
+    second: u64,
+) -> Result<Sources, Refusal> {
+    let late = late_namespaces(request.join);
+    let sources = open_sources(builder, request, all, stages)?;
+    // While the host's /proc is in reach and nobody else's.
+    time_namespace(builder, request, all)?;
+    join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
+    enter_empty_namespace(builder, stages);
+    join(builder, all, |flag| flag == namespace::USER)?;
+    go_on_in_second(builder, request, second);
+    supervisor_setup(builder, request, all);
+    if all.joins(namespace::USER) {
+        become_root(builder);
+    }
+    if all.has(namespace::USER) {
+        hide(builder);
     }
     join(builder, all, |flag| flag & late != 0)?;
-    unshare(builder, stages.unshared);
-    isolate_host_copy(builder, all, stages)
+    Ok(sources)
+}
+
+/// An ordinary user has no privilege but in the user namespace, which comes first.
+fn enter_as_user(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    stages: &Stages,
+    second: u64,
+) -> Result<Sources, Refusal> {
+    let late = late_namespaces(request.join);
+    // newuidmap(1) must be able to look at it, and so must it itself at its own timens_offsets. In a user
+    // namespace that is new nobody else is, but in one that is joined there may be.
+    supervisor_setup(builder, request, all);
+    if all.joins(namespace::USER) {
+        hide(builder);
+        join(builder, all, |flag| flag == namespace::USER)?;
+        become_root(builder);
+        hide(builder);
+    }
+    time_namespace(builder, request, all)?;
+    join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
+    go_on_in_second(builder, request, second);
+    let sources = open_sources(builder, request, all, stages)?;
+    join(builder, all, |flag| flag & late != 0)?;
+    Ok(sources)
+}
+
+/// The container's own process, in its cgroup.
+fn go_on_in_second(builder: &mut Builder<'_>, request: &Request<'_>, flags: u64) {
+    let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
+    hide(builder);
+    builder.push(NamespaceOp::Clone { flags, cgroup });
+    builder.push(ProcessOp::DieWithParent { enabled: true });
+    join_cgroup(builder, request.join);
 }
 
 /// Nothing that happens in the process's own copy of the host's tree may reach the host. Whoever is

@@ -2,7 +2,7 @@
 
 use brig_child::flags::{namespace, open, prctl};
 use brig_child::op::{
-    FileOp, Hook as PreparedHook, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
+    FileOp, Hook as PreparedHook, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
 };
 use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
@@ -15,6 +15,8 @@ use oci_spec::runtime::{
 
 use super::build::{Builder, SlotUse};
 use super::namespaces::Namespaces;
+use super::private_proc::PrivateProc;
+use super::rootfs::Terminal;
 use super::{HostFacts, Refusal, Request, Start};
 use super::{early_filter, identity, labels};
 use crate::spec::sysctl;
@@ -46,11 +48,12 @@ pub(super) fn surroundings(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     all: &Namespaces,
+    proc: &mut PrivateProc,
 ) -> Result<(), Refusal> {
     builder.push(ProcessOp::Setsid);
     if request.new_keyring {
         let (name, process) = (format!("_ses.{}", request.id.as_str()), request.spec.process());
-        labels::session_keyring(builder, name, process.as_ref(), request.host)?;
+        labels::session_keyring(builder, name, process.as_ref(), request.host, proc)?;
     }
     if all.new & namespace::NETWORK != 0 {
         builder.push(NamespaceOp::LoopbackUp);
@@ -67,13 +70,15 @@ pub(super) fn surroundings(
     memory_policy(builder, request.spec)
 }
 
-/// Everything after the root is in place.
+/// Everything after the root is in place. The answer is the index of the first operation after the start gate.
 pub(super) fn finish(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     all: &Namespaces,
-) -> Result<(), Refusal> {
-    sysctls(builder, request.spec)?;
+    terminal: Terminal,
+    proc: &mut PrivateProc,
+) -> Result<usize, Refusal> {
+    sysctls(builder, request.spec, proc)?;
     let Some(process) = request.spec.process() else {
         return Err(Refusal::new("process", "is missing", "add a process to config.json"));
     };
@@ -95,17 +100,14 @@ pub(super) fn finish(
     if request.start == Start::AtGate {
         builder.push(ProcessOp::EndOnSignals);
     }
-    tail.before_gate(builder)?;
+    tail.before_gate(builder, terminal, proc)?;
     builder.push(ProcessOp::DieWithParent { enabled: false });
-    match request.start {
-        Start::AtGate => {
-            builder.tell(ReportKind::Ready);
-            let listener = builder.input(SlotUse::Gate);
-            builder.push(TalkOp::Gate { listener });
-            builder.gate_is_here();
-        }
-        Start::AtOnce => {}
+    if request.start == Start::AtGate {
+        builder.tell(ReportKind::Ready);
+        let listener = builder.input(SlotUse::Gate);
+        builder.push(TalkOp::Gate { listener });
     }
+    let after_gate = builder.position();
     tail.landlock(builder)?;
     let filter = tail.filter_of_hooks(builder);
     push_hooks(builder, start_hooks.unwrap_or_default(), &SlotUse::CreatedState, filter)?;
@@ -113,7 +115,11 @@ pub(super) fn finish(
         // From here on an end without a failure record is the program's own.
         builder.tell(ReportKind::Ready);
     }
-    tail.program(builder)
+    tail.program(builder)?;
+    Ok(match request.start {
+        Start::AtGate => after_gate,
+        Start::AtOnce => builder.position(),
+    })
 }
 
 /// An unprivileged user's map of one group allows setgroups(2) to nobody (user_namespaces(7)).
@@ -125,7 +131,7 @@ fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
 
 /// Kernel parameters are written through a procfs that nobody else can reach, so that a mount in
 /// the container cannot redirect the write (CVE-2019-19921 and its kin).
-fn sysctls(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
+fn sysctls(builder: &mut Builder<'_>, spec: &Spec, proc: &mut PrivateProc) -> Result<(), Refusal> {
     let listed = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
     let mut listed: Vec<_> = listed.into_iter().flatten().collect();
     listed.sort();
@@ -133,24 +139,9 @@ fn sysctls(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
         let field = format!("linux.sysctl[{name}]");
         let parameter = sysctl::parse(name)
             .map_err(|_| Refusal::new(field, "is not a parameter of a namespace", ""))?;
-        let proc = private_proc(builder);
-        let path = builder.text(format!("sys/{}", parameter.path))?;
-        let data = builder.bytes(value);
-        let resolve = open::BENEATH | open::NO_MAGICLINKS | open::NO_XDEV;
-        builder.push(FileOp::WriteFile { dir: proc, path, resolve, data });
+        proc.write(builder, &format!("sys/{}", parameter.path), value)?;
     }
     Ok(())
-}
-
-/// A procfs that is attached nowhere, made when it is first needed.
-pub(super) fn private_proc(builder: &mut Builder<'_>) -> Slot {
-    if let Some(proc) = builder.proc {
-        return proc;
-    }
-    let into = builder.made("private proc");
-    builder.push(MountOp::Fsmount { kind: c"proc", options: &[], attrs: 0, into });
-    builder.proc = Some(into);
-    into
 }
 
 pub(super) fn personality(spec: &Spec) -> Option<u64> {
@@ -211,11 +202,16 @@ pub(super) struct Tail<'s> {
 }
 
 impl Tail<'_> {
-    pub(super) fn before_gate(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        self.terminal(builder)?;
+    pub(super) fn before_gate(
+        &self,
+        builder: &mut Builder<'_>,
+        terminal: Terminal,
+        proc: &mut PrivateProc,
+    ) -> Result<(), Refusal> {
+        self.terminal(builder, terminal)?;
         self.limits(builder)?;
         self.scheduling(builder)?;
-        labels::at_execve(builder, self)?;
+        labels::at_execve(builder, self, proc)?;
         self.close_descriptors(builder);
         let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
         builder.push(ProcessOp::Chdir { path: cwd, create: self.new_root });
@@ -301,11 +297,11 @@ impl Tail<'_> {
         Ok(())
     }
 
-    fn terminal(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+    fn terminal(&self, builder: &mut Builder<'_>, terminal: Terminal) -> Result<(), Refusal> {
         if !self.process.terminal().unwrap_or(false) {
             return Ok(());
         }
-        let Some(pts) = builder.pts else {
+        let Terminal { pts: Some(pts), console } = terminal else {
             return Err(Refusal::new(
                 "process.terminal",
                 "is true, but no devpts is mounted on /dev/pts",
@@ -317,7 +313,6 @@ impl Tail<'_> {
         let size = self.process.console_size();
         let size = size.map(|size| (side(size.height()), side(size.width())));
         let owner = self.process.user().uid();
-        let console = builder.console;
         builder.push(ProcessOp::Console { pts, socket, size, owner, console });
         Ok(())
     }

@@ -57,17 +57,36 @@ fn sees_host(spec: &Spec) -> bool {
     })
 }
 
+/// What the root has for the program's terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Terminal {
+    /// The mount on /dev/pts.
+    pub(super) pts: Option<Slot>,
+    /// /dev/console, over which it is mounted.
+    pub(super) console: Option<Slot>,
+}
+
 /// Opens what the mounts are made from.
 pub(super) fn open_sources(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<(), Refusal> {
+) -> Result<Sources, Refusal> {
+    let rootfs = builder.concerning("root.path", |builder| open_root(builder, request, stages))?;
+    let mounts = mounts::open(builder, request, all)?;
+    let devices = devices::open(builder, request, all, mounts::is_bound_dev(&mounts))?;
+    Ok(Sources { rootfs, mounts, devices })
+}
+
+fn open_root(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    stages: &Stages,
+) -> Result<Slot, Refusal> {
     // In a copy of the host's mounts they have other numbers.
     let at_home = request.host.privileged && stages.first & u64::from(namespace::MOUNT) == 0;
     let mount = at_home.then_some(request.root.mount);
-    builder.concerning(Some("root.path".to_owned()));
     let directory = find_root(builder, request, mount)?;
     let into = builder.made("rootfs");
     // A tree that is the host's own holds namespaces bound to files, which must not be moved
@@ -90,11 +109,7 @@ pub(super) fn open_sources(
         let attr = MountAttr { set, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd: into, recursive: true, attr });
     }
-    builder.concerning(None);
-    let mounts = mounts::open(builder, request, all)?;
-    let devices = devices::open(builder, request, all, mounts::is_bound_dev(&mounts))?;
-    builder.sources = Some(Sources { rootfs: into, mounts, devices });
-    Ok(())
+    Ok(into)
 }
 
 /// The directory that the supervisor has found at `root.path`. Whoever may rename what is on the way there
@@ -130,17 +145,15 @@ pub(super) fn assemble(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     stages: &Stages,
-) -> Result<(), Refusal> {
-    let Some(sources) = builder.sources.take() else {
-        return Err(Refusal::new("root.path", "was not opened", ""));
-    };
+    sources: &Sources,
+) -> Result<Terminal, Refusal> {
     let root = sources.rootfs;
     builder.push(ProcessOp::Umask { mask: 0 });
     let masks = masks(builder, request.spec)?;
     attach(builder, request, stages, masks.into_iter().chain([root]))?;
-    let readonly_later = mounts::attach(builder, request, &sources)?;
+    let attached = mounts::attach(builder, request, sources)?;
     hide(builder, request.spec, root, masks)?;
-    for fd in readonly_later {
+    for fd in attached.readonly_later {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd, recursive: false, attr });
     }
@@ -151,7 +164,7 @@ pub(super) fn assemble(
     };
     builder.push(MountOp::EnterRoot { root, how });
     finish_root(builder, request.spec, root);
-    Ok(())
+    Ok(attached.terminal)
 }
 
 /// Puts the root, and the masks under it, where the process can enter it.
