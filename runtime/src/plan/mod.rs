@@ -7,6 +7,7 @@
 //!
 //! The operations are brig-child's own type: what is printed is what runs.
 
+mod attach;
 mod build;
 mod devices;
 mod early_filter;

@@ -1,21 +1,20 @@
-//! The mounts of the specification, in its order.
+//! The mounts of the specification, in its order: opened where their sources are, and made as file systems.
+//! [`super::attach`] puts them below the root.
 
 use std::path::Path;
 
 use brig_child::Slot;
 use brig_child::flags::{namespace, propagation, tree};
-use brig_child::op::{FileOp, MountOp, Target};
+use brig_child::op::MountOp;
 use brig_child::syscall::MountAttr;
-use oci_spec::runtime::{LinuxIdMapping, Spec};
+use oci_spec::runtime::LinuxIdMapping;
 
 use super::build::{Builder, IdMapping};
 use super::namespaces::{DETACHED, Namespaces};
-use super::rootfs::{Terminal, idmap_slot, target};
+use super::rootfs::idmap_slot;
 use super::{Join, Refusal, Request};
 use super::{devices, labels};
-use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest, Propagation, Scope};
-use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
-use crate::spec::mount::{MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME};
+use crate::spec::mount::{Attributes, Kind, MountRequest, Propagation, Scope};
 
 /// What was opened on the host's side.
 #[derive(Debug)]
@@ -28,12 +27,12 @@ pub(super) struct Sources {
 /// One mount of the specification.
 #[derive(Debug)]
 pub(super) struct Source {
-    request: MountRequest,
-    opened: Opened,
+    pub(super) request: MountRequest,
+    pub(super) opened: Opened,
 }
 
 #[derive(Debug)]
-enum Opened {
+pub(super) enum Opened {
     /// A detached mount.
     Mount(Slot),
     /// Made in the container's namespaces.
@@ -149,20 +148,8 @@ fn attributes(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
     }
 }
 
-/// New attributes for a mount that is there; its propagation stays unless it is named.
-fn remount(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
-    for (attributes, recursive) in [(mount.attributes, false), (mount.recursive, true)] {
-        if !attributes.is_empty() {
-            let Attributes { set, clear } = attributes;
-            let attr = MountAttr { set, clear, ..MountAttr::default() };
-            builder.push(MountOp::MountSetattr { fd, recursive, attr });
-        }
-    }
-    propagate(builder, mount, fd);
-}
-
 /// The propagation that is asked for.
-fn propagate(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
+pub(super) fn propagate(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
     for (propagation, scope) in &mount.propagation {
         let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd, recursive: *scope == Scope::Tree, attr });
@@ -170,7 +157,7 @@ fn propagate(builder: &mut Builder<'_>, mount: &MountRequest, fd: Slot) {
 }
 
 /// The id mapping of a detached mount.
-fn idmap(
+pub(super) fn idmap(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     mount: &MountRequest,
@@ -257,187 +244,7 @@ fn plain_cgroups(mount: &MountRequest, field: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What is attached below the root, as far as later stages need it.
-#[derive(Debug, Default)]
-pub(super) struct Attached {
-    /// What becomes read-only at the very end.
-    pub(super) readonly_later: Vec<Slot>,
-    /// Where the terminal comes from and goes to.
-    pub(super) terminal: Terminal,
-    /// brig's own tmpfs on /dev.
-    dev: Option<FreshDev>,
-}
-
-/// A tmpfs that brig has made, and the names that mounts have been given in it.
-#[derive(Debug)]
-struct FreshDev {
-    mount: Slot,
-    names: Vec<String>,
-}
-
-/// Attaches everything below the root.
-pub(super) fn attach(
-    builder: &mut Builder<'_>,
-    request: &Request<'_>,
-    sources: &Sources,
-) -> Result<Attached, Refusal> {
-    let root = sources.rootfs;
-    let mut attached = Attached::default();
-    let own_dev = sources.mounts.iter().any(|source| is_dev(&source.request));
-    if !own_dev {
-        let dev = default_dev(builder, request, root)?;
-        attached.terminal.console =
-            devices::populate(builder, request, root, dev, &sources.devices)?;
-    }
-    for (index, source) in sources.mounts.iter().enumerate() {
-        let field = format!("mounts[{index}]");
-        builder.concerning(&field, |builder| {
-            attached.add(builder, request, sources, source, &field)
-        })?;
-    }
-    if is_bound_dev(&sources.mounts) {
-        attached.terminal.console = devices::check_bound(builder, request, root, &sources.devices)?;
-    }
-    devices::elsewhere(builder, root, &sources.devices)?;
-    Ok(attached)
-}
-
-impl Attached {
-    /// Attaches one mount.
-    fn add(
-        &mut self,
-        builder: &mut Builder<'_>,
-        request: &Request<'_>,
-        sources: &Sources,
-        source: &Source,
-        field: &str,
-    ) -> Result<(), Refusal> {
-        let (root, mount) = (sources.rootfs, &source.request);
-        let fd = match (&source.opened, &mount.kind) {
-            (Opened::Mount(fd), _) => *fd,
-            (Opened::Cgroups(directories), _) => {
-                return attach_cgroups(builder, request.spec, root, mount, directories);
-            }
-            (Opened::Remount, _) => {
-                let destination = mount.destination.to_string_lossy();
-                let fd = target(builder, root, &destination, Target::Within)?;
-                remount(builder, mount, fd);
-                return Ok(());
-            }
-            (Opened::Later, Kind::Filesystem(kind)) => {
-                let kind = if kind == "cgroup" { "cgroup2" } else { kind };
-                self.make(builder, request, kind, mount, field)?
-            }
-            (Opened::Later, _) => return Ok(()),
-        };
-        self.place(builder, root, mount, fd)?;
-        match &mount.kind {
-            Kind::Filesystem(_) if is_dev(mount) => {
-                self.dev = Some(FreshDev { mount: fd, names: Vec::new() });
-                self.terminal.console =
-                    devices::populate(builder, request, root, fd, &sources.devices)?;
-            }
-            Kind::Filesystem(kind)
-                if kind == "devpts" && mount.destination == Path::new("/dev/pts") =>
-            {
-                self.terminal.pts = Some(fd);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Makes a file system of the container's namespaces.
-    fn make(
-        &mut self,
-        builder: &mut Builder<'_>,
-        request: &Request<'_>,
-        kind: &str,
-        mount: &MountRequest,
-        field: &str,
-    ) -> Result<Slot, Refusal> {
-        // A read-only /dev or copied-up tmpfs must be filled first, a queue labelled.
-        let given = mount.data.iter().any(|parameter| parameter.key == "context");
-        let label = labels::of_directory(request.spec, kind).filter(|_| !given);
-        let filled = is_dev(mount) || mount.copy_up == CopyUp::Yes || label.is_some();
-        let withheld = if filled { MOUNT_ATTR_RDONLY } else { 0 };
-        let fd = filesystem(builder, request, kind, mount, withheld)?;
-        if let Some(label) = label {
-            let (name, value) = (c"security.selinux", builder.bytes(label));
-            builder.push(FileOp::Setxattr { dir: fd, name, value });
-        }
-        if filled && mount.is_read_only() {
-            self.readonly_later.push(fd);
-        }
-        idmap(builder, request, mount, fd, field)?;
-        Ok(fd)
-    }
-
-    /// Attaches a mount where it belongs.
-    fn place(
-        &mut self,
-        builder: &mut Builder<'_>,
-        root: Slot,
-        mount: &MountRequest,
-        from: Slot,
-    ) -> Result<(), Refusal> {
-        let destination = mount.destination.to_string_lossy();
-        if let Some((dir, name)) = self.dev.as_mut().and_then(|dev| dev.new_in(mount)) {
-            let path = builder.text(name)?;
-            builder.push(FileOp::Mkdir { dir, name: path, mode: 0o755 });
-            builder.push(MountOp::MoveMountTo { from, dir, path });
-            return Ok(());
-        }
-        let kind = match &mount.kind {
-            // What is masked and read back below them must be theirs (CVE-2019-16884).
-            Kind::Filesystem(kind) if kind == "proc" || kind == "sysfs" => Target::NoLink,
-            Kind::Filesystem(_) => Target::Directory,
-            _ => Target::Like(from),
-        };
-        let to = target(builder, root, &destination, kind)?;
-        if mount.copy_up == CopyUp::Yes {
-            let path = builder.text(destination.as_bytes())?;
-            let (bytes, entries) = copy_up_limits(mount);
-            builder.push(FileOp::CopyUp { root, path, to: from, bytes, entries });
-        }
-        builder.push(MountOp::MoveMount { from, to });
-        Ok(())
-    }
-}
-
-impl FreshDev {
-    /// The mount's directory, where it is one that every container has in brig's own /dev, and not
-    /// there yet: then it need not be looked for.
-    fn new_in(&mut self, mount: &MountRequest) -> Option<(Slot, &'static str)> {
-        const USUAL: [&str; 3] = ["pts", "shm", "mqueue"];
-        let below = mount.destination.strip_prefix("/dev").ok()?;
-        let name = below.iter().next().and_then(|name| name.to_str())?;
-        let first = !self.names.iter().any(|known| known == name);
-        self.names.push(name.to_owned());
-        let usual = USUAL.into_iter().find(|usual| Path::new(usual) == below)?;
-        let plain = matches!(mount.kind, Kind::Filesystem(_)) && mount.copy_up == CopyUp::No;
-        (first && plain).then_some((self.mount, usual))
-    }
-}
-
-/// How many bytes and entries of the image a tmpfs may begin with. Without a size it takes half of the machine's
-/// memory and as many inodes as fit in there, which is for the author of config.json to grant, not for the image's.
-fn copy_up_limits(mount: &MountRequest) -> (u64, u64) {
-    const BYTES: u64 = 256 << 20;
-    /// Of about a kilobyte each, whatever is in them.
-    const ENTRIES: u64 = 1 << 17;
-    // tmpfs(5): where these are zero there is no limit.
-    let given = |keys: &[&str]| {
-        let digits = |value: &str| value.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
-        let set = |value: &Option<String>| value.as_deref().is_some_and(digits);
-        mount.data.iter().any(|option| keys.contains(&option.key.as_str()) && set(&option.value))
-    };
-    let bytes = if given(&["size", "nr_blocks"]) { u64::MAX } else { BYTES };
-    let entries = if given(&["nr_inodes"]) { u64::MAX } else { ENTRIES };
-    (bytes, entries)
-}
-
-fn is_dev(mount: &MountRequest) -> bool {
+pub(super) fn is_dev(mount: &MountRequest) -> bool {
     mount.destination == Path::new("/dev") && !matches!(mount.kind, Kind::Remount)
 }
 
@@ -447,28 +254,8 @@ pub(super) fn is_bound_dev(mounts: &[Source]) -> bool {
     last.is_some_and(|source| matches!(source.request.kind, Kind::Bind(_)))
 }
 
-/// Where the specification mounts nothing on /dev, the image's is hidden by brig's own.
-fn default_dev(
-    builder: &mut Builder<'_>,
-    request: &Request<'_>,
-    root: Slot,
-) -> Result<Slot, Refusal> {
-    let into = builder.made("/dev");
-    let mut options = vec![
-        (builder.text("mode")?, Some(builder.text("755")?)),
-        (builder.text("size")?, Some(builder.text("65536k")?)),
-    ];
-    options.extend(labels::option(builder, request.spec)?);
-    let options = builder.slice(&options);
-    let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME) as u32;
-    builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs, into });
-    let at = target(builder, root, "/dev", Target::Directory)?;
-    builder.push(MountOp::MoveMount { from: into, to: at });
-    Ok(into)
-}
-
 /// A new instance of a file system.
-fn filesystem(
+pub(super) fn filesystem(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     kind: &str,
@@ -503,41 +290,4 @@ fn filesystem(
     builder.push(op);
     propagate(builder, mount, into);
     Ok(into)
-}
-
-/// cgroup v1: a tmpfs with one directory for each hierarchy, and links for joint controllers.
-fn attach_cgroups(
-    builder: &mut Builder<'_>,
-    spec: &Spec,
-    root: Slot,
-    mount: &MountRequest,
-    directories: &[(String, Slot)],
-) -> Result<(), Refusal> {
-    let destination = mount.destination.to_string_lossy();
-    let into = builder.made(format!("tmpfs for {destination}"));
-    let mut options = vec![
-        (builder.text("source")?, Some(builder.text("tmpfs")?)),
-        (builder.text("mode")?, Some(builder.text("755")?)),
-    ];
-    options.extend(labels::option(builder, spec)?);
-    let options = builder.slice(&options);
-    let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC) as u32;
-    builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs, into });
-    let at = target(builder, root, &destination, Target::Directory)?;
-    builder.push(MountOp::MoveMount { from: into, to: at });
-    for (name, from) in directories {
-        let path = builder.text(name)?;
-        builder.push(FileOp::Mkdir { dir: into, name: path, mode: 0o755 });
-        builder.push(MountOp::MoveMountTo { from: *from, dir: into, path });
-        for link in name.split(',').filter(|_| name.contains(',')) {
-            let link = builder.text(link)?;
-            builder.push(FileOp::Symlink { dir: into, name: link, target: path, exist_ok: true });
-        }
-    }
-    if mount.is_read_only() {
-        let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
-    }
-    propagate(builder, mount, into);
-    Ok(())
 }

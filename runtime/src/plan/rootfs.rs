@@ -14,7 +14,7 @@ use super::build::{Builder, SlotUse};
 use super::mounts::{self, Sources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::{Refusal, Request, RootDirectory};
-use super::{devices, labels};
+use super::{attach, devices, labels};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};
 
@@ -150,8 +150,8 @@ pub(super) fn assemble(
     let root = sources.rootfs;
     builder.push(ProcessOp::Umask { mask: 0 });
     let masks = masks(builder, request.spec)?;
-    attach(builder, request, stages, masks.into_iter().chain([root]))?;
-    let attached = mounts::attach(builder, request, sources)?;
+    attach_root(builder, request, stages, masks.into_iter().chain([root]))?;
+    let attached = attach::below_root(builder, request, sources)?;
     hide(builder, request.spec, root, masks)?;
     for fd in attached.readonly_later {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
@@ -168,7 +168,7 @@ pub(super) fn assemble(
 }
 
 /// Puts the root, and the masks under it, where the process can enter it.
-fn attach(
+fn attach_root(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     stages: &Stages,
