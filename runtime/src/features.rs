@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn nothing_that_runc_knows_is_missing() {
         let runc: serde_json::Value =
-            serde_json::from_str(include_str!("spec/testdata/runc-features.json")).expect("JSON");
+            serde_json::from_str(include_str!("testdata/runc-features.json")).expect("JSON");
         let ours = report();
         for list in [
             "/hooks",

@@ -1,6 +1,8 @@
 //! brig: a hardened OCI container runtime.
 #![forbid(unsafe_code)]
 
+pub use brig_spec as spec;
+
 pub mod bundle;
 mod deadline;
 pub mod execute;
@@ -13,6 +15,5 @@ pub mod fuzz;
 pub mod host;
 pub mod plan;
 pub mod printable;
-pub mod spec;
 pub mod supervise;
 mod trusted;

@@ -66,5 +66,5 @@ pub use compiled::compiled;
 pub use error::CompileError;
 pub use instruction::{Instruction, MAX_INSTRUCTIONS, Program};
 pub use profiles::{BUILTIN, builtin, builtin_names, builtin_text};
-pub use suggest::{nearest, nearest_call};
+pub use suggest::nearest_call;
 pub use terms::Condition;

@@ -5,7 +5,7 @@
 
 mod io;
 
-use brig_pseudofs::NumberList;
+use brig_spec::NumberList;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 use super::Error;

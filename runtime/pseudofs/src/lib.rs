@@ -9,7 +9,4 @@
 pub mod boot;
 pub mod identity;
 pub mod mountinfo;
-mod number_list;
 pub mod small_file;
-
-pub use number_list::NumberList;

@@ -56,7 +56,7 @@ pub(super) fn is_planned(bytes: &[u8]) -> bool {
     let mut bytes = Bytes(bytes);
     let kind = bytes.byte();
     let base = match kind & 3 {
-        0 => include_str!("../spec/testdata/every-field.json").to_owned(),
+        0 => include_str!("../../spec/src/testdata/every-field.json").to_owned(),
         1 => spec::template_text(Some((1000, 1000))),
         _ => spec::template_text(None),
     };

@@ -6,7 +6,7 @@ use brig_child::op::{
 };
 use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
-use brig_pseudofs::NumberList;
+use brig_spec::NumberList;
 use oci_spec::runtime::{
     Hook, IOPriorityClass, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
     LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Process,

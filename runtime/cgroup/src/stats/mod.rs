@@ -9,7 +9,7 @@ mod v2;
 
 use std::collections::BTreeMap;
 
-use brig_pseudofs::NumberList;
+use brig_spec::NumberList;
 use rustix::fs::Dir;
 use serde::{Deserialize, Serialize};
 

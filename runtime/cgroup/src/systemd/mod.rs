@@ -19,7 +19,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use brig_pseudofs::NumberList;
+use brig_spec::NumberList;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Cgroup;

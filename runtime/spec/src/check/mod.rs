@@ -15,7 +15,7 @@ mod tests;
 
 use std::path::Path;
 
-use brig_pseudofs::NumberList;
+use crate::NumberList;
 use oci_spec::runtime::{
     Hook, Hooks, Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process, Spec,
 };
@@ -175,7 +175,7 @@ fn hooks_by_name(hooks: &Hooks) -> [(&'static str, &Option<Vec<Hook>>); 6] {
 
 /// The names of all hooks, in the order in which they run; for `brig features`.
 #[must_use]
-pub(crate) fn hook_names() -> Vec<&'static str> {
+pub fn hook_names() -> Vec<&'static str> {
     hooks_by_name(&Hooks::default()).iter().map(|(name, _)| *name).collect()
 }
 

@@ -5,10 +5,11 @@
 //! or the specification would refuse later, when part of the container exists already. Unknown fields
 //! are ignored, because the specification demands it (spec.md, "Extensibility"). Every error names its field.
 //!
-//! Nothing here does I/O, so nothing here can half-fail; `crate::bundle` reads the file. The text may
+//! Nothing here does I/O, so nothing here can half-fail; whoever uses this reads the file. The text may
 //! come from a hostile tenant: time and memory stay linear in its length.
 //!
 //! Reference: <https://github.com/opencontainers/runtime-spec>, config.md and config-linux.md.
+#![forbid(unsafe_code)]
 
 pub mod capability;
 mod check;
@@ -17,18 +18,21 @@ mod id;
 mod json;
 mod mend;
 pub mod mount;
+mod number_list;
 mod parse;
 mod schema;
+mod suggest;
 pub mod sysctl;
 mod template;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::hook_names;
-pub use check::{check, check_process, check_resources, check_seccomp};
+pub use check::{check, check_process, check_resources, check_seccomp, hook_names};
 pub use error::{Error, Position, Problem};
 pub use id::{ContainerId, ID_LENGTH_LIMIT_BYTES};
+pub use number_list::NumberList;
 pub use parse::{parse, parse_without_seccomp, process, resources, seccomp};
+pub use suggest::nearest;
 pub use template::{template, template_text};
 
 /// The newest version of the specification that brig knows; `ociVersion` of what it writes.

@@ -27,7 +27,7 @@ pub fn parse(bytes: &[u8]) -> Result<Spec, Error> {
 }
 
 /// The same without `linux.seccomp`, and where in the text that section's value lies: half of what
-/// Docker writes is a profile, which often need not be read (see [`crate::filter`]).
+/// Docker writes is a profile, which often need not be read (a compiled one may be kept).
 ///
 /// # Errors
 /// As [`parse`], but for the section, which is only known to be JSON.

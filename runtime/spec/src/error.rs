@@ -181,7 +181,7 @@ impl Error {
     /// Adds `did you mean …?` where one of `known` is close to `value`.
     #[cold]
     pub(crate) fn suggest<'a>(self, value: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        match brig_seccomp::nearest(value, known) {
+        match crate::nearest(value, known) {
             Some(name) => self.with_hint(format!("did you mean {name}?")),
             None => self,
         }
