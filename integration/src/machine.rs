@@ -126,6 +126,12 @@ pub fn process(pid: i32) -> Option<Process> {
     })
 }
 
+/// What the descriptors of process `pid` are open on, as far as that has a path.
+pub fn descriptors(pid: i32) -> Vec<PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok()).collect()
+}
+
 /// All descendants of process `ancestor`, nearest first.
 pub fn descendants(ancestor: i32) -> Vec<Process> {
     let all = processes();

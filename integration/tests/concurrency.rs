@@ -1,6 +1,6 @@
 //! Many at once, and many in a row: nothing is lost, mixed up or left.
 
-use brig_integration::{Lab, binaries, leftovers, machine};
+use brig_integration::{Lab, binaries, leftovers, machine, need};
 use std::fs;
 use std::time::Duration;
 
@@ -82,6 +82,27 @@ fn start_kill_and_delete_race_without_harm() {
         c.delete_force().ok();
         lab.assert_clean();
     }
+}
+
+/// A runtime that waits in the foreground keeps nobody from the container.
+#[test]
+fn what_runs_in_the_foreground_can_be_paused() {
+    need!(Brig); // runc 1.1 has no `try`
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    let run = c.run_call(&[]).spawn();
+    let sandbox = lab.runtime().args(["try", "--quiet", "--", "/bin/sleep", "60"]).spawn();
+    let tried = lab.container_named(&format!("try-{}", sandbox.pid()), lab.bundle());
+    for (c, running) in [(c, run), (tried, sandbox)] {
+        c.wait_status("running");
+        let soon = Duration::from_secs(5); // a lock is waited for longer
+        c.call("pause", [""; 0]).limit(soon).go().ok();
+        assert_eq!(c.status(), "paused");
+        c.call("resume", [""; 0]).limit(soon).go().ok();
+        c.kill("KILL").ok();
+        running.wait().code(137);
+    }
+    lab.assert_clean();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! wholly, and the id can be used again.
 
 use brig_integration::command::{Call, Running, flavour};
-use brig_integration::{Container, Lab, need};
+use brig_integration::{Container, Lab, PATIENCE, json, machine, need, wait_until};
 use std::time::{Duration, Instant};
 
 /// How many points in time each verb is killed at.
@@ -32,7 +32,7 @@ fn length(call: Call) -> Duration {
 #[track_caller]
 fn recovers(lab: &Lab, c: &Container<'_>, at: Duration) {
     c.delete_force().ok();
-    let clean = brig_integration::wait_until(Duration::from_secs(5), || lab.leftovers().is_empty());
+    let clean = wait_until(Duration::from_secs(5), || lab.leftovers().is_empty());
     assert!(clean, "killed after {at:?}, and left: {:#?}", lab.leftovers());
 }
 
@@ -61,7 +61,46 @@ fn killed_before_the_process_was_recorded() {
     let pid = c.pid();
     std::fs::remove_file(lab.root().join(c.id()).join("process.json")).expect("the record");
     c.delete_force().ok();
-    assert!(!brig_integration::machine::is_alive(pid));
+    assert!(!machine::is_alive(pid));
+    lab.assert_clean();
+}
+
+/// A hook does not end with the runtime. What it has must not keep others from the container.
+#[test]
+fn killed_while_a_hook_runs() {
+    need!(Brig); // runc 1.1 leaves cgroups when it is killed before it has written its state
+    let lab = Lab::new();
+    let (begun, go_on) = (lab.path("begun"), lab.path("go-on"));
+    let script =
+        format!("touch {}; until [ -e {} ]; do sleep 0.02; done", begun.display(), go_on.display());
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let c = lab.container(lab.bundle().idle().set("/hooks/createRuntime", json!([hook])));
+    let mut running = c.create_call(&[]).spawn();
+    assert!(wait_until(PATIENCE, || begun.exists()), "{}", running.stderr());
+    let (pid, maker) = (c.pid(), running.pid());
+    assert_eq!(c.status(), "creating");
+    let lock = lab.root().join(c.id()).join("lock");
+    let holds = |pid: i32| machine::descriptors(pid).contains(&lock);
+    assert!(holds(maker) && holds(pid), "a process that was just made has a copy");
+    running.kill();
+    running.wait();
+    c.wait_status("stopped");
+    c.delete().ok();
+    std::fs::write(&go_on, "").expect("write");
+    lab.assert_clean();
+}
+
+/// What waits for its start holds nothing of who made it.
+#[test]
+fn a_created_process_has_no_copy_of_the_lock() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.create().ok();
+    let lock = lab.root().join(c.id()).join("lock");
+    assert!(lock.exists());
+    assert!(!machine::descriptors(c.pid()).contains(&lock));
+    c.delete().ok();
     lab.assert_clean();
 }
 

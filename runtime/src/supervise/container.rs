@@ -9,6 +9,7 @@ use brig_sys::process::send_signal;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 
+use super::lock::Lock;
 use super::record::{Record, StateDirectory};
 use super::{Created, Error, gate};
 use crate::bundle::Configuration;
@@ -98,11 +99,11 @@ impl Container {
         Ok(Some(Self { id: id.clone(), directory, record, config: OnceCell::new() }))
     }
 
-    /// The container that has just been made, and its process.
-    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Launched) {
-        let Created { directory, record, config, process } = created;
+    /// The container that has just been made, its process, and its lock.
+    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Launched, Lock) {
+        let Created { directory, record, config, process, lock } = created;
         let (record, config) = (Some(record), OnceCell::from(config));
-        (Self { id: id.clone(), directory, record, config }, process)
+        (Self { id: id.clone(), directory, record, config }, process, lock)
     }
 
     /// Its id.
@@ -172,12 +173,21 @@ impl Container {
     /// # Errors
     /// The cgroup's freezer cannot be read.
     pub fn status(&self) -> Result<Status, Error> {
+        self.status_where(|| self.directory.is_being_made())
+    }
+
+    /// The same for the holder of its lock: nobody is making it then.
+    pub(super) fn status_under(&self, _lock: &Lock) -> Result<Status, Error> {
+        self.status_where(|| false)
+    }
+
+    fn status_where(&self, is_being_made: impl Fn() -> bool) -> Result<Status, Error> {
         if self.init().is_none() {
             let unborn = self.record.as_ref().is_none_or(|record| record.process.is_none());
-            let creating = unborn && self.directory.is_being_made();
+            let creating = unborn && is_being_made();
             return Ok(if creating { Status::Creating } else { Status::Stopped });
         }
-        if self.directory.is_being_made() {
+        if is_being_made() {
             return Ok(Status::Creating);
         }
         // Before the gate: a frozen process would not hear a start.

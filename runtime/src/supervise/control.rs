@@ -26,9 +26,9 @@ impl Container {
     /// It is neither created nor running, or the cgroup cannot be frozen; then it runs on.
     pub fn pause(&mut self) -> Result<(), Error> {
         // A start that is under way would wait for ever for a frozen process.
-        self.directory.lock(PATIENCE)?;
+        let lock = self.directory.lock(PATIENCE)?;
         self.record = self.directory.load()?;
-        match self.status()? {
+        match self.status_under(&lock)? {
             Status::Created | Status::Running => Ok(self.cgroup()?.freeze()?),
             status => Err(self.not("running", status)),
         }
@@ -39,9 +39,9 @@ impl Container {
     /// # Errors
     /// It is not paused.
     pub fn resume(&mut self) -> Result<(), Error> {
-        self.directory.lock(PATIENCE)?;
+        let lock = self.directory.lock(PATIENCE)?;
         self.record = self.directory.load()?;
-        match self.status()? {
+        match self.status_under(&lock)? {
             Status::Paused => Ok(self.cgroup()?.thaw()?),
             status => Err(self.not("paused", status)),
         }

@@ -20,6 +20,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::activation::Listeners;
 use super::listener::Listener;
+use super::lock::Lock;
 use super::process::RecordedProcess;
 use super::record::{Record, StateDirectory};
 use super::root::Root;
@@ -140,6 +141,8 @@ pub struct Created {
     pub(super) directory: StateDirectory,
     pub(super) record: Record,
     pub(super) config: Configuration,
+    /// Held since before anything of it was made.
+    pub(super) lock: Lock,
     /// Its first process.
     pub process: Launched,
 }
@@ -151,9 +154,7 @@ pub struct Created {
 pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
     let blueprint = Blueprint::of_bundle(&options.bundle)?;
     let given = Given::detached(wanted(&blueprint, options).terminal)?;
-    let mut created = make(id, blueprint, options, Start::AtGate, given)?;
-    created.directory.unlock();
-    Ok(())
+    make(id, blueprint, options, Start::AtGate, given).map(drop)
 }
 
 /// Makes a container with what it is given of the caller's.
@@ -171,7 +172,7 @@ pub(super) fn make(
     let mut inputs = Inputs { console_socket, standard: given.standard, ..Inputs::default() };
     let filter = blueprint.filter()?;
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, options.systemd_cgroup)?;
-    let directory = StateDirectory::make(&options.root, id)?;
+    let (directory, lock) = StateDirectory::make(&options.root, id)?;
     let record = new_record(id, &blueprint, &cgroup);
     let made = Made::default();
     let Given { wait, stop, .. } = given;
@@ -179,9 +180,8 @@ pub(super) fn make(
         Making { id, options, start, directory, record, blueprint, cgroup, made, wait, stop };
     match making.attempt(filter.as_ref(), &mut inputs) {
         Ok(process) => {
-            making.directory.is_made()?;
             let Making { directory, record, blueprint, .. } = making;
-            Ok(Created { directory, record, config: blueprint.config, process })
+            Ok(Created { directory, record, config: blueprint.config, lock, process })
         }
         Err(error) => Err(making.undo(error)),
     }
@@ -398,7 +398,6 @@ impl Making<'_, '_> {
         if left.is_empty() {
             left.extend(self.directory.remove().err().map(|error| error.to_string()));
         }
-        self.directory.unlock();
         if left.is_empty() {
             return error;
         }

@@ -6,6 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Error;
 use super::container::{Container, Status};
+use super::lock::Lock;
 use super::record::Record;
 use super::state::OciState;
 use crate::execute::{HookStage, resctrl, run_hooks};
@@ -29,10 +30,10 @@ impl Container {
         if force == Force::Yes {
             self.kill_everything()?;
         }
-        self.directory.lock(super::create::PATIENCE)?;
+        let lock = self.directory.lock(super::create::PATIENCE)?;
         // It may have changed while somebody else held the lock.
         self.record = self.directory.load()?;
-        let status = self.status()?;
+        let status = self.status_under(&lock)?;
         // A container that never ran has nothing to lose: as with runc and crun, it is ended.
         if force == Force::No && !matches!(status, Status::Stopped | Status::Created) {
             return Err(Error::plain(format!(
@@ -42,7 +43,7 @@ impl Container {
             ))
             .with_hint("stop it first with `brig kill`, or use `brig delete --force`"));
         }
-        self.remove()
+        self.remove(&lock)
     }
 
     /// Kills what belongs to the container, whoever holds its lock.
@@ -70,7 +71,7 @@ impl Container {
 
     /// The processes, the groups, the hooks, the directory: the record goes last. While something
     /// lives, or a group is left, the container stays as it is; of the rest all is tried.
-    pub(super) fn remove(self) -> Result<(), Error> {
+    pub(super) fn remove(self, _lock: &Lock) -> Result<(), Error> {
         let mut failures = Vec::new();
         if let Some(record) = &self.record {
             self.kill_everything()?;

@@ -10,12 +10,12 @@ mod container;
 mod control;
 mod create;
 mod delete;
-
 mod exec;
 mod gate;
 mod home;
 mod host_mounts;
 mod listener;
+mod lock;
 mod preview;
 mod process;
 mod record;

@@ -3,24 +3,23 @@
 //!
 //! `state.json` is the record, replaced by rename, and names the cgroup before a process can be in it;
 //! `process.json` names the first process, once there is one; `config.json` is a copy of the
-//! specification as it was at create; `start.sock` is the start gate while it is closed; `lock` is
-//! held (fcntl(2), so that no child inherits it) by who changes the container.
+//! specification as it was at create; `start.sock` is the start gate while it is closed; `lock` is for
+//! [`Lock`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brig_cgroup::{CgroupRecord, PlannedCgroup};
 use brig_pseudofs::small_file;
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::lock::{self, Lock, Purpose};
 use super::process::RecordedProcess;
 use crate::bundle::Configuration;
 use crate::execute::ResctrlRecord;
@@ -76,7 +75,6 @@ pub struct StateDirectory {
     root: OwnedFd,
     name: String,
     held: OwnedFd,
-    lock: Option<OwnedFd>,
 }
 
 const RECORD: &str = "state.json";
@@ -89,7 +87,7 @@ pub(super) const GATE: &str = "start.sock";
 
 impl StateDirectory {
     /// Makes the directory of a new container, and locks it.
-    pub(super) fn make(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+    pub(super) fn make(root: &Path, id: &ContainerId) -> Result<(Self, Lock), Error> {
         let (name, path) = (id.as_str(), root.join(id.as_str()));
         let root = trusted::make_directory(root)?;
         rustix::fs::mkdirat(&root, name, Mode::RWXU).map_err(|errno| match errno {
@@ -99,10 +97,10 @@ impl StateDirectory {
             }
             _ => Error::system(format!("making {}", path.display()), errno),
         })?;
-        let mut directory = Self::held(root, name, path)?
+        let directory = Self::held(root, name, path)?
             .ok_or_else(|| Error::plain(format!("container {name:?} went away")))?;
-        match directory.lock_bytes(bytes(libc::F_WRLCK, CHANGING, 2), Duration::ZERO) {
-            Ok(()) => Ok(directory),
+        match directory.lock_for(Purpose::Making, Duration::ZERO) {
+            Ok(lock) => Ok((directory, lock)),
             Err(error) => {
                 directory.remove()?;
                 Err(error)
@@ -123,7 +121,7 @@ impl StateDirectory {
 
     fn held(root: OwnedFd, name: &str, path: PathBuf) -> Result<Option<Self>, Error> {
         let held = trusted::directory_in(&root, name, &path)?;
-        Ok(held.map(|held| Self { path, root, name: name.to_owned(), held, lock: None }))
+        Ok(held.map(|held| Self { path, root, name: name.to_owned(), held }))
     }
 
     /// Where it is.
@@ -161,60 +159,21 @@ impl StateDirectory {
         Error::system(format!("{doing} {}", self.path.join(name).display()), error)
     }
 
-    /// Waits at most `patience` until no other brig changes the container.
-    pub(super) fn lock(&mut self, patience: Duration) -> Result<(), Error> {
-        self.lock_bytes(bytes(libc::F_WRLCK, CHANGING, 1), patience)
+    /// The lock, once nobody else changes the container; `patience` is how long that is waited for.
+    pub(super) fn lock(&self, patience: Duration) -> Result<Lock, Error> {
+        self.lock_for(Purpose::Changing, patience)
     }
 
-    fn lock_bytes(&mut self, wanted: libc::flock, patience: Duration) -> Result<(), Error> {
-        let failed = |errno: Errno| self.failed("locking", LOCK, errno);
+    fn lock_for(&self, purpose: Purpose, patience: Duration) -> Result<Lock, Error> {
         let file = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)?;
-        let file = file.ok_or_else(|| failed(Errno::ENOENT))?;
-        let deadline = Instant::now() + patience;
-        loop {
-            let mut range = wanted;
-            match fcntl(&file, FcntlArg::F_SETLK(&range)) {
-                Ok(_) => break,
-                Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                Err(Errno::EAGAIN | Errno::EACCES) => {
-                    let _ = fcntl(&file, FcntlArg::F_GETLK(&mut range));
-                    let what = format!("process {} is working on this container", range.l_pid);
-                    return Err(Error::plain(what).with_hint("wait for it, or end it"));
-                }
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
-        self.lock = Some(file);
-        Ok(())
+        let file = file.ok_or_else(|| self.failed("locking", LOCK, rustix::io::Errno::NOENT))?;
+        Lock::take(file, purpose, patience)
     }
 
-    /// Whether another brig is making the container.
+    /// Whether a brig is making the container.
     pub(super) fn is_being_made(&self) -> bool {
-        let mut range = bytes(libc::F_WRLCK, MAKING, 1);
-        let asked = match &self.lock {
-            // Closing another descriptor of the file would release this lock (fcntl(2)).
-            Some(file) => fcntl(file, FcntlArg::F_GETLK(&mut range)),
-            None => match self.file(LOCK, OFlags::WRONLY) {
-                Ok(Some(file)) => fcntl(&file, FcntlArg::F_GETLK(&mut range)),
-                Ok(None) | Err(_) => return false,
-            },
-        };
-        asked.is_ok() && i32::from(range.l_type) != libc::F_UNLCK
-    }
-
-    /// The container is made; what else is done to it under the lock does not show.
-    pub(super) fn is_made(&self) -> Result<(), Error> {
-        let Some(file) = &self.lock else { return Ok(()) };
-        let range = bytes(libc::F_UNLCK, MAKING, 1);
-        fcntl(file, FcntlArg::F_SETLK(&range))
-            .map(drop)
-            .map_err(|errno| Error::system("unlocking the container", errno))
-    }
-
-    pub(super) fn unlock(&mut self) {
-        self.lock = None;
+        let file = self.file(LOCK, OFlags::WRONLY).ok().flatten();
+        file.is_some_and(|file| lock::is_being_made(&file))
     }
 
     /// Replaces the record.
@@ -280,20 +239,6 @@ impl StateDirectory {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::system(format!("removing {}", self.path.display()), errno)),
         }
-    }
-}
-
-/// The byte of the lock file that stands for any change, and the one that stands for making.
-const CHANGING: i64 = 0;
-const MAKING: i64 = 1;
-
-fn bytes(kind: libc::c_int, start: i64, length: i64) -> libc::flock {
-    libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: start,
-        l_len: length,
-        l_pid: 0,
     }
 }
 

@@ -64,9 +64,8 @@ pub(super) fn make_and_start(
 ) -> Result<Launched, Error> {
     let stop = given.stop;
     let made = make(id, blueprint, options, Start::AtOnce, given)?;
-    let (mut new, launched) = Container::of(id, made);
-    let started = new.poststart(stop);
-    new.directory.unlock();
+    let (new, launched, lock) = Container::of(id, made);
+    let started = new.poststart(&lock, stop);
     *container = Some(new);
     started.map(|()| launched)
 }
@@ -76,9 +75,9 @@ pub(super) fn remove_after(
     ended: Result<Ended, Error>,
     container: Option<Container>,
 ) -> Result<Ended, Error> {
-    let Some(mut container) = container else { return ended };
-    let locked = container.directory.lock(super::create::PATIENCE);
-    let removed = locked.and_then(|()| container.remove());
+    let Some(container) = container else { return ended };
+    let lock = container.directory.lock(super::create::PATIENCE);
+    let removed = lock.and_then(|lock| container.remove(&lock));
     let ended = ended?;
     removed.map(|()| ended)
 }

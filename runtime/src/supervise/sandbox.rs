@@ -89,8 +89,8 @@ pub fn try_command(
     let wanted = wanted(&blueprint, options);
     let ended = in_foreground(Foreground::Wait, wanted, Stop::PassOn, |given| {
         let made = make(id, blueprint, options, Start::AtGate, given)?;
-        let (mut new, process) = Container::of(id, made);
-        new.directory.unlock();
+        let (mut new, process, lock) = Container::of(id, made);
+        drop(lock);
         let mut confinement = Confinement::read(process.pid)
             .map_err(|error| Error::system("reading back what confines the command", error))?;
         if let Ok(cgroup) = new.cgroup() {

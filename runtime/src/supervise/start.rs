@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use super::container::{Container, Status};
 use super::delete::wait_for_end;
+use super::lock::Lock;
 use super::state::OciState;
 use super::{Error, gate};
 use crate::execute::{HookStage, describe_failure, run_hooks};
@@ -15,8 +16,8 @@ impl Container {
     /// The container is not in the state `created`, or the program cannot be executed, or a
     /// poststart hook fails.
     pub fn start(&mut self) -> Result<(), Error> {
-        self.directory.lock(super::create::PATIENCE)?;
-        match self.status()? {
+        let lock = self.directory.lock(super::create::PATIENCE)?;
+        match self.status_under(&lock)? {
             Status::Created => {}
             Status::Running => {
                 return Err(Error::plain("cannot start an already running container"));
@@ -40,14 +41,15 @@ impl Container {
             let (first, words) = &record.after_gate;
             return Err(describe_failure(&report, *first, words));
         }
-        self.poststart(None)
+        self.poststart(&lock, None)
     }
 
     /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).
-    pub(super) fn poststart(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    pub(super) fn poststart(&self, lock: &Lock, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let spec = self.spec()?;
         let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone());
         let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
+        lock.end_making()?;
         let state = OciState::of(self.record()?, Status::Running).to_json();
         run_hooks(HookStage::Poststart, &hooks, &state, stop)
             .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
