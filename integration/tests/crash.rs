@@ -90,6 +90,40 @@ fn killed_while_a_hook_runs() {
     lab.assert_clean();
 }
 
+/// As after a full disk. What ends a container needs nothing of what the file says.
+#[test]
+fn a_damaged_configuration_keeps_nothing_alive() {
+    need!(Brig); // runc keeps no copy
+    let lab = Lab::new();
+    for (damage, namespaced) in [("", true), ("{\"ociVersion\"", false), ("[]", true)] {
+        let bundle =
+            lab.bundle().sh("sleep 1000 & echo $! >/pid; trap : TERM; wait; exec sleep 999");
+        let bundle = if namespaced { bundle } else { bundle.without_namespace("pid") };
+        let c = lab.container(bundle);
+        let damaged = || {
+            std::fs::write(lab.root().join(c.id()).join("config.json"), damage).expect("write");
+        };
+        c.create().ok();
+        damaged();
+        c.start().code(1).says("config.json");
+        assert_eq!(c.status(), "created", "{damage:?}");
+        c.delete().code(1).says("config.json").says("--force");
+        c.delete_force().ok().says("warning: ");
+        c.run_detached();
+        damaged();
+        assert!(wait_until(PATIENCE, || c.host_path("/pid").exists()));
+        c.kill("KILL").ok();
+        c.wait_status("stopped");
+        assert!(c.verb("ps").ok().stdout().lines().count() <= 1, "{damage:?}: something lives");
+        c.delete_force().ok();
+        c.run_detached();
+        damaged();
+        c.delete_force().ok();
+        assert_eq!(c.status(), "gone");
+        lab.assert_clean();
+    }
+}
+
 /// What waits for its start holds nothing of who made it.
 #[test]
 fn a_created_process_has_no_copy_of_the_lock() {

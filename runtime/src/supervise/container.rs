@@ -240,27 +240,30 @@ impl Container {
         let Some(init) = self.init() else {
             return self.kill_survivors(signal);
         };
-        // Read before: whoever waits for the process removes the container after its end.
-        let spec = (signal == libc::SIGKILL).then(|| self.spec()).transpose()?;
+        // Asked before: a brig that waits for the process removes the container after its end.
+        let all = signal == libc::SIGKILL && self.may_outlive_init();
         let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
         send_signal(&init, signal).map_err(|error| Error::system(doing(), error))?;
         if signal == libc::SIGKILL {
             self.thaw()?;
         }
-        if spec.is_some_and(|spec| !has_own_pid_namespace(spec))
-            && let Some(cgroup) = self.made_cgroup()?
-        {
+        if all && let Some(cgroup) = self.made_cgroup()? {
             // No process ends with the first one; the cgroup says which are the container's.
             cgroup.kill()?;
         }
         Ok(())
     }
 
-    /// In a pid namespace that is not the container's own, processes outlive its first one.
+    /// Whether processes may outlive its first one: where the pid namespace is not its own, or where a damaged
+    /// configuration does not say.
+    fn may_outlive_init(&self) -> bool {
+        self.spec().map_or(true, |spec| !has_own_pid_namespace(spec))
+    }
+
     fn kill_survivors(&self, signal: i32) -> Result<(), Error> {
         if signal == libc::SIGKILL
             && self.record.is_some()
-            && !has_own_pid_namespace(self.spec()?)
+            && self.may_outlive_init()
             && let Some(cgroup) = self.made_cgroup()?
             && cgroup.kill()?
         {

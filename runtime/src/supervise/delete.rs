@@ -43,6 +43,18 @@ impl Container {
             ))
             .with_hint("stop it first with `brig kill`, or use `brig delete --force`"));
         }
+        if let Some(record) = &self.record
+            && let Err(error) = self.spec()
+        {
+            if force == Force::No {
+                return Err(error.with_hint(
+                    "`brig delete --force` removes the container, without its poststop hooks",
+                ));
+            }
+            printable::note(&format!("warning: {error}; no poststop hook is run"));
+            self.remove_made(record)?;
+            return self.directory.remove();
+        }
         self.remove(&lock)
     }
 
@@ -74,12 +86,8 @@ impl Container {
     pub(super) fn remove(self, _lock: &Lock) -> Result<(), Error> {
         let mut failures = Vec::new();
         if let Some(record) = &self.record {
-            self.kill_everything()?;
-            match self.made_cgroup()? {
-                Some(cgroup) => cgroup.delete()?,
-                None => record.planned_cgroup.discard()?,
-            }
-            self.remove_resctrl(record)?;
+            self.remove_made(record)?;
+            self.discard_resctrl(record)?;
             failures.extend(self.poststop().err());
         }
         failures.extend(self.directory.remove().err());
@@ -89,9 +97,20 @@ impl Container {
         }
     }
 
-    fn remove_resctrl(&self, record: &Record) -> Result<(), Error> {
-        if let Some(made) = &record.resctrl {
-            return made.remove();
+    /// Removes what the record names.
+    fn remove_made(&self, record: &Record) -> Result<(), Error> {
+        self.kill_everything()?;
+        match self.made_cgroup()? {
+            Some(cgroup) => cgroup.delete()?,
+            None => record.planned_cgroup.discard()?,
+        }
+        record.resctrl.as_ref().map_or(Ok(()), |made| made.remove())
+    }
+
+    /// A resctrl group that brig was killed before it could record.
+    fn discard_resctrl(&self, record: &Record) -> Result<(), Error> {
+        if record.resctrl.is_some() {
+            return Ok(());
         }
         match self.spec()?.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
             Some(rdt) => resctrl::discard(self.id().as_str(), rdt),

@@ -32,6 +32,8 @@ impl Container {
             Status::Creating => return Err(Error::plain("the container is still being created")),
         }
         let record = self.record()?;
+        // What cannot be read must not show when the program runs already.
+        self.spec()?;
         if let Some(report) = gate::pass(&self.directory)? {
             // An engine that hears of the failure deletes the container at once, and containerd's shim
             // refuses that, and stays for good, as long as it has not seen the end of the process.
