@@ -6,12 +6,10 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use brig_sys::socket::recv_fd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, recvmsg,
-    socket, socketpair,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket, socketpair};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -70,27 +68,16 @@ impl Terminal {
     fn receive(&self) -> Result<OwnedFd, Error> {
         let doing = "receiving the container's terminal";
         let mut name = [0; 4096];
-        let mut buffers = [io::IoSliceMut::new(&mut name)];
-        let mut space = nix::cmsg_space!(i32);
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)
-            .map_err(|errno| Error::system(doing, errno))?;
-        let mut control = message.cmsgs().map_err(|errno| Error::system(doing, errno))?;
-        let master = match control.next() {
-            Some(ControlMessageOwned::ScmRights(fds)) if fds.len() == 1 => adopt(fds[0])?,
-            _ => return Err(Error::plain(doing)),
-        };
+        let master =
+            recv_fd(&self.socket, &mut name).map_err(|error| Error::system(doing, error))?;
+        let master =
+            master.ok_or_else(|| Error::plain(format!("{doing}: the message has none")))?;
         // Nobody else has it. Where the program does not read, a chunk may not fit, although poll(2) says
         // that there is room.
         fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)
             .map_err(|errno| Error::system(doing, errno))?;
         Ok(master)
     }
-}
-
-/// A descriptor that the kernel has just made for us.
-fn adopt(fd: i32) -> Result<OwnedFd, Error> {
-    brig_sys::process::adopt(fd).map_err(|error| Error::system("receiving a terminal", error))
 }
 
 /// The signals that go to the container.

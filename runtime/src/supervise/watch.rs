@@ -6,19 +6,17 @@
 //! No boundary: a call that goes on does so with what is in memory *then* (seccomp_unotify(2)), so
 //! a watched container is confined by everything but its filter. Reference: seccomp_unotify(2).
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::thread::{Builder, JoinHandle};
 
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::Answer;
 use brig_sys::notify::{Listener, Reply, knows_filter_flags};
+use brig_sys::socket::recv_fd;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::create::{Blueprint, Options};
 use super::run::{in_foreground, make_and_start, remove_after, wanted};
@@ -116,21 +114,8 @@ fn join<W>(thread: Thread<W>) -> Result<W, Error> {
 fn receive(socket: &OwnedFd) -> Result<Listener, Error> {
     let doing = "receiving the listener for the container's system calls";
     let mut state = [0; 4096];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    loop {
-        let buffers = &mut [IoSliceMut::new(&mut state)];
-        match recvmsg(socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => continue,
-            answer => answer.map_err(|errno| Error::system(doing, errno))?,
-        };
-        break;
-    }
-    let fds = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-        _ => None,
-    });
-    let fd = fds.flatten().next().ok_or_else(never_began)?;
+    let fd = recv_fd(socket, &mut state).map_err(|error| Error::system(doing, error))?;
+    let fd = fd.ok_or_else(never_began)?;
     Listener::new(fd).map_err(|error| {
         Error::system(doing, error).with_hint("brig does not know this kernel's notifications")
     })

@@ -10,3 +10,4 @@ pub mod launch;
 pub mod mount;
 pub mod notify;
 pub mod process;
+pub mod socket;

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Replaces the program by the one that `fd` holds; returns only if that fails.
 pub fn fexecve<S: AsRef<CStr>>(fd: impl AsFd, argv: &[S], envp: &[S]) -> io::Error {
@@ -59,18 +59,4 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
         libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0)
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Takes possession of a descriptor that the kernel has just put into this process's table, as
-/// recvmsg(2) does with `SCM_RIGHTS`.
-///
-/// # Errors
-/// `EBADF` where the number is no open descriptor.
-pub fn adopt(fd: i32) -> io::Result<OwnedFd> {
-    // SAFETY: the request takes no argument.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is open, and the caller says that it is new: nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
