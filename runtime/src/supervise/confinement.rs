@@ -7,6 +7,7 @@ use brig_cgroup::Cgroup;
 use brig_pseudofs::mountinfo::Mount;
 use brig_pseudofs::small_file;
 
+use super::Error;
 use crate::printable;
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
@@ -21,7 +22,7 @@ pub struct Confinement {
     namespaces: Vec<&'static str>,
     writable_mounts: Vec<String>,
     read_only_mounts: usize,
-    limits: Option<Limits>,
+    limits: Limits,
 }
 
 /// What its cgroup allows.
@@ -35,52 +36,79 @@ struct Limits {
 const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
 
 impl Confinement {
-    /// Reads the confinement of `pid`, compared with the caller's.
+    /// Reads the confinement of `pid`, compared with the caller's, and the limits that its cgroup has in force.
     ///
     /// # Errors
-    /// The process has ended.
-    pub fn read(pid: i32) -> io::Result<Self> {
-        let status = small_file::read_text(format!("/proc/{pid}/status"))?;
+    /// The process has ended, or something of it cannot be read: what is not known is no confinement.
+    pub fn read(pid: i32, cgroup: &Cgroup) -> Result<Self, Error> {
+        let limits = Limits::of(cgroup)?;
+        Self::of_process(pid, limits).map_err(failed)
+    }
+
+    fn of_process(pid: i32, limits: Limits) -> io::Result<Self> {
+        let status = status(pid)?;
         let namespaces = NAMESPACES.into_iter().filter(|name| is_own(pid, name)).collect();
         let (writable_mounts, read_only_mounts) = mounts(pid)?;
-        let hex = |name| u64::from_str_radix(field(&status, name), 16).unwrap_or(u64::MAX);
-        let id = |name| field(&status, name).parse().unwrap_or(0);
+        let hex =
+            |name| u64::from_str_radix(field(&status, name)?, 16).map_err(|_| unexpected(name));
+        let id = |name| field(&status, name)?.parse().map_err(|_| unexpected(name));
         Ok(Self {
-            uid_outside: id("Uid"),
-            gid_outside: id("Gid"),
-            effective: hex("CapEff"),
-            bounding: hex("CapBnd"),
-            no_new_privs: field(&status, "NoNewPrivs") == "1",
-            seccomp: field(&status, "Seccomp") == "2",
+            uid_outside: id("Uid")?,
+            gid_outside: id("Gid")?,
+            effective: hex("CapEff")?,
+            bounding: hex("CapBnd")?,
+            no_new_privs: field(&status, "NoNewPrivs")? == "1",
+            seccomp: field(&status, "Seccomp")? == "2",
             namespaces,
             writable_mounts,
             read_only_mounts,
-            limits: None,
+            limits,
         })
-    }
-
-    /// Adds the limits that its cgroup has in force.
-    pub(super) fn add_limits(&mut self, cgroup: &Cgroup) {
-        self.limits = cgroup
-            .stats()
-            .ok()
-            .map(|stats| Limits { memory_bytes: stats.memory.usage.limit, pids: stats.pids.limit });
     }
 
     /// Reads the seccomp mode again: the filter is the last thing to be put in force. Also works
     /// when the process has ended, as long as it has not been waited for.
-    pub fn refresh(&mut self, pid: i32) {
-        if let Ok(status) = small_file::read_text(format!("/proc/{pid}/status")) {
-            self.seccomp = field(&status, "Seccomp") == "2";
-            self.no_new_privs = field(&status, "NoNewPrivs") == "1";
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn refresh(&mut self, pid: i32) -> Result<(), Error> {
+        let status = status(pid).map_err(failed)?;
+        self.seccomp = field(&status, "Seccomp").map_err(failed)? == "2";
+        self.no_new_privs = field(&status, "NoNewPrivs").map_err(failed)? == "1";
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn of(cgroup: &Cgroup) -> Result<Self, Error> {
+        let stats = cgroup.stats()?;
+        let limits = Self { memory_bytes: stats.memory.usage.limit, pids: stats.pids.limit };
+        match limits {
+            // A controller that the cgroup does not have.
+            Self { memory_bytes: 0, .. } => Err(Error::plain("the cgroup has no limit of memory")),
+            Self { pids: 0, .. } => Err(Error::plain("the cgroup has no limit of processes")),
+            limits => Ok(limits),
         }
     }
 }
 
+fn failed(error: io::Error) -> Error {
+    Error::system("reading back what confines the command", error)
+}
+
+fn status(pid: i32) -> io::Result<String> {
+    small_file::read_text(format!("/proc/{pid}/status"))
+}
+
 /// The first value of a line of /proc/PID/status.
-fn field<'s>(status: &'s str, name: &str) -> &'s str {
+fn field<'s>(status: &'s str, name: &str) -> io::Result<&'s str> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.and_then(|rest| rest.split_ascii_whitespace().next()).unwrap_or_default()
+    let value = line.and_then(|rest| rest.split_ascii_whitespace().next());
+    value.ok_or_else(|| unexpected(name))
+}
+
+fn unexpected(name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/status: unexpected {name}"))
 }
 
 fn is_own(pid: i32, name: &str) -> bool {
@@ -126,24 +154,23 @@ impl fmt::Display for Confinement {
             self.read_only_mounts,
             self.writable_mounts.join(" ")
         )?;
-        match self.limits {
-            Some(Limits { memory_bytes, pids }) => writeln!(
-                f,
-                "  cgroup        memory at most {} MiB, at most {pids} processes",
-                memory_bytes >> 20
-            ),
-            None => writeln!(f, "  cgroup        none"),
-        }
+        let Limits { memory_bytes, pids } = self.limits;
+        let mebibytes = memory_bytes >> 20;
+        writeln!(f, "  cgroup        memory at most {mebibytes} MiB, at most {pids} processes")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn the_own_process_shares_all_its_namespaces() {
-        let own = Confinement::read(std::process::id().cast_signed()).expect("it runs");
+        let limits = Limits { memory_bytes: 1, pids: 1 };
+        let own = Confinement::of_process(std::process::id().cast_signed(), limits);
+        let own = own.expect("it runs");
         assert_eq!(own.namespaces, Vec::<&str>::new());
         assert!(own.read_only_mounts + own.writable_mounts.len() > 0);
     }
@@ -151,8 +178,22 @@ mod tests {
     #[test]
     fn fields_are_found_by_their_whole_name() {
         let status = "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\nUid:\t5\t6\t7\t8\n";
-        assert_eq!(field(status, "Seccomp"), "2");
-        assert_eq!(field(status, "Uid"), "5");
-        assert_eq!(field(status, "CapEff"), "");
+        assert_eq!(field(status, "Seccomp").expect("a field"), "2");
+        assert_eq!(field(status, "Uid").expect("a field"), "5");
+        field(status, "CapEff").expect_err("it is missing");
+    }
+
+    #[test]
+    fn limits_that_cannot_be_read_are_an_error() {
+        let cgroup = |directories| {
+            let record = json!({ "driver": "fs", "directories": directories, "boot": "another" });
+            Cgroup::open(&serde_json::from_value(record).expect("a record")).expect("a path")
+        };
+        let gone = json!([{
+            "controllers": ["memory", "pids"], "unified": true, "mount": "/sys/fs/cgroup", "path": "a",
+            "identity": { "device": 1, "inode": 1 }
+        }]);
+        Limits::of(&cgroup(gone)).expect_err("it is gone");
+        Limits::of(&cgroup(json!([]))).expect_err("it has no controller");
     }
 }

@@ -89,17 +89,13 @@ pub fn try_command(
     let wanted = wanted(&blueprint, options);
     let ended = in_foreground(Foreground::Wait, wanted, Stop::PassOn, |given| {
         let made = make(id, blueprint, options, Start::AtGate, given)?;
-        let (mut new, process, lock) = Container::of(id, made);
+        let (new, process, lock) = Container::of(id, made);
         drop(lock);
-        let mut confinement = Confinement::read(process.pid)
-            .map_err(|error| Error::system("reading back what confines the command", error))?;
-        if let Ok(cgroup) = new.cgroup() {
-            confinement.add_limits(&cgroup);
-        }
-        let started = new.start();
-        container = Some(new);
-        started?;
-        confinement.refresh(process.pid);
+        // From here on it is removed, whatever fails.
+        let new = container.insert(new);
+        let mut confinement = Confinement::read(process.pid, &new.cgroup()?)?;
+        new.start()?;
+        confinement.refresh(process.pid)?;
         show(&confinement, landlock);
         Ok(process)
     });
