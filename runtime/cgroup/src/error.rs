@@ -193,8 +193,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Layout { .. } => Some(
-                "mount cgroup2 on /sys/fs/cgroup, or the v1 hierarchies below it; \
-                 `brig probe` shows what was found"
+                "mount cgroup2 on /sys/fs/cgroup, or the v1 hierarchies below it (cgroups(7)); \
+                 /proc/self/mountinfo shows what is mounted"
                     .into(),
             ),
             Error::Field { field, .. } => Some(format!("change or remove {field} in config.json")),

@@ -377,12 +377,12 @@ pub(crate) fn accept(listener: i32) -> Answer<i32> {
     call(libc::SYS_accept4, args).map(|fd| fd as i32)
 }
 
-/// Sends `data` and one descriptor (unix(7), `SCM_RIGHTS`).
 /// The flags with which a filter's listener is sent. A filter that reports sendmsg(2) itself can let
 /// exactly this pass: `MSG_NOSIGNAL`, and three flags that the kernel has names for and ignores
 /// here (`MSG_FIN`, `MSG_SYN`, `MSG_RST` of linux/socket.h), so that no program sends with them.
 pub const HANDOVER_FLAGS: i32 = libc::MSG_NOSIGNAL | 0x200 | 0x400 | 0x1000;
 
+/// Sends `data` and one descriptor (unix(7), `SCM_RIGHTS`).
 pub(crate) fn send_fd(socket: i32, data: &[u8], fd: i32) -> Answer<usize> {
     #[repr(C)]
     struct Control {

@@ -1,7 +1,7 @@
 //! The command line: runc's verbs and flags, and brig's own.
 //!
-//! A file for each verb: its help, its flags, what it does. Exit codes: the container's for `run`
-//! and `exec`, 1 for errors (255 for `exec`, as runc), 2 for usage.
+//! A file for each verb: its help, its flags, what it does. Exit codes: the container's for `run`,
+//! `exec` and `try`, 1 for errors (255 for `exec`, as runc), 2 for usage.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -103,7 +103,7 @@ options:
   -v, --version       print the version
   -h, --help          print this, or with a verb its own help
 
-exit status: the container's for run and exec, 1 for errors (exec: 255), 2 for usage
+exit status: the container's for run, exec and try, 1 for errors (exec: 255), 2 for usage
 ";
 
 fn main() -> ExitCode {

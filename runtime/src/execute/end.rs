@@ -20,7 +20,7 @@ const REST: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// What waitid(2) says.
-pub fn ended(pidfd: impl AsFd) -> io::Result<Option<WaitStatus>> {
+pub(crate) fn ended(pidfd: impl AsFd) -> io::Result<Option<WaitStatus>> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
     match waitid(Id::PIDFd(pidfd.as_fd()), flags)? {
         WaitStatus::StillAlive => Ok(None),

@@ -14,7 +14,7 @@ pub mod resctrl;
 pub mod self_protection;
 
 pub use crate::failure::Failure as Error;
-pub use end::ended;
+pub(crate) use end::ended;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;

@@ -1,8 +1,9 @@
 //! `exec`: another process in a running container.
 //!
-//! An intermediate joins all of the container's namespaces by a descriptor of its process (no pid
-//! can be reused under us), then makes the process with `CLONE_PARENT`. The process gets the
-//! container's capabilities, seccomp filter, labels and limits unless told otherwise.
+//! An intermediate joins the container's namespaces by a descriptor of its process (no pid can be
+//! reused under us), but for the cgroup namespace where that has to be last, then makes the process
+//! with `CLONE_PARENT`. The process gets the container's capabilities, seccomp filter, labels and
+//! limits unless told otherwise.
 
 use brig_child::flags::namespace;
 use brig_child::op::{FileOp, NamespaceOp, ProcessOp};

@@ -1,6 +1,7 @@
 //! Which process makes and joins which namespaces, and in which order.
 //!
-//! One clone3 with everything where that is possible. Where it is not, a short-lived intermediate
+//! One clone3 where that is possible, with all that is new but the mount and the cgroup namespace, which the
+//! process makes by itself, later. Where it is not, a short-lived intermediate
 //! joins first and makes the container's process with `CLONE_PARENT`: a joined pid namespace and a
 //! new time namespace hold for children only; after joining or making a user namespace the host's
 //! other namespaces, mounts and limits can no longer be touched (namespaces(7)).

@@ -1,8 +1,8 @@
-//! A container's life as the command line and the shim see it: create, start, kill, delete, exec.
+//! A container's life: create, start, run, exec, kill, pause, delete; the state that is kept of it.
 //!
-//! Promises: what fails leaves nothing behind; a brig that is killed at any point leaves a record
-//! from which `delete --force` cleans up, and no record goes before what it names. Must never act on a pid whose process is not the one
-//! that was recorded.
+//! Promises: what fails leaves nothing behind, or says what is left and keeps the record; a brig that is
+//! killed at any point leaves a record from which `delete --force` cleans up, and no record goes before what it
+//! names. Must never act on a pid whose process is not the one that was recorded.
 
 mod activation;
 mod confinement;
@@ -38,7 +38,6 @@ pub use create::{Blueprint, Created, Options, create};
 pub use delete::Force;
 pub use exec::{ExecOptions, exec};
 pub use preview::preview;
-pub use process::exit_code;
 pub use record::{Record, StateDirectory, list};
 pub use root::Root;
 pub use run::{Foreground, run};

@@ -90,8 +90,7 @@ fn start_time(pid: i32) -> io::Result<(u64, bool)> {
 }
 
 /// The exit code that a shell would give: the process's own, or 128 + the signal.
-#[must_use]
-pub fn exit_code(status: WaitStatus) -> u8 {
+pub(super) fn exit_code(status: WaitStatus) -> u8 {
     let code = match status {
         WaitStatus::Exited(_, code) => code,
         WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,

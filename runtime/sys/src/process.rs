@@ -1,4 +1,4 @@
-//! Processes: execveat(2) of a descriptor, and what prctl(2) says of the caller.
+//! Processes and namespaces: execveat(2) of a descriptor, prctl(2), signals by pidfd, a namespace's type.
 
 use std::ffi::{CStr, c_char};
 use std::io;

@@ -1,8 +1,8 @@
 //! A connection to systemd's manager.
 //!
-//! A hand-written client of three hundred lines, as the binary has to stay small and
-//! a general D-Bus crate (zbus) brings an async runtime and more code than all of brig.
-//! Promises: every wait is bounded by [`TIMEOUT`].
+//! A client of our own, as the binary has to stay small and a general D-Bus crate (zbus)
+//! brings an async runtime.
+//! Promises: no read and no write waits longer than what is left of [`TIMEOUT`].
 //! Reference: the D-Bus specification, "Authentication Protocol";
 //! org.freedesktop.systemd1(5).
 
