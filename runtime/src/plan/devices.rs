@@ -17,8 +17,10 @@ use super::rootfs::target;
 use super::{Refusal, Request};
 
 /// A device of the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Device {
+    /// What lists it; none for those that every container has.
+    field: Option<String>,
     path: String,
     mode: u32,
     number: u64,
@@ -77,6 +79,7 @@ fn requested(device: &LinuxDevice, index: usize) -> Result<Device, Refusal> {
         _ => device_number(number(device.major()), number(device.minor())),
     };
     Ok(Device {
+        field: Some(field),
         path,
         mode: kind | device.file_mode().unwrap_or(0o666) & 0o7777,
         number,
@@ -94,7 +97,7 @@ fn listed(request: &Request<'_>) -> Result<Vec<Device>, Refusal> {
         let device = requested(device, index)?;
         match devices.iter().find(|known| known.path == device.path) {
             None => devices.push(device),
-            Some(known) if *known == device => {}
+            Some(known) if known.is(&device) => {}
             Some(_) => {
                 return Err(Refusal::new(
                     format!("linux.devices[{index}].path"),
@@ -120,26 +123,49 @@ pub(super) fn open(
             let mode = file::CHARACTER | 0o666;
             let number = device_number(major, minor);
             let path = path.to_owned();
-            devices.push(Device { path, mode, number, uid: 0, gid: 0, bound: None });
+            devices.push(Device { field: None, path, mode, number, uid: 0, gid: 0, bound: None });
         }
     }
     if all.has(namespace::USER) || !request.host.initial_user_namespace {
         let kept = |device: &&mut Device| bound_dev && device.in_dev() || device.is_fifo();
         for device in devices.iter_mut().filter(|device| !kept(device)) {
-            let into = builder.made(format!("host's {}", device.path));
-            let path = builder.text(&device.path)?;
-            let flags = tree::CLONE | tree::NOFOLLOW;
-            builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags, into });
-            let attr = MountAttr { propagation: DETACHED, ..MountAttr::default() };
-            builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
-            builder.push(device.check(into));
-            device.bound = Some(into);
+            device.bound = Some(device.concerning(builder, |builder| open_node(builder, device))?);
         }
     }
     Ok(devices)
 }
 
+/// The host's node of the same path, detached, after a check that it is the device.
+fn open_node(builder: &mut Builder<'_>, device: &Device) -> Result<Slot, Refusal> {
+    let into = builder.made(format!("host's {}", device.path));
+    let path = builder.text(&device.path)?;
+    let flags = tree::CLONE | tree::NOFOLLOW;
+    builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags, into });
+    let attr = MountAttr { propagation: DETACHED, ..MountAttr::default() };
+    builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
+    builder.push(device.check(into));
+    Ok(into)
+}
+
 impl Device {
+    /// What `emit` adds is about the field that lists the device.
+    fn concerning<'a, T>(
+        &self,
+        builder: &mut Builder<'a>,
+        emit: impl FnOnce(&mut Builder<'a>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        match &self.field {
+            Some(field) => builder.concerning(field, emit),
+            None => emit(builder),
+        }
+    }
+
+    /// Whether both say the same.
+    fn is(&self, other: &Self) -> bool {
+        let all = |device: &Self| (device.mode, device.number, device.uid, device.gid);
+        self.path == other.path && all(self) == all(other)
+    }
+
     fn in_dev(&self) -> bool {
         self.path.starts_with("/dev/")
     }
@@ -163,7 +189,7 @@ pub(super) fn populate(
     devices: &[Device],
 ) -> Result<Option<Slot>, Refusal> {
     for device in devices.iter().filter(|device| device.in_dev()) {
-        node(builder, root, Some(dev), device)?;
+        device.concerning(builder, |builder| node(builder, root, Some(dev), device))?;
     }
     for (name, points_to) in LINKS {
         let (name, points_to) = (builder.text(name)?, builder.text(points_to)?);
@@ -189,7 +215,7 @@ pub(super) fn elsewhere(
     devices: &[Device],
 ) -> Result<(), Refusal> {
     for device in devices.iter().filter(|device| !device.in_dev()) {
-        node(builder, root, None, device)?;
+        device.concerning(builder, |builder| node(builder, root, None, device))?;
     }
     Ok(())
 }
@@ -203,11 +229,14 @@ pub(super) fn check_bound(
     devices: &[Device],
 ) -> Result<Option<Slot>, Refusal> {
     for device in devices.iter().filter(|device| device.in_dev()) {
-        let into = builder.made(device.path.clone());
-        let path = builder.text(&device.path)?;
-        let resolve = flags::IN_ROOT | flags::NO_MAGICLINKS;
-        builder.push(FileOp::Open { dir: root, path, flags: flags::PATH, resolve, into });
-        builder.push(device.check(into));
+        device.concerning(builder, |builder| {
+            let into = builder.made(device.path.clone());
+            let path = builder.text(&device.path)?;
+            let resolve = flags::IN_ROOT | flags::NO_MAGICLINKS;
+            builder.push(FileOp::Open { dir: root, path, flags: flags::PATH, resolve, into });
+            builder.push(device.check(into));
+            Ok(())
+        })?;
     }
     console(builder, request, root)
 }

@@ -3,6 +3,7 @@
 //! `BRIG_UPDATE_GOLDEN=1 cargo test -p brig --test plan` writes the golden texts anew; read the
 //! difference before committing it.
 
+mod fields;
 mod golden;
 mod properties;
 mod refusals;
