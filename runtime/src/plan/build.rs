@@ -81,6 +81,14 @@ pub enum SlotUse<'a> {
     Made(String),
 }
 
+/// How many slots a plan can have: their numbers have 16 bits.
+const SLOTS_MAX: usize = 1 << 16;
+
+/// Where there is no such number, the plan is refused in the end ([`Builder::numbered`]).
+fn slot_number(index: usize) -> Slot {
+    Slot(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
 /// A plan under construction: its operations and its slots. What a stage has made and a later one needs is the
 /// stage's answer, and not kept here.
 #[derive(Debug)]
@@ -109,6 +117,7 @@ impl<'a> Builder<'a> {
     ) -> Result<T, Refusal> {
         let first = self.position();
         let answer = emit(self)?;
+        self.numbered(field)?;
         self.fields.push((first..self.position(), field.to_owned()));
         Ok(answer)
     }
@@ -142,17 +151,34 @@ impl<'a> Builder<'a> {
 
     /// A slot that the supervisor fills.
     pub(super) fn input(&mut self, slot: SlotUse<'a>) -> Slot {
-        if let Some(index) = self.slots.iter().position(|known| *known == slot) {
-            return Slot(index as u16);
+        match self.slots.iter().position(|known| *known == slot) {
+            Some(index) => slot_number(index),
+            None => self.new_slot(slot),
         }
-        self.slots.push(slot);
-        Slot((self.slots.len() - 1) as u16)
     }
 
     /// A slot that the child fills.
     pub(super) fn made(&mut self, name: impl Into<String>) -> Slot {
-        self.slots.push(SlotUse::Made(name.into()));
-        Slot((self.slots.len() - 1) as u16)
+        self.new_slot(SlotUse::Made(name.into()))
+    }
+
+    fn new_slot(&mut self, slot: SlotUse<'a>) -> Slot {
+        self.slots.push(slot);
+        slot_number(self.slots.len() - 1)
+    }
+
+    /// Refuses `field` where there are more slots than numbers for them.
+    fn numbered(&self, field: &str) -> Result<(), Refusal> {
+        if self.slots.len() <= SLOTS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            field,
+            format!(
+                "is one too many: a container can have {SLOTS_MAX} descriptors while it is made"
+            ),
+            "list fewer mounts and devices",
+        ))
     }
 
     /// A string for the kernel.
@@ -188,8 +214,9 @@ impl<'a> Builder<'a> {
     }
 
     /// The plan; the operations from `after_gate` on come after the start gate.
-    pub(super) fn finish(self, stages: &Stages, after_gate: usize) -> Plan<'a> {
-        Plan {
+    pub(super) fn finish(self, stages: &Stages, after_gate: usize) -> Result<Plan<'a>, Refusal> {
+        self.numbered("config.json")?;
+        Ok(Plan {
             clone_flags: stages.first,
             clone_into_cgroup: stages.first_into_cgroup,
             intermediate: stages.second.is_some(),
@@ -197,6 +224,6 @@ impl<'a> Builder<'a> {
             slots: self.slots,
             fields: self.fields,
             after_gate,
-        }
+        })
     }
 }

@@ -104,7 +104,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         unshared: 0,
         root: RootMode::Joined,
     };
-    Ok(builder.finish(&stages, after_gate))
+    builder.finish(&stages, after_gate)
 }
 
 /// Before the first namespace with others in it: no process of theirs can trace this one, and there is

@@ -168,5 +168,5 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
     process::surroundings(&mut builder, request, &namespaces, &mut proc)?;
     let terminal = rootfs::assemble(&mut builder, request, &stages, &sources)?;
     let after_gate = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;
-    Ok(builder.finish(&stages, after_gate))
+    builder.finish(&stages, after_gate)
 }

@@ -9,7 +9,7 @@ fn refused(machine: &Machine, change: impl FnOnce(&mut Value)) -> String {
     let mut config = config(None);
     change(&mut config);
     planned(&spec_of(&config), machine, Start::AtOnce, |plan| {
-        let refusal = plan.expect_err("it cannot be honoured");
+        let refusal = plan.map(|plan| plan.ops.len()).expect_err("it cannot be honoured");
         assert!(refusal.hint().is_some(), "{refusal}");
         refusal.field().to_owned()
     })
@@ -42,6 +42,19 @@ fn what_needs_a_security_module_or_root() {
         c["linux"]["intelRdt"] = json!({});
     });
     assert_eq!(rdt, "linux.intelRdt");
+}
+
+/// A mount of cgroup v1 has a descriptor for each hierarchy and two for its place: of ten thousand such mounts,
+/// which a config.json has room for, the last ones get none.
+#[test]
+fn more_descriptors_than_can_be_numbered() {
+    let field = refused(&Machine::v1(), |c| {
+        let mount = json!({"destination": "/c", "type": "cgroup", "source": "cgroup"});
+        c["mounts"] = vec![mount; 10_000].into();
+    });
+    let number = field.strip_prefix("mounts[").and_then(|rest| rest.strip_suffix(']'));
+    let number: usize = number.and_then(|digits| digits.parse().ok()).expect(&field);
+    assert!((5_000..10_000).contains(&number), "{field}");
 }
 
 #[test]
