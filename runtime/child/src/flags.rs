@@ -18,6 +18,8 @@ pub mod namespace {
     pub const PID: u32 = 0x2000_0000;
     /// `CLONE_NEWNET`.
     pub const NETWORK: u32 = 0x4000_0000;
+    /// All of them.
+    pub const ALL: u32 = TIME | MOUNT | CGROUP | UTS | IPC | USER | PID | NETWORK;
 }
 
 /// Flags of open(2) and openat2(2).

@@ -1,14 +1,14 @@
 //! What runs between clone3 and execve.
 //!
-//! After clone3 the child is one thread in a copy (or, with `CLONE_VM`, in the very memory) of a
-//! process that may have had many. This crate promises that whatever it does there is safe: it has
-//! no allocator, takes no lock, formats nothing and cannot panic. It receives [`Op`]s in which
+//! After clone3 the child is one thread in a copy of a process that may have had many. This crate
+//! promises that whatever it does there is safe: it has no allocator, takes no lock, formats nothing and cannot panic. It receives [`Op`]s in which
 //! every string, number, descriptor slot and BPF program is prepared, executes them in order, and
 //! reports the first failure as a fixed-size record that the parent renders in words.
 //!
 //! It must never decide: tolerated errors, alternatives and barriers are fields of the operation.
-//! It must never touch thread-local storage (`errno` included), because with `CLONE_VM` that is the
-//! parent's. Hence the system calls in [`syscall`] are its own.
+//! It must never touch the state of libc, thread-local storage (`errno`) included: what another thread
+//! was changing at the moment of clone3 stays half changed in the copy. Hence the system calls in
+//! [`syscall`] are its own.
 //!
 //! A build check (`integration/tests/tidy.rs`) reads this crate's object with `nm` and fails if it
 //! refers to an allocator or to the panic machinery.

@@ -12,7 +12,7 @@ use std::process::Command;
 use brig_child::flags::namespace;
 use brig_child::op::{ProcessOp, TalkOp};
 use brig_child::{Op, Slot};
-use brig_sys::launch::{Memory, launch};
+use brig_sys::launch::launch;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{getegid, geteuid};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -44,12 +44,12 @@ impl IdMaps {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|errno| Error::system(doing, errno))?;
-        let table = vec![-1, theirs.as_raw_fd()].leak();
         const WAIT: &[Op<'static>] =
             &[Op::Process(ProcessOp::DieWithParent { enabled: true }), Op::Talk(TalkOp::Await)];
-        debug_assert_eq!(Slot::SUPERVISOR.0, 1);
+        const { assert!(Slot::SUPERVISOR.0 == 1) };
+        let table = &mut [-1, theirs.as_raw_fd()];
         let flags = u64::from(namespace::USER);
-        let process = launch(flags, None, Memory::Shared, WAIT, table, ours.as_fd())
+        let process = launch(flags, None, WAIT, table, ours.as_fd())
             .map_err(|error| Error::system(doing, error))?;
         drop(theirs);
         let held = write_id_maps(process.pid, self).and_then(|()| {

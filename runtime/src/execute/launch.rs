@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use brig_child::{Report, ReportKind};
-use brig_sys::launch::{Memory, Process};
+use brig_sys::launch::Process;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
@@ -56,7 +56,7 @@ type Born<'b> = dyn FnMut(i32, BorrowedFd<'_>) -> Result<(), Error> + 'b;
 /// # Errors
 /// The first failure; then no process is left.
 pub fn launch(
-    plan: &Plan<'static>,
+    plan: &Plan<'_>,
     inputs: Inputs,
     start: Start,
     serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
@@ -66,21 +66,12 @@ pub fn launch(
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|errno| Error::system("making a socket pair", errno))?;
-    let (table, opened) = inputs.table(plan, theirs.as_raw_fd())?;
-    // In a copy: what shares memory is killed together when memory runs out, and has one
-    // oom_score_adj (kernel mm/oom_kill.c, fs/proc/base.c). brig outlives its container.
-    let memory = Memory::Copied;
+    let (mut table, opened) = inputs.table(plan, theirs.as_raw_fd())?;
     let into = inputs.cgroup_directory.as_ref().filter(|_| plan.clone_into_cgroup);
     let into = into.map(AsFd::as_fd);
-    let process = brig_sys::launch::launch(
-        plan.clone_flags,
-        into,
-        memory,
-        plan.ops,
-        table.leak(),
-        ours.as_fd(),
-    )
-    .map_err(clone_failed)?;
+    let process =
+        brig_sys::launch::launch(plan.clone_flags, into, plan.ops, &mut table, ours.as_fd())
+            .map_err(clone_failed)?;
     drop((theirs, opened, inputs));
     let mut conversation = Conversation { plan, socket: ours, first: process, second: None, wait };
     let ended = conversation.serve(start, serve, born);
@@ -102,7 +93,7 @@ fn clone_failed(error: std::io::Error) -> Error {
 }
 
 struct Conversation<'p, 'w> {
-    plan: &'p Plan<'static>,
+    plan: &'p Plan<'p>,
     socket: OwnedFd,
     /// The process that was cloned: the container's, or the intermediate.
     first: Process,

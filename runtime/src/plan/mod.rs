@@ -125,6 +125,9 @@ pub struct Request<'s> {
     pub landlock: Option<(&'s [String], u64)>,
 }
 
+/// What the arena of an ordinary plan holds.
+pub const ARENA_BYTES: usize = 16 << 10;
+
 /// A container, planned.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {

@@ -270,22 +270,22 @@ impl Making<'_, '_> {
             }
         };
         let replaced = inputs.standard.each_ref().map(Option::is_some);
-        let plan = self.plan(filter, &host, join, replaced)?;
+        let arena = Bump::with_capacity(plan::ARENA_BYTES);
+        let plan = self.plan(&arena, filter, &host, join, replaced)?;
         let landlock = self.blueprint.landlock.take();
         inputs.landlock = landlock.map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
         self.launch(&plan, filter, std::mem::take(inputs), scope)
     }
 
-    fn plan(
+    fn plan<'a>(
         &self,
+        arena: &'a Bump,
         filter: Option<&Filter>,
         host: &Host,
         join: plan::Join,
         standard: [bool; 3],
-    ) -> Result<Plan<'static>, Error> {
-        // The child uses the plan for as long as it waits, which may be longer than brig lives.
-        let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
+    ) -> Result<Plan<'a>, Error> {
         let landlock = &self.blueprint.landlock;
         let home = home::of_spec(&self.blueprint.config.spec, &self.blueprint.root);
         let request = plan::Request {
@@ -310,7 +310,7 @@ impl Making<'_, '_> {
 
     fn launch(
         &mut self,
-        plan: &Plan<'static>,
+        plan: &Plan<'_>,
         filter: Option<&Filter>,
         mut inputs: Inputs,
         mut scope: Option<PlannedScope>,

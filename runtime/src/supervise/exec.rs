@@ -94,11 +94,11 @@ fn launch_in(
     let mut host = Host::read();
     host.empty_namespace = None;
     let host = host.with_security_modules();
-    let arena: &'static Bump = Box::leak(Box::new(Bump::with_capacity(16 << 10)));
+    let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let home = inputs.init.as_ref();
     let home = home.and_then(|init| home::of_user_inside(process.user().uid(), init_pid, init));
     let plan = plan::plan_exec(
-        arena,
+        &arena,
         &ExecRequest {
             id: container.id(),
             spec,

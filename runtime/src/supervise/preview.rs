@@ -23,7 +23,7 @@ pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String,
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd)?;
     let host = Host::read().with_security_modules();
-    let arena = Bump::new();
+    let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let plan = plan::plan(
         &arena,
         &plan::Request {
