@@ -385,6 +385,37 @@ fn idmapped_mounts() {
 }
 
 #[test]
+fn mounts_mapped_as_the_container_and_otherwise() {
+    need!(Oci11, Idmap, Brig); // runc 1.1 knows no `idmap` without maps
+    let lab = Lab::new();
+    let sources = ["own", "other"].map(|name| lab.path(name));
+    for source in &sources {
+        fs::create_dir(source).expect("make");
+        fs::write(source.join("file"), "x").expect("write");
+    }
+    std::os::unix::fs::chown(sources[1].join("file"), Some(5), Some(5)).expect("chown");
+    let other = json!([{"containerID": 5, "hostID": 300_007, "size": 1}]);
+    let b = lab
+        .plain_bundle()
+        .user_namespace(300_000)
+        .mount(json!({"destination": "/own", "type": "bind", "source": sources[0],
+            "options": ["bind", "ro", "idmap"]}))
+        .mount(json!({"destination": "/other", "type": "bind", "source": sources[1],
+            "options": ["bind", "ro"], "uidMappings": other, "gidMappings": other}));
+    for point in ["own", "other"] {
+        fs::create_dir_all(b.rootfs.join(point)).expect("make");
+    }
+    let c = lab.container(b.idle());
+    c.run_detached().ok();
+    let look = "stat -c '%u %g' /own/file /other/file; id -u; cat /proc/self/uid_map | tr -s ' '";
+    let map = fs::read_to_string(format!("/proc/{}/uid_map", c.pid())).expect("its map");
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "300000", "65536"]);
+    c.exec_sh(look).ok().prints("0 0\n7 7\n0\n 0 300000 65536");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
 fn the_root_file_system_gets_only_mount_points() {
     let lab = Lab::new();
     let b = lab

@@ -23,7 +23,7 @@ use crate::deadline::{AFTER_KILL, Deadline};
 use crate::plan::IdMapping;
 
 /// Maps of users and groups.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdMaps {
     /// Users.
     pub uids: Vec<IdMapping>,
@@ -40,7 +40,7 @@ impl std::hash::Hash for IdMapping {
 impl IdMaps {
     /// A user namespace with these maps, which nobody is in.
     pub(super) fn hold(&self) -> Result<OwnedFd, Error> {
-        let doing = "making a user namespace for an idmapped mount";
+        let doing = "making a user namespace for idmapped mounts";
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|errno| Error::system(doing, errno))?;

@@ -8,7 +8,7 @@ use brig_child::{Op, ReportKind, Slot};
 use bumpalo::Bump;
 use oci_spec::runtime::LinuxIdMapping;
 
-use super::namespaces::Stages;
+use super::namespaces::{Stages, UserNamespace};
 use super::{Plan, Refusal};
 
 /// One line of an id map, as user_namespaces(7) writes it.
@@ -66,7 +66,7 @@ pub enum SlotUse<'a> {
         /// The first field that changes something in it for whoever is in there: it must not be brig's own.
         changed_by: Option<String>,
     },
-    /// A user namespace with these maps, for idmapped mounts.
+    /// A user namespace with these maps: for idmapped mounts, and the container's own where that has the same.
     IdMap {
         /// Users.
         uids: Vec<IdMapping>,
@@ -220,6 +220,7 @@ impl<'a> Builder<'a> {
             clone_flags: stages.first,
             clone_into_cgroup: stages.first_into_cgroup,
             intermediate: stages.second.is_some(),
+            wants_id_maps: stages.user == UserNamespace::New,
             ops: self.arena.alloc_slice_copy(&self.ops),
             slots: self.slots,
             fields: self.fields,

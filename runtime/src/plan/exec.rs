@@ -12,7 +12,9 @@ use bumpalo::Bump;
 use oci_spec::runtime::{Process, Spec};
 
 use super::build::{Builder, SlotUse};
-use super::namespaces::{Namespaces, Stages, become_root, hide, host_side_limits, join_cgroup};
+use super::namespaces::{
+    Namespaces, Stages, UserNamespace, become_root, hide, host_side_limits, join_cgroup,
+};
 use super::private_proc::PrivateProc;
 use super::process::{Tail, affinity, memory_policy, personality};
 use super::rootfs::{RootMode, Terminal};
@@ -103,6 +105,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         second: Some(0),
         unshared: 0,
         root: RootMode::Joined,
+        user: UserNamespace::Given,
     };
     builder.finish(&stages, after_gate)
 }

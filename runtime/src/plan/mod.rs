@@ -137,6 +137,8 @@ pub struct Plan<'a> {
     pub clone_into_cgroup: bool,
     /// The process that runs the program is a second one, which the first makes.
     pub intermediate: bool,
+    /// The process is made with a user namespace, whose maps the supervisor writes while it waits.
+    pub wants_id_maps: bool,
     /// The operations, in order.
     pub ops: &'a [Op<'a>],
     /// What each slot is.

@@ -7,14 +7,13 @@ use brig_child::Slot;
 use brig_child::flags::{namespace, propagation, tree};
 use brig_child::op::MountOp;
 use brig_child::syscall::MountAttr;
-use oci_spec::runtime::LinuxIdMapping;
+use oci_spec::runtime::{LinuxIdMapping, Spec};
 
-use super::build::{Builder, IdMapping};
+use super::build::{Builder, IdMapping, SlotUse};
 use super::namespaces::{DETACHED, Namespaces};
-use super::rootfs::idmap_slot;
 use super::{Join, Refusal, Request};
 use super::{devices, labels};
-use crate::spec::mount::{Attributes, Kind, MountRequest, Propagation, Scope};
+use crate::spec::mount::{Attributes, IdMap, Kind, MountRequest, Propagation, Scope};
 
 /// What was opened on the host's side.
 #[derive(Debug)]
@@ -165,16 +164,7 @@ pub(super) fn idmap(
     field: &str,
 ) -> Result<(), Refusal> {
     let Some(wanted) = &mount.idmap else { return Ok(()) };
-    let of = |list: &[LinuxIdMapping]| list.iter().map(IdMapping::from).collect::<Vec<_>>();
-    let (uids, gids) = match &wanted.mappings {
-        Some((uids, gids)) => (of(uids), of(gids)),
-        None => {
-            let linux = request.spec.linux().as_ref();
-            let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
-            let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
-            (of(uids.unwrap_or_default()), of(gids.unwrap_or_default()))
-        }
-    };
+    let (uids, gids) = maps(wanted, request.spec);
     if uids.is_empty() || gids.is_empty() {
         return Err(Refusal::new(
             format!("{field}.options"),
@@ -182,9 +172,41 @@ pub(super) fn idmap(
             "give the mount uidMappings and gidMappings",
         ));
     }
-    let userns = idmap_slot(builder, &uids, &gids);
+    let userns = builder.input(SlotUse::IdMap { uids, gids });
     builder.push(MountOp::MountIdmap { fd, recursive: wanted.scope == Scope::Tree, userns });
     Ok(())
+}
+
+/// The maps that a mount asks for: its own, or those of the container's user namespace.
+fn maps(wanted: &IdMap, spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
+    let of = |list: &[LinuxIdMapping]| list.iter().map(IdMapping::from).collect();
+    match &wanted.mappings {
+        Some((uids, gids)) => (of(uids), of(gids)),
+        None => own_maps(spec),
+    }
+}
+
+fn own_maps(spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
+    let linux = spec.linux().as_ref();
+    let of = |list: Option<&[LinuxIdMapping]>| {
+        list.unwrap_or_default().iter().map(IdMapping::from).collect()
+    };
+    let uids = of(linux.and_then(|linux| linux.uid_mappings().as_deref()));
+    (uids, of(linux.and_then(|linux| linux.gid_mappings().as_deref())))
+}
+
+/// The container's own user namespace, if a mount asks for the same maps.
+pub(super) fn own_map(request: &Request<'_>) -> Result<Option<SlotUse<'static>>, Refusal> {
+    let own = own_maps(request.spec);
+    for (index, mount) in request.spec.mounts().iter().flatten().enumerate() {
+        let mount = MountRequest::parse(index, mount)
+            .map_err(|error| Refusal::new(format!("mounts[{index}]"), error.to_string(), ""))?;
+        if mount.idmap.is_some_and(|wanted| maps(&wanted, request.spec) == own) {
+            let (uids, gids) = own;
+            return Ok(Some(SlotUse::IdMap { uids, gids }));
+        }
+    }
+    Ok(None)
 }
 
 /// The container's own cgroup directories, cloned from the host's mounts. With a cgroup namespace

@@ -16,7 +16,7 @@ use super::build::{Builder, SlotUse};
 use super::fields::has_net_devices;
 use super::mounts::Sources;
 use super::rootfs::{RootMode, open_sources};
-use super::{Join, Refusal, Request};
+use super::{Join, Refusal, Request, mounts};
 use crate::spec::sysctl;
 
 /// The flag of a namespace type.
@@ -115,22 +115,37 @@ pub(super) struct Stages {
     /// Flags that the process unshares itself.
     pub(super) unshared: u32,
     pub(super) root: RootMode,
+    pub(super) user: UserNamespace,
+}
+
+/// Where the container's user namespace comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum UserNamespace {
+    /// It is joined by path, or there is none.
+    Given,
+    /// It is made with a process, and the supervisor writes its maps.
+    New,
+    /// The supervisor has made it, with its maps, and it is entered like one by path.
+    Held(SlotUse<'static>),
 }
 
 impl Stages {
     pub(super) fn choose(all: &Namespaces, request: &Request<'_>) -> Result<Self, Refusal> {
         let root = RootMode::choose(all, request)?;
         let privileged = request.host.privileged;
-        let user = all.new & namespace::USER;
         let two = all.joins(namespace::PID)
             || all.joins(namespace::USER)
             || all.new & namespace::TIME != 0
-            || (user != 0 && privileged);
+            || (all.new & namespace::USER != 0 && privileged);
         // The directory of message queues belongs to who makes the namespace: to be the container's
         // root, that one must be in its user namespace already.
         let queues = if privileged && all.has(namespace::USER) { namespace::IPC } else { 0 };
-        let mut unshared = all.new & (namespace::CGROUP | queues);
-        let mut cloned = all.new & !(namespace::CGROUP | namespace::TIME | queues);
+        let (new, user) = match own_user_namespace(all, request)? {
+            held @ UserNamespace::Held(_) => (all.new & !namespace::USER, held),
+            user => (all.new, user),
+        };
+        let mut unshared = new & (namespace::CGROUP | queues);
+        let mut cloned = new & !(namespace::CGROUP | namespace::TIME | queues);
         // What is mounted into the container is opened while the process is still among the host's
         // mounts: a copy's would be slaves of these, and a shared bind mount would lead nowhere. Root of
         // another user namespace may open nothing in mounts that are not its own.
@@ -146,18 +161,30 @@ impl Stages {
                 second: None,
                 unshared,
                 root,
+                user,
             });
         }
         // Without privilege nothing can be mounted or joined before there is a user namespace.
-        let early = if privileged { 0 } else { user | (cloned & namespace::MOUNT) };
+        let early = namespace::USER | namespace::MOUNT;
+        let early = if privileged { 0 } else { cloned & early };
         Ok(Self {
             first: u64::from(early),
             first_into_cgroup: false,
             second: Some(u64::from(cloned & !early)),
             unshared,
             root,
+            user,
         })
     }
+}
+
+fn own_user_namespace(all: &Namespaces, request: &Request<'_>) -> Result<UserNamespace, Refusal> {
+    if all.new & namespace::USER == 0 {
+        return Ok(UserNamespace::Given);
+    }
+    // Mounts are mapped before a process of the host is in it, so one that serves as their map is there already.
+    let map = if request.host.privileged { mounts::own_map(request)? } else { None };
+    Ok(map.map_or(UserNamespace::New, UserNamespace::Held))
 }
 
 /// Emits everything up to the point where the container's own process is in all its namespaces
@@ -193,7 +220,7 @@ fn enter_alone(
     stages: &Stages,
 ) -> Result<Sources, Refusal> {
     join_cgroup(builder, request.join);
-    supervisor_setup(builder, request, all);
+    supervisor_setup(builder, request, stages);
     let sources = open_sources(builder, request, all, stages)?;
     join(builder, all, |_| true)?;
     enter_empty_namespace(builder, stages);
@@ -215,9 +242,13 @@ fn enter_from_host(
     join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
     enter_empty_namespace(builder, stages);
     join(builder, all, |flag| flag == namespace::USER)?;
+    if let UserNamespace::Held(held) = &stages.user {
+        let fd = builder.input(held.clone());
+        builder.push(NamespaceOp::Setns { fd, flags: namespace::USER });
+    }
     go_on_in_second(builder, request, second);
-    supervisor_setup(builder, request, all);
-    if all.joins(namespace::USER) {
+    supervisor_setup(builder, request, stages);
+    if stages.user != UserNamespace::New && all.has(namespace::USER) {
         become_root(builder);
     }
     if all.has(namespace::USER) {
@@ -238,7 +269,7 @@ fn enter_as_user(
     let late = late_namespaces(request.join);
     // newuidmap(1) must be able to look at it, and so must it itself at its own timens_offsets. In a user
     // namespace that is new nobody else is, but in one that is joined there may be.
-    supervisor_setup(builder, request, all);
+    supervisor_setup(builder, request, stages);
     if all.joins(namespace::USER) {
         hide(builder);
         join(builder, all, |flag| flag == namespace::USER)?;
@@ -318,10 +349,10 @@ pub(super) fn join_cgroup(builder: &mut Builder<'_>, join: Join) {
 }
 
 /// Waits for what the supervisor does for the process: id maps, its cgroup, network devices.
-fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, all: &Namespaces) {
+fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, stages: &Stages) {
     let linux = request.spec.linux().as_ref();
     let devices = linux.is_some_and(has_net_devices);
-    let user = all.new & namespace::USER != 0;
+    let user = stages.user == UserNamespace::New;
     let rdt = linux.is_some_and(|linux| linux.intel_rdt().is_some());
     if user || devices || rdt || request.join.by_supervisor {
         builder.ask(ReportKind::WantsSetup);

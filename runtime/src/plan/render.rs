@@ -62,7 +62,7 @@ fn slot(slot: Slot, slots: &[SlotUse<'_>]) -> String {
         Some(SlotUse::CgroupDirectory) => "cgroup".to_owned(),
         Some(SlotUse::EmptyNamespace) => "empty mount namespace".to_owned(),
         Some(SlotUse::Namespace { path, .. }) => path.to_string_lossy().into_owned(),
-        Some(SlotUse::IdMap { .. }) => "id map".to_owned(),
+        Some(SlotUse::IdMap { .. }) => "user namespace".to_owned(),
         Some(SlotUse::Init) => "container's init".to_owned(),
         Some(SlotUse::Landlock) => "landlock ruleset".to_owned(),
         Some(SlotUse::Made(name)) => name.clone(),

@@ -288,12 +288,3 @@ pub(super) fn target(
     builder.push(FileOp::OpenTarget { root, path, target, into });
     Ok(into)
 }
-
-/// The slot of a user namespace for an idmapped mount.
-pub(super) fn idmap_slot(
-    builder: &mut Builder<'_>,
-    uids: &[super::IdMapping],
-    gids: &[super::IdMapping],
-) -> Slot {
-    builder.input(SlotUse::IdMap { uids: uids.to_vec(), gids: gids.to_vec() })
-}

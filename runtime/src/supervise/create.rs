@@ -335,6 +335,9 @@ impl Making<'_, '_> {
             Wants::Setup => {
                 let (record, made) = &mut *both.borrow_mut();
                 let attaches = scope.is_some();
+                if plan.wants_id_maps {
+                    write_id_maps(pid, &id_maps(spec))?;
+                }
                 set_up(spec, id, pid, scope.take(), network.as_ref(), made)?;
                 let more = attaches || made.resctrl.is_some();
                 if more { remember(directory, record, made) } else { Ok(()) }
@@ -420,6 +423,15 @@ fn remember(directory: &StateDirectory, record: &mut Record, made: &Made) -> Res
     directory.save(record)
 }
 
+/// The maps of the container's user namespace.
+fn id_maps(spec: &Spec) -> IdMaps {
+    let of = |list: &Option<Vec<_>>| list.iter().flatten().map(IdMapping::from).collect();
+    linux(spec).map_or_else(IdMaps::default, |linux| IdMaps {
+        uids: of(linux.uid_mappings()),
+        gids: of(linux.gid_mappings()),
+    })
+}
+
 /// What only the supervisor can do for the waiting process.
 fn set_up(
     spec: &Spec,
@@ -429,16 +441,6 @@ fn set_up(
     network: Option<&OwnedFd>,
     made: &mut Made,
 ) -> Result<(), Error> {
-    let of = |list: &Option<Vec<_>>| {
-        list.as_deref().unwrap_or_default().iter().map(IdMapping::from).collect::<Vec<_>>()
-    };
-    let namespaces = plan::Namespaces::of(spec)?;
-    if let Some(linux) = linux(spec)
-        && namespaces.new & namespace::USER != 0
-    {
-        let maps = IdMaps { uids: of(linux.uid_mappings()), gids: of(linux.gid_mappings()) };
-        write_id_maps(pid, &maps)?;
-    }
     if let Some(scope) = scope {
         let attached = scope.attach(pid).map_err(|error| {
             let hint = error.hint().map(|hint| hint.to_string());

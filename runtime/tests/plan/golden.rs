@@ -141,6 +141,11 @@ golden! {
         mounts.push(json!({"destination": "/a", "source": "/src", "options": ["rbind", "ridmap"],
             "uidMappings": map, "gidMappings": map}));
     };
+    idmap_of_the_user_namespace: Machine::v2(), |config| {
+        remap(config);
+        let mounts = config["mounts"].as_array_mut().expect("a list");
+        mounts.push(json!({"destination": "/a", "source": "/src", "options": ["rbind", "idmap"]}));
+    };
     process: Machine::v2(), |config| {
         config["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
         config["process"]["oomScoreAdj"] = json!(100);
