@@ -1,4 +1,5 @@
-//! Starting the child and answering it until it is ready, or has become the program.
+//! Starting the child, and what it comes to until it is ready or has become the program: a sequence of events, which
+//! whoever makes or enters a container serves in a loop.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -17,13 +18,28 @@ use super::{Error, Inputs};
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::plan::{Plan, Start};
 
-/// What the child waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
-    /// Id maps, a systemd scope, network devices.
-    Setup,
-    /// The state, and the hooks of the runtime namespace.
-    Hooks,
+/// What a launch has come to. The child goes on when the next event is asked for, not before.
+#[derive(Debug)]
+pub enum Event<'l> {
+    /// The container's process is there: it can be recorded.
+    Born {
+        /// Its pid in brig's namespace.
+        pid: i32,
+        /// A descriptor of it.
+        pidfd: BorrowedFd<'l>,
+    },
+    /// It waits for id maps, a systemd scope, a resctrl group, network devices.
+    Setup {
+        /// Its pid.
+        pid: i32,
+    },
+    /// It waits for the state, and for the hooks of the runtime namespace.
+    Hooks {
+        /// Its pid.
+        pid: i32,
+    },
+    /// It waits at the gate, or is the program: the last event.
+    Ready(Launched),
 }
 
 /// The container's process.
@@ -45,40 +61,197 @@ pub trait Wait {
     fn wait(&mut self, fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error>;
 }
 
-/// Is told of the container's process: its pid, and a descriptor.
-type Born<'b> = dyn FnMut(i32, BorrowedFd<'_>) -> Result<(), Error> + 'b;
-
-/// Starts the child of `plan` and serves it until it waits at the gate, or is the program.
-///
-/// `serve` does what the child asks for; it gets the pid of the container's process. `born` is
-/// called as soon as that process is known. Without `wait` brig does nothing else meanwhile.
-///
-/// # Errors
-/// The first failure; then no process is left.
-pub fn launch(
-    plan: &Plan<'_>,
-    inputs: Inputs,
+/// A child that is set up: gives out its events one by one. Dropped before the last, it ends what there is.
+#[derive(Debug)]
+pub struct Launch<'p> {
+    plan: &'p Plan<'p>,
     start: Start,
-    serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
-    born: &mut Born<'_>,
-    wait: Option<&mut dyn Wait>,
-) -> Result<Launched, Error> {
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(|errno| Error::system("making a socket pair", errno))?;
-    let (mut table, opened) = inputs.table(plan, theirs.as_raw_fd())?;
-    let into = inputs.cgroup_directory.as_ref().filter(|_| plan.clone_into_cgroup);
-    let into = into.map(AsFd::as_fd);
-    let process =
-        brig_sys::launch::launch(plan.clone_flags, into, plan.ops, &mut table, ours.as_fd())
-            .map_err(clone_failed)?;
-    drop((theirs, opened, inputs));
-    let mut conversation = Conversation { plan, socket: ours, first: process, second: None, wait };
-    let ended = conversation.serve(start, serve, born);
-    match ended {
-        Ok(()) => conversation.finish(),
-        Err(error) => Err(conversation.abort(error)),
+    socket: OwnedFd,
+    /// What is due before the next record is waited for.
+    due: Due,
+    /// The program has been told of, and runs when the socket ends.
+    ready: bool,
+    /// The process that was cloned: the container's, or the intermediate.
+    first: Option<Process>,
+    /// The container's process, where an intermediate made it.
+    second: Option<Process>,
+}
+
+#[derive(Debug)]
+enum Due {
+    /// To tell of the first process.
+    Birth,
+    /// To answer the child.
+    Answer,
+    Nothing,
+}
+
+impl<'p> Launch<'p> {
+    /// Starts the child of `plan`.
+    ///
+    /// # Errors
+    /// A descriptor of the plan cannot be had, or clone3(2) fails; then no process is left.
+    pub fn begin(plan: &'p Plan<'p>, inputs: Inputs, start: Start) -> Result<Self, Error> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|errno| Error::system("making a socket pair", errno))?;
+        let (mut table, opened) = inputs.table(plan, theirs.as_raw_fd())?;
+        let into = inputs.cgroup_directory.as_ref().filter(|_| plan.clone_into_cgroup);
+        let into = into.map(AsFd::as_fd);
+        let process =
+            brig_sys::launch::launch(plan.clone_flags, into, plan.ops, &mut table, ours.as_fd())
+                .map_err(clone_failed)?;
+        drop((theirs, opened, inputs));
+        let due = if plan.intermediate { Due::Nothing } else { Due::Birth };
+        let (first, second) = (Some(process), None);
+        Ok(Self { plan, start, socket: ours, due, ready: false, first, second })
     }
+
+    /// The next event: first lets the child go on, where it waits for an answer to the last one.
+    ///
+    /// # Errors
+    /// The first failure, the child's or that of `wait`.
+    pub fn next(&mut self, wait: &mut dyn Wait) -> Result<Event<'_>, Error> {
+        match std::mem::replace(&mut self.due, Due::Nothing) {
+            Due::Birth => return self.born(),
+            Due::Answer => self.go_on()?,
+            Due::Nothing => {}
+        }
+        loop {
+            let Some(report) = self.report(wait)? else {
+                return if self.ready { self.over() } else { Err(self.died()) };
+            };
+            self.due = Due::Answer;
+            let pid = self.process().map_or(0, |process| process.pid);
+            match report.kind {
+                kind if kind == ReportKind::Cloned as u32 => {
+                    self.second = Some(adopt(report.value)?);
+                    return self.born();
+                }
+                kind if kind == ReportKind::WantsSetup as u32 => return Ok(Event::Setup { pid }),
+                kind if kind == ReportKind::WantsHooks as u32 => return Ok(Event::Hooks { pid }),
+                kind if kind == ReportKind::Ready as u32 => {
+                    self.due = Due::Nothing;
+                    self.ready = true;
+                    if self.start == Start::AtGate {
+                        return self.over();
+                    }
+                }
+                _ => return Err(Error::of_child(&report, self.plan)),
+            }
+        }
+    }
+
+    /// Ends what there is; the same error, which tells of a process that does not end in time.
+    #[must_use]
+    pub fn abort(mut self, error: Error) -> Error {
+        let left = self.end();
+        if left.is_empty() {
+            return error;
+        }
+        let left = left.join(", ");
+        error.with_hint(format!(
+            "process {left} is killed and has not ended yet: it is frozen (`brig resume`), traced, or waits in \
+             the kernel"
+        ))
+    }
+
+    /// The container's process, as far as it is known.
+    fn process(&self) -> Option<&Process> {
+        self.second.as_ref().or(self.first.as_ref())
+    }
+
+    fn born(&self) -> Result<Event<'_>, Error> {
+        let Process { pid, pidfd } = self.process().ok_or_else(is_over)?;
+        Ok(Event::Born { pid: *pid, pidfd: pidfd.as_fd() })
+    }
+
+    /// Gives the container's process out of hand.
+    fn over(&mut self) -> Result<Event<'_>, Error> {
+        let process = self.second.take().or_else(|| self.first.take()).ok_or_else(is_over)?;
+        let Process { pid, pidfd } = process;
+        Ok(Event::Ready(Launched { pid, pidfd }))
+    }
+
+    /// The next record; `None` where no more can come.
+    ///
+    /// An intermediate that is killed after it has made the container's process and before it has told so
+    /// leaves one that waits and keeps the socket open: the intermediate's end is an end, too.
+    fn report(&self, wait: &mut dyn Wait) -> Result<Option<Report>, Error> {
+        let intermediate = self.first.as_ref().filter(|_| self.plan.intermediate);
+        let other = match (intermediate, &self.second) {
+            (Some(intermediate), None) => intermediate.pidfd.as_fd(),
+            _ => self.socket.as_fd(),
+        };
+        loop {
+            match wait.wait([self.socket.as_fd(), other])? {
+                [true, _] => return read_report(&self.socket),
+                [false, true] => return receive(&self.socket, MsgFlags::MSG_DONTWAIT),
+                [false, false] => {}
+            }
+        }
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        match send(self.socket.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL) {
+            Ok(_) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.died()),
+            Err(errno) => Err(Error::system("answering the container's process", errno)),
+        }
+    }
+
+    fn died(&self) -> Error {
+        let deadline = Deadline::after(AFTER_KILL);
+        let end = self.process().and_then(|process| reap(&process.pidfd, deadline).ok().flatten());
+        let how = match end {
+            Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => {
+                return Error::plain("the container's process was killed while it was set up")
+                    .with_hint("its memory limit may be too low for its own set-up; see `dmesg`");
+            }
+            Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+            Some(WaitStatus::Exited(_, code)) => format!("ended with code {code}"),
+            _ => "ended".to_owned(),
+        };
+        Error::plain(format!("the container's process {how} while it was set up"))
+            .with_hint(EARLY_FILTER)
+    }
+
+    /// Kills the processes that are still here; the pids of those that have not ended in time.
+    fn end(&mut self) -> Vec<String> {
+        let left = [self.first.take(), self.second.take()].into_iter().flatten();
+        let left: Vec<_> = left.collect();
+        for process in &left {
+            let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
+        }
+        let deadline = Deadline::after(AFTER_KILL);
+        let has_not_ended = |process: &Process| {
+            // An error: its end has been heard already.
+            matches!(reap(&process.pidfd, deadline), Ok(None)).then(|| process.pid.to_string())
+        };
+        left.iter().filter_map(has_not_ended).collect()
+    }
+}
+
+impl Drop for Launch<'_> {
+    /// After the last event only an intermediate is left. It has nothing to do but to end, which who sees it
+    /// from inside may keep it from.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The intermediate has made the container's process, which is brig's child: nobody else can reap it, so its
+/// pid is its own.
+fn adopt(pid: i32) -> Result<Process, Error> {
+    let doing = "opening the container's process";
+    let known = Pid::from_raw(pid).ok_or_else(|| Error::plain(doing))?;
+    let pidfd =
+        pidfd_open(known, PidfdFlags::empty()).map_err(|errno| Error::system(doing, errno))?;
+    Ok(Process { pid, pidfd })
+}
+
+fn is_over() -> Error {
+    Error::plain("the launch is over: its last event has been given out")
 }
 
 fn clone_failed(error: std::io::Error) -> Error {
@@ -92,163 +265,23 @@ fn clone_failed(error: std::io::Error) -> Error {
     Error::system("clone3", error).with_hint(hint)
 }
 
-struct Conversation<'p, 'w> {
-    plan: &'p Plan<'p>,
-    socket: OwnedFd,
-    /// The process that was cloned: the container's, or the intermediate.
-    first: Process,
-    /// The container's process, where an intermediate made it.
-    second: Option<Process>,
-    wait: Option<&'w mut dyn Wait>,
-}
-
-impl Conversation<'_, '_> {
-    /// The container's process, as far as it is known.
-    fn process(&self) -> &Process {
-        self.second.as_ref().unwrap_or(&self.first)
-    }
-
-    fn pid(&self) -> i32 {
-        self.process().pid
-    }
-
-    fn tell(&self, born: &mut Born<'_>) -> Result<(), Error> {
-        let process = self.process();
-        born(process.pid, process.pidfd.as_fd())
-    }
-
-    fn serve(
-        &mut self,
-        start: Start,
-        serve: &mut dyn FnMut(Wants, i32) -> Result<(), Error>,
-        born: &mut Born<'_>,
-    ) -> Result<(), Error> {
-        if !self.plan.intermediate {
-            self.tell(born)?;
-        }
-        let mut ready = false;
-        loop {
-            let Some(report) = self.next()? else {
-                return if ready { Ok(()) } else { Err(self.died()) };
-            };
-            match report.kind {
-                kind if kind == ReportKind::Cloned as u32 => {
-                    self.adopt(report.value)?;
-                    self.tell(born)?;
-                    self.go_on()?;
-                }
-                kind if kind == ReportKind::WantsSetup as u32 => {
-                    serve(Wants::Setup, self.pid())?;
-                    self.go_on()?;
-                }
-                kind if kind == ReportKind::WantsHooks as u32 => {
-                    serve(Wants::Hooks, self.pid())?;
-                    self.go_on()?;
-                }
-                kind if kind == ReportKind::Ready as u32 => {
-                    ready = true;
-                    if start == Start::AtGate {
-                        return Ok(());
-                    }
-                }
-                _ => return Err(Error::of_child(&report, self.plan)),
-            }
-        }
-    }
-
-    /// The next record; `None` where no more can come.
-    ///
-    /// An intermediate that is killed after it has made the container's process and before it has told so
-    /// leaves one that waits and keeps the socket open: the intermediate's end is an end, too.
-    fn next(&mut self) -> Result<Option<Report>, Error> {
-        let alone = !self.plan.intermediate || self.second.is_some();
-        let other = if alone { self.socket.as_fd() } else { self.first.pidfd.as_fd() };
-        let fds = [self.socket.as_fd(), other];
-        loop {
-            match self.wait.as_mut().map_or_else(|| wait_for(fds), |wait| wait.wait(fds))? {
-                [true, _] => return read_report(&self.socket),
-                [false, true] => return receive(&self.socket, MsgFlags::MSG_DONTWAIT),
-                [false, false] => {}
-            }
-        }
-    }
-
-    /// The intermediate has made the container's process, which is brig's child: nobody else can
-    /// reap it, so its pid is its own.
-    fn adopt(&mut self, pid: i32) -> Result<(), Error> {
-        let doing = "opening the container's process";
-        let known = Pid::from_raw(pid).ok_or_else(|| Error::plain(doing))?;
-        let pidfd =
-            pidfd_open(known, PidfdFlags::empty()).map_err(|errno| Error::system(doing, errno))?;
-        self.second = Some(Process { pid, pidfd });
-        Ok(())
-    }
-
-    fn go_on(&self) -> Result<(), Error> {
-        match send(self.socket.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL) {
-            Ok(_) => Ok(()),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.died()),
-            Err(errno) => Err(Error::system("answering the container's process", errno)),
-        }
-    }
-
-    fn died(&self) -> Error {
-        let how = match reap(&self.process().pidfd, Deadline::after(AFTER_KILL)) {
-            Ok(Some(WaitStatus::Signaled(_, Signal::SIGKILL, _))) => {
-                return Error::plain("the container's process was killed while it was set up")
-                    .with_hint("its memory limit may be too low for its own set-up; see `dmesg`");
-            }
-            Ok(Some(WaitStatus::Signaled(_, signal, _))) => format!("was killed by {signal}"),
-            Ok(Some(WaitStatus::Exited(_, code))) => format!("ended with code {code}"),
-            _ => "ended".to_owned(),
-        };
-        Error::plain(format!("the container's process {how} while it was set up"))
-            .with_hint(EARLY_FILTER)
-    }
-
-    fn finish(self) -> Result<Launched, Error> {
-        let Some(Process { pid, pidfd }) = self.second else {
-            return Ok(Launched { pid: self.first.pid, pidfd: self.first.pidfd });
-        };
-        // It has nothing left to do but to end, which who sees it from inside may keep it from.
-        let _ = pidfd_send_signal(&self.first.pidfd, rustix::process::Signal::KILL);
-        let _ = reap(&self.first.pidfd, Deadline::after(AFTER_KILL));
-        Ok(Launched { pid, pidfd })
-    }
-
-    /// Ends what there is; the same error, which tells of a process that does not end in time.
-    fn abort(self, error: Error) -> Error {
-        let mut left = Vec::new();
-        let processes = || [Some(&self.first), self.second.as_ref()].into_iter().flatten();
-        for process in processes() {
-            let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
-        }
-        let deadline = Deadline::after(AFTER_KILL);
-        for process in processes() {
-            // An error: its end has been heard already.
-            if matches!(reap(&process.pidfd, deadline), Ok(None)) {
-                left.push(process.pid.to_string());
-            }
-        }
-        if left.is_empty() {
-            return error;
-        }
-        let left = left.join(", ");
-        error.with_hint(format!(
-            "process {left} is killed and has not ended yet: it is frozen (`brig resume`), traced, or waits in \
-             the kernel"
-        ))
-    }
-}
-
 const EARLY_FILTER: &str =
     "a seccomp profile without noNewPrivileges also confines the set-up itself";
 
-fn wait_for(fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
-    let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    rustix::io::retry_on_intr(|| poll(&mut set, None))
-        .map_err(|errno| Error::system(READING, errno))?;
-    Ok(set.map(|entry| !entry.revents().is_empty()))
+impl Wait for Deadline {
+    fn wait(&mut self, fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
+        let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut set, self.left().as_ref()) {
+            Ok(0) if self.is_over() => {
+                Err(Error::plain("the container's process was not set up in time")
+                    .with_hint("something that it opens, or a hook, takes longer than it may"))
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {
+                Ok(set.map(|entry| !entry.revents().is_empty()))
+            }
+            Err(errno) => Err(Error::system(READING, errno)),
+        }
+    }
 }
 
 const READING: &str = "reading from the container's process";

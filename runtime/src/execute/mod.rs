@@ -18,7 +18,7 @@ pub(crate) use end::ended;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
-pub use launch::{Launched, Wait, Wants, describe_failure, launch, read_report};
+pub use launch::{Event, Launch, Launched, Wait, describe_failure, read_report};
 pub use netdevice::{NetDevices, network_namespace_of};
 pub use report::words;
 pub use resctrl::{Resctrl, ResctrlRecord};

@@ -1,6 +1,5 @@
 //! `create`: from a bundle to a process that waits at the start gate.
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -29,8 +28,9 @@ use super::state::{OciState, now};
 use super::terminal::Given;
 use super::{Error, Status, gate, home};
 use crate::bundle::Configuration;
+use crate::deadline::Deadline;
 use crate::execute::{
-    HookStage, IdMaps, Inputs, Launched, NetDevices, Resctrl, Wait, Wants, launch,
+    Event, HookStage, IdMaps, Inputs, Launch, Launched, NetDevices, Resctrl, Wait,
     network_namespace_of, run_hooks, write_id_maps,
 };
 use crate::filter::Filter;
@@ -252,6 +252,15 @@ struct Made {
     resctrl: Option<Resctrl>,
 }
 
+/// What is at hand outside for the process while it is set up.
+struct Outside {
+    scope: Option<PlannedScope>,
+    /// The network namespace that it joins.
+    network: Option<OwnedFd>,
+    listener: Option<Listener>,
+    states: StateFiles,
+}
+
 impl Making<'_, '_> {
     fn attempt(&mut self, filter: Option<&Filter>, inputs: &mut Inputs) -> Result<Launched, Error> {
         // Before anything is made: whoever finds the directory knows what to remove.
@@ -313,9 +322,9 @@ impl Making<'_, '_> {
         plan: &Plan<'_>,
         filter: Option<&Filter>,
         mut inputs: Inputs,
-        mut scope: Option<PlannedScope>,
+        scope: Option<PlannedScope>,
     ) -> Result<Launched, Error> {
-        let mut states = self.state_files(plan, &mut inputs)?;
+        let states = self.state_files(plan, &mut inputs)?;
         inputs.open_namespaces(plan)?;
         let network = inputs.namespace(namespace::NETWORK).map(|fd| fd.try_clone_to_owned());
         let network = network.transpose().map_err(|error| Error::system("fcntl", error))?;
@@ -328,40 +337,60 @@ impl Making<'_, '_> {
         // Before there is a process: if brig is killed it may live on without having been recorded
         // (from the moment on when it waits at the gate), and is known by its cgroup.
         remember(&self.directory, &mut self.record, &self.made)?;
-        let (id, directory, spec) = (self.id, &self.directory, &self.blueprint.config.spec);
-        let (wait, stop) = (self.wait.take(), self.stop);
-        let both = RefCell::new((&mut self.record, &mut self.made));
-        let mut serve = |wants, pid| match wants {
-            Wants::Setup => {
-                let (record, made) = &mut *both.borrow_mut();
-                let attaches = scope.is_some();
-                if plan.wants_id_maps {
-                    write_id_maps(pid, &id_maps(spec))?;
-                }
-                set_up(spec, id, pid, scope.take(), network.as_ref(), made)?;
-                let more = attaches || made.resctrl.is_some();
-                if more { remember(directory, record, made) } else { Ok(()) }
-            }
-            Wants::Hooks => {
-                let record = &both.borrow().0;
-                if let Some(listener) = &listener {
-                    listener.tell(filter, record, Status::Creating, pid)?;
-                }
-                hooks(spec, record, &mut states, stop)
-            }
-        };
-        let mut born = |pid, pidfd: BorrowedFd<'_>| {
-            let process = RecordedProcess::new(pid, pidfd)
-                .map_err(|error| Error::system("recording the process", error))?;
-            directory.save_process(&process)?;
-            both.borrow_mut().0.process = Some(process);
-            Ok(())
-        };
-        let launched = launch(plan, inputs, self.start, &mut serve, &mut born, wait)?;
+        let mut launch = Launch::begin(plan, inputs, self.start)?;
+        let served = self.serve(
+            &mut launch,
+            plan,
+            filter,
+            &mut Outside { scope, network, listener, states },
+        );
+        let launched = served.map_err(|error| launch.abort(error))?;
         if let Some(path) = &self.options.pid_file {
             write_pid_file(path, launched.pid)?;
         }
         Ok(launched)
+    }
+
+    /// Does what the process waits for, until it is ready.
+    fn serve(
+        &mut self,
+        launch: &mut Launch<'_>,
+        plan: &Plan<'_>,
+        filter: Option<&Filter>,
+        outside: &mut Outside,
+    ) -> Result<Launched, Error> {
+        let mut patient = Deadline::NEVER;
+        let wait = self.wait.take().unwrap_or(&mut patient);
+        loop {
+            match launch.next(wait)? {
+                Event::Born { pid, pidfd } => {
+                    let process = RecordedProcess::new(pid, pidfd)
+                        .map_err(|error| Error::system("recording the process", error))?;
+                    self.directory.save_process(&process)?;
+                    self.record.process = Some(process);
+                }
+                Event::Setup { pid } => {
+                    let spec = &self.blueprint.config.spec;
+                    if plan.wants_id_maps {
+                        write_id_maps(pid, &id_maps(spec))?;
+                    }
+                    let attaches = outside.scope.is_some();
+                    let (scope, network) = (outside.scope.take(), outside.network.as_ref());
+                    set_up(spec, self.id, pid, scope, network, &mut self.made)?;
+                    if attaches || self.made.resctrl.is_some() {
+                        remember(&self.directory, &mut self.record, &self.made)?;
+                    }
+                }
+                Event::Hooks { pid } => {
+                    if let Some(listener) = &outside.listener {
+                        listener.tell(filter, &self.record, Status::Creating, pid)?;
+                    }
+                    let spec = &self.blueprint.config.spec;
+                    hooks(spec, &self.record, &mut outside.states, self.stop)?;
+                }
+                Event::Ready(launched) => return Ok(launched),
+            }
+        }
     }
 
     /// The files with the container's state for the hooks that the child runs.

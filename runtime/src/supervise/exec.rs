@@ -1,6 +1,5 @@
 //! `exec`: another process in a running container.
 
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use bumpalo::Bump;
@@ -11,7 +10,8 @@ use super::create::write_pid_file;
 use super::listener::Listener;
 use super::terminal::{Given, Stop, Wanted};
 use super::{Error, Foreground, home, standard, terminal};
-use crate::execute::{Inputs, Launched, Wants, launch, resctrl};
+use crate::deadline::Deadline;
+use crate::execute::{Event, Inputs, Launch, Launched, Wait, resctrl};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
@@ -113,24 +113,42 @@ fn launch_in(
         },
     )?;
     let listener = Listener::connect(filter, &plan, None, &mut inputs)?;
-    let mut serve = |wants, pid| match (wants, &listener) {
-        (Wants::Setup, _) => {
-            match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
-                Some(rdt) => {
-                    resctrl::join(container.id().as_str(), rdt, record.resctrl.as_ref(), pid)
-                }
-                None => Ok(()),
-            }
-        }
-        (Wants::Hooks, Some(listener)) => listener.tell(filter, record, Status::Running, pid),
-        (Wants::Hooks, None) => Ok(()),
-    };
-    let mut born = |_: i32, _: BorrowedFd<'_>| Ok(());
-    let launched = launch(&plan, inputs, Start::AtOnce, &mut serve, &mut born, given.wait)?;
+    let mut launch = Launch::begin(&plan, inputs, Start::AtOnce)?;
+    let mut patient = Deadline::NEVER;
+    let wait = given.wait.unwrap_or(&mut patient);
+    let served = serve(&mut launch, wait, container, listener.as_ref().zip(filter));
+    let launched = served.map_err(|error| launch.abort(error))?;
     if let Some(path) = &options.pid_file {
         write_pid_file(path, launched.pid)?;
     }
     Ok(launched)
+}
+
+/// Does what the process waits for, until it is the program.
+fn serve(
+    launch: &mut Launch<'_>,
+    wait: &mut dyn Wait,
+    container: &Container,
+    listener: Option<(&Listener, &Filter)>,
+) -> Result<Launched, Error> {
+    let record = container.record()?;
+    loop {
+        match launch.next(wait)? {
+            Event::Born { .. } => {}
+            Event::Setup { pid } => {
+                let linux = container.spec()?.linux().as_ref();
+                if let Some(rdt) = linux.and_then(|linux| linux.intel_rdt().as_ref()) {
+                    resctrl::join(container.id().as_str(), rdt, record.resctrl.as_ref(), pid)?;
+                }
+            }
+            Event::Hooks { pid } => {
+                if let Some((listener, filter)) = listener {
+                    listener.tell(Some(filter), record, Status::Running, pid)?;
+                }
+            }
+            Event::Ready(launched) => return Ok(launched),
+        }
+    }
 }
 
 /// A process of `exec --process` that names no label or limit gets the container's: without them
