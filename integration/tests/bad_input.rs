@@ -189,7 +189,7 @@ fn other_verbs_refuse_such_ids_too() {
     for verb in ["state", "start", "delete", "pause", "resume"] {
         lab.runtime().arg(verb).arg("../victim").go().failed();
     }
-    lab.runtime().args(["delete", "--force", "../victim"]).go();
+    lab.runtime().args(["delete", "--force", "../victim"]).go().failed();
     assert!(victim.join("state.json").exists(), "an id led out of the root directory");
 }
 

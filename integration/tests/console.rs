@@ -163,19 +163,19 @@ fn no_program_without_a_terminal_gets_the_callers() {
     let c = idle(&lab);
     let (mut console, shell) = lab.at_terminal(&exec(&c, TELLS_TERMINALS));
     assert_eq!(console.rest(), "looked\r\n");
-    shell.wait();
+    shell.wait().ok();
     c.delete_force().ok();
     let c = lab.container(lab.bundle().sh(TELLS_TERMINALS));
     let run = format!("brig run --bundle {} {}", c.bundle.dir.display(), c.id());
     let (mut console, shell) = lab.at_terminal(&run);
     assert_eq!(console.rest(), "looked\r\n");
-    shell.wait();
+    shell.wait().ok();
     // Where one alone is a terminal, too.
     let tried =
         "brig try --quiet -- sh -c 'test -t 2 && echo terminal; echo looked >&2' </dev/null";
     let (mut console, shell) = lab.at_terminal(tried);
     assert_eq!(console.rest(), "looked\r\n");
-    shell.wait();
+    shell.wait().ok();
     lab.assert_clean();
 }
 

@@ -135,7 +135,7 @@ fn delete_takes_a_created_container() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().idle());
     c.create().ok();
-    c.delete_force().ok();
+    c.delete().ok();
     lab.assert_clean();
 }
 
@@ -145,7 +145,7 @@ fn start_twice_fails() {
     let c = lab.container(lab.bundle().idle());
     c.create().ok();
     c.start().ok();
-    c.start().code(1);
+    c.start().code(1).says("already running");
     assert!(c.is_alive());
 }
 
@@ -241,11 +241,20 @@ fn kill_of_a_stopped_container_fails() {
 
 #[test]
 fn kill_all_reaches_every_process() {
+    if machine::layout() == machine::Layout::V2 {
+        need!(Brig); // runc 1.1 removes the cgroup too early, and leaves it
+    }
     let lab = Lab::new();
-    let c = lab.container(lab.bundle().idle());
+    // In its own pid namespace all would end with the first process.
+    let c = lab.container(lab.bundle().without_namespace("pid").idle());
     c.run_detached();
-    c.exec_call(&["--detach"], &["/bin/sleep", "1000"]).go().ok();
+    let file = lab.path("pid");
+    let options = ["--detach", "--pid-file", &file.to_string_lossy()];
+    c.exec_call(&options, &["/bin/sleep", "1000"]).go().ok();
+    let pid = fs::read_to_string(&file).expect("the pid file").parse().expect("a number");
+    assert!(machine::is_alive(pid));
     c.call("kill", ["--all"]).arg("KILL").go().ok();
+    assert!(wait_until(PATIENCE, || !machine::is_alive(pid)), "{pid}");
     c.wait_status("stopped");
     c.delete().ok();
     lab.assert_clean();
@@ -411,9 +420,11 @@ fn update_of_nonsense_changes_nothing() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().idle());
     c.run_detached();
-    c.call("update", ["--memory", "lots"]).go().failed();
-    c.call("update", ["--resources", "-"]).stdin(b"{").go().failed();
-    assert_eq!(c.status(), "running");
+    let limit = || c.cgroup_file("pids", "pids.max");
+    let before = limit();
+    c.call("update", ["--pids-limit", "9", "--memory", "lots"]).go().failed();
+    c.call("update", ["--resources", "-"]).stdin(b"{\"pids\": {\"limit\": 9}").go().failed();
+    assert_eq!((c.status().as_str(), limit()), ("running", before));
 }
 
 #[test]

@@ -307,7 +307,7 @@ fn hint_of_file(op: &FileOp<'_>, errno: i32) -> Option<&'static str> {
         (FileOp::OpenTarget { .. }, libc::EROFS) => {
             "the mount point is missing in a read-only root; make it in the image"
         }
-        (FileOp::OpenTarget { .. }, libc::ELOOP | libc::EXDEV) => {
+        (FileOp::OpenTarget { .. }, libc::ELOOP | libc::EXDEV | libc::ENOENT) => {
             "the image has a link at the mount point that leads nowhere inside"
         }
         (FileOp::OpenTarget { .. }, libc::EBUSY) => COVERS_THE_ROOT,
