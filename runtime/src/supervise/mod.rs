@@ -5,17 +5,21 @@
 //! names. Must never act on a pid whose process is not the one that was recorded.
 
 mod activation;
+mod blueprint;
+mod bundle;
 mod confinement;
 mod container;
 mod control;
 mod create;
 mod delete;
+mod early_hooks;
 mod exec;
 mod gate;
 mod home;
 mod host_mounts;
 mod listener;
 mod lock;
+mod outside;
 mod preview;
 mod process;
 mod record;
@@ -27,14 +31,16 @@ mod start;
 mod state;
 mod stream;
 mod terminal;
+mod transaction;
 mod watch;
 
 pub use crate::failure::Failure as Error;
 pub use activation::Listeners;
+pub use blueprint::{Blueprint, Landlock};
 pub use confinement::Confinement;
 pub use container::{Container, Shown, Status};
 pub use control::Happened;
-pub use create::{Blueprint, Created, Options, create};
+pub use create::{Created, Options, create};
 pub use delete::Force;
 pub use exec::{ExecOptions, exec};
 pub use preview::preview;

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
 use bumpalo::Bump;
+use nix::unistd::geteuid;
 
-use super::create::Blueprint;
-use super::{Error, home};
+use super::Error;
+use super::blueprint::{Blueprint, Circumstances};
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
 use crate::printable;
@@ -18,30 +19,25 @@ use crate::spec::ContainerId;
 /// As `create`, as far as planning goes.
 pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String, Error> {
     let blueprint = Blueprint::of_bundle(bundle)?;
-    let spec = &blueprint.config.spec;
     let filter = blueprint.filter()?;
     let facts = CgroupFacts::read()?;
-    let cgroup = blueprint.plan_cgroup(id, &facts, systemd)?;
+    let driver = if systemd { Driver::Systemd } else { Driver::Fs };
+    let cgroup = blueprint.plan_cgroup(id, &facts, driver, geteuid().is_root())?;
     let host = Host::read().with_security_modules();
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
-    let plan = plan::plan(
+    let plan = blueprint.plan(
         &arena,
-        &plan::Request {
+        &Circumstances {
             id,
-            spec,
-            bundle: &blueprint.bundle.to_string_lossy(),
-            root: blueprint.root.expected(),
-            read_only_tree: false,
             start: Start::AtGate,
             host: &host.facts,
-            cgroup: Some(&cgroup),
+            cgroup: &cgroup,
             join: join(&facts, &cgroup),
             standard: [false; 3],
             preserve_fds: 0,
             new_keyring: true,
-            home: home::of_spec(spec, &blueprint.root).as_deref(),
-            seccomp: filter.as_ref().map(|filter| &filter.program),
-            landlock: None,
+            home: blueprint.home().as_deref(),
+            filter: filter.as_ref(),
         },
     )?;
     let mut text = String::new();

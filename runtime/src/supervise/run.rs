@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use nix::sys::wait::WaitStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::blueprint::Blueprint;
 use super::container::Container;
-use super::create::{Blueprint, Options, make};
+use super::create::{Options, make};
 use super::process::exit_code;
 use super::terminal::{Between, Given, Meanwhile, Signals, Stop, Wanted};
 use super::{Error, standard};

@@ -16,8 +16,9 @@ use landlock::{
 use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
 
+use super::blueprint::{Blueprint, Landlock};
 use super::container::Container;
-use super::create::{Blueprint, Landlock, Options, make};
+use super::create::{Options, make};
 use super::host_mounts::{Fate, HostMounts, Place};
 use super::root::Root;
 use super::run::{in_foreground, remove_after, wanted};

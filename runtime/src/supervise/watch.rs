@@ -18,7 +18,8 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::create::{Blueprint, Options};
+use super::blueprint::Blueprint;
+use super::create::Options;
 use super::run::{in_foreground, make_and_start, remove_after, wanted};
 use super::terminal::Stop;
 use super::{Error, Foreground};

@@ -1,0 +1,159 @@
+//! A container as it is to be made: for `create` and `run`, and for `plan`, which only shows it.
+//!
+//! Promises: what is planned here depends on the arguments alone. Must never open anything, or ask the machine.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedCgroup};
+use bumpalo::Bump;
+use oci_spec::runtime::Linux;
+
+use super::Error;
+use super::record::Record;
+use super::root::Root;
+use crate::bundle::Configuration;
+use crate::filter::Filter;
+use crate::plan::{self, HostFacts, IdMapping, Join, Plan, Start};
+use crate::spec::ContainerId;
+
+/// A container as it is to be made: a bundle on disk, or what `try` composes.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// Its configuration; the text is kept for later commands.
+    pub config: Configuration,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// The root file system.
+    pub root: Root,
+    /// See [`plan::Request::read_only_tree`].
+    pub read_only_tree: bool,
+    /// A Landlock ruleset for the program.
+    pub landlock: Option<Landlock>,
+    /// Who gets the filter's listener, instead of whoever listens at `linux.seccomp.listenerPath`.
+    pub watcher: Option<OwnedFd>,
+}
+
+/// A Landlock ruleset. What it allows in the container's own mounts is added when they exist:
+/// rules are about inodes, and those of a directory under a mount do not count.
+#[derive(Debug)]
+pub struct Landlock {
+    /// The ruleset.
+    pub ruleset: OwnedFd,
+    /// Where the program may do what `access` says.
+    pub paths: Vec<String>,
+    /// `LANDLOCK_ACCESS_FS_*`.
+    pub access: u64,
+}
+
+/// What a plan depends on besides the blueprint: see [`plan::Request`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances<'c> {
+    pub(super) id: &'c ContainerId,
+    pub(super) start: Start,
+    pub(super) host: &'c HostFacts,
+    pub(super) cgroup: &'c CgroupPlan,
+    pub(super) join: Join,
+    pub(super) standard: [bool; 3],
+    pub(super) preserve_fds: u32,
+    pub(super) new_keyring: bool,
+    pub(super) home: Option<&'c str>,
+    pub(super) filter: Option<&'c Filter>,
+}
+
+impl Blueprint {
+    pub(super) fn linux(&self) -> Option<&Linux> {
+        self.config.spec.linux().as_ref()
+    }
+
+    /// Whether a field asks for something of a security module.
+    pub(super) fn wants_label(&self) -> bool {
+        let some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let process = self.config.spec.process().as_ref();
+        process.is_some_and(|process| {
+            some(process.apparmor_profile()) || some(process.selinux_label())
+        }) || self.linux().is_some_and(|linux| some(linux.mount_label()))
+    }
+
+    /// The maps of the container's user namespace: users, groups.
+    pub(super) fn id_maps(&self) -> [Vec<IdMapping>; 2] {
+        let of = |list: &Option<Vec<_>>| list.iter().flatten().map(IdMapping::from).collect();
+        self.linux().map_or_else(Default::default, |linux| {
+            [of(linux.uid_mappings()), of(linux.gid_mappings())]
+        })
+    }
+
+    /// The plan of its cgroup, for a brig that is `root`, or not.
+    pub(super) fn plan_cgroup(
+        &self,
+        id: &ContainerId,
+        facts: &CgroupFacts,
+        driver: Driver,
+        root: bool,
+    ) -> Result<CgroupPlan, Error> {
+        let linux = self.linux();
+        let request = brig_cgroup::Request {
+            id: id.as_str(),
+            cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
+            resources: linux.and_then(|linux| linux.resources().as_ref()),
+            driver,
+            devices: &brig_cgroup::devices::default_rules(),
+            rootless: !root,
+            owner: None,
+        };
+        Ok(brig_cgroup::plan(facts, &request)?)
+    }
+
+    /// The plan of its first process.
+    pub(super) fn plan<'a>(
+        &self,
+        arena: &'a Bump,
+        circumstances: &Circumstances<'_>,
+    ) -> Result<Plan<'a>, Error> {
+        let Circumstances { id, start, host, cgroup, join, standard, .. } = *circumstances;
+        let landlock = &self.landlock;
+        let request = plan::Request {
+            id,
+            spec: &self.config.spec,
+            bundle: &self.bundle.to_string_lossy(),
+            root: self.root.expected(),
+            read_only_tree: self.read_only_tree,
+            start,
+            host,
+            cgroup: Some(cgroup),
+            join,
+            standard,
+            preserve_fds: circumstances.preserve_fds,
+            new_keyring: circumstances.new_keyring,
+            home: circumstances.home,
+            seccomp: circumstances.filter.map(|filter| &filter.program),
+            landlock: landlock.as_ref().map(|landlock| (&*landlock.paths, landlock.access)),
+        };
+        Ok(plan::plan(arena, &request)?)
+    }
+
+    /// The record of a container that user `owner` makes of it, `created` being now: so far nothing is made.
+    pub(super) fn record(
+        &self,
+        id: &ContainerId,
+        cgroup: &CgroupPlan,
+        owner: u32,
+        created: String,
+    ) -> Record {
+        let spec = &self.config.spec;
+        Record {
+            id: id.as_str().to_owned(),
+            oci_version: spec.version().clone(),
+            bundle: self.bundle.clone(),
+            rootfs: self.root.path().to_owned(),
+            created,
+            owner,
+            process: None,
+            planned_cgroup: PlannedCgroup::of(cgroup),
+            cgroup: None,
+            resctrl: None,
+            annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+            after_gate: (0, Vec::new()),
+        }
+    }
+}

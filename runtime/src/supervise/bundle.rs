@@ -1,0 +1,52 @@
+//! What is read of a bundle: the blueprint that it is.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+use super::blueprint::Blueprint;
+use super::root::Root;
+use super::{Error, home};
+use crate::bundle::Configuration;
+use crate::filter::Filter;
+
+impl Blueprint {
+    /// Reads a bundle.
+    ///
+    /// # Errors
+    /// Names what is missing, or the field that is refused.
+    pub fn of_bundle(bundle: &Path) -> Result<Self, Error> {
+        let (directory, bundle) = open(bundle).map_err(|error| {
+            Error::system(format!("opening bundle {}", bundle.display()), error)
+                .with_hint("--bundle must be a directory with a config.json")
+        })?;
+        let config = Configuration::load(&directory, &bundle)?;
+        let path = config.spec.root().as_ref().map(|root| root.path().as_path());
+        let path = path.unwrap_or(Path::new("rootfs"));
+        let root = Root::of_bundle(directory.as_fd(), &bundle, path)?;
+        let (read_only_tree, landlock, watcher) = (false, None, None);
+        Ok(Self { config, bundle, root, read_only_tree, landlock, watcher })
+    }
+
+    /// Its filter, if it has one: compiled, or as it was kept.
+    pub(super) fn filter(&self) -> Result<Option<Filter>, Error> {
+        Ok(Filter::of(&self.config, &self.bundle)?)
+    }
+
+    /// The home directory that its image gives the process's user, where the process has none.
+    pub(super) fn home(&self) -> Option<String> {
+        home::of_spec(&self.config.spec, &self.root)
+    }
+}
+
+/// A directory, and its absolute path without links: what the kernel calls it (proc_pid_fd(5)).
+fn open(directory: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = openat2(CWD, directory, flags, Mode::empty(), ResolveFlags::empty())?;
+    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?;
+    Ok((fd, PathBuf::from(OsString::from_vec(link.into_bytes()))))
+}

@@ -1,0 +1,65 @@
+//! Hooks while a container is created: those of the runtime namespace are run here, and those that the container's
+//! process runs get the state in a file.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use oci_spec::runtime::Spec;
+
+use super::record::Record;
+use super::state::OciState;
+use super::{Error, Status};
+use crate::execute::{HookStage, Inputs, run_hooks};
+use crate::plan::{Plan, SlotUse};
+
+/// Files with the container's state, each at its moment of life.
+#[derive(Debug, Default)]
+pub(super) struct StateFiles(Vec<(Status, File)>);
+
+impl StateFiles {
+    /// Makes those that the hooks of `plan` read; they are empty so far.
+    pub(super) fn make(plan: &Plan<'_>, inputs: &mut Inputs) -> Result<Self, Error> {
+        let mut files = Self::default();
+        let wanted = [
+            (SlotUse::State, Status::Creating, &mut inputs.state),
+            (SlotUse::CreatedState, Status::Created, &mut inputs.created_state),
+        ];
+        for (slot, status, input) in wanted {
+            if plan.slots.contains(&slot) {
+                let doing = "making the state file for hooks";
+                let fd = memfd_create(c"brig-state", MFdFlags::MFD_CLOEXEC)
+                    .map_err(|errno| Error::system(doing, errno))?;
+                let file = File::from(fd);
+                let clone = file.try_clone().map_err(|error| Error::system(doing, error))?;
+                *input = Some(OwnedFd::from(clone));
+                files.0.push((status, file));
+            }
+        }
+        Ok(files)
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), Error> {
+        for (status, file) in &mut self.0 {
+            file.write_all(&OciState::of(record, *status).to_json())
+                .map_err(|error| Error::system("writing the state", error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the state for the hooks that run later, and runs those of prestart and createRuntime.
+pub(super) fn run(
+    spec: &Spec,
+    record: &Record,
+    states: &mut StateFiles,
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<(), Error> {
+    states.write(record)?;
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
+    let state = OciState::of(record, Status::Creating).to_json();
+    let of = |list: &Option<Vec<_>>| list.clone().unwrap_or_default();
+    run_hooks(HookStage::Prestart, &of(hooks.prestart()), &state, stop)?;
+    run_hooks(HookStage::CreateRuntime, &of(hooks.create_runtime()), &state, stop)
+}

@@ -1,0 +1,112 @@
+//! The making of a container, as a list of what to undo.
+//!
+//! Promises: what has been made is on the list from that moment on, and in the record before a process can be in it;
+//! undone, nothing is left, or the record stays with what is, and `delete` tries again.
+
+use std::path::Path;
+
+use brig_cgroup::Cgroup;
+
+use super::Error;
+use super::blueprint::Blueprint;
+use super::lock::Lock;
+use super::process::RecordedProcess;
+use super::record::{Record, StateDirectory};
+use crate::execute::{NetDevices, Resctrl};
+use crate::spec::ContainerId;
+
+/// What has been made besides the state directory, and the process, which is the launch's.
+#[derive(Debug)]
+pub(super) enum Made {
+    Cgroup(Cgroup),
+    Resctrl(Resctrl),
+    Devices(NetDevices),
+}
+
+/// A container that is being made.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) directory: StateDirectory,
+    pub(super) record: Record,
+    /// Held since before anything was made.
+    lock: Lock,
+    /// In the order in which it was made.
+    made: Vec<Made>,
+}
+
+impl Transaction {
+    /// Makes the state directory and locks it. Whoever finds it knows what to remove, before anything else is made.
+    pub(super) fn begin(
+        root: &Path,
+        id: &ContainerId,
+        blueprint: &Blueprint,
+        record: Record,
+    ) -> Result<Self, Error> {
+        let (directory, lock) = StateDirectory::make(root, id)?;
+        let begun = Self { directory, record, lock, made: Vec::new() };
+        let saved = begun.directory.save_config(&blueprint.config.text);
+        match saved.and_then(|()| begun.save()) {
+            Ok(()) => Ok(begun),
+            Err(error) => Err(begun.undo(error)),
+        }
+    }
+
+    /// Puts something on the list. It is recorded with the next [`Self::save`].
+    pub(super) fn add(&mut self, made: Made) -> Result<(), Error> {
+        let recorded = match &made {
+            Made::Cgroup(cgroup) => {
+                cgroup.record().map(|record| self.record.cgroup = Some(record)).map_err(Error::from)
+            }
+            Made::Resctrl(group) => group.record().map(|record| self.record.resctrl = Some(record)),
+            // Its end, or that of its namespace, is the kernel's.
+            Made::Devices(_) => Ok(()),
+        };
+        self.made.push(made);
+        recorded
+    }
+
+    /// Writes the record.
+    pub(super) fn save(&self) -> Result<(), Error> {
+        self.directory.save(&self.record)
+    }
+
+    /// Records the container's process.
+    pub(super) fn born(&mut self, process: RecordedProcess) -> Result<(), Error> {
+        self.directory.save_process(&process)?;
+        self.record.process = Some(process);
+        Ok(())
+    }
+
+    /// The container is made: nothing is undone any more.
+    pub(super) fn commit(self) -> (StateDirectory, Record, Lock) {
+        (self.directory, self.record, self.lock)
+    }
+
+    /// Removes what has been made, the last first; the same error, which tells of what could not be.
+    pub(super) fn undo(self, error: Error) -> Error {
+        let undone = self.made.into_iter().rev().map(Made::undo);
+        let mut left: Vec<_> =
+            undone.filter_map(Result::err).map(|error| error.to_string()).collect();
+        // The record stays with what is left: `delete` tries again.
+        if left.is_empty() {
+            left.extend(self.directory.remove().err().map(|error| error.to_string()));
+        }
+        if left.is_empty() {
+            return error;
+        }
+        Error::because(format!("cannot clean up ({}) after a failure", left.join("; ")), error)
+    }
+}
+
+impl Made {
+    fn undo(self) -> Result<(), Error> {
+        match self {
+            Self::Cgroup(cgroup) => {
+                cgroup.kill()?;
+                Ok(cgroup.delete()?)
+            }
+            Self::Resctrl(group) => group.remove(),
+            Self::Devices(devices) => devices.undo(),
+        }
+    }
+}
