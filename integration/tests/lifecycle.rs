@@ -290,6 +290,26 @@ fn pid_files_hold_the_hosts_pid() {
 }
 
 #[test]
+fn a_pid_file_that_cannot_be_written_leaves_no_process() {
+    need!(Brig); // runc leaves the process of exec
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    let file = lab.path("missing").join("pid");
+    let options = ["--pid-file", &file.to_string_lossy()];
+    c.create_call(&options).go().failed().says("writing the pid file");
+    assert_eq!(c.status(), "gone");
+    // One process, which makes no other.
+    c.create().ok();
+    for further in [&["--detach"][..], &[]] {
+        let exec = c.exec_call(&[&options[..], further].concat(), &["/bin/sleep", "1000"]);
+        exec.go().failed().says("writing the pid file");
+        assert_eq!(c.cgroup_file("pids", "cgroup.procs"), c.pid().to_string());
+    }
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
 fn list_shows_containers_and_their_status() {
     let lab = Lab::new();
     let running = lab.container(lab.bundle().idle());

@@ -51,6 +51,15 @@ pub struct Launched {
     pub pidfd: OwnedFd,
 }
 
+impl Launched {
+    /// Ends it, as something that belongs to its start has failed; the same error, which tells of a process that does
+    /// not end in time.
+    #[must_use]
+    pub fn end(self, error: Error) -> Error {
+        with_what_is_left(error, &end([(self.pid, &self.pidfd)].into_iter()))
+    }
+}
+
 /// How brig waits while the child is set up: it may have to copy what the child's hooks write to a terminal, and
 /// to hear that it is asked to stop.
 pub trait Wait {
@@ -145,15 +154,7 @@ impl<'p> Launch<'p> {
     /// Ends what there is; the same error, which tells of a process that does not end in time.
     #[must_use]
     pub fn abort(mut self, error: Error) -> Error {
-        let left = self.end();
-        if left.is_empty() {
-            return error;
-        }
-        let left = left.join(", ");
-        error.with_hint(format!(
-            "process {left} is killed and has not ended yet: it is frozen (`brig resume`), traced, or waits in \
-             the kernel"
-        ))
+        with_what_is_left(error, &self.end())
     }
 
     /// The container's process, as far as it is known.
@@ -217,18 +218,9 @@ impl<'p> Launch<'p> {
     }
 
     /// Kills the processes that are still here; the pids of those that have not ended in time.
-    fn end(&mut self) -> Vec<String> {
-        let left = [self.first.take(), self.second.take()].into_iter().flatten();
-        let left: Vec<_> = left.collect();
-        for process in &left {
-            let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
-        }
-        let deadline = Deadline::after(AFTER_KILL);
-        let has_not_ended = |process: &Process| {
-            // An error: its end has been heard already.
-            matches!(reap(&process.pidfd, deadline), Ok(None)).then(|| process.pid.to_string())
-        };
-        left.iter().filter_map(has_not_ended).collect()
+    fn end(&mut self) -> Vec<i32> {
+        let left: Vec<_> = [self.first.take(), self.second.take()].into_iter().flatten().collect();
+        end(left.iter().map(|process| (process.pid, &process.pidfd)))
     }
 }
 
@@ -238,6 +230,28 @@ impl Drop for Launch<'_> {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Kills processes, and waits for their end; the pids of those that have not ended in time.
+fn end<'p>(processes: impl Iterator<Item = (i32, &'p OwnedFd)> + Clone) -> Vec<i32> {
+    for (_, pidfd) in processes.clone() {
+        let _ = pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+    }
+    let deadline = Deadline::after(AFTER_KILL);
+    // An error: its end has been heard already.
+    let left = processes.filter(|(_, pidfd)| matches!(reap(pidfd, deadline), Ok(None)));
+    left.map(|(pid, _)| pid).collect()
+}
+
+fn with_what_is_left(error: Error, left: &[i32]) -> Error {
+    if left.is_empty() {
+        return error;
+    }
+    let left: Vec<_> = left.iter().map(i32::to_string).collect();
+    error.with_hint(format!(
+        "process {} is killed and has not ended yet: it is frozen (`brig resume`), traced, or waits in the kernel",
+        left.join(", ")
+    ))
 }
 
 /// The intermediate has made the container's process, which is brig's child: nobody else can reap it, so its

@@ -158,10 +158,7 @@ impl Making<'_> {
         inputs.landlock = self.blueprint.landlock.take().map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
         let launched = self.launch(made, &plan, inputs, scope, wait)?;
-        if let Some(path) = &self.options.pid_file {
-            write_pid_file(path, launched.pid)?;
-        }
-        Ok(launched)
+        write_pid_file(self.options.pid_file.as_deref(), launched)
     }
 
     /// Makes the cgroup, or what systemd makes it from, and says how the process comes into it.
@@ -243,8 +240,16 @@ fn words_after_gate(plan: &Plan<'_>) -> Vec<String> {
     after.iter().map(|op| crate::execute::words(op, plan)).collect()
 }
 
-/// Writes a pid so that a reader never sees half of it.
-pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
+/// Writes the pid, where that is asked for. A process whose pid cannot be told is ended.
+pub(super) fn write_pid_file(path: Option<&Path>, launched: Launched) -> Result<Launched, Error> {
+    match path.map_or(Ok(()), |path| write_pid(path, launched.pid)) {
+        Ok(()) => Ok(launched),
+        Err(error) => Err(launched.end(error)),
+    }
+}
+
+/// A reader never sees half of it.
+fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
     // Nobody else may have made it, as a link to another file.

@@ -118,10 +118,7 @@ fn launch_in(
     let wait = given.wait.unwrap_or(&mut patient);
     let served = serve(&mut launch, wait, container, listener.as_ref().zip(filter));
     let launched = served.map_err(|error| launch.abort(error))?;
-    if let Some(path) = &options.pid_file {
-        write_pid_file(path, launched.pid)?;
-    }
-    Ok(launched)
+    write_pid_file(options.pid_file.as_deref(), launched)
 }
 
 /// Does what the process waits for, until it is the program.

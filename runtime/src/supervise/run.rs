@@ -116,7 +116,11 @@ pub(super) fn in_foreground(
             return Err(error);
         }
     };
-    let stopped = between.relay(&process.pidfd, &signals, stop)?;
+    let stopped = match between.relay(&process.pidfd, &signals, stop) {
+        Ok(stopped) => stopped,
+        // Nobody would hear of it any more, or of its end.
+        Err(error) => return Err(process.end(error)),
+    };
     let status = how_it_ended(&process.pidfd, &signals)?;
     let stopped = stopped || signals.asked_to_stop().is_some();
     Ok(Ended { code: exit_code(status), stopped })
