@@ -11,11 +11,9 @@
 use core::ffi::CStr;
 
 use crate::flags::copy_limit as limit;
-use crate::interpret::{Child, invalid};
+use crate::interpret::invalid;
 use crate::mount::{clone_tree, set_attributes};
-use crate::op::Slot;
 use crate::syscall::{self, Answer, Fault, MountAttr, fault};
-use crate::target::INSIDE;
 
 /// `MOUNT_ATTR_NODEV`.
 const NODEV: u64 = 4;
@@ -52,30 +50,15 @@ fn at_limit(which: u32) -> Fault {
     fault(libc::SYS_getdents64, libc::EDQUOT).at(which as usize)
 }
 
-impl Child<'_, '_> {
-    pub(crate) fn copy_up(
-        &self,
-        root: Slot,
-        path: &CStr,
-        to: Slot,
-        mut left: Allowance,
-    ) -> Answer<()> {
-        let flags = libc::O_PATH | libc::O_DIRECTORY;
-        let place = match syscall::openat2(self.fd(root)?, path, flags, 0, INSIDE) {
-            Ok(fd) => fd,
-            Err(fault) if fault.errno == libc::ENOENT => return Ok(()),
-            Err(fault) => return Err(fault),
-        };
-        let tree = clone_tree(place)?;
-        set_attributes(tree, true, &MountAttr { set: NODEV, ..MountAttr::default() })?;
-        let from = syscall::openat2(tree, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0, BENEATH)?;
-        let to = self.fd(to)?;
-        copy_attributes(from, c"", to)?;
-        copy_directory(from, to, 0, &mut left)?;
-        syscall::close(from)?;
-        syscall::close(tree)?;
-        syscall::close(place).map(drop)
-    }
+/// Copies what is in the directory `place`, which may be of a mount, into the directory `to`.
+pub(crate) fn copy_up(place: i32, to: i32, mut left: Allowance) -> Answer<()> {
+    let tree = clone_tree(place)?;
+    set_attributes(tree, true, &MountAttr { set: NODEV, ..MountAttr::default() })?;
+    let from = syscall::openat2(tree, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0, BENEATH)?;
+    copy_attributes(from, c"", to)?;
+    copy_directory(from, to, 0, &mut left)?;
+    syscall::close(from)?;
+    syscall::close(tree).map(drop)
 }
 
 fn copy_attributes(from: i32, name: &CStr, to: i32) -> Answer<()> {

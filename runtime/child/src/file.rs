@@ -2,9 +2,9 @@
 
 use core::ffi::CStr;
 
-use crate::copy_up::{Allowance, makedev};
+use crate::copy_up::{Allowance, copy_up, makedev};
 use crate::interpret::Child;
-use crate::op::{FileOp, Identity};
+use crate::op::{FileOp, Identity, Tolerance};
 use crate::syscall::{self, Answer, fault};
 use crate::target::{AS_IT_IS, INSIDE};
 
@@ -29,41 +29,42 @@ impl Child<'_, '_> {
             FileOp::Mkdir { dir, name, mode } => {
                 syscall::mkdirat(self.fd(dir)?, name, mode).map(drop)
             }
-            FileOp::Mknod { dir, path, mode, device, uid, gid } => {
-                make_node(self.fd(dir)?, path, mode, device, (uid, gid))
+            FileOp::Mknod { dir, path, mode, device, uid, gid, tolerates } => {
+                make_node(self.fd(dir)?, path, mode, device, (uid, gid), tolerates)
             }
             FileOp::Expect { fd, identity } => require(self.fd(fd)?, identity),
-            FileOp::Symlink { dir, name, target, exist_ok } => {
-                match syscall::symlinkat(target, self.fd(dir)?, name) {
-                    Err(fault) if exist_ok && fault.errno == libc::EEXIST => Ok(()),
-                    answer => answer.map(drop),
-                }
+            FileOp::Symlink { dir, name, target, tolerates } => {
+                tolerates.apply(syscall::symlinkat(target, self.fd(dir)?, name)).map(drop)
             }
             FileOp::OpenTarget { root, path, target, into } => {
                 let fd = self.open_target(root, path, target)?;
                 self.put(into, fd)
             }
             FileOp::Setxattr { dir, name, value } => set_attribute(self.fd(dir)?, name, value),
-            FileOp::CopyUp { root, path, to, bytes, entries } => {
-                self.copy_up(root, path, to, Allowance { bytes, entries })
+            FileOp::CopyUp { from, to, bytes, entries } => {
+                copy_up(self.fd(from)?, self.fd(to)?, Allowance { bytes, entries })
             }
         }
     }
 }
 
-fn make_node(dir: i32, path: &CStr, mode: u32, device: u64, owner: (u32, u32)) -> Answer<()> {
-    match syscall::mknodat(dir, path, mode, device) {
-        Err(exists) if exists.errno == libc::EEXIST => {
-            let flags = libc::AT_SYMLINK_NOFOLLOW;
-            let same = is_device(dir, path, flags, mode & libc::S_IFMT, device)?;
-            return if same { Ok(()) } else { Err(exists) };
-        }
-        answer => drop(answer?),
+fn make_node(
+    dir: i32,
+    path: &CStr,
+    mode: u32,
+    device: u64,
+    (uid, gid): (u32, u32),
+    tolerates: Tolerance,
+) -> Answer<()> {
+    if tolerates.apply(syscall::mknodat(dir, path, mode, device))?.is_none() {
+        let flags = libc::AT_SYMLINK_NOFOLLOW;
+        let same = is_device(dir, path, flags, mode & libc::S_IFMT, device)?;
+        return if same { Ok(()) } else { Err(fault(libc::SYS_mknodat, libc::EEXIST)) };
     }
-    if owner == (0, 0) {
+    if (uid, gid) == (0, 0) {
         return Ok(());
     }
-    syscall::fchownat(dir, path, owner.0, owner.1).map(drop)
+    syscall::fchownat(dir, path, uid, gid).map(drop)
 }
 
 fn set_attribute(dir: i32, name: &CStr, value: &[u8]) -> Answer<()> {

@@ -5,7 +5,8 @@
 //! every string, number, descriptor slot and BPF program is prepared, executes them in order, and
 //! reports the first failure as a fixed-size record that the parent renders in words.
 //!
-//! It must never decide: tolerated errors, alternatives and barriers are fields of the operation.
+//! It must never decide: tolerated errors, alternatives and barriers are fields of the operation, or what its
+//! name says (the first program that can be executed; a target, which is made where it is missing).
 //! It must never touch the state of libc, thread-local storage (`errno`) included: what another thread
 //! was changing at the moment of clone3 stays half changed in the copy. Hence the system calls in
 //! [`syscall`] are its own.

@@ -46,37 +46,41 @@ impl Child<'_, '_> {
             MountOp::MoveMountTo { from, dir, path } => {
                 syscall::move_mount(self.fd(from)?, self.fd(dir)?, path, FROM_FD).map(drop)
             }
-            MountOp::Mask { root, path, masks } => self.mask(root, path, masks),
-            MountOp::Readonly { root, path } => self.make_readonly(root, path),
+            MountOp::Mask { root, path, masks, tolerates } => {
+                match tolerates.apply(self.open_inside(root, path))? {
+                    Some(target) => mask(self.fd(masks)?, target),
+                    None => Ok(()),
+                }
+            }
+            MountOp::Readonly { root, path, tolerates } => {
+                match tolerates.apply(self.open_inside(root, path))? {
+                    Some(target) => make_readonly(target),
+                    None => Ok(()),
+                }
+            }
             MountOp::EnterRoot { root, how } => enter_root(self.fd(root)?, how),
         }
     }
 
-    /// Opens `path` below `root`; `None` where there is nothing to protect.
-    fn open_inside(&self, root: Slot, path: &CStr) -> Answer<Option<i32>> {
+    /// Opens `path` below `root`.
+    fn open_inside(&self, root: Slot, path: &CStr) -> Answer<i32> {
         let root = self.fd(root)?;
-        match syscall::openat2(root, path, libc::O_PATH, 0, INSIDE) {
-            Ok(fd) => not_the_root(fd, root).map(|()| Some(fd)),
-            Err(fault) if matches!(fault.errno, libc::ENOENT | libc::ENOTDIR) => Ok(None),
-            Err(fault) => Err(fault),
-        }
+        let fd = syscall::openat2(root, path, libc::O_PATH, 0, INSIDE)?;
+        not_the_root(fd, root).map(|()| fd)
     }
+}
 
-    fn mask(&self, root: Slot, path: &CStr, masks: Slot) -> Answer<()> {
-        let Some(target) = self.open_inside(root, path)? else { return Ok(()) };
-        let masks = self.fd(masks)?;
-        let name = if is_directory(target)? { MASK_DIRECTORY } else { MASK_FILE };
-        let mask = syscall::open_tree(masks, name, CLONE)?;
-        // Descriptors are left to execve, which closes them all at once.
-        attach(mask, target)
-    }
+// Descriptors are left to execve, which closes them all at once.
 
-    fn make_readonly(&self, root: Slot, path: &CStr) -> Answer<()> {
-        let Some(target) = self.open_inside(root, path)? else { return Ok(()) };
-        let tree = clone_tree(target)?;
-        set_attributes(tree, true, &MountAttr { set: RDONLY, ..MountAttr::default() })?;
-        attach(tree, target)
-    }
+fn mask(masks: i32, target: i32) -> Answer<()> {
+    let name = if is_directory(target)? { MASK_DIRECTORY } else { MASK_FILE };
+    attach(syscall::open_tree(masks, name, CLONE)?, target)
+}
+
+fn make_readonly(target: i32) -> Answer<()> {
+    let tree = clone_tree(target)?;
+    set_attributes(tree, true, &MountAttr { set: RDONLY, ..MountAttr::default() })?;
+    attach(tree, target)
 }
 
 /// A detached copy of what is mounted at `fd` and below.

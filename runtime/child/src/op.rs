@@ -11,6 +11,7 @@ mod privilege;
 mod process;
 mod program;
 mod talk;
+mod tolerance;
 mod vector;
 
 pub use file::{FileOp, Identity, Target};
@@ -20,6 +21,7 @@ pub use privilege::PrivilegeOp;
 pub use process::ProcessOp;
 pub use program::{Hook, ProgramOp};
 pub use talk::TalkOp;
+pub use tolerance::Tolerance;
 pub use vector::{Arg, Vector};
 
 /// An index into the child's table of descriptors. Slot 0 always holds `AT_FDCWD`.

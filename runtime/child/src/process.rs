@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use crate::interpret::Child;
-use crate::op::{ProcessOp, Slot};
+use crate::op::{ProcessOp, Slot, Tolerance};
 use crate::syscall::{self, Answer, fault};
 use crate::target::{NO_MAGICLINKS, PATH_MAX, make_path};
 
@@ -32,15 +32,13 @@ impl Child<'_, '_> {
             ProcessOp::SetMempolicy { mode, nodes } => {
                 syscall::set_mempolicy(mode, nodes).map(drop)
             }
-            ProcessOp::JoinSessionKeyring { name } => match syscall::keyctl_join_session(name) {
-                // A kernel without keyrings has none to share.
-                Err(fault) if fault.errno == libc::ENOSYS => Ok(()),
-                answer => answer.map(drop),
-            },
+            ProcessOp::JoinSessionKeyring { name, tolerates } => {
+                tolerates.apply(syscall::keyctl_join_session(name)).map(drop)
+            }
             ProcessOp::Umask { mask } => syscall::umask(mask).map(drop),
             ProcessOp::Chdir { path, create } => change_directory(path, create),
             ProcessOp::CloseAllBut { first, keep } => self.close_all_but(first, keep),
-            ProcessOp::CloseOnExec { first } => close_on_exec(first),
+            ProcessOp::CloseOnExec { first, tolerates } => close_on_exec(first, tolerates),
         }
     }
 
@@ -93,13 +91,9 @@ fn change_directory(path: &CStr, create: bool) -> Answer<()> {
     if buffer.first() == Some(&b'/') { Ok(()) } else { Err(fault(libc::SYS_getcwd, libc::EXDEV)) }
 }
 
-fn close_on_exec(first: u32) -> Answer<()> {
+fn close_on_exec(first: u32, tolerates: Tolerance) -> Answer<()> {
     for fd in 3..first {
-        // A hole among the descriptors to preserve stays one.
-        match syscall::ioctl(fd as i32, libc::FIONCLEX, 0) {
-            Err(fault) if fault.errno == libc::EBADF => {}
-            answer => drop(answer?),
-        }
+        tolerates.apply(syscall::ioctl(fd as i32, libc::FIONCLEX, 0))?;
     }
     syscall::close_range(first.max(3), u32::MAX, libc::CLOSE_RANGE_CLOEXEC).map(drop)
 }

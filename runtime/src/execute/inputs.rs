@@ -128,7 +128,7 @@ impl Inputs {
                         }
                     }
                 }
-                SlotUse::Made(_) => -1,
+                SlotUse::Target(_) | SlotUse::Made(_) => -1,
             });
         }
         Ok((table, opened))

@@ -12,7 +12,7 @@ use brig_child::{Op, Report};
 use nix::errno::Errno;
 
 use super::Error;
-use crate::plan::{Plan, call_name, render_op};
+use crate::plan::{Plan, SlotUse, call_name, render_op};
 use crate::spec::capability::names;
 
 impl Error {
@@ -28,7 +28,7 @@ impl Error {
             Op::Program(ProgramOp::FindProgram { .. }) => {
                 program_not_found(&program_of(plan), report.value)
             }
-            _ => of_op(report, op, &render_op(op, &plan.slots)),
+            _ => of_op(report, op, plan),
         };
         match plan.field_of(index) {
             Some(field) => error.of_field(field),
@@ -37,8 +37,8 @@ impl Error {
     }
 }
 
-fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
-    let errno = report.value;
+fn of_op(report: &Report, op: &Op<'_>, plan: &Plan<'_>) -> Error {
+    let (errno, what) = (report.value, render_op(op, &plan.slots));
     match op {
         Op::File(FileOp::VerifyFile { .. }) if errno == libc::EBADE => {
             return Error::plain(format!("{what}: the kernel holds something else"));
@@ -52,9 +52,12 @@ fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
         Op::Program(ProgramOp::Execve { argv, .. }) => {
             return not_executed(&executing(argv), errno);
         }
-        Op::File(FileOp::CopyUp { path, bytes, entries, .. }) if errno == libc::EDQUOT => {
-            let path = path.to_string_lossy();
-            return too_much_to_copy(&path, report.detail, *bytes, *entries);
+        Op::File(FileOp::CopyUp { from, bytes, entries, .. }) if errno == libc::EDQUOT => {
+            let place = match plan.slots.get(usize::from(from.0)) {
+                Some(SlotUse::Target(path)) => path.to_string_lossy(),
+                _ => Cow::Borrowed("its directory"),
+            };
+            return too_much_to_copy(&place, report.detail, *bytes, *entries);
         }
         Op::Privilege(PrivilegeOp::Capset { permitted, .. }) if errno == libc::EPERM => {
             return not_granted(*permitted);
@@ -62,7 +65,7 @@ fn of_op(report: &Report, op: &Op<'_>, what: &str) -> Error {
         _ => {}
     }
     let call = call_name(report.call);
-    let what = if what.starts_with(call) { what.to_owned() } else { format!("{what}: {call}") };
+    let what = if what.starts_with(call) { what } else { format!("{what}: {call}") };
     let what = part(op, report.detail).map_or(what.clone(), |part| format!("{what} ({part})"));
     let error = Error::system(what, io::Error::from_raw_os_error(errno));
     let of_label = (errno == libc::EINVAL).then(|| label_hint(op, report.detail)).flatten();

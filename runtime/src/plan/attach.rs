@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use brig_child::Slot;
-use brig_child::op::{FileOp, MountOp, Target};
+use brig_child::op::{FileOp, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 use oci_spec::runtime::Spec;
 
@@ -157,9 +157,8 @@ impl Attached {
         };
         let to = target(builder, root, &destination, kind)?;
         if mount.copy_up == CopyUp::Yes {
-            let path = builder.text(destination.as_bytes())?;
             let (bytes, entries) = copy_up_limits(mount);
-            builder.push(FileOp::CopyUp { root, path, to: from, bytes, entries });
+            builder.push(FileOp::CopyUp { from: to, to: from, bytes, entries });
         }
         builder.push(MountOp::MoveMount { from, to });
         Ok(())
@@ -256,7 +255,8 @@ fn attach_cgroups(
         builder.push(MountOp::MoveMountTo { from: *from, dir: into, path });
         for link in name.split(',').filter(|_| name.contains(',')) {
             let link = builder.text(link)?;
-            builder.push(FileOp::Symlink { dir: into, name: link, target: path, exist_ok: true });
+            let tolerates = Tolerance::Existing;
+            builder.push(FileOp::Symlink { dir: into, name: link, target: path, tolerates });
         }
     }
     if mount.is_read_only() {

@@ -77,6 +77,8 @@ pub enum SlotUse<'a> {
     Init,
     /// A Landlock ruleset.
     Landlock,
+    /// Filled by the child itself: a path below the root, over which something is mounted.
+    Target(&'a CStr),
     /// Filled by the child itself.
     Made(String),
 }
@@ -160,6 +162,11 @@ impl<'a> Builder<'a> {
     /// A slot that the child fills.
     pub(super) fn made(&mut self, name: impl Into<String>) -> Slot {
         self.new_slot(SlotUse::Made(name.into()))
+    }
+
+    /// A slot that the child fills: a target below the root.
+    pub(super) fn target(&mut self, path: &'a CStr) -> Slot {
+        self.new_slot(SlotUse::Target(path))
     }
 
     fn new_slot(&mut self, slot: SlotUse<'a>) -> Slot {

@@ -7,7 +7,7 @@
 
 use brig_child::Slot;
 use brig_child::flags::{file, namespace, open as flags, tree};
-use brig_child::op::{FileOp, Identity, MountOp, Target};
+use brig_child::op::{FileOp, Identity, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
@@ -193,7 +193,8 @@ pub(super) fn populate(
     }
     for (name, points_to) in LINKS {
         let (name, points_to) = (builder.text(name)?, builder.text(points_to)?);
-        builder.push(FileOp::Symlink { dir: dev, name, target: points_to, exist_ok: true });
+        let tolerates = Tolerance::Existing;
+        builder.push(FileOp::Symlink { dir: dev, name, target: points_to, tolerates });
     }
     console(builder, request, root)
 }
@@ -260,6 +261,7 @@ fn node(
     };
     let path = builder.text(name)?;
     let Device { mode, number, uid, gid, .. } = *device;
-    builder.push(FileOp::Mknod { dir, path, mode, device: number, uid, gid });
+    let tolerates = Tolerance::Existing;
+    builder.push(FileOp::Mknod { dir, path, mode, device: number, uid, gid, tolerates });
     Ok(())
 }

@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::path::Path;
 
-use brig_child::op::ProcessOp;
+use brig_child::op::{ProcessOp, Tolerance};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::Builder;
@@ -57,7 +57,9 @@ pub(super) fn session_keyring(
         })?;
     }
     let name = builder.text(name)?;
-    builder.push(ProcessOp::JoinSessionKeyring { name });
+    // A kernel without keyrings has none to share.
+    let tolerates = Tolerance::Unsupported;
+    builder.push(ProcessOp::JoinSessionKeyring { name, tolerates });
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use brig_child::flags::{namespace, open, prctl};
 use brig_child::op::{
-    FileOp, Hook as PreparedHook, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
+    FileOp, Hook as PreparedHook, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp, Tolerance,
 };
 use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
@@ -224,7 +224,9 @@ impl Tail<'_> {
         builder.push(ProcessOp::Umask { mask });
         self.find_program(builder)?;
         builder.push(ProcessOp::ResetSignals);
-        builder.push(ProcessOp::CloseOnExec { first: 3 + self.preserve_fds });
+        // A hole among the descriptors to preserve stays one.
+        let tolerates = Tolerance::Closed;
+        builder.push(ProcessOp::CloseOnExec { first: 3 + self.preserve_fds, tolerates });
         Ok(())
     }
 

@@ -65,6 +65,7 @@ fn slot(slot: Slot, slots: &[SlotUse<'_>]) -> String {
         Some(SlotUse::IdMap { .. }) => "user namespace".to_owned(),
         Some(SlotUse::Init) => "container's init".to_owned(),
         Some(SlotUse::Landlock) => "landlock ruleset".to_owned(),
+        Some(SlotUse::Target(path)) => format!("target {}", path.to_string_lossy()),
         Some(SlotUse::Made(name)) => name.clone(),
     }
 }
@@ -122,7 +123,7 @@ fn file(op: &FileOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
         }
         FileOp::Write { fd, data } => format!("{name} {} = {:?}", at(*fd), lossy(data)),
         FileOp::Mkdir { dir, name: path, mode } => format!("{} {mode:o}", below(*dir, path)),
-        FileOp::Mknod { dir, path, mode, device, uid, gid } => {
+        FileOp::Mknod { dir, path, mode, device, uid, gid, .. } => {
             let (major, minor) = device_numbers(*device);
             format!("{} {mode:o} {major}:{minor} {uid}:{gid}", below(*dir, path))
         }
@@ -145,9 +146,9 @@ fn file(op: &FileOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
             let (attribute, value) = (attribute.to_string_lossy(), String::from_utf8_lossy(value));
             format!("{name} {} {attribute}={value}", at(*dir))
         }
-        FileOp::CopyUp { path, bytes, entries, .. } => {
+        FileOp::CopyUp { from, to, bytes, entries } => {
             let (bytes, entries) = (at_most(*bytes, "bytes"), at_most(*entries, "entries"));
-            format!("{name} {}{bytes}{entries}", path.to_string_lossy())
+            format!("{name} {} -> {}{bytes}{entries}", at(*from), at(*to))
         }
     }
 }
@@ -245,7 +246,7 @@ fn process(op: &ProcessOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> Strin
             format!("{name} class {} level {}", prio >> 13, prio & 0x1fff)
         }
         ProcessOp::SetMempolicy { mode, nodes } => format!("{name} {mode:#x} {nodes:x?}"),
-        ProcessOp::JoinSessionKeyring { name: keyring } => {
+        ProcessOp::JoinSessionKeyring { name: keyring, .. } => {
             format!("{name} session {}", keyring.to_string_lossy())
         }
         ProcessOp::Umask { mask } => format!("{name} {mask:04o}"),
@@ -253,7 +254,7 @@ fn process(op: &ProcessOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> Strin
         ProcessOp::CloseAllBut { first, keep } => {
             format!("{name} from {first}, all but {} of brig's own", keep.len())
         }
-        ProcessOp::CloseOnExec { first } => format!("{name} close-on-exec from {first}"),
+        ProcessOp::CloseOnExec { first, .. } => format!("{name} close-on-exec from {first}"),
     }
 }
 

@@ -5,7 +5,7 @@
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
 use brig_child::flags::{file, namespace, open, propagation, tree};
-use brig_child::op::{Enter, FileOp, Identity, MountOp, ProcessOp, Target};
+use brig_child::op::{Enter, FileOp, Identity, MountOp, ProcessOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 use brig_child::{ReportKind, Slot};
 use oci_spec::runtime::{Hooks, Spec};
@@ -206,7 +206,15 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
     let options = builder.slice(&options);
     builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
     let mode = file::REGULAR | 0o444;
-    builder.push(FileOp::Mknod { dir: into, path: c"file", mode, device: 0, uid: 0, gid: 0 });
+    builder.push(FileOp::Mknod {
+        dir: into,
+        path: c"file",
+        mode,
+        device: 0,
+        uid: 0,
+        gid: 0,
+        tolerates: Tolerance::None,
+    });
     builder.push(FileOp::Mkdir { dir: into, name: c"directory", mode: 0o555 });
     let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
     builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
@@ -220,14 +228,16 @@ fn hide(
     masks: Option<Slot>,
 ) -> Result<(), Refusal> {
     let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
+    // The usual lists name what some kernels and images lack.
+    let tolerates = Tolerance::Missing;
     for path in linux.readonly_paths().as_deref().unwrap_or_default() {
         let path = builder.text(without_slashes(path))?;
-        builder.push(MountOp::Readonly { root, path });
+        builder.push(MountOp::Readonly { root, path, tolerates });
     }
     if let Some(masks) = masks {
         for path in linux.masked_paths().as_deref().unwrap_or_default() {
             let path = builder.text(without_slashes(path))?;
-            builder.push(MountOp::Mask { root, path, masks });
+            builder.push(MountOp::Mask { root, path, masks, tolerates });
         }
     }
     Ok(())
@@ -283,8 +293,8 @@ pub(super) fn target(
     path: &str,
     target: Target,
 ) -> Result<Slot, Refusal> {
-    let into = builder.made(format!("target {path}"));
     let path = builder.text(path)?;
+    let into = builder.target(path);
     builder.push(FileOp::OpenTarget { root, path, target, into });
     Ok(into)
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::Slot;
+use super::{Slot, Tolerance};
 
 /// What a target must be; it is created where it is missing. What is mounted on the root itself would lie
 /// where nobody looks, so only for [`Target::Within`] it may be the root.
@@ -55,20 +55,28 @@ pub enum FileOp<'a> {
     Write { fd: Slot, data: &'a [u8] },
     /// mkdirat(2).
     Mkdir { dir: Slot, name: &'a CStr, mode: u32 },
-    /// mknodat(2), then owner and mode; the same device is left as it is where it exists.
-    Mknod { dir: Slot, path: &'a CStr, mode: u32, device: u64, uid: u32, gid: u32 },
+    /// mknodat(2), then the owner. An existing node is tolerated only if it is the same device.
+    Mknod {
+        dir: Slot,
+        path: &'a CStr,
+        mode: u32,
+        device: u64,
+        uid: u32,
+        gid: u32,
+        tolerates: Tolerance,
+    },
     /// statx(2): what is open in this slot is this one, else `ENXIO` for a node, `ESTALE` for a directory.
     Expect { fd: Slot, identity: Identity },
-    /// symlinkat(2); an existing entry is left as it is where `exist_ok`.
-    Symlink { dir: Slot, name: &'a CStr, target: &'a CStr, exist_ok: bool },
+    /// symlinkat(2).
+    Symlink { dir: Slot, name: &'a CStr, target: &'a CStr, tolerates: Tolerance },
     /// Opens `path` below `root` without ever leaving it (`RESOLVE_IN_ROOT`, no magic links),
     /// making what is missing of it.
     OpenTarget { root: Slot, path: &'a CStr, target: Target, into: Slot },
     /// fsetxattr(2) on a directory.
     Setxattr { dir: Slot, name: &'a CStr, value: &'a [u8] },
-    /// Copies what is in the directory `path` below `root` into the directory `to`: at most so many bytes, and
-    /// so many files, directories and links.
-    CopyUp { root: Slot, path: &'a CStr, to: Slot, bytes: u64, entries: u64 },
+    /// Copies what is in the directory `from` into the directory `to`: at most so many bytes, and so many files,
+    /// directories and links.
+    CopyUp { from: Slot, to: Slot, bytes: u64, entries: u64 },
 }
 
 impl FileOp<'_> {

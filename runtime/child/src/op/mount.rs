@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::Slot;
+use super::{Slot, Tolerance};
 use crate::syscall::MountAttr;
 
 /// How the container's root becomes the process's root.
@@ -30,10 +30,10 @@ pub enum MountOp<'a> {
     MoveMount { from: Slot, to: Slot },
     /// move_mount(2) to a path below `dir`, whose last component is no link.
     MoveMountTo { from: Slot, dir: Slot, path: &'a CStr },
-    /// Hides `path` below `root`, where it exists: files under `file`, directories under `dir`.
-    Mask { root: Slot, path: &'a CStr, masks: Slot },
-    /// Makes `path` below `root`, where it exists, read-only with all below it.
-    Readonly { root: Slot, path: &'a CStr },
+    /// Hides `path` below `root`: a file under the file of `masks`, a directory under its directory.
+    Mask { root: Slot, path: &'a CStr, masks: Slot, tolerates: Tolerance },
+    /// Makes `path` below `root` read-only with all below it.
+    Readonly { root: Slot, path: &'a CStr, tolerates: Tolerance },
     /// Makes a mount's directory the root.
     EnterRoot { root: Slot, how: Enter },
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::Slot;
+use super::{Slot, Tolerance};
 use crate::syscall::SchedAttr;
 
 /// Changes what the process has and its program inherits; what confines it is a [`super::PrivilegeOp`].
@@ -40,7 +40,7 @@ pub enum ProcessOp<'a> {
     /// set_mempolicy(2).
     SetMempolicy { mode: u32, nodes: &'a [u64] },
     /// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`.
-    JoinSessionKeyring { name: &'a CStr },
+    JoinSessionKeyring { name: &'a CStr, tolerates: Tolerance },
     /// umask(2).
     Umask { mask: u32 },
     /// chdir(2), and a check that the directory is inside the root; with `create` it is made where
@@ -49,8 +49,9 @@ pub enum ProcessOp<'a> {
     /// Closes every descriptor from `first` on but those in these slots: what the image names from
     /// now on cannot lead through one (CVE-2024-21626).
     CloseAllBut { first: u32, keep: &'a [Slot] },
-    /// Marks all descriptors from `first` on close-on-exec, and those from 3 to `first` not.
-    CloseOnExec { first: u32 },
+    /// Marks all descriptors from `first` on close-on-exec, and those from 3 to `first` not; for these
+    /// `tolerates` holds.
+    CloseOnExec { first: u32, tolerates: Tolerance },
 }
 
 impl ProcessOp<'_> {
