@@ -30,6 +30,7 @@ pub mod lab;
 pub mod leftovers;
 pub mod machine;
 pub mod need;
+pub mod programs;
 pub mod tidy;
 
 pub use bundle::Bundle;

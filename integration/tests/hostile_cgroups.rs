@@ -2,10 +2,11 @@
 //! directory is touched but its own, and nothing of its own is forgotten while it lives.
 
 use brig_integration::command::Running;
-use brig_integration::{Container, Lab, PATIENCE, json, machine, need, wait_until};
+use brig_integration::{Container, Lab, PATIENCE, json, machine, need, programs, wait_until};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -284,6 +285,40 @@ fn who_has_frozen_himself_is_killed_all_the_same() {
             let call = lab.runtime().args(*verb).arg(c.id());
             if verb[0] == "kill" { call.arg("KILL") } else { call }.go().ok();
             assert!(!machine::is_alive(pid), "{verb:?} leaves a process");
+        }
+        lab.assert_clean();
+    }
+}
+
+/// Linux 6.1 kills by cgroup.kill no process whose main thread has ended.
+#[test]
+fn what_has_ended_its_main_thread_is_killed_all_the_same() {
+    need!(Brig);
+    let lab = Lab::new();
+    for (own, verbs) in
+        [(true, &[&["kill", "--all"][..], &["delete"]][..]), (false, &[&["delete", "--force"]])]
+    {
+        let bundle = lab.plain_bundle();
+        let program = bundle.rootfs.join("program");
+        fs::write(&program, programs::without_main_thread()).expect("write");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let c = lab.container(match own {
+            true => bundle.args(["/program"]),
+            false => bundle.without_namespace("pid").sh("/program & exec sleep 1000"),
+        });
+        c.run_detached();
+        let list = c.cgroup("freezer").join("cgroup.procs");
+        let mut ended = None;
+        let found = wait_until(PATIENCE, || {
+            let text = fs::read_to_string(&list).unwrap_or_default();
+            let mut pids = text.lines().filter_map(|line| line.parse::<i32>().ok());
+            ended = pids.find(|pid| machine::process(*pid).is_some_and(|p| p.state == 'Z'));
+            ended.is_some()
+        });
+        assert!(found, "no process without its main thread in {}", list.display());
+        for verb in verbs {
+            let call = lab.runtime().args(*verb).arg(c.id());
+            if verb[0] == "kill" { call.arg("KILL") } else { call }.go().ok();
         }
         lab.assert_clean();
     }

@@ -22,6 +22,8 @@ use super::{Error, tree};
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Killed processes may have much memory to give back.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after cgroup.kill those that it has spared get a signal of their own: longer than most take to end.
+const SPARED_AFTER: Duration = Duration::from_millis(100);
 /// Each needs a descriptor, of which a program has 1024 by default; each batch one more look at the
 /// list.
 const SIGNALLED_AT_ONCE: usize = 128;
@@ -198,21 +200,22 @@ impl Cgroup {
         let Some(node) = self.census() else {
             return Ok(false);
         };
+        let mut killed = false;
         if node.directory.unified {
             match kill_v2(node) {
+                Ok(Kill::Empty { was_populated }) => return Ok(was_populated),
+                Ok(Kill::Left) => killed = true,
                 // Before Linux 5.14, or gone by now: the list tells.
                 Err(error) if error.errno() == Some(libc::ENOENT) => {}
                 Err(error) => return gone_is_fine(error).map(|()| false),
-                answer => return answer,
             }
         }
         // To freeze costs 0.2 ms on v1: the kernel patches its own text (freezer_active, a static key). A process
         // that this look misses keeps the directory from being removed.
         if tree::is_empty_leaf(node)? {
-            return Ok(false);
+            return Ok(killed);
         }
         let mut patience = Patience::new(KILL_TIMEOUT);
-        let mut killed = false;
         while self.kill_listed(node)? != 0 {
             killed = true;
             if !patience.wait() {
@@ -238,12 +241,25 @@ impl Cgroup {
     }
 }
 
-fn kill_v2(node: &Node) -> Result<bool, Error> {
+/// What cgroup.kill has done.
+enum Kill {
+    Empty {
+        was_populated: bool,
+    },
+    /// Something has not ended yet. In kernels such as 6.1 it may never: they send the signal to the main thread
+    /// alone, which is lost where that one has ended before the others.
+    Left,
+}
+
+fn kill_v2(node: &Node) -> Result<Kill, Error> {
     let events = node.open("cgroup.events", OFlags::RDONLY)?;
-    let killed = has_line(node, &events, "populated 1")?;
+    let was_populated = has_line(node, &events, "populated 1")?;
     node.write("cgroup.kill", "1")?;
-    await_event(node, &events, "populated 0", KILL_TIMEOUT, "empty").or_else(gone_is_fine)?;
-    Ok(killed)
+    match await_event(node, &events, "populated 0", SPARED_AFTER, "empty").or_else(gone_is_fine) {
+        Ok(()) => Ok(Kill::Empty { was_populated }),
+        Err(Error::Timeout { .. }) => Ok(Kill::Left),
+        Err(error) => Err(error),
+    }
 }
 
 fn gone_is_fine(error: Error) -> Result<(), Error> {
