@@ -336,7 +336,7 @@ fn a_crowd_is_killed_with_few_descriptors() {
     c.run_detached();
     assert!(wait_until(PATIENCE, || c.host_path("/full").exists()));
     let runtime = brig_integration::binaries::runtime();
-    let call = lab.call("/bin/sh").args(["-c", "ulimit -n 170; exec \"$@\"", "sh"]).arg(runtime);
+    let call = lab.call("/bin/sh").args(["-c", "ulimit -n 16; exec \"$@\"", "sh"]).arg(runtime);
     call.arg("--root").arg(lab.root()).args(["delete", "--force", c.id()]).go().ok();
     lab.assert_clean();
 }

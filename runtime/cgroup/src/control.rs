@@ -159,13 +159,26 @@ impl Cgroup {
         result.map(drop)
     }
 
-    /// Answers how many there were.
+    /// Answers how many there were. One that cannot be signalled keeps no other from it: the first error is told
+    /// at the end.
     fn signal_once(&self, node: &Node, signal: i32) -> Result<usize, Error> {
         let all = self.pids()?;
-        all.chunks(SIGNALLED_AT_ONCE).try_for_each(|pids| self.signal(node, pids, signal))?;
-        Ok(all.len())
+        let (mut left, mut at_once) = (&all[..], SIGNALLED_AT_ONCE);
+        let mut signalled = Ok(());
+        while !left.is_empty() {
+            let (pids, later) = left.split_at(at_once.min(left.len()));
+            match self.signal(node, pids, signal) {
+                Err(error) if at_once > 1 && is_out_of_descriptors(&error) => at_once /= 2,
+                answer => {
+                    signalled = signalled.and(answer);
+                    left = later;
+                }
+            }
+        }
+        signalled.map(|()| all.len())
     }
 
+    /// Where descriptors run out nobody has been signalled yet.
     fn signal(&self, node: &Node, pids: &[i32], signal: i32) -> Result<(), Error> {
         let mut targets: Vec<(i32, OwnedFd)> = Vec::new();
         // 0 is a process of a pid namespace that brig cannot see into.
@@ -178,6 +191,7 @@ impl Cgroup {
         }
         // Who is still listed after its pidfd was opened is who it was opened for.
         let present = self.pids()?;
+        let mut signalled = Ok(());
         for (raw, descriptor) in targets {
             if present.binary_search(&raw).is_err() {
                 continue;
@@ -185,10 +199,13 @@ impl Cgroup {
             match send_signal(&descriptor, signal) {
                 Ok(()) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) => return Err(Error::call("pidfd_send_signal", &node.path, error)),
+                Err(error) => {
+                    let error = Error::call("pidfd_send_signal", &node.path, error);
+                    signalled = signalled.and(Err(error));
+                }
             }
         }
-        Ok(())
+        signalled
     }
 
     /// Kills every process in the cgroup and waits until it is empty; answers whether there was
@@ -239,6 +256,10 @@ impl Cgroup {
         }
         killed
     }
+}
+
+fn is_out_of_descriptors(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// What cgroup.kill has done.
