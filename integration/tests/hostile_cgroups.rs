@@ -324,6 +324,31 @@ fn what_has_ended_its_main_thread_is_killed_all_the_same() {
     }
 }
 
+/// The first process has done so to itself below its own cgroup, on v1 as on v2.
+#[test]
+fn a_first_process_that_has_frozen_itself_below_is_killed_all_the_same() {
+    need!(Brig);
+    let lab = Lab::new();
+    for (verb, after) in [("kill", &["KILL"][..]), ("delete", &["--force"])] {
+        let c = lab.container(lab.bundle().idle());
+        c.run_detached();
+        let (pid, top) = (c.pid(), c.cgroup("freezer"));
+        let _dug = Dug(top.clone(), "d".to_owned());
+        enter(&dig(&top, "d", 2), pid);
+        let (file, value) = match machine::layout() {
+            machine::Layout::V1 => ("freezer.state", "FROZEN"),
+            machine::Layout::V2 => ("cgroup.freeze", "1"),
+        };
+        fs::write(top.join("d/d").join(file), value).expect("freeze");
+        // Less than the ten seconds for which the end of a process is waited for.
+        let soon = Duration::from_secs(8);
+        lab.runtime().args([verb, c.id()]).args(after).limit(soon).go().ok();
+        assert!(wait_until(PATIENCE, || !machine::is_alive(pid)), "{verb} leaves it");
+        c.delete_force();
+        lab.assert_clean();
+    }
+}
+
 /// More processes than a program may have descriptors. On v2 the kernel finds them by itself.
 #[test]
 fn a_crowd_is_killed_with_few_descriptors() {

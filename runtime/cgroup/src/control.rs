@@ -127,6 +127,16 @@ impl Cgroup {
         }
     }
 
+    /// Whether a process of the cgroup may be frozen so that not even SIGKILL ends it: on v1, by `freeze` or by one
+    /// of its own processes that may write to cgroups below.
+    ///
+    /// # Errors
+    /// [`Error::Call`] when a state cannot be read.
+    pub fn blocks_kill(&self) -> Result<bool, Error> {
+        let freezer = self.nodes.iter().find(|node| node.has("freezer"));
+        freezer.map_or(Ok(false), |node| tree::says(node, "freezer.self_freezing", "1"))
+    }
+
     fn freezer(&self) -> Result<&Node, Error> {
         let can = |node: &&Node| node.has("freezer") || node.directory.unified;
         self.nodes

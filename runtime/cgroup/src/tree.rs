@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brig_pseudofs::identity::Identity;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
@@ -160,6 +160,27 @@ pub(crate) fn write_below(node: &Node, name: &str, value: &str) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+/// Whether the file `name` of the cgroup, or of one below, holds `value`; not where it is gone.
+pub(crate) fn says(node: &Node, name: &str, value: &str) -> Result<bool, Error> {
+    let mut walk = match Walk::through(node) {
+        Err(error) if error.is_gone() => return Ok(false),
+        answer => answer?,
+    };
+    while let Some(step) = walk.step()? {
+        if !matches!(step, Step::In) {
+            continue;
+        }
+        match file::read_at(walk.here(), Path::new(name)) {
+            Ok(text) if text.trim() == value => return Ok(true),
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+                return Err(Error::call("read", walk.path().join(name), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// The first cgroup that holds processes, and how many; else the first one below `node`.

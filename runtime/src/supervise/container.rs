@@ -241,14 +241,15 @@ impl Container {
             return self.kill_survivors(signal);
         };
         // Asked before: a brig that waits for the process removes the container after its end.
-        let all = signal == libc::SIGKILL && self.may_outlive_init();
+        let outlived = signal == libc::SIGKILL && self.may_outlive_init();
         let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
         send_signal(&init, signal).map_err(|error| Error::system(doing(), error))?;
-        if signal == libc::SIGKILL {
-            self.thaw()?;
-        }
-        if all && let Some(cgroup) = self.made_cgroup()? {
-            // No process ends with the first one; the cgroup says which are the container's.
+        if signal == libc::SIGKILL
+            && let Some(cgroup) = self.made_cgroup()?
+            // No process ends with the first one, or the first one does not: the cgroup says which are the
+            // container's.
+            && (outlived || cgroup.blocks_kill()?)
+        {
             cgroup.kill()?;
         }
         Ok(())
@@ -270,14 +271,6 @@ impl Container {
             return Ok(());
         }
         Err(self.not("running", Status::Stopped))
-    }
-
-    /// On cgroup v1 a frozen process does not die before it is thawed.
-    pub(super) fn thaw(&self) -> Result<(), Error> {
-        if self.is_frozen()? {
-            self.cgroup()?.thaw()?;
-        }
-        Ok(())
     }
 }
 

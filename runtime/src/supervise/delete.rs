@@ -60,15 +60,18 @@ impl Container {
 
     /// Kills what belongs to the container, whoever holds its lock.
     fn kill_everything(&self) -> Result<(), Error> {
+        let cgroup = if self.record.is_some() { self.made_cgroup()? } else { None };
         if let Some(init) = self.init() {
+            // Whether it worked shows in the wait.
             let _ = brig_sys::process::send_signal(&init, libc::SIGKILL);
-            // Whether it worked shows in the wait, and the cgroup's kill thaws too.
-            let _ = self.thaw();
+            if let Some(cgroup) = &cgroup
+                && cgroup.blocks_kill()?
+            {
+                cgroup.kill()?;
+            }
             wait_for_end(&init);
         }
-        if self.record.is_some()
-            && let Some(cgroup) = self.made_cgroup()?
-        {
+        if let Some(cgroup) = cgroup {
             cgroup.kill()?;
         }
         match self.init() {
