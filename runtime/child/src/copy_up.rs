@@ -10,6 +10,7 @@
 
 use core::ffi::CStr;
 
+use crate::device;
 use crate::flags::copy_limit as limit;
 use crate::interpret::invalid;
 use crate::mount::{clone_tree, set_attributes};
@@ -130,7 +131,7 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize, left: &mut Allowanc
             syscall::fchownat(to, name, stat.stx_uid, stat.stx_gid).map(drop)
         }
         _ => {
-            let device = makedev(stat.stx_rdev_major, stat.stx_rdev_minor);
+            let device = device::encode(stat.stx_rdev_major, stat.stx_rdev_minor);
             syscall::mknodat(to, name, mode, device)?;
             syscall::fchownat(to, name, stat.stx_uid, stat.stx_gid).map(drop)
         }
@@ -171,9 +172,4 @@ fn copy_piece(from: i32, to: i32, length: u64) -> Answer<()> {
         }
     }
     Ok(())
-}
-
-/// The kernel's encoding of a device number for mknod(2) (linux/kdev_t.h `new_encode_dev`).
-pub(crate) fn makedev(major: u32, minor: u32) -> u64 {
-    u64::from((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12))
 }

@@ -2,7 +2,8 @@
 
 use core::ffi::CStr;
 
-use crate::copy_up::{Allowance, copy_up, makedev};
+use crate::copy_up::{Allowance, copy_up};
+use crate::device::encode;
 use crate::interpret::Child;
 use crate::op::{FileOp, Identity, Tolerance};
 use crate::syscall::{self, Answer, fault};
@@ -97,7 +98,7 @@ fn is_device(dir: i32, path: &CStr, flags: i32, kind: u32, device: u64) -> Answe
         return Ok(false);
     }
     let numbered = matches!(kind, libc::S_IFCHR | libc::S_IFBLK);
-    Ok(!numbered || makedev(stat.stx_rdev_major, stat.stx_rdev_minor) == device)
+    Ok(!numbered || encode(stat.stx_rdev_major, stat.stx_rdev_minor) == device)
 }
 
 pub(crate) fn write_all(fd: i32, data: &[u8]) -> Answer<()> {

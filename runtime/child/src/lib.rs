@@ -17,6 +17,7 @@
 
 mod console;
 mod copy_up;
+pub mod device;
 mod file;
 pub mod flags;
 mod hook;

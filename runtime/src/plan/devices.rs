@@ -5,10 +5,10 @@
 //! that is asked for. A /dev that is a bind mount is left as it is, and checked in the same way.
 //! runtime-spec config-linux.md, "Devices" and "Default Devices".
 
-use brig_child::Slot;
 use brig_child::flags::{file, namespace, open as flags, tree};
 use brig_child::op::{FileOp, Identity, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
+use brig_child::{Slot, device};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::build::Builder;
@@ -31,7 +31,7 @@ pub(super) struct Device {
 }
 
 /// Devices that every container has (config-linux.md): path, major, minor.
-const DEFAULT: [(&str, u64, u64); 6] = [
+const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),
@@ -48,11 +48,6 @@ const LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
-
-/// The kernel's encoding for mknod(2) (linux/kdev_t.h `new_encode_dev`).
-fn device_number(major: u64, minor: u64) -> u64 {
-    (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12)
-}
 
 fn requested(device: &LinuxDevice, index: usize) -> Result<Device, Refusal> {
     let field = format!("linux.devices[{index}]");
@@ -73,10 +68,11 @@ fn requested(device: &LinuxDevice, index: usize) -> Result<Device, Refusal> {
             return Err(Refusal::new(format!("{field}.type"), reason, "use c, b, u or p"));
         }
     };
-    let number = |value: i64| u64::try_from(value).unwrap_or_default();
+    // Within the kernel's limits: it has been checked.
+    let number = |value: i64| u32::try_from(value).unwrap_or_default();
     let number = match kind {
         file::FIFO => 0,
-        _ => device_number(number(device.major()), number(device.minor())),
+        _ => device::encode(number(device.major()), number(device.minor())),
     };
     Ok(Device {
         field: Some(field),
@@ -121,7 +117,7 @@ pub(super) fn open(
     for (path, major, minor) in DEFAULT {
         if !bound_dev && !devices.iter().any(|device| device.path == path) {
             let mode = file::CHARACTER | 0o666;
-            let number = device_number(major, minor);
+            let number = device::encode(major, minor);
             let path = path.to_owned();
             devices.push(Device { field: None, path, mode, number, uid: 0, gid: 0, bound: None });
         }

@@ -7,7 +7,7 @@ use brig_child::op::{
     FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
 };
 use brig_child::syscall::MountAttr;
-use brig_child::{Op, Slot};
+use brig_child::{Op, Slot, device};
 
 use super::Plan;
 use super::build::SlotUse;
@@ -124,7 +124,7 @@ fn file(op: &FileOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
         FileOp::Write { fd, data } => format!("{name} {} = {:?}", at(*fd), lossy(data)),
         FileOp::Mkdir { dir, name: path, mode } => format!("{} {mode:o}", below(*dir, path)),
         FileOp::Mknod { dir, path, mode, device, uid, gid, .. } => {
-            let (major, minor) = device_numbers(*device);
+            let (major, minor) = device::decode(*device);
             format!("{} {mode:o} {major}:{minor} {uid}:{gid}", below(*dir, path))
         }
         FileOp::Symlink { dir, name: link, target, .. } => {
@@ -134,7 +134,7 @@ fn file(op: &FileOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
             format!("{} {target:?}", below(*root, path))
         }
         FileOp::Expect { fd, identity: Identity::Node { device, .. } } => {
-            let (major, minor) = device_numbers(*device);
+            let (major, minor) = device::decode(*device);
             format!("{name} {} is {major}:{minor}", at(*fd))
         }
         FileOp::Expect { fd, identity: Identity::Directory { device, inode, mount } } => {
@@ -151,11 +151,6 @@ fn file(op: &FileOp<'_>, name: &str, at: impl Fn(Slot) -> String) -> String {
             format!("{name} {} -> {}{bytes}{entries}", at(*from), at(*to))
         }
     }
-}
-
-/// Major and minor number (linux/kdev_t.h `new_decode_dev`).
-fn device_numbers(device: u64) -> (u64, u64) {
-    (device >> 8 & 0xfff, device & 0xff | device >> 12 & !0xff)
 }
 
 fn at_most(limit: u64, what: &str) -> String {
