@@ -10,8 +10,7 @@
 //! directory: without it, every start compiles. Removing it is harmless.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +18,10 @@ use brig_pseudofs::small_file;
 use brig_seccomp::positions::Positions;
 use brig_seccomp::{Arch, Instruction, Program};
 use nix::unistd::geteuid;
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, renameat, statx, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, statx};
 
 use crate::bundle::{CONFIG_FILE, Configuration, Seccomp};
+use crate::replace::{Lasting, replace};
 
 const DIRECTORY: &str = "/run/brig/seccomp";
 /// How many programs are kept at most.
@@ -162,16 +160,8 @@ impl Kept {
         if program.notify {
             return Ok(());
         }
-        let new = format!("new.{}", std::process::id());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(&self.directory, &new, flags, Mode::RUSR | Mode::WUSR)?;
-        let written = File::from(file)
-            .write_all(&encode(&self.compiler, text, program))
-            .and_then(|()| Ok(renameat(&self.directory, &new, &self.directory, name(text))?));
-        if written.is_err() {
-            let _ = unlinkat(&self.directory, &new, AtFlags::empty());
-        }
-        written
+        let bytes = encode(&self.compiler, text, program);
+        replace(&self.directory, Path::new(&name(text)), 0o600, &bytes, Lasting::Brig)
     }
 }
 

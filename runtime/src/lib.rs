@@ -15,5 +15,6 @@ pub mod fuzz;
 pub mod host;
 pub mod plan;
 pub mod printable;
+pub mod replace;
 pub mod supervise;
 mod trusted;

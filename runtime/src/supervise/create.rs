@@ -1,15 +1,13 @@
 //! `create`: from a blueprint to a process that waits at the start gate.
 
-use std::fs;
-use std::io::Write;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedScope};
 use bumpalo::Bump;
 use nix::unistd::geteuid;
+use rustix::fs::CWD;
 
 use super::activation::Listeners;
 use super::blueprint::{Blueprint, Circumstances};
@@ -30,6 +28,7 @@ use crate::execute::{Event, Inputs, Launch, Launched, Wait};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, Join, Plan, Start};
+use crate::replace::{Lasting, replace};
 use crate::spec::ContainerId;
 
 /// How long a command waits for another one that works on the same container.
@@ -250,11 +249,6 @@ pub(super) fn write_pid_file(path: Option<&Path>, launched: Launched) -> Result<
 
 /// A reader never sees half of it.
 fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    // Nobody else may have made it, as a link to another file.
-    let made = fs::File::options().write(true).create_new(true).mode(0o644).open(&new);
-    made.and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .and_then(|()| fs::rename(&new, path))
+    replace(CWD, path, 0o644, pid.to_string().as_bytes(), Lasting::Brig)
         .map_err(|error| Error::system(format!("writing the pid file {}", path.display()), error))
 }

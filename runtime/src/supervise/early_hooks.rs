@@ -3,13 +3,12 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use oci_spec::runtime::Spec;
 
 use super::record::Record;
-use super::state::OciState;
+use super::state::{self, OciState};
 use super::{Error, Status};
 use crate::execute::{HookStage, Inputs, run_hooks};
 use crate::plan::{Plan, SlotUse};
@@ -28,12 +27,8 @@ impl StateFiles {
         ];
         for (slot, status, input) in wanted {
             if plan.slots.contains(&slot) {
-                let doing = "making the state file for hooks";
-                let fd = memfd_create(c"brig-state", MFdFlags::MFD_CLOEXEC)
-                    .map_err(|errno| Error::system(doing, errno))?;
-                let file = File::from(fd);
-                let clone = file.try_clone().map_err(|error| Error::system(doing, error))?;
-                *input = Some(OwnedFd::from(clone));
+                let (file, copy) = state::file_for("hooks")?;
+                *input = Some(copy);
                 files.0.push((status, file));
             }
         }

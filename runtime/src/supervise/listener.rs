@@ -8,12 +8,11 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde::Serialize;
 
 use super::record::Record;
-use super::state::OciState;
+use super::state::{self, OciState};
 use super::{Error, Status};
 use crate::execute::Inputs;
 use crate::filter::Filter;
@@ -49,16 +48,12 @@ impl Listener {
         if !plan.slots.contains(&SlotUse::SeccompListener) {
             return Ok(None);
         }
-        let doing = "making the state file for the seccomp listener";
-        let file = memfd_create(c"brig-seccomp-state", MFdFlags::MFD_CLOEXEC)
-            .map_err(|errno| Error::system(doing, errno))?;
-        let file = File::from(file);
-        let clone = file.try_clone().map_err(|error| Error::system(doing, error))?;
+        let (file, copy) = state::file_for("the seccomp listener")?;
         inputs.seccomp_listener = Some(match watcher {
             Some(watcher) => watcher,
             None => connect_socket(filter)?,
         });
-        inputs.seccomp_state = Some(OwnedFd::from(clone));
+        inputs.seccomp_state = Some(copy);
         Ok(Some(Self(file)))
     }
 

@@ -1,11 +1,14 @@
 //! The state of a container in the OCI's form (runtime.md, "State"), and the time of day.
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Serialize;
 
-use super::Status;
 use super::record::Record;
+use super::{Error, Status};
 
 /// What hooks get, and what `state` prints with more fields.
 #[derive(Debug, Serialize)]
@@ -40,6 +43,16 @@ impl<'r> OciState<'r> {
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
+}
+
+/// A file in memory for the state that brig writes and its child hands on, and a second descriptor of it.
+pub(super) fn file_for(reader: &str) -> Result<(File, OwnedFd), Error> {
+    let doing = || format!("making the state file for {reader}");
+    let file = memfd_create(c"brig-state", MFdFlags::MFD_CLOEXEC)
+        .map(File::from)
+        .map_err(|errno| Error::system(doing(), errno))?;
+    let copy = file.try_clone().map_err(|error| Error::system(doing(), error))?;
+    Ok((file, OwnedFd::from(copy)))
 }
 
 /// The time of day in UTC as RFC 3339 writes it, with nanoseconds.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use brig::execute::self_protection;
 use brig::printable;
+use brig::replace::{Lasting, replace};
 use brig::spec::ContainerId;
 use brig::supervise::{
     self, Blueprint, Error, HANDOVER_FLAGS, Options, SandboxOptions, Watched, Watcher,
@@ -23,6 +24,7 @@ use brig_seccomp::record::{
     watching_the_rest,
 };
 use oci_spec::runtime::LinuxSeccomp;
+use rustix::fs::CWD;
 
 use super::profile::Profile;
 use super::words::pretty;
@@ -459,27 +461,14 @@ fn write_profile(
     let text = serde_json::to_value(profile).context("writing the profile as JSON")?;
     let text = pretty(&text)?;
     match (output, stdout) {
-        (Some(path), _) => Ok(replace(path, text.as_bytes())?),
+        (Some(path), _) => {
+            replace(CWD, path, 0o666, text.as_bytes(), Lasting::Machine).map_err(|error| {
+                Error::system(format!("writing the profile {}", path.display()), error).into()
+            })
+        }
         (None, Some(stdout)) => {
             File::from(stdout).write_all(text.as_bytes()).context("writing to standard output")
         }
         (None, None) => print(&text),
     }
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = directory_of(path).join(format!(".{name}.{}", std::process::id()));
-    // Nobody else may have made it, as a link to another file or to keep it.
-    let made = File::options().write(true).create_new(true).open(&new);
-    let written = made.and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let moved = written.and_then(|()| std::fs::rename(&new, path));
-    moved.map_err(|error| {
-        // Half a file is of no use to anybody.
-        let _ = std::fs::remove_file(&new);
-        Error::system(format!("writing the profile {}", path.display()), error)
-    })
 }
