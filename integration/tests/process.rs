@@ -187,6 +187,40 @@ fn environment_is_exactly_what_is_listed() {
     assert_eq!(env, ["A=1", "B=x=y", "EMPTY=", "HOME=/h"]);
 }
 
+/// getenv(3) would take the first of a name, a shell the last.
+#[test]
+fn a_name_that_is_there_twice_has_its_last_value() {
+    let lab = Lab::new();
+    let env = json!(["PATH=/none", "A=1", "HOME=/h", "B=2", "A=3", "PATH=/odd"]);
+    let kept = ["A=3", "B=2", "HOME=/h", "PATH=/odd"];
+    let b = lab.bundle().set("/process/env", env.clone()).args(["only-there", "env"]);
+    let inside = |b: &brig_integration::Bundle| {
+        fs::create_dir(b.rootfs.join("odd")).expect("make");
+        std::os::unix::fs::symlink("/probe", b.rootfs.join("odd/only-there")).expect("symlink");
+    };
+    inside(&b);
+    let sorted = |view: brig_integration::Value| {
+        let mut env: Vec<String> =
+            brig_integration::from_value(view["env"].clone()).expect("the environment");
+        env.sort_unstable();
+        env
+    };
+    assert_eq!(sorted(lab.container(b).run().ok().json()), kept);
+    let b = lab.bundle().idle();
+    inside(&b);
+    let c = lab.container(b);
+    c.run_detached();
+    let file = lab.path("process");
+    let process = json!({"args": ["only-there", "env"], "env": env, "cwd": "/", "user": {"uid": 0, "gid": 0}});
+    fs::write(&file, process.to_string()).expect("write the process");
+    let exec = c.call("exec", ["--process", &file.to_string_lossy()]);
+    assert_eq!(sorted(exec.go().ok().json()), kept);
+    let options = ["--env", "PATH=/none", "--env", "A=1", "--env", "PATH=/odd", "--env", "A=3"];
+    let env = sorted(c.exec_call(&options, &["only-there", "env"]).go().ok().json());
+    assert_eq!(env.iter().filter(|entry| !entry.starts_with("HOME=")).count(), 2, "{env:?}");
+    assert!(kept.iter().filter(|k| k.starts_with(['A', 'P'])).all(|k| env.iter().any(|e| e == k)));
+}
+
 #[test]
 fn arguments_are_passed_unchanged() {
     let lab = Lab::new();

@@ -11,6 +11,7 @@ mod attach;
 mod build;
 mod devices;
 mod early_filter;
+mod environment;
 mod error;
 mod exec;
 mod fields;

@@ -18,7 +18,7 @@ use super::namespaces::Namespaces;
 use super::private_proc::PrivateProc;
 use super::rootfs::Terminal;
 use super::{HostFacts, Refusal, Request, Start};
-use super::{early_filter, identity, labels};
+use super::{early_filter, environment, identity, labels};
 use crate::spec::sysctl;
 
 /// The number of a limit for prlimit(2) (asm-generic/resource.h; the same on x86_64 and aarch64).
@@ -167,7 +167,7 @@ pub(super) fn push_hooks<'a>(
             Some(args) if !args.is_empty() => builder.vector(args)?,
             _ => builder.vector([&*path])?,
         };
-        let envp = builder.vector(hook.env().as_deref().unwrap_or_default())?;
+        let envp = builder.vector(environment::of(hook.env().as_deref()))?;
         let stdin = builder.input(state.clone());
         let timeout_ms = hook.timeout().map_or(-1, |seconds| seconds.saturating_mul(1000));
         let path = builder.text(&*path)?;
@@ -260,9 +260,10 @@ impl Tail<'_> {
             self.seccomp(builder)?;
         }
         let args = self.process.args().as_deref().unwrap_or_default();
-        let mut env = self.process.env().clone().unwrap_or_default();
+        let mut env = environment::of(self.process.env().as_deref());
+        let home = format!("HOME={}", self.home.unwrap_or("/"));
         if !env.iter().any(|entry| entry.starts_with("HOME=")) {
-            env.push(format!("HOME={}", self.home.unwrap_or("/")));
+            env.push(&home);
         }
         let argv = builder.vector(args)?;
         let envp = builder.vector(env)?;
@@ -354,10 +355,7 @@ impl Tail<'_> {
         if name.contains('/') {
             candidates.push(builder.text(name)?);
         } else {
-            let env = self.process.env().as_deref().unwrap_or_default();
-            let path = env.iter().find_map(|entry| entry.strip_prefix("PATH="));
-            let path =
-                path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+            let path = environment::search_path(self.process.env().as_deref());
             for directory in path.split(':') {
                 let directory = if directory.is_empty() { "." } else { directory };
                 candidates.push(builder.text(format!("{directory}/{name}"))?);
