@@ -3,8 +3,10 @@
 
 use brig_integration::{Container, Lab, PATIENCE, json, need, wait_until};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{Backlog, listen};
 use nix::unistd::Pid;
 use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 #[test]
 fn a_terminal_comes_over_the_console_socket() {
@@ -84,6 +86,21 @@ fn a_user_owns_its_terminal() {
     let mut console = c.run_on_terminal();
     console.shows("owner 1000");
     c.wait_status("stopped");
+}
+
+#[test]
+fn a_console_socket_that_takes_no_connections_is_given_up() {
+    need!(Brig); // the words are brig's
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle().set("/process/terminal", true));
+    let path = lab.path("socket");
+    let listener = UnixListener::bind(&path).expect("bind the console socket");
+    listen(&listener, Backlog::new(0).expect("a number")).expect("listen");
+    let _first = UnixStream::connect(&path).expect("there is room for one");
+    let create = c.create_call(&["--console-socket", &path.to_string_lossy()]);
+    create.go().failed().says("takes no connections");
+    assert_eq!(c.status(), "gone");
+    lab.assert_clean();
 }
 
 #[test]

@@ -18,3 +18,4 @@ pub mod printable;
 pub mod replace;
 pub mod supervise;
 mod trusted;
+mod unix_socket;

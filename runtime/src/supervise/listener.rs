@@ -5,18 +5,19 @@
 //! file that the supervisor fills as soon as the pid is known.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde::Serialize;
 
 use super::record::Record;
 use super::state::{self, OciState};
 use super::{Error, Status};
+use crate::deadline::{Deadline, OF_OTHERS};
 use crate::execute::Inputs;
 use crate::filter::Filter;
 use crate::plan::{Plan, SlotUse};
+use crate::unix_socket::connect_to;
 
 /// What one message from the child can hold (`PrivilegeOp::Seccomp` of brig-child).
 const STATE_LIMIT_BYTES: usize = 16 << 10;
@@ -96,13 +97,8 @@ fn connect_socket(filter: Option<&Filter>) -> Result<OwnedFd, Error> {
             Error::plain(format!("{field} is missing, but a rule notifies"))
                 .with_hint("name the socket of whoever answers SCMP_ACT_NOTIFY")
         })?;
-    let doing = || format!("{field}: connecting to {}", path.display());
-    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-        .map_err(|errno| Error::system(doing(), errno))?;
-    UnixAddr::new(path).and_then(|address| connect(socket.as_raw_fd(), &address)).map_err(
-        |errno| {
-            Error::system(doing(), errno).with_hint("the seccomp agent must listen there already")
-        },
-    )?;
-    Ok(socket)
+    connect_to(path, Deadline::after(OF_OTHERS)).map_err(|error| {
+        Error::system(format!("{field}: connecting to {}", path.display()), error)
+            .with_hint("the seccomp agent must listen there already, and take connections")
+    })
 }

@@ -3,13 +3,13 @@
 //! The program has a terminal of its own, or pipes in place of the caller's (`standard`). Signals that brig gets go to the container's process; SIGWINCH becomes the new window size.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use brig_sys::socket::recv_fd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket, socketpair};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -18,7 +18,9 @@ use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use super::Error;
 use super::standard::{self, Standard};
 use super::stream::{Kind, Stream, duplicate, own};
+use crate::deadline::{Deadline, OF_OTHERS};
 use crate::execute::Wait;
+use crate::unix_socket::connect_to;
 
 /// The socket that takes the container's terminal, as asked for.
 pub(super) fn console(
@@ -38,13 +40,9 @@ pub(super) fn console(
                 .with_hint("give --console-socket, or set process.terminal to false"))
         }
         (true, Some(path)) => {
-            let doing = || format!("connecting to console socket {}", path.display());
-            let socket =
-                socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-                    .map_err(|errno| Error::system(doing(), errno))?;
-            UnixAddr::new(path)
-                .and_then(|address| connect(socket.as_raw_fd(), &address))
-                .map_err(|errno| Error::system(doing(), errno))?;
+            let socket = connect_to(path, Deadline::after(OF_OTHERS)).map_err(|error| {
+                Error::system(format!("connecting to console socket {}", path.display()), error)
+            })?;
             Ok(Some(socket))
         }
     }
