@@ -123,13 +123,17 @@ fn tell(brig: &Running, signal: Signal) {
     kill(Pid::from_raw(brig.pid()), signal).expect("brig runs");
 }
 
+/// The children of brig's main thread, found faster than by a look at all processes.
+fn children_of_thread(brig: i32) -> Option<Vec<i32>> {
+    let list = fs::read_to_string(format!("/proc/{brig}/task/{brig}/children")).ok()?;
+    list.split_whitespace().map(|pid| pid.parse().ok()).collect()
+}
+
 /// Stops the first child that brig makes; `None` where that one was gone before.
 fn stop_first_child(brig: i32) -> Option<i32> {
-    let list = format!("/proc/{brig}/task/{brig}/children");
     let child = loop {
-        let children = fs::read_to_string(&list).ok()?;
-        if let Some(first) = children.split_whitespace().next() {
-            break first.parse().ok()?;
+        if let Some(&first) = children_of_thread(brig)?.first() {
+            break first;
         }
         if !machine::is_alive(brig) {
             return None;
@@ -168,6 +172,22 @@ fn brig_hears_that_it_is_to_stop_while_the_container_keeps_its_process_from_goin
 }
 
 #[test]
+fn try_hears_that_it_is_to_stop_while_its_program_does_not_come_to_run() {
+    need!(Brig);
+    let lab = Lab::new();
+    // It is stopped where it loads its filter, the last thing before it becomes the program.
+    let inject = ["-e", "trace=seccomp", "-e", "inject=seccomp:signal=STOP"];
+    let strace = ["strace", "-DD", "-f", "-qqq", "-o", "/dev/null"].into_iter().chain(inject);
+    let brig = lab.runtime().args(["try", "--quiet", "--", "/bin/true"]).under(strace).spawn();
+    let status = || lab.runtime().args(["list", "--format", "json"]).go().ok().stdout();
+    let is_let_go = wait_until(PATIENCE, || status().contains("\"running\""));
+    assert!(is_let_go, "{}", status());
+    tell(&brig, Signal::SIGTERM);
+    brig.wait().code(143).says("asked to stop");
+    lab.assert_clean();
+}
+
+#[test]
 fn a_hook_that_waits_for_ever_ends_when_brig_is_to_stop() {
     need!(Brig);
     let lab = Lab::new();
@@ -202,7 +222,8 @@ fn brig_hears_that_it_is_to_stop_while_the_container_freezes_its_process() {
             groups.is_ok_and(|groups| groups.lines().any(|line| line.ends_with(&group)))
         };
         let child = loop {
-            let child = children(brig.pid()).into_iter().find(is_inside);
+            let child =
+                children_of_thread(brig.pid()).unwrap_or_default().into_iter().find(is_inside);
             if child.is_some() || !machine::is_alive(brig.pid()) {
                 break child;
             }
@@ -259,13 +280,30 @@ fn brig_hears_that_it_is_to_stop_while_another_process_keeps_its_ones_end_for_it
     lab.assert_clean();
 }
 
+#[test]
+fn a_poststop_hook_that_waits_for_ever_ends_when_brig_is_to_stop() {
+    need!(Brig); // runc ends, and leaves the hook
+    let lab = Lab::new();
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exec sleep 1000"]}]);
+    let c = lab.container(lab.bundle().args(["/bin/true"]).set("/hooks/poststop", hook));
+    for (signal, _) in ASKING_TO_STOP {
+        let brig = c.run_call(&[]).spawn();
+        wait_for_hook(brig.pid());
+        tell(&brig, signal);
+        // The program has ended well, and the container is gone.
+        brig.wait().ok().says("asked to stop");
+        assert_eq!(c.status(), "gone");
+        lab.assert_clean();
+    }
+}
+
 /// A bundle with a hook that outlives its timeout; the first process sees nobody's end but its own children's.
 fn with_slow_hook(lab: &Lab, kind: &str) -> Bundle {
     let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 3}]);
     lab.bundle().idle().without_namespace("pid").set(&format!("/hooks/{kind}"), hook)
 }
 
-/// Waits for the hook of [`with_slow_hook`] below this process.
+/// Waits for a hook that sleeps below this process.
 #[track_caller]
 fn wait_for_hook(above: i32) -> i32 {
     let hook = || machine::descendants(above).into_iter().find(|process| process.name == "sleep");

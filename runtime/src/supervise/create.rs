@@ -73,8 +73,8 @@ pub struct Created {
 /// Names the field or the step; then nothing is left.
 pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
     let blueprint = Blueprint::of_bundle(&options.bundle)?;
-    let given = Given::detached(wanted(&blueprint, options).terminal)?;
-    make(id, blueprint, options, Start::AtGate, given).map(drop)
+    let mut given = Given::detached(wanted(&blueprint, options).terminal)?;
+    make(id, blueprint, options, Start::AtGate, &mut given).map(drop)
 }
 
 /// Makes a container with what it is given of the caller's.
@@ -83,7 +83,7 @@ pub(super) fn make(
     mut blueprint: Blueprint,
     options: &Options,
     start: Start,
-    given: Given<'_>,
+    given: &mut Given<'_>,
 ) -> Result<Created, Error> {
     // What can be refused before anything is made.
     if let Some(listeners) = &options.listeners {
@@ -92,8 +92,9 @@ pub(super) fn make(
     let process = blueprint.config.spec.process().as_ref();
     let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
     let console_socket =
-        terminal::console(wants_terminal, options.console_socket.as_deref(), given.console)?;
-    let inputs = Inputs { console_socket, standard: given.standard, ..Inputs::default() };
+        terminal::console(wants_terminal, options.console_socket.as_deref(), given.console.take())?;
+    let standard = std::mem::take(&mut given.standard);
+    let inputs = Inputs { console_socket, standard, ..Inputs::default() };
     let filter = blueprint.filter()?;
     let user = geteuid();
     let driver = if options.systemd_cgroup { Driver::Systemd } else { Driver::Fs };
@@ -104,7 +105,7 @@ pub(super) fn make(
     let mut patient = Deadline::NEVER;
     let making =
         Making { id, options, start, blueprint: &mut blueprint, cgroup, filter, stop: given.stop };
-    let wait = given.wait.unwrap_or(&mut patient);
+    let wait = given.wait().unwrap_or(&mut patient);
     match making.carry_out(&mut transaction, inputs, wait) {
         Ok(process) => {
             let (directory, record, lock) = transaction.commit();

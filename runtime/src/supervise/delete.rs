@@ -1,14 +1,15 @@
 //! `delete`: ends what is left of a container, removes its cgroup and its state.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
 use super::container::{Container, Status};
 use super::lock::Lock;
 use super::record::Record;
 use super::state::OciState;
+use crate::deadline::{AFTER_KILL, Deadline};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::printable;
 
@@ -55,7 +56,7 @@ impl Container {
             self.remove_made(record)?;
             return self.directory.remove();
         }
-        self.remove(&lock)
+        self.remove(&lock, None)
     }
 
     /// Kills what belongs to the container, whoever holds its lock.
@@ -69,7 +70,7 @@ impl Container {
             {
                 cgroup.kill()?;
             }
-            wait_for_end(&init);
+            wait_for_end(&init, Deadline::after(AFTER_KILL));
         }
         if let Some(cgroup) = cgroup {
             cgroup.kill()?;
@@ -85,13 +86,14 @@ impl Container {
     }
 
     /// The processes, the groups, the hooks, the directory: the record goes last. While something
-    /// lives, or a group is left, the container stays as it is; of the rest all is tried.
-    pub(super) fn remove(self, _lock: &Lock) -> Result<(), Error> {
+    /// lives, or a group is left, the container stays as it is; of the rest all is tried. Hooks end when `stop` can
+    /// be read.
+    pub(super) fn remove(self, _lock: &Lock, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let mut failures = Vec::new();
         if let Some(record) = &self.record {
             self.remove_made(record)?;
             self.discard_resctrl(record)?;
-            failures.extend(self.poststop().err());
+            failures.extend(self.poststop(stop).err());
         }
         failures.extend(self.directory.remove().err());
         match failures.len() {
@@ -121,7 +123,7 @@ impl Container {
         }
     }
 
-    fn poststop(&self) -> Result<(), Error> {
+    fn poststop(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let spec = self.spec()?;
         let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone());
         let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
@@ -130,7 +132,7 @@ impl Container {
         // (runtime.md, "Lifecycle" step 13).
         for hook in &hooks {
             if let Err(error) =
-                run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state, None)
+                run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state, stop)
             {
                 printable::note(&format!("warning: {error}"));
             }
@@ -139,8 +141,7 @@ impl Container {
     }
 }
 
-/// Waits until the process has ended, at most ten seconds.
-pub(super) fn wait_for_end(process: &OwnedFd) {
-    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
-    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit));
+/// Waits until the process has ended, at most so long.
+pub(super) fn wait_for_end(process: &OwnedFd, deadline: Deadline) {
+    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], deadline.left().as_ref());
 }

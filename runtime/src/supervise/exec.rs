@@ -48,7 +48,8 @@ pub fn exec(
         console_socket: options.console_socket.is_some(),
         owner: standard::owner(container.spec()?, process.user().uid()),
     };
-    super::run::in_foreground(foreground, wanted, Stop::PassOn, |given| {
+    let signals = foreground.signals()?;
+    super::run::in_foreground(signals.as_ref(), wanted, Stop::PassOn, |given| {
         launch_in(container, options, given)
     })
     .map(|ended| ended.code)

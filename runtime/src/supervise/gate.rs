@@ -4,7 +4,7 @@
 //! execute its program over the same connection; its end without a report is success, because the
 //! socket is close-on-exec.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use brig_child::Report;
 use nix::sys::socket::{
@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, statat, unlinkat};
 
 use super::Error;
 use super::record::{GATE, StateDirectory};
-use crate::execute::read_report;
+use crate::execute::{Wait, read_report};
 
 fn endpoint() -> Result<OwnedFd, Error> {
     socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
@@ -48,13 +48,20 @@ pub(super) fn is_closed(directory: &StateDirectory) -> bool {
     statat(directory.held_by(), GATE, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// Opens the gate and waits until the program runs; the answer is the failure, if there is one.
-pub(super) fn pass(directory: &StateDirectory) -> Result<Option<Report>, Error> {
+/// Opens the gate and waits until the program runs; the answer is the failure, if there is one. Without `wait`, only
+/// the process ends that, or a signal that ends brig.
+pub(super) fn pass(
+    directory: &StateDirectory,
+    wait: Option<&mut dyn Wait>,
+) -> Result<Option<Report>, Error> {
     let socket = endpoint()?;
     with_address(directory, |address| connect(socket.as_raw_fd(), address))?;
     unlinkat(directory.held_by(), GATE, AtFlags::empty())
         .map_err(|errno| Error::system("removing the start gate", errno))?;
     send(socket.as_raw_fd(), b"s", MsgFlags::MSG_NOSIGNAL)
         .map_err(|errno| Error::system("opening the start gate", errno))?;
+    if let Some(wait) = wait {
+        while wait.wait([socket.as_fd(), socket.as_fd()])? == [false, false] {}
+    }
     read_report(&socket)
 }

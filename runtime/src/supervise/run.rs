@@ -26,6 +26,16 @@ pub enum Foreground {
     Detach,
 }
 
+impl Foreground {
+    /// The signals that brig gets while it waits: blocked from here on, to be heard.
+    pub(super) fn signals(self) -> Result<Option<Signals>, Error> {
+        match self {
+            Self::Detach => Ok(None),
+            Self::Wait | Self::WaitAndKeep => Signals::block().map(Some),
+        }
+    }
+}
+
 /// Runs a container; the answer is its exit code, 0 where it is not waited for.
 ///
 /// # Errors
@@ -34,12 +44,13 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
     let blueprint = Blueprint::of_bundle(&options.bundle)?;
     let mut container = None;
     let wanted = wanted(&blueprint, options);
-    let ended = in_foreground(foreground, wanted, Stop::PassOn, |given| {
+    let signals = foreground.signals()?;
+    let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |given| {
         make_and_start(id, blueprint, options, given, &mut container)
     });
     let ended = match ended.is_ok() && foreground != Foreground::Wait {
         true => ended,
-        false => remove_after(ended, container),
+        false => remove_after(ended, container, signals.as_ref()),
     };
     ended.map(|ended| ended.code)
 }
@@ -60,25 +71,25 @@ pub(super) fn make_and_start(
     id: &ContainerId,
     blueprint: Blueprint,
     options: &Options,
-    given: Given<'_>,
+    mut given: Given<'_>,
     container: &mut Option<Container>,
 ) -> Result<Launched, Error> {
-    let stop = given.stop;
-    let made = make(id, blueprint, options, Start::AtOnce, given)?;
+    let made = make(id, blueprint, options, Start::AtOnce, &mut given)?;
     let (new, launched, lock) = Container::of(id, made);
-    let started = new.poststart(&lock, stop);
+    let started = new.poststart(&lock, given.stop);
     *container = Some(new);
     started.map(|()| launched)
 }
 
-/// Removes a container after its end, or after a failure to start it.
+/// Removes a container after its end, or after a failure to start it. A signal that asks to stop ends its hooks.
 pub(super) fn remove_after(
     ended: Result<Ended, Error>,
     container: Option<Container>,
+    signals: Option<&Signals>,
 ) -> Result<Ended, Error> {
     let Some(container) = container else { return ended };
     let lock = container.directory.lock(super::create::PATIENCE);
-    let removed = lock.and_then(|lock| container.remove(&lock));
+    let removed = lock.and_then(|lock| container.remove(&lock, signals.map(Signals::stop)));
     let ended = ended?;
     removed.map(|()| ended)
 }
@@ -92,36 +103,35 @@ pub(super) struct Ended {
     pub(super) stopped: bool,
 }
 
-/// Starts a process by `start`, and sees it to its end unless it is to be detached.
+/// Starts a process by `start`, and sees it to its end; without signals to hear it is detached.
 pub(super) fn in_foreground(
-    foreground: Foreground,
+    signals: Option<&Signals>,
     wanted: Wanted,
     stop: Stop,
     start: impl FnOnce(Given<'_>) -> Result<Launched, Error>,
 ) -> Result<Ended, Error> {
-    if foreground == Foreground::Detach {
+    let Some(signals) = signals else {
         let given = Given::detached(wanted.terminal)?;
         return start(given).map(|_| Ended { code: 0, stopped: false });
-    }
-    let signals = Signals::block()?;
+    };
     let (mut between, given) = Between::new(wanted)?;
-    let mut meanwhile = Meanwhile { between: &mut between, signals: &signals };
+    let mut meanwhile = Meanwhile { between: &mut between, signals };
     let given = Given { wait: Some(&mut meanwhile), stop: Some(signals.stop()), ..given };
     let process = match start(given) {
         Ok(process) => process,
         Err(error) => {
             let error = error.with_signal(signals.asked_to_stop());
             // What a hook has said, for instance.
-            between.show_the_rest(&signals)?;
+            between.show_the_rest(signals)?;
             return Err(error);
         }
     };
-    let stopped = match between.relay(&process.pidfd, &signals, stop) {
+    let stopped = match between.relay(&process.pidfd, signals, stop) {
         Ok(stopped) => stopped,
         // Nobody would hear of it any more, or of its end.
         Err(error) => return Err(process.end(error)),
     };
-    let status = how_it_ended(&process.pidfd, &signals)?;
+    let status = how_it_ended(&process.pidfd, signals)?;
     let stopped = stopped || signals.asked_to_stop().is_some();
     Ok(Ended { code: exit_code(status), stopped })
 }

@@ -88,19 +88,21 @@ pub fn try_command(
     let landlock = blueprint.landlock.is_some();
     let mut container = None;
     let wanted = wanted(&blueprint, options);
-    let ended = in_foreground(Foreground::Wait, wanted, Stop::PassOn, |given| {
-        let made = make(id, blueprint, options, Start::AtGate, given)?;
+    let signals = Foreground::Wait.signals()?;
+    let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |mut given| {
+        let made = make(id, blueprint, options, Start::AtGate, &mut given)?;
         let (new, process, lock) = Container::of(id, made);
         drop(lock);
         // From here on it is removed, whatever fails.
         let new = container.insert(new);
         let mut confinement = Confinement::read(process.pid, &new.cgroup()?)?;
-        new.start()?;
+        let stop = given.stop;
+        new.start_within(given.wait(), stop)?;
         confinement.refresh(process.pid)?;
         show(&confinement, landlock);
         Ok(process)
     });
-    remove_after(ended, container).map(|ended| ended.code)
+    remove_after(ended, container, signals.as_ref()).map(|ended| ended.code)
 }
 
 /// Files: read and execute everywhere, write in [`WRITABLE`] and /dev only; no signal and no

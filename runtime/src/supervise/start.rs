@@ -7,7 +7,8 @@ use super::delete::wait_for_end;
 use super::lock::Lock;
 use super::state::OciState;
 use super::{Error, gate};
-use crate::execute::{HookStage, describe_failure, run_hooks};
+use crate::deadline::{AFTER_KILL, Deadline};
+use crate::execute::{HookStage, Wait, describe_failure, run_hooks};
 
 impl Container {
     /// Lets the program run.
@@ -16,6 +17,15 @@ impl Container {
     /// The container is not in the state `created`, or the program cannot be executed, or a
     /// poststart hook fails.
     pub fn start(&mut self) -> Result<(), Error> {
+        self.start_within(None, None)
+    }
+
+    /// The same for a brig that has something else to do meanwhile, or hears by `stop` that it is to stop.
+    pub(super) fn start_within(
+        &mut self,
+        wait: Option<&mut dyn Wait>,
+        stop: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Error> {
         let lock = self.directory.lock(super::create::PATIENCE)?;
         match self.status_under(&lock)? {
             Status::Created => {}
@@ -34,16 +44,16 @@ impl Container {
         let record = self.record()?;
         // What cannot be read must not show when the program runs already.
         self.spec()?;
-        if let Some(report) = gate::pass(&self.directory)? {
+        if let Some(report) = gate::pass(&self.directory, wait)? {
             // An engine that hears of the failure deletes the container at once, and containerd's shim
             // refuses that, and stays for good, as long as it has not seen the end of the process.
             if let Some(init) = self.init() {
-                wait_for_end(&init);
+                wait_for_end(&init, Deadline::after(AFTER_KILL));
             }
             let (first, words) = &record.after_gate;
             return Err(describe_failure(&report, *first, words));
         }
-        self.poststart(&lock, None)
+        self.poststart(&lock, stop)
     }
 
     /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).

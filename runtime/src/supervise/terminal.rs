@@ -110,10 +110,12 @@ impl Signals {
         self.stop.as_fd()
     }
 
-    /// The signal that asks to stop, if one has come.
+    /// The first signal that asks to stop, if some have come. All of them are heard by that.
     pub(super) fn asked_to_stop(&self) -> Option<i32> {
-        let info = self.stop.read_signal().ok().flatten()?;
-        i32::try_from(info.ssi_signo).ok()
+        let next = || self.stop.read_signal().ok().flatten();
+        let first = next()?;
+        while next().is_some() {}
+        i32::try_from(first.ssi_signo).ok()
     }
 
     /// The next that somebody has sent: what brig's own writes cause (SIGPIPE) is brig's own affair.
@@ -195,6 +197,14 @@ pub(super) struct Given<'w> {
 }
 
 impl Given<'_> {
+    /// How brig waits, unless it has nothing else to do.
+    pub(super) fn wait(&mut self) -> Option<&mut dyn Wait> {
+        match &mut self.wait {
+            Some(wait) => Some(&mut **wait),
+            None => None,
+        }
+    }
+
     /// For a process that brig does not wait for.
     pub(super) fn detached(terminal: bool) -> Result<Self, Error> {
         let standard = if terminal { standard::nothing()? } else { standard::detached()? };

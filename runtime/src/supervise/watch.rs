@@ -65,13 +65,14 @@ pub fn watch<W: Watcher>(
     blueprint.watcher = Some(theirs);
     let (mut container, mut thread) = (None, None);
     let wanted = wanted(&blueprint, options);
-    let ended = in_foreground(Foreground::Wait, wanted, Stop::KillAtSecond, |given| {
+    let signals = Foreground::Wait.signals()?;
+    let ended = in_foreground(signals.as_ref(), wanted, Stop::KillAtSecond, |given| {
         // Only now: signals are blocked, and a new thread inherits that.
         thread = Some(spawn(ours, watcher)?);
         make_and_start(id, blueprint, options, given, &mut container)
     });
     // Kills what is left of the container's processes, so that the listener comes to its end.
-    let ended = remove_after(ended, container);
+    let ended = remove_after(ended, container, signals.as_ref());
     let answered = thread.map(join);
     let ended = ended?;
     let watcher = answered.unwrap_or_else(|| Err(never_began()))?;
