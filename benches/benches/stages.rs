@@ -7,12 +7,12 @@
 use std::hint::black_box;
 
 use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
-use brig::spec::{self, ContainerId};
+use brig::spec::{self, Asked, ContainerId, Hardened};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use oci_spec::runtime::LinuxSeccomp;
 
 /// The program's, as what is measured is part of it.
 #[global_allocator]
@@ -29,18 +29,16 @@ const HOST: HostFacts = HostFacts {
     selinux: false,
 };
 
-fn checked() -> Spec {
-    let spec = spec::parse(BUNDLE).expect("the bundle is a configuration");
-    spec::check(&spec).expect("it is acceptable");
-    spec
+fn checked() -> Hardened {
+    spec::harden(Asked::read(BUNDLE).expect("the bundle is acceptable"))
 }
 
-fn profile(spec: &Spec) -> &LinuxSeccomp {
-    let linux = spec.linux().as_ref().expect("it is for Linux");
-    linux.seccomp().as_ref().expect("it has a filter")
+fn profile(spec: &Hardened) -> LinuxSeccomp {
+    let section = spec.seccomp.clone().expect("it has a filter");
+    brig_seccomp::read_part(BUNDLE, section).expect("it is acceptable")
 }
 
-fn cgroup_plan(spec: &Spec) -> CgroupPlan {
+fn cgroup_plan(spec: &Hardened) -> CgroupPlan {
     let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"].map(str::to_owned);
     let unified = Unified {
         mount: "/sys/fs/cgroup".into(),
@@ -50,7 +48,7 @@ fn cgroup_plan(spec: &Spec) -> CgroupPlan {
     let request = brig_cgroup::Request {
         id: "web",
         cgroups_path: Some("/web"),
-        resources: spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()),
+        resources: spec.linux.resources.as_ref(),
         driver: Driver::Fs,
         devices: &brig_cgroup::devices::default_rules(),
         rootless: false,
@@ -61,7 +59,7 @@ fn cgroup_plan(spec: &Spec) -> CgroupPlan {
 
 fn request<'s>(
     id: &'s ContainerId,
-    spec: &'s Spec,
+    spec: &'s Hardened,
     cgroup: &'s CgroupPlan,
     filter: &'s Program,
 ) -> Request<'s> {
@@ -87,19 +85,16 @@ fn request<'s>(
 fn stages(criterion: &mut Criterion) {
     let spec = checked();
     let cgroup = cgroup_plan(&spec);
-    let filter = brig_seccomp::compile(profile(&spec), Arch::native()).expect("it compiles");
+    let profile = profile(&spec);
+    let filter = brig_seccomp::compile(&profile, Arch::native()).expect("it compiles");
     let id = ContainerId::parse("web").expect("an id");
     let request = request(&id, &spec, &cgroup, &filter);
 
     criterion.bench_function("spec: parse and check", |bencher| {
-        bencher.iter(|| {
-            let spec = spec::parse(black_box(BUNDLE)).expect("a configuration");
-            spec::check(&spec).expect("acceptable");
-            spec
-        });
+        bencher.iter(|| spec::harden(Asked::read(black_box(BUNDLE)).expect("acceptable")));
     });
     criterion.bench_function("seccomp: compile", |bencher| {
-        bencher.iter(|| brig_seccomp::compile(black_box(profile(&spec)), Arch::native()));
+        bencher.iter(|| brig_seccomp::compile(black_box(&profile), Arch::native()));
     });
     criterion
         .bench_function("cgroup: plan", |bencher| bencher.iter(|| cgroup_plan(black_box(&spec))));

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
 use brig_seccomp::Program;
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::{CWD, ResolveFlags};
 
-use crate::{foreign, spec};
+use crate::foreign;
+use crate::spec::{self, Asked, Hardened};
 
 /// The name of the configuration within a bundle (bundle.md).
 pub const CONFIG_FILE: &str = "config.json";
@@ -96,9 +97,8 @@ impl error::Error for Error {
 pub struct Configuration {
     /// The text, byte for byte.
     pub text: Vec<u8>,
-    /// What it says, but for `linux.seccomp`, accepted by [`spec::check`]. Three kilobytes: boxed,
-    /// or each frame that passes it on has room for it.
-    pub spec: Box<Spec>,
+    /// What it says, as far as the node grants it.
+    pub spec: Hardened,
     /// Where the profile of the filter is.
     pub seccomp: Seccomp,
 }
@@ -121,8 +121,7 @@ impl Configuration {
     /// errors.
     ///
     /// # Errors
-    /// The file cannot be read or is refused before it is (see [`Error`]), or [`spec::parse`] or
-    /// [`spec::check`] refuses it.
+    /// The file cannot be read or is refused before it is (see [`Error`]), or [`Asked::read`] refuses it.
     pub fn load(directory: impl AsFd, bundle: &Path) -> Result<Self, Error> {
         let path = bundle.join(CONFIG_FILE);
         let text = read_below(directory, Path::new(CONFIG_FILE), &path, spec::SIZE_LIMIT_BYTES)?;
@@ -132,12 +131,12 @@ impl Configuration {
     /// Parses and checks the text of the configuration of a bundle.
     ///
     /// # Errors
-    /// [`spec::parse`] or [`spec::check`] refuses it.
+    /// [`Asked::read`] refuses it.
     pub fn parse(bundle: &Path, text: Vec<u8>) -> Result<Self, Error> {
         let refused = |source| Error::Spec { path: bundle.join(CONFIG_FILE), source };
-        let (spec, section) = spec::parse_without_seccomp(&text).map_err(refused)?;
-        spec::check(&spec).map_err(refused)?;
-        Ok(Self { text, spec, seccomp: section.map_or(Seccomp::Absent, Seccomp::Text) })
+        let spec = spec::harden(Asked::read(&text).map_err(refused)?);
+        let seccomp = spec.seccomp.clone().map_or(Seccomp::Absent, Seccomp::Text);
+        Ok(Self { text, spec, seccomp })
     }
 
     /// The text of `linux.seccomp`, if that is what the filter is made of.
@@ -154,17 +153,14 @@ impl Configuration {
     /// # Errors
     /// The section is not acceptable.
     pub fn profile(&self) -> Result<Option<Box<LinuxSeccomp>>, spec::Error> {
-        if let Seccomp::Profile(profile) = &self.seccomp {
-            return Ok(Some(profile.clone()));
+        match &self.seccomp {
+            Seccomp::Profile(profile) => Ok(Some(profile.clone())),
+            Seccomp::Text(range) => {
+                let profile = brig_seccomp::read_part(&self.text, range.clone())?;
+                Ok(Some(Box::new(profile)))
+            }
+            Seccomp::Absent | Seccomp::Program(_) => Ok(None),
         }
-        let Some(text) = self.seccomp_text() else { return Ok(None) };
-        if let Ok(profile) = spec::seccomp(text) {
-            return Ok(Some(Box::new(profile)));
-        }
-        // Read again as part of the whole, which may mend it, or tell the place in the file.
-        let spec = spec::parse(&self.text)?;
-        spec::check(&spec)?;
-        Ok(spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).map(Box::new))
     }
 }
 
@@ -221,9 +217,9 @@ mod tests {
 
     #[test]
     fn a_good_bundle_is_loaded() {
-        let good = bundle(spec::template_text(None));
+        let good = bundle(crate::template::text(None));
         let loaded = load(good.path()).expect("it is good");
-        assert_eq!(*loaded.spec, spec::template(None));
+        assert_eq!(loaded.spec.hostname.as_deref(), Some("runc"));
         assert_eq!(loaded.seccomp_text(), None);
     }
 
@@ -236,12 +232,8 @@ mod tests {
         let read = Configuration::parse(Path::new("/b"), text.to_vec()).expect("it is good");
         let expected: &[u8] = br#"{"defaultAction": "SCMP_ACT_ALLOW"}"#;
         assert_eq!(read.seccomp_text(), Some(expected));
-        assert_eq!(read.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()), None);
-        let mut whole = spec::parse(text).expect("it is good");
-        let linux = whole.linux_mut().as_mut().expect("it has one");
-        assert_eq!(read.profile().ok(), Some(linux.seccomp().clone().map(Box::new)));
-        linux.set_seccomp(None);
-        assert_eq!(*read.spec, whole);
+        let profile = brig_seccomp::read(expected).expect("it is good");
+        assert_eq!(read.profile(), Ok(Some(Box::new(profile))));
     }
 
     #[test]

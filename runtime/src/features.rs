@@ -68,7 +68,7 @@ pub fn features(compiled: &Compiled) -> Features {
     let mut features = Features::default();
     features.set_oci_version_min(VERSION_MIN.to_owned());
     features.set_oci_version_max(spec::VERSION.to_owned());
-    features.set_hooks(Some(owned(&spec::hook_names())));
+    features.set_hooks(Some(owned(&spec::Hooks::names())));
     features.set_mount_options(Some(owned(&mount::option_names())));
     features.set_linux(Some(linux(compiled)));
     let version = ("io.brig.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());

@@ -17,5 +17,6 @@ pub mod plan;
 pub mod printable;
 pub mod replace;
 pub mod supervise;
+pub mod template;
 mod trusted;
 mod unix_socket;

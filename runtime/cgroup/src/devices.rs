@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType};
+use brig_spec::{DeviceRule, DeviceType};
 
 use super::Error;
 use super::plan::{Step, Write};
@@ -49,11 +49,11 @@ pub(crate) struct Rules(Vec<Rule>);
 /// devices (config-linux.md "Default Devices") and making any node, which is
 /// harmless as opening it is what the rules check.
 #[must_use]
-pub fn default_rules() -> Vec<LinuxDeviceCgroup> {
-    let character = |major, minor, access| rule(LinuxDeviceType::C, major, minor, access);
+pub fn default_rules() -> Vec<DeviceRule> {
+    let character = |major, minor, access| rule(DeviceType::Char, major, minor, access);
     vec![
         character(None, None, "m"),
-        rule(LinuxDeviceType::B, None, None, "m"),
+        rule(DeviceType::Block, None, None, "m"),
         character(Some(1), Some(3), "rwm"), // /dev/null
         character(Some(1), Some(5), "rwm"), // /dev/zero
         character(Some(1), Some(7), "rwm"), // /dev/full
@@ -66,29 +66,13 @@ pub fn default_rules() -> Vec<LinuxDeviceCgroup> {
     ]
 }
 
-fn rule(
-    kind: LinuxDeviceType,
-    major: Option<i64>,
-    minor: Option<i64>,
-    access: &str,
-) -> LinuxDeviceCgroup {
-    let mut rule = LinuxDeviceCgroupBuilder::default()
-        .allow(true)
-        .typ(kind)
-        .access(access)
-        .build()
-        .unwrap_or_default();
-    rule.set_major(major);
-    rule.set_minor(minor);
-    rule
+fn rule(kind: DeviceType, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
+    DeviceRule { allow: true, kind: Some(kind), major, minor, access: Some(access.to_owned()) }
 }
 
 impl Rules {
     /// Checks `asked` (`linux.resources.devices`), then `more`, which follow it.
-    pub(crate) fn parse(
-        asked: &[LinuxDeviceCgroup],
-        more: &[LinuxDeviceCgroup],
-    ) -> Result<Rules, Error> {
+    pub(crate) fn parse(asked: &[DeviceRule], more: &[DeviceRule]) -> Result<Rules, Error> {
         let asked =
             asked.iter().enumerate().map(|(at, r)| (r, format!("linux.resources.devices[{at}]")));
         let more = more.iter().enumerate().map(|(at, r)| (r, format!("default device rule {at}")));
@@ -118,14 +102,13 @@ impl Rules {
 }
 
 impl Rule {
-    fn parse(rule: &LinuxDeviceCgroup, field: String) -> Result<Rule, Error> {
-        let kind = match rule.typ() {
-            None | Some(LinuxDeviceType::A) => None,
-            Some(LinuxDeviceType::B) => Some(Kind::Block),
-            Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(Kind::Char),
-            Some(other) => {
-                let problem = format!("{:?} is not a, b or c", other.as_str());
-                return Err(Error::field(format!("{field}.type"), problem));
+    fn parse(rule: &DeviceRule, field: String) -> Result<Rule, Error> {
+        let kind = match rule.kind {
+            None | Some(DeviceType::All) => None,
+            Some(DeviceType::Block) => Some(Kind::Block),
+            Some(DeviceType::Char | DeviceType::Unbuffered) => Some(Kind::Char),
+            Some(DeviceType::Fifo) => {
+                return Err(Error::field(format!("{field}.type"), "\"p\" is not a, b or c"));
             }
         };
         let number = |value: Option<i64>, name: &str| match value {
@@ -134,8 +117,8 @@ impl Rule {
                 Error::field(format!("{field}.{name}"), format!("{value} is not a device number"))
             }),
         };
-        let (major, minor) = (number(rule.major(), "major")?, number(rule.minor(), "minor")?);
-        let text = rule.access().as_deref().unwrap_or("");
+        let (major, minor) = (number(rule.major, "major")?, number(rule.minor, "minor")?);
+        let text = rule.access.as_deref().unwrap_or("");
         let mut access = 0;
         for letter in text.chars() {
             access |= match letter {
@@ -149,7 +132,7 @@ impl Rule {
             let problem = format!("{text:?} is not made of r, w and m");
             return Err(Error::field(format!("{field}.access"), problem));
         }
-        Ok(Rule { allow: rule.allow(), kind, major, minor, access, field })
+        Ok(Rule { allow: rule.allow, kind, major, minor, access, field })
     }
 
     fn is_everything(&self) -> bool {

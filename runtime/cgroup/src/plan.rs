@@ -7,7 +7,7 @@ mod render;
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use brig_spec::{DeviceRule, Resources};
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CgroupFacts, Hierarchy, Layout, Unified};
@@ -35,13 +35,13 @@ pub struct Request<'a> {
     /// were `id`.
     pub cgroups_path: Option<&'a str>,
     /// `linux.resources`.
-    pub resources: Option<&'a LinuxResources>,
+    pub resources: Option<&'a Resources>,
     /// Who makes the cgroup.
     pub driver: Driver,
     /// Device rules that follow those of `resources.devices`; for a container that
     /// is to have the usual devices, [`devices::default_rules`]. The last rule that
     /// matches decides; without any the answer is no.
-    pub devices: &'a [LinuxDeviceCgroup],
+    pub devices: &'a [DeviceRule],
     /// brig runs without root. Device rules are then not applied (an unprivileged
     /// user can make no device nodes), and where neither a path nor a limit is asked
     /// for, a directory that may not be made is left out.
@@ -240,7 +240,7 @@ pub fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<CgroupPlan, Er
 /// The writes that `resources` ask for, in the directories of `targets`.
 pub(crate) fn limits(
     targets: &Targets<'_>,
-    resources: Option<&LinuxResources>,
+    resources: Option<&Resources>,
 ) -> Result<Vec<Step>, Error> {
     let Some(resources) = resources else {
         return Ok(Vec::new());
@@ -364,8 +364,8 @@ fn hybrid_needs_unified(unified: &Unified, request: &Request<'_>) -> Result<bool
         return Ok(false);
     };
     let has = |name: &str| unified.controllers.iter().any(|controller| controller == name);
-    let hugetlb = resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty());
-    let rdma = resources.rdma().as_ref().is_some_and(|limits| !limits.is_empty());
+    let hugetlb = !resources.hugepage_limits.is_empty();
+    let rdma = !resources.rdma.is_empty();
     Ok((hugetlb && has("hugetlb")) || (rdma && has("rdma")))
 }
 
@@ -409,7 +409,7 @@ pub(crate) fn writes(steps: &[Step]) -> impl Iterator<Item = &Write> {
 }
 
 fn device_steps(targets: &Targets<'_>, request: &Request<'_>) -> Result<Vec<Step>, Error> {
-    let asked = request.resources.and_then(|r| r.devices().as_ref()).map_or(&[][..], Vec::as_slice);
+    let asked = request.resources.map_or(&[][..], |resources| &resources.devices);
     let rules = devices::Rules::parse(asked, request.devices)?;
     match targets.find("devices") {
         Some((directory, false)) => devices::v1_writes(directory, &rules),

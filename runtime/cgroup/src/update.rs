@@ -1,6 +1,6 @@
 //! Changes the limits of a running container.
 
-use oci_spec::runtime::LinuxResources;
+use brig_spec::Resources;
 
 use super::apply::Cgroup;
 use super::plan::{Step, Targets, enable_controllers, limits};
@@ -17,7 +17,7 @@ impl Cgroup {
     /// [`Error::Field`] before anything is written; then the first write that failed,
     /// with the ones before it in effect. With `memory.checkBeforeUpdate`
     /// [`Error::BelowUsage`] for a limit below what is used.
-    pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
+    pub fn update(&self, resources: &Resources) -> Result<(), Error> {
         let directories: Vec<_> = self.nodes.iter().map(|node| node.directory.clone()).collect();
         let steps = limits(&Targets(&directories), Some(resources))?;
         // Before systemd or a cgroup above is told anything.
@@ -34,15 +34,15 @@ impl Cgroup {
     }
 
     /// v1's kernel refuses a limit below the usage itself; v2's would kill.
-    fn check_usage(&self, resources: &LinuxResources) -> Result<(), Error> {
-        let Some(memory) = resources.memory() else {
+    fn check_usage(&self, resources: &Resources) -> Result<(), Error> {
+        let Some(memory) = &resources.memory else {
             return Ok(());
         };
-        if memory.check_before_update() != Some(true) {
+        if memory.check_before_update != Some(true) {
             return Ok(());
         }
         let node = self.nodes.iter().find(|node| node.directory.unified && node.has("memory"));
-        let (Some(node), Some(limit)) = (node, memory.limit()) else {
+        let (Some(node), Some(limit)) = (node, memory.limit) else {
             return Ok(());
         };
         let Ok(limit_bytes) = u64::try_from(limit) else {

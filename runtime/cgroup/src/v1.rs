@@ -5,8 +5,7 @@
 
 mod io;
 
-use brig_spec::NumberList;
-use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
+use brig_spec::{Cpu, Memory, NumberList, Pids, Resources};
 
 use super::Error;
 use super::convert::or_max;
@@ -16,38 +15,29 @@ pub(crate) use io::{check_weight, rdma_limits, throttles};
 use io::{hugetlb_limits, io_limits, network_limits};
 
 /// Everything but devices.
-pub(crate) fn limits(
-    targets: &Targets<'_>,
-    resources: &LinuxResources,
-) -> Result<Vec<Step>, Error> {
-    if resources.unified().as_ref().is_some_and(|unified| !unified.is_empty()) {
+pub(crate) fn limits(targets: &Targets<'_>, resources: &Resources) -> Result<Vec<Step>, Error> {
+    if !resources.unified.is_empty() {
         return Err(Error::field("linux.resources.unified", "the host's cgroups are not v2"));
     }
     let mut steps = Vec::new();
-    if let Some(cpu) = resources.cpu() {
+    if let Some(cpu) = &resources.cpu {
         cpuset_limits(&mut steps, targets, cpu)?;
         cpu_limits(&mut steps, targets, cpu)?;
     }
-    if let Some(memory) = resources.memory() {
+    if let Some(memory) = &resources.memory {
         memory_limits(&mut steps, targets, memory)?;
     }
-    if let Some(pids) = resources.pids() {
+    if let Some(pids) = &resources.pids {
         pids_limit(&mut steps, targets, pids)?;
     }
-    if let Some(io) = resources.block_io() {
+    if let Some(io) = &resources.block_io {
         io_limits(&mut steps, targets, io)?;
     }
-    hugetlb_limits(
-        &mut steps,
-        targets,
-        resources.hugepage_limits().as_deref().unwrap_or_default(),
-    )?;
-    if let Some(network) = resources.network() {
+    hugetlb_limits(&mut steps, targets, &resources.hugepage_limits)?;
+    if let Some(network) = &resources.network {
         network_limits(&mut steps, targets, network)?;
     }
-    if let Some(rdma) = resources.rdma() {
-        rdma_limits(&mut steps, targets, rdma)?;
-    }
+    rdma_limits(&mut steps, targets, &resources.rdma)?;
     Ok(steps)
 }
 
@@ -65,9 +55,9 @@ pub(crate) fn fill_cpuset(targets: &Targets<'_>, limits: &[Step]) -> Option<Step
 pub(crate) fn cpuset_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    cpu: &LinuxCpu,
+    cpu: &Cpu,
 ) -> Result<(), Error> {
-    let lists = [(cpu.cpus(), "cpus"), (cpu.mems(), "mems")];
+    let lists = [(&cpu.cpus, "cpus"), (&cpu.mems, "mems")];
     for (list, name) in lists {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else {
             continue;
@@ -88,20 +78,20 @@ pub(crate) fn cpuset_limits(
 }
 
 /// Refuses what no kernel takes (sched-bwc.rst: 1 ms to 1 s).
-pub(crate) fn check_bandwidth(cpu: &LinuxCpu) -> Result<(), Error> {
-    if let Some(period) = cpu.period().filter(|period| *period != 0)
+pub(crate) fn check_bandwidth(cpu: &Cpu) -> Result<(), Error> {
+    if let Some(period) = cpu.period.filter(|period| *period != 0)
         && !(1_000..=1_000_000).contains(&period)
     {
         let problem = format!("{period} is not between 1000 and 1000000 µs");
         return Err(Error::field("linux.resources.cpu.period", problem));
     }
-    if let Some(quota) = cpu.quota()
+    if let Some(quota) = cpu.quota
         && (1..1_000).contains(&quota)
     {
         let problem = format!("{quota} µs is below the kernel's minimum of 1000");
         return Err(Error::field("linux.resources.cpu.quota", problem));
     }
-    if let Some(idle) = cpu.idle()
+    if let Some(idle) = cpu.idle
         && !(0..=1).contains(&idle)
     {
         return Err(Error::field("linux.resources.cpu.idle", format!("{idle} is neither 0 nor 1")));
@@ -109,7 +99,7 @@ pub(crate) fn check_bandwidth(cpu: &LinuxCpu) -> Result<(), Error> {
     Ok(())
 }
 
-fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> Result<(), Error> {
+fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &Cpu) -> Result<(), Error> {
     check_bandwidth(cpu)?;
     let write = |file: &str, value: String, name: &str, default: bool| {
         let field = format!("linux.resources.cpu.{name}");
@@ -117,7 +107,7 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
         Ok(Write::new(directory, file, value, field).default_if(default))
     };
     let mut shares = Vec::new();
-    if let Some(value) = cpu.shares().filter(|shares| *shares != 0) {
+    if let Some(value) = cpu.shares.filter(|shares| *shares != 0) {
         // The kernel would clamp silently (MIN_SHARES, MAX_SHARES in kernel/sched).
         if !(2..=262_144).contains(&value) {
             let problem = format!("{value} is not between 2 and 262144");
@@ -125,33 +115,29 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
         }
         shares.push(write("cpu.shares", value.to_string(), "shares", value == 1024)?);
     }
-    if let Some(idle) = cpu.idle() {
+    if let Some(idle) = cpu.idle {
         shares.push(write("cpu.idle", idle.to_string(), "idle", idle == 0)?);
     }
     push_group(steps, shares);
     let mut real_time = Vec::new();
-    if let Some(period) = cpu.realtime_period().filter(|period| *period != 0) {
+    if let Some(period) = cpu.realtime_period.filter(|period| *period != 0) {
         real_time.push(write("cpu.rt_period_us", period.to_string(), "realtimePeriod", false)?);
     }
-    if let Some(runtime) = cpu.realtime_runtime().filter(|runtime| *runtime != 0) {
+    if let Some(runtime) = cpu.realtime_runtime.filter(|runtime| *runtime != 0) {
         real_time.push(write("cpu.rt_runtime_us", runtime.to_string(), "realtimeRuntime", false)?);
     }
     push_group(steps, real_time);
     bandwidth_limits(steps, targets, cpu)
 }
 
-fn bandwidth_limits(
-    steps: &mut Vec<Step>,
-    targets: &Targets<'_>,
-    cpu: &LinuxCpu,
-) -> Result<(), Error> {
+fn bandwidth_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &Cpu) -> Result<(), Error> {
     let write = |file: &str, value: String, name: &str, default: bool| {
         let field = format!("linux.resources.cpu.{name}");
         let directory = targets.need("cpu", &field)?;
         Ok::<_, Error>(Write::new(directory, file, value, field).default_if(default))
     };
     let mut bandwidth = Vec::new();
-    if let Some(period) = cpu.period().filter(|period| *period != 0) {
+    if let Some(period) = cpu.period.filter(|period| *period != 0) {
         bandwidth.push(write(
             "cpu.cfs_period_us",
             period.to_string(),
@@ -159,11 +145,11 @@ fn bandwidth_limits(
             period == 100_000,
         )?);
     }
-    if let Some(quota) = cpu.quota().filter(|quota| *quota != 0) {
+    if let Some(quota) = cpu.quota.filter(|quota| *quota != 0) {
         let value = quota.max(-1);
         bandwidth.push(write("cpu.cfs_quota_us", value.to_string(), "quota", value == -1)?);
     }
-    if let Some(burst) = cpu.burst() {
+    if let Some(burst) = cpu.burst {
         bandwidth.push(write("cpu.cfs_burst_us", burst.to_string(), "burst", burst == 0)?);
     }
     push_group(steps, bandwidth);
@@ -193,15 +179,15 @@ pub(crate) fn check_bytes(value: Option<i64>, field: &str) -> Result<Option<i64>
 fn memory_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    memory: &LinuxMemory,
+    memory: &Memory,
 ) -> Result<(), Error> {
     const LIMIT: &str = "linux.resources.memory.limit";
     const SWAP: &str = "linux.resources.memory.swap";
     let write = |file: &str, value: String, field: &str| {
         Ok(Write::new(targets.need("memory", field)?, file, value, field))
     };
-    let limit = check_bytes(memory.limit(), LIMIT)?;
-    let mut swap = check_bytes(memory.swap(), SWAP)?;
+    let limit = check_bytes(memory.limit, LIMIT)?;
+    let mut swap = check_bytes(memory.swap, SWAP)?;
     if let (Some(limit), Some(swap)) = (limit, swap)
         && swap != -1
         && (limit == -1 || swap < limit)
@@ -225,12 +211,12 @@ fn memory_limits(
     }
     push_group(steps, group);
     let field = "linux.resources.memory.reservation";
-    if let Some(value) = check_bytes(memory.reservation(), field)? {
+    if let Some(value) = check_bytes(memory.reservation, field)? {
         let write = write("memory.soft_limit_in_bytes", value.to_string(), field)?;
         steps.push(Step::Write(write.default_if(value == -1)));
     }
     let field = "linux.resources.memory.kernelTCP";
-    if let Some(value) = check_bytes(memory.kernel_tcp(), field)? {
+    if let Some(value) = check_bytes(memory.kernel_tcp, field)? {
         let write = write("memory.kmem.tcp.limit_in_bytes", value.to_string(), field)?;
         steps.push(Step::Write(write.default_if(value == -1)));
     }
@@ -240,15 +226,15 @@ fn memory_limits(
 fn memory_switches(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    memory: &LinuxMemory,
+    memory: &Memory,
 ) -> Result<(), Error> {
-    if let Some(off) = memory.disable_oom_killer() {
+    if let Some(off) = memory.disable_oom_killer {
         let field = "linux.resources.memory.disableOOMKiller";
         let directory = targets.need("memory", field)?;
         let write = Write::new(directory, "memory.oom_control", u8::from(off), field);
         steps.push(Step::Write(write.default_if(!off)));
     }
-    if let Some(value) = memory.swappiness() {
+    if let Some(value) = memory.swappiness {
         let field = "linux.resources.memory.swappiness";
         if value > 100 {
             return Err(Error::field(field, format!("{value} is not between 0 and 100")));
@@ -257,7 +243,7 @@ fn memory_switches(
         steps.push(Step::Write(Write::new(directory, "memory.swappiness", value, field)));
     }
     // Every kernel since 5.11 accounts hierarchically and refuses to stop.
-    if memory.use_hierarchy() == Some(false) {
+    if memory.use_hierarchy == Some(false) {
         let problem = "Linux 5.11 and later always account memory hierarchically";
         return Err(Error::field("linux.resources.memory.useHierarchy", problem));
     }
@@ -268,10 +254,9 @@ fn memory_switches(
 pub(crate) fn pids_limit(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    pids: &LinuxPids,
+    pids: &Pids,
 ) -> Result<(), Error> {
-    let limit = pids.limit();
-    if limit != 0 {
+    if let Some(limit) = pids.limit.filter(|limit| *limit != 0) {
         let field = "linux.resources.pids.limit";
         let write = Write::new(targets.need("pids", field)?, "pids.max", or_max(limit), field);
         steps.push(Step::Write(write.default_if(limit < 0)));

@@ -3,11 +3,9 @@
 //! Promises: no I/O; a value that v2 cannot hold is refused by its field's name.
 //! Reference: the kernel's admin-guide/cgroup-v2.rst.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxNetwork, LinuxResources,
-};
+use brig_spec::{BlockIo, Cpu, HugepageLimit, Memory, Network, Resources};
 
 use super::Error;
 use super::convert::{blkio_to_io_weight, check_page_size, or_max, shares_to_weight, swap_to_v2};
@@ -18,38 +16,31 @@ use super::v1::{
 };
 
 /// Everything but devices.
-pub(crate) fn limits(
-    targets: &Targets<'_>,
-    resources: &LinuxResources,
-) -> Result<Vec<Step>, Error> {
+pub(crate) fn limits(targets: &Targets<'_>, resources: &Resources) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
-    if let Some(cpu) = resources.cpu() {
+    if let Some(cpu) = &resources.cpu {
         cpuset_limits(&mut steps, targets, cpu)?;
         cpu_limits(&mut steps, targets, cpu)?;
     }
-    if let Some(memory) = resources.memory() {
+    if let Some(memory) = &resources.memory {
         memory_limits(&mut steps, targets, memory)?;
     }
-    if let Some(pids) = resources.pids() {
+    if let Some(pids) = &resources.pids {
         pids_limit(&mut steps, targets, pids)?;
     }
-    if let Some(io) = resources.block_io() {
+    if let Some(io) = &resources.block_io {
         io_limits(&mut steps, targets, io)?;
     }
-    for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
+    for (index, limit) in resources.hugepage_limits.iter().enumerate() {
         let field = format!("linux.resources.hugepageLimits[{index}]");
-        check_page_size(limit.page_size(), &field)?;
+        check_page_size(&limit.page_size, &field)?;
         hugetlb_limit(&mut steps, targets.need("hugetlb", &field)?, limit, &field);
     }
-    if let Some(network) = resources.network() {
+    if let Some(network) = &resources.network {
         refuse_network(network)?;
     }
-    if let Some(rdma) = resources.rdma() {
-        rdma_limits(&mut steps, targets, rdma)?;
-    }
-    if let Some(unified) = resources.unified() {
-        unified_limits(&mut steps, targets, unified)?;
-    }
+    rdma_limits(&mut steps, targets, &resources.rdma)?;
+    unified_limits(&mut steps, targets, &resources.unified)?;
     Ok(steps)
 }
 
@@ -57,12 +48,12 @@ fn only_v1<T>(field: &str) -> Result<T, Error> {
     Err(Error::field(field, "cgroup v2 has no such control"))
 }
 
-fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> Result<(), Error> {
+fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &Cpu) -> Result<(), Error> {
     check_bandwidth(cpu)?;
-    if cpu.realtime_period().is_some_and(|period| period != 0) {
+    if cpu.realtime_period.is_some_and(|period| period != 0) {
         return only_v1("linux.resources.cpu.realtimePeriod");
     }
-    if cpu.realtime_runtime().is_some_and(|runtime| runtime != 0) {
+    if cpu.realtime_runtime.is_some_and(|runtime| runtime != 0) {
         return only_v1("linux.resources.cpu.realtimeRuntime");
     }
     let write = |file: &str, value: String, name: &str, default: bool| {
@@ -72,17 +63,17 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
     };
     // An idle cgroup refuses a weight with EINVAL, hence the group.
     let mut weight = Vec::new();
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
+    if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
         let value = shares_to_weight(shares);
         weight.push(write("cpu.weight", value.to_string(), "shares", value == 100)?);
     }
-    if let Some(idle) = cpu.idle() {
+    if let Some(idle) = cpu.idle {
         weight.push(write("cpu.idle", idle.to_string(), "idle", idle == 0)?);
     }
     push_group(steps, weight);
     let mut bandwidth = Vec::new();
-    let quota = cpu.quota().filter(|quota| *quota != 0);
-    let period = cpu.period().filter(|period| *period != 0);
+    let quota = cpu.quota.filter(|quota| *quota != 0);
+    let period = cpu.period.filter(|period| *period != 0);
     let value = match (quota.map(or_max), period) {
         (quota, Some(period)) => Some(format!("{} {period}", quota.as_deref().unwrap_or("max"))),
         (Some(quota), None) => Some(quota),
@@ -93,7 +84,7 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
         let default = value == "max" || value == "max 100000";
         bandwidth.push(write("cpu.max", value, name, default)?);
     }
-    if let Some(burst) = cpu.burst() {
+    if let Some(burst) = cpu.burst {
         bandwidth.push(write("cpu.max.burst", burst.to_string(), "burst", burst == 0)?);
     }
     push_group(steps, bandwidth);
@@ -103,19 +94,19 @@ fn cpu_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, cpu: &LinuxCpu) -> R
 fn memory_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    memory: &LinuxMemory,
+    memory: &Memory,
 ) -> Result<(), Error> {
     let field = |name: &str| format!("linux.resources.memory.{name}");
-    if memory.kernel_tcp().is_some_and(|value| value > 0) {
+    if memory.kernel_tcp.is_some_and(|value| value > 0) {
         return only_v1(&field("kernelTCP"));
     }
-    if memory.swappiness().is_some() {
+    if memory.swappiness.is_some() {
         return only_v1(&field("swappiness"));
     }
-    if memory.disable_oom_killer() == Some(true) {
+    if memory.disable_oom_killer == Some(true) {
         return only_v1(&field("disableOOMKiller"));
     }
-    if memory.use_hierarchy() == Some(false) {
+    if memory.use_hierarchy == Some(false) {
         return Err(Error::field(
             field("useHierarchy"),
             "cgroup v2 always accounts hierarchically",
@@ -128,9 +119,9 @@ fn memory_limits(
         steps.push(Step::Write(write.default_if(value == default).absent(absent)));
         Ok::<(), Error>(())
     };
-    let limit = check_bytes(memory.limit(), &field("limit"))?;
+    let limit = check_bytes(memory.limit, &field("limit"))?;
     // Swap first: between the two writes the container must not get more than asked.
-    if let Some(swap) = swap_to_v2(memory.swap().unwrap_or(0), limit.unwrap_or(0))? {
+    if let Some(swap) = swap_to_v2(memory.swap.unwrap_or(0), limit.unwrap_or(0))? {
         // A kernel without swap control swaps nothing that this would forbid.
         let absent = if swap <= 0 { Absent::Satisfied } else { Absent::Fail };
         push("memory.swap.max", swap, "swap", -1, absent)?;
@@ -138,13 +129,13 @@ fn memory_limits(
     if let Some(limit) = limit {
         push("memory.max", limit, "limit", -1, Absent::Fail)?;
     }
-    if let Some(value) = check_bytes(memory.reservation(), &field("reservation"))? {
+    if let Some(value) = check_bytes(memory.reservation, &field("reservation"))? {
         push("memory.low", value, "reservation", 0, Absent::Fail)?;
     }
     Ok(())
 }
 
-fn io_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, io: &LinuxBlockIo) -> Result<(), Error> {
+fn io_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, io: &BlockIo) -> Result<(), Error> {
     // BFQ has its own weights when it is built in, and io.weight then has no effect.
     let mut push_weight = |prefix: &str, weight: u16, field: &str| {
         let directory = targets.need("io", field)?;
@@ -158,19 +149,19 @@ fn io_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, io: &LinuxBlockIo) ->
         Ok::<(), Error>(())
     };
     let field = "linux.resources.blockIO.weight";
-    if let Some(weight) = check_weight(io.weight(), field)? {
+    if let Some(weight) = check_weight(io.weight, field)? {
         push_weight("", weight, field)?;
     }
-    if io.leaf_weight().is_some_and(|weight| weight != 0) {
+    if io.leaf_weight.is_some_and(|weight| weight != 0) {
         return only_v1("linux.resources.blockIO.leafWeight");
     }
-    for (index, device) in io.weight_device().iter().flatten().enumerate() {
+    for (index, device) in io.weight_device.iter().enumerate() {
         let field = |name| format!("linux.resources.blockIO.weightDevice[{index}].{name}");
-        if device.leaf_weight().is_some_and(|weight| weight != 0) {
+        if device.leaf_weight.is_some_and(|weight| weight != 0) {
             return only_v1(&field("leafWeight"));
         }
-        if let Some(weight) = check_weight(device.weight(), &field("weight"))? {
-            let prefix = format!("{}:{} ", device.major(), device.minor());
+        if let Some(weight) = check_weight(device.weight, &field("weight"))? {
+            let prefix = format!("{}:{} ", device.major, device.minor);
             push_weight(&prefix, weight, &field("weight"))?;
         }
     }
@@ -181,7 +172,7 @@ fn io_limits(steps: &mut Vec<Step>, targets: &Targets<'_>, io: &LinuxBlockIo) ->
 fn throttle_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    io: &LinuxBlockIo,
+    io: &BlockIo,
 ) -> Result<(), Error> {
     let keys = ["rbps", "wbps", "riops", "wiops"];
     let mut devices: BTreeMap<(i64, i64), (String, String)> = BTreeMap::new();
@@ -189,9 +180,9 @@ fn throttle_limits(
         for (index, device) in list.iter().enumerate() {
             let field = || format!("linux.resources.blockIO.{name}[{index}]");
             let entry = devices
-                .entry((device.major(), device.minor()))
+                .entry((device.major, device.minor))
                 .or_insert_with(|| (field(), String::new()));
-            let rate = match device.rate() {
+            let rate = match device.rate {
                 0 => "max".to_owned(),
                 rate => rate.to_string(),
             };
@@ -210,11 +201,11 @@ fn throttle_limits(
 pub(crate) fn hugetlb_limit(
     steps: &mut Vec<Step>,
     directory: usize,
-    limit: &LinuxHugepageLimit,
+    limit: &HugepageLimit,
     field: &str,
 ) {
-    let size = limit.page_size();
-    let value = limit.limit();
+    let size = &limit.page_size;
+    let value = limit.limit;
     for (kind, absent) in [("", Absent::Fail), ("rsvd.", Absent::Satisfied)] {
         let file = format!("hugetlb.{size}.{kind}max");
         let write = Write::new(directory, file, or_max(value), field);
@@ -222,11 +213,11 @@ pub(crate) fn hugetlb_limit(
     }
 }
 
-fn refuse_network(network: &LinuxNetwork) -> Result<(), Error> {
-    if network.class_id().is_some_and(|class| class != 0) {
+fn refuse_network(network: &Network) -> Result<(), Error> {
+    if network.class_id.is_some_and(|class| class != 0) {
         return only_v1("linux.resources.network.classID");
     }
-    if network.priorities().as_ref().is_some_and(|list| !list.is_empty()) {
+    if !network.priorities.is_empty() {
         return only_v1("linux.resources.network.priorities");
     }
     Ok(())
@@ -237,10 +228,9 @@ fn refuse_network(network: &LinuxNetwork) -> Result<(), Error> {
 fn unified_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    unified: &HashMap<String, String>,
+    unified: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    let sorted: BTreeMap<_, _> = unified.iter().collect();
-    for (key, value) in sorted {
+    for (key, value) in unified {
         let field = format!("linux.resources.unified[{key:?}]");
         let Some((controller, rest)) = key.split_once('.') else {
             return Err(Error::field(field, "is not of the form CONTROLLER.PARAMETER"));

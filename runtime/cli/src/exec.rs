@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use brig::execute::self_protection;
-use brig::spec::{self, capability};
+use brig::spec::{self, Process, User, capability};
 use brig::supervise::{self, ExecOptions, Foreground};
-use oci_spec::runtime::{Process, User};
 
 use super::{Arguments, Global, Outcome, Usage, Verb, container, open};
 
@@ -51,7 +50,7 @@ struct Flags {
     tty: bool,
     console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
-    cwd: Option<PathBuf>,
+    cwd: Option<String>,
     env: Vec<String>,
     user: Option<(u32, Option<u32>)>,
     gids: Vec<u32>,
@@ -74,11 +73,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let process = match &flags.process {
         Some(path) => {
             let bytes = brig::bundle::read_small(path, spec::SIZE_LIMIT_BYTES)?;
-            let process = spec::process(&bytes)?;
-            spec::check_process(&process)?;
-            process
+            spec::process(&bytes)?
         }
-        None => flags.change(container.spec()?.process().clone().unwrap_or_default(), command)?,
+        None => flags.change(container.spec()?.process.clone(), command)?,
     };
     let options = ExecOptions {
         process,
@@ -104,7 +101,7 @@ impl Flags {
                     flags.console_socket = Some(PathBuf::from(arguments.value()?));
                 }
                 "--pid-file" => flags.pid_file = Some(PathBuf::from(arguments.value()?)),
-                "--cwd" => flags.cwd = Some(PathBuf::from(arguments.value()?)),
+                "--cwd" => flags.cwd = Some(arguments.text()?),
                 "-e" | "--env" => flags.env.push(arguments.text()?),
                 "-u" | "--user" => flags.user = Some(user(&arguments.text()?)?),
                 "-g" | "--additional-gids" => flags.gids.push(arguments.number()?),
@@ -127,63 +124,50 @@ impl Flags {
         if command.is_empty() {
             return Err(Usage::new("COMMAND is missing").into());
         }
-        process.set_args(Some(command)).set_terminal(Some(self.tty));
-        process.set_console_size(None);
+        (process.args, process.terminal, process.console_size) = (command, self.tty, None);
         if let Some(cwd) = &self.cwd {
-            process.set_cwd(cwd.clone());
+            process.cwd.clone_from(cwd);
         }
         if !self.env.is_empty() {
-            let mut env = process.env().clone().unwrap_or_default();
             for entry in &self.env {
                 let name = entry.split_inclusive('=').next().unwrap_or_default();
-                env.retain(|old| !(name.ends_with('=') && old.starts_with(name)));
-                env.push(entry.clone());
+                process.env.retain(|old| !(name.ends_with('=') && old.starts_with(name)));
+                process.env.push(entry.clone());
             }
-            process.set_env(Some(env));
         }
-        process.set_user(self.changed_user(process.user()));
+        self.change_user(&mut process.user);
         if !self.capabilities.is_empty() {
             add_capabilities(&mut process, &self.capabilities)?;
         }
         if self.no_new_privs {
-            process.set_no_new_privileges(Some(true));
+            process.no_new_privileges = true;
         }
         if self.apparmor.is_some() {
-            process.set_apparmor_profile(self.apparmor.clone());
+            process.apparmor_profile.clone_from(&self.apparmor);
         }
         if self.label.is_some() {
-            process.set_selinux_label(self.label.clone());
+            process.selinux_label.clone_from(&self.label);
         }
         spec::check_process(&process).context("the process to execute is not acceptable")?;
         Ok(process)
     }
 
-    fn changed_user(&self, old: &User) -> User {
-        let mut new = old.clone();
+    fn change_user(&self, user: &mut User) {
         if let Some((uid, gid)) = self.user {
-            new.set_uid(uid);
-            if let Some(gid) = gid {
-                new.set_gid(gid);
-            }
+            user.uid = uid;
+            user.gid = gid.unwrap_or(user.gid);
         }
-        if !self.gids.is_empty() {
-            let mut gids = old.additional_gids().clone().unwrap_or_default();
-            gids.extend(&self.gids);
-            new.set_additional_gids(Some(gids));
-        }
-        new
+        user.additional_gids.extend(&self.gids);
     }
 }
 
 /// `--cap` adds to the bounding, effective and permitted sets, as runc does.
 fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<()> {
     let added = capability::from_names("--cap", names)?;
-    let mut all = process.capabilities().clone().unwrap_or_default();
-    let sets = capability::Sets::of(process.capabilities().as_ref());
-    all.set_bounding(Some(capability::set(sets.bounding | added)));
-    all.set_effective(Some(capability::set(sets.effective | added)));
-    all.set_permitted(Some(capability::set(sets.permitted | added)));
-    process.set_capabilities(Some(all));
+    let sets = &mut process.capabilities;
+    for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+        *set |= added;
+    }
     Ok(())
 }
 

@@ -39,6 +39,6 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     let doing = || format!("writing {}", path.display());
     let mut file =
         OpenOptions::new().write(true).create_new(true).open(&path).with_context(doing)?;
-    file.write_all(brig::spec::template_text(ids).as_bytes()).with_context(doing)?;
+    file.write_all(brig::template::text(ids).as_bytes()).with_context(doing)?;
     Ok(0)
 }

@@ -8,9 +8,8 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use brig::spec;
+use brig::spec::{self, Resources};
 use brig::supervise::Container;
-use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use super::{Arguments, Global, Outcome, Usage, Verb, container_id, quantity};
@@ -146,7 +145,7 @@ fn value(text: &str, spelling: Spelling) -> Option<Value> {
 }
 
 /// The resources in a file, which may be a pipe, or on standard input.
-fn read(file: &str) -> anyhow::Result<LinuxResources> {
+fn read(file: &str) -> anyhow::Result<Resources> {
     let source: Box<dyn Read> = match file {
         "-" => Box::new(std::io::stdin().lock()),
         file => Box::new(File::open(file).with_context(|| format!("--resources: opening {file}"))?),
@@ -164,7 +163,7 @@ fn read(file: &str) -> anyhow::Result<LinuxResources> {
 mod tests {
     use super::*;
 
-    fn changed(args: &[&str]) -> Result<LinuxResources, String> {
+    fn changed(args: &[&str]) -> Result<Resources, String> {
         let args: Vec<_> = args.iter().map(std::ffi::OsString::from).collect();
         let mut arguments = Arguments::new(args);
         let mut changes = Map::new();
@@ -195,22 +194,23 @@ mod tests {
         ];
         assert_eq!(cases.len(), FLAGS.len());
         for (flag, text, expected) in cases {
-            let resources = changed(&[flag, text]).unwrap();
-            assert_eq!(serde_json::to_value(&resources).unwrap(), expected, "{flag}");
+            let expected = spec::resources(expected.to_string().as_bytes()).unwrap();
+            assert_ne!(expected, Resources::default(), "{flag}");
+            assert_eq!(changed(&[flag, text]).unwrap(), expected, "{flag}");
         }
     }
 
     #[test]
     fn sizes_have_units_or_are_without_limit() {
         let resources = changed(&["--memory=64M", "--memory-swap", "-1"]).unwrap();
-        let memory = resources.memory().as_ref().unwrap();
-        assert_eq!((memory.limit(), memory.swap()), (Some(64 << 20), Some(-1)));
+        let memory = resources.memory.unwrap();
+        assert_eq!((memory.limit, memory.swap), (Some(64 << 20), Some(-1)));
     }
 
     #[test]
     fn empty_values_change_nothing() {
         let resources = changed(&["--memory", "", "--cpuset-cpus="]).unwrap();
-        assert_eq!(resources, LinuxResources::default());
+        assert_eq!(resources, Resources::default());
     }
 
     #[test]

@@ -2,9 +2,6 @@
 //!
 //! Reference: capabilities(7), `linux/capability.h`.
 
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
-use serde_json::Value;
-
 use super::error::Error;
 
 /// The name of each capability at its number, up to `CAP_CHECKPOINT_RESTORE` (Linux 5.9).
@@ -68,21 +65,6 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// The sets as asked; an absent set is empty, and so are all without `capabilities`.
-    #[must_use]
-    pub fn of(capabilities: Option<&LinuxCapabilities>) -> Self {
-        let of = |set: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
-            capabilities.and_then(|all| set(all).as_ref()).map_or(0, mask)
-        };
-        Self {
-            bounding: of(LinuxCapabilities::bounding),
-            effective: of(LinuxCapabilities::effective),
-            permitted: of(LinuxCapabilities::permitted),
-            inheritable: of(LinuxCapabilities::inheritable),
-            ambient: of(LinuxCapabilities::ambient),
-        }
-    }
-
     /// The part of `ambient` that the kernel can grant: `PR_CAP_AMBIENT_RAISE` wants each capability to be
     /// permitted *and* inheritable (capabilities(7)). Many configurations, runc's template among them, ask
     /// for ambient capabilities without inheritable ones; every runtime leaves those out, and so must brig.
@@ -90,60 +72,6 @@ impl Sets {
     pub fn grantable_ambient(&self) -> u64 {
         self.ambient & self.permitted & self.inheritable
     }
-}
-
-/// The number of a capability (`linux/capability.h`).
-#[must_use]
-pub fn number(capability: Capability) -> u32 {
-    match capability {
-        Capability::Chown => 0,
-        Capability::DacOverride => 1,
-        Capability::DacReadSearch => 2,
-        Capability::Fowner => 3,
-        Capability::Fsetid => 4,
-        Capability::Kill => 5,
-        Capability::Setgid => 6,
-        Capability::Setuid => 7,
-        Capability::Setpcap => 8,
-        Capability::LinuxImmutable => 9,
-        Capability::NetBindService => 10,
-        Capability::NetBroadcast => 11,
-        Capability::NetAdmin => 12,
-        Capability::NetRaw => 13,
-        Capability::IpcLock => 14,
-        Capability::IpcOwner => 15,
-        Capability::SysModule => 16,
-        Capability::SysRawio => 17,
-        Capability::SysChroot => 18,
-        Capability::SysPtrace => 19,
-        Capability::SysPacct => 20,
-        Capability::SysAdmin => 21,
-        Capability::SysBoot => 22,
-        Capability::SysNice => 23,
-        Capability::SysResource => 24,
-        Capability::SysTime => 25,
-        Capability::SysTtyConfig => 26,
-        Capability::Mknod => 27,
-        Capability::Lease => 28,
-        Capability::AuditWrite => 29,
-        Capability::AuditControl => 30,
-        Capability::Setfcap => 31,
-        Capability::MacOverride => 32,
-        Capability::MacAdmin => 33,
-        Capability::Syslog => 34,
-        Capability::WakeAlarm => 35,
-        Capability::BlockSuspend => 36,
-        Capability::AuditRead => 37,
-        Capability::Perfmon => 38,
-        Capability::Bpf => 39,
-        Capability::CheckpointRestore => 40,
-    }
-}
-
-/// A set as a bit mask.
-#[must_use]
-pub fn mask(set: &Capabilities) -> u64 {
-    set.iter().fold(0, |mask, capability| mask | 1 << number(*capability))
 }
 
 /// Names as a bit mask; a name is accepted without `CAP_` and in lower case, as `exec --cap` users write it.
@@ -167,11 +95,9 @@ pub fn names(mask: u64) -> Vec<&'static str> {
     named.map(|(_, name)| *name).collect()
 }
 
-/// A bit mask as oci-spec's set; bits that have no name yet are left out.
-#[must_use]
-pub fn set(mask: u64) -> Capabilities {
-    // Every name of the table is one that oci-spec reads: a test holds the two together.
-    names(mask).into_iter().filter_map(|name| name.strip_prefix("CAP_")?.parse().ok()).collect()
+/// The number of the capability that has exactly this name.
+pub(crate) fn exact(name: &str) -> Option<usize> {
+    NAMES.iter().position(|known| *known == name)
 }
 
 fn number_of(name: &str) -> Option<usize> {
@@ -180,30 +106,16 @@ fn number_of(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| known.strip_prefix("CAP_") == Some(bare))
 }
 
-/// The name that config.json has to have for what oci-spec would read as it: runc knows no other spelling, and
+/// The name that config.json has to have for it: runc knows no other spelling, and
 /// leaves the capability out.
 pub(super) fn other_spelling(name: &str) -> Option<&'static str> {
     number_of(name).map(|number| NAMES[number]).filter(|exact| *exact != name)
 }
 
-fn unknown(field: String, name: &str) -> Error {
+pub(crate) fn unknown(field: String, name: &str) -> Error {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     Error::unknown(field, "capability", name).suggest(&full, NAMES)
-}
-
-/// The first unknown capability of a text that oci-spec refused.
-pub(super) fn unknown_in(value: &Value, root: &[&str]) -> Option<Error> {
-    let rest = ["process"].strip_prefix(root)?;
-    let process = rest.iter().try_fold(value, |value, key| value.get(key))?;
-    let sets = process.get("capabilities")?.as_object()?;
-    sets.iter().find_map(|(set, names)| {
-        let mut names = names.as_array()?.iter().enumerate();
-        names.find_map(|(index, name)| {
-            let name = name.as_str().filter(|name| number_of(name).is_none())?;
-            Some(unknown(format!("process.capabilities.{set}[{index}]"), name))
-        })
-    })
 }
 
 #[cfg(test)]
@@ -217,9 +129,6 @@ mod tests {
         for (number_here, name) in NAMES.iter().enumerate() {
             let theirs: caps::Capability = name.parse().expect(name);
             assert_eq!(usize::from(theirs.index()), number_here, "{name}");
-            let ours = set(1 << number_here);
-            assert_eq!(ours.len(), 1, "oci-spec knows {name}");
-            assert!(ours.iter().all(|capability| number(*capability) == u32::from(theirs.index())));
         }
     }
 
@@ -227,7 +136,6 @@ mod tests {
     fn masks_and_names_are_inverse() {
         for mask in [0, 1, (1 << 41) - 1, 0x0155_5555_5555] {
             assert_eq!(from_names("x", &names(mask)), Ok(mask));
-            assert_eq!(super::mask(&set(mask)), mask);
         }
         assert_eq!(names(1 << 63), Vec::<&str>::new());
     }
@@ -256,6 +164,5 @@ mod tests {
         let sets =
             Sets { ambient: 0b1111, permitted: 0b0111, inheritable: 0b1110, ..Sets::default() };
         assert_eq!(sets.grantable_ambient(), 0b0110);
-        assert_eq!(Sets::of(None), Sets::default());
     }
 }

@@ -147,33 +147,45 @@ impl Error {
         Self(Box::new(Parts { field: field.into(), position: None, problem, hint: None }))
     }
 
+    /// `field` is required, and not there.
+    #[must_use]
     #[cold]
-    pub(crate) fn missing(field: impl Into<String>) -> Self {
+    pub fn missing(field: impl Into<String>) -> Self {
         Self::new(field, Problem::Missing)
     }
 
+    /// `field` has a name that is not one of those that there are; `what` says of what: `capability`.
+    #[must_use]
     #[cold]
-    pub(crate) fn unknown(field: impl Into<String>, what: &'static str, value: &str) -> Self {
+    pub fn unknown(field: impl Into<String>, what: &'static str, value: &str) -> Self {
         Self::new(field, Problem::Unknown { what, value: value.to_owned() })
     }
 
+    /// `field` has a value which can never be right; `why` is read after the value.
+    #[must_use]
     #[cold]
-    pub(crate) fn invalid(field: impl Into<String>, value: &str, why: impl Into<String>) -> Self {
+    pub fn invalid(field: impl Into<String>, value: &str, why: impl Into<String>) -> Self {
         Self::new(field, Problem::Invalid { value: value.to_owned(), why: why.into() })
     }
 
+    /// `field` has a number out of its `range`, which is in words.
+    #[must_use]
     #[cold]
-    pub(crate) fn range(field: impl Into<String>, value: impl fmt::Display, range: &str) -> Self {
+    pub fn range(field: impl Into<String>, value: impl fmt::Display, range: &str) -> Self {
         Self::new(field, Problem::OutOfRange { value: value.to_string(), range: range.to_owned() })
     }
 
+    /// `field` contradicts another one.
+    #[must_use]
     #[cold]
-    pub(crate) fn conflict(field: impl Into<String>, what: impl Into<String>) -> Self {
+    pub fn conflict(field: impl Into<String>, what: impl Into<String>) -> Self {
         Self::new(field, Problem::Conflict(what.into()))
     }
 
+    /// Adds what to do about it.
+    #[must_use]
     #[cold]
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
@@ -191,10 +203,6 @@ impl Error {
     pub(super) fn at(mut self, position: Position) -> Self {
         self.0.position = Some(position);
         self
-    }
-
-    pub(super) fn forget_position(&mut self) {
-        self.0.position = None;
     }
 
     pub(super) fn has_own_hint(&self) -> bool {

@@ -53,9 +53,6 @@ pub(super) fn render(path: &[Step<'_>]) -> String {
 pub(super) struct Outline {
     /// Where the value of `linux.seccomp` lies in the text.
     pub(super) seccomp: Option<Range<usize>>,
-    /// oci-spec would read the text, but not as it is meant: `linux.resources.pids` without `limit` as a
-    /// limit of 0, and `enableCMT` of `linux.intelRdt` not at all.
-    pub(super) misread: bool,
 }
 
 /// Checks the whole text; `root` is the path of the text's own value (empty for config.json).
@@ -281,10 +278,6 @@ impl<'a> Scanner<'a> {
     }
 
     fn close_keys(&mut self, first_key: usize) -> Scanned {
-        if let Some(missing) = self.missing_key(first_key) {
-            self.path.push(Step::Key(Cow::Borrowed(missing.as_bytes())));
-            return self.fault(self.at - 1, Problem::Missing);
-        }
         let keys = &mut self.keys[first_key..];
         if keys.len() > COMPARED_KEYS {
             keys.sort_unstable();
@@ -296,33 +289,6 @@ impl<'a> Scanner<'a> {
         }
         self.keys.truncate(first_key);
         Ok(())
-    }
-
-    /// oci-spec reads these fields as 0 when they are not there, and 0 means something (host id 0, no
-    /// open files): the schema requires them, and so does brig.
-    fn missing_key(&mut self, first_key: usize) -> Option<&'static str> {
-        let has =
-            |name: &str| self.keys[first_key..].iter().any(|(key, _)| *key == name.as_bytes());
-        let required: &[&'static str] = match self.path.as_slice() {
-            [a, b, Step::Index(_)] if a.is_key("linux") && is_mapping(b) => &ID_MAPPING,
-            [a, Step::Index(_), b, Step::Index(_)] if a.is_key("mounts") && is_mapping(b) => {
-                &ID_MAPPING
-            }
-            [a, b, Step::Index(_)] if a.is_key("process") && b.is_key("rlimits") => {
-                &["type", "hard", "soft"]
-            }
-            [a, b] if a.is_key("process") && b.is_key("consoleSize") => &["height", "width"],
-            [a, b, c] if a.is_key("linux") && b.is_key("resources") && c.is_key("pids") => {
-                self.outline.misread |= !has("limit");
-                &[]
-            }
-            [a, b] if a.is_key("linux") && b.is_key("intelRdt") => {
-                self.outline.misread |= has("enableCMT") || has("enableMBM");
-                &[]
-            }
-            _ => &[],
-        };
-        required.iter().copied().find(|name| !has(name))
     }
 
     fn string(&mut self) -> Scanned<Cow<'a, [u8]>> {
@@ -453,9 +419,3 @@ impl<'a> Scanner<'a> {
 /// Up to here keys are compared pairwise; larger objects are sorted at their end, or a hostile object
 /// would cost the square of its length.
 const COMPARED_KEYS: usize = 24;
-
-const ID_MAPPING: [&str; 3] = ["containerID", "hostID", "size"];
-
-fn is_mapping(step: &Step<'_>) -> bool {
-    step.is_key("uidMappings") || step.is_key("gidMappings")
-}

@@ -14,26 +14,27 @@
 pub mod capability;
 mod check;
 mod error;
+mod harden;
 mod id;
 mod json;
-mod mend;
+mod model;
 pub mod mount;
 mod number_list;
 mod parse;
 mod schema;
 mod suggest;
 pub mod sysctl;
-mod template;
 #[cfg(test)]
 mod tests;
 
-pub use check::{check, check_process, check_resources, check_seccomp, hook_names};
+pub use check::{absolute_path, check_process, check_resources};
 pub use error::{Error, Position, Problem};
+pub use harden::{Hardened, harden, harden_process, harden_resources};
 pub use id::{ContainerId, ID_LENGTH_LIMIT_BYTES};
+pub use model::*;
 pub use number_list::NumberList;
-pub use parse::{parse, parse_without_seccomp, process, resources, seccomp};
+pub use parse::{Asked, part, process, read, resources, seccomp_section};
 pub use suggest::nearest;
-pub use template::{template, template_text};
 
 /// The newest version of the specification that brig knows; `ociVersion` of what it writes.
 pub const VERSION: &str = "1.3.0";

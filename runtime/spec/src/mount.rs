@@ -9,9 +9,8 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxIdMapping, Mount};
-
 use super::error::Error;
+use super::model::{IdMapping, not_empty, nullable};
 
 /// `MOUNT_ATTR_RDONLY`, `linux/mount.h`.
 pub const MOUNT_ATTR_RDONLY: u64 = 0x0000_0001;
@@ -139,7 +138,7 @@ pub struct IdMap {
     /// `idmap` or `ridmap`.
     pub scope: Scope,
     /// The mount's own mappings of user and group ids; `None` means those of the container's user namespace.
-    pub mappings: Option<(Vec<LinuxIdMapping>, Vec<LinuxIdMapping>)>,
+    pub mappings: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
 }
 
 /// One parameter for fsconfig.
@@ -159,6 +158,23 @@ pub enum CopyUp {
     No,
     /// `tmpcopyup`.
     Yes,
+}
+
+/// One of `mounts`, as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Mount {
+    pub(crate) destination: String,
+    #[serde(rename = "type", default, deserialize_with = "not_empty")]
+    pub(crate) kind: Option<String>,
+    #[serde(default, deserialize_with = "not_empty")]
+    pub(crate) source: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) options: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) uid_mappings: Vec<IdMapping>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) gid_mappings: Vec<IdMapping>,
 }
 
 /// A mount, taken apart.
@@ -290,21 +306,22 @@ impl MountRequest {
     /// # Errors
     /// No usable destination (the root is none, but for a remount), no type for what is not a bind mount, an option that contradicts the kind,
     /// or an unknown option on a bind mount, which has no file system to hand it to.
-    pub fn parse(index: usize, mount: &Mount) -> Result<Self, Error> {
+    pub(crate) fn parse(index: usize, mount: Mount) -> Result<Self, Error> {
+        let Mount { destination: place, kind: typ, source, options, uid_mappings, gid_mappings } =
+            mount;
         let mut request = Self {
-            destination: destination(index, mount.destination())?,
+            destination: destination(index, &place)?,
             kind: Kind::Filesystem(String::new()),
-            source: mount.source().clone(),
+            source: source.map(PathBuf::from),
             attributes: Attributes::default(),
             recursive: Attributes::default(),
             propagation: Vec::new(),
-            idmap: own_mappings(index, mount)?,
+            idmap: own_mappings(index, uid_mappings, gid_mappings)?,
             copy_up: CopyUp::No,
             superblock: Vec::new(),
             data: Vec::new(),
         };
-        let options = mount.options().as_deref().unwrap_or_default();
-        request.kind = kind(index, mount.typ().as_deref(), options)?;
+        request.kind = kind(index, typ.as_deref(), &options)?;
         if request.kind != Kind::Remount && request.destination == Path::new("/") {
             let field = format!("mounts[{index}].destination");
             return Err(Error::invalid(
@@ -453,9 +470,8 @@ fn kind(index: usize, typ: Option<&str>, options: &[String]) -> Result<Kind, Err
 }
 
 /// Absolute, or (deprecated since 1.0) relative and then meant from `/`; components `.` and empty go away.
-fn destination(index: usize, path: &Path) -> Result<PathBuf, Error> {
+fn destination(index: usize, text: &str) -> Result<PathBuf, Error> {
     let field = || format!("mounts[{index}].destination");
-    let text = path.to_str().unwrap_or_default();
     if text.is_empty() {
         return Err(Error::missing(field()));
     }
@@ -469,7 +485,7 @@ fn destination(index: usize, path: &Path) -> Result<PathBuf, Error> {
     // Nearly all are clean already, and then one allocation is enough.
     let is_clean = text.starts_with('/') && !text.contains("//") && !text.contains("/.");
     if is_clean && (text.len() == 1 || !text.ends_with('/')) {
-        return Ok(path.to_owned());
+        return Ok(PathBuf::from(text));
     }
     let components = text.split('/').filter(|component| !component.is_empty() && *component != ".");
     let mut clean = PathBuf::from("/");
@@ -477,9 +493,11 @@ fn destination(index: usize, path: &Path) -> Result<PathBuf, Error> {
     Ok(clean)
 }
 
-fn own_mappings(index: usize, mount: &Mount) -> Result<Option<IdMap>, Error> {
-    let users = mount.uid_mappings().clone().unwrap_or_default();
-    let groups = mount.gid_mappings().clone().unwrap_or_default();
+fn own_mappings(
+    index: usize,
+    users: Vec<IdMapping>,
+    groups: Vec<IdMapping>,
+) -> Result<Option<IdMap>, Error> {
     match (users.is_empty(), groups.is_empty()) {
         (true, true) => Ok(None),
         (false, false) => Ok(Some(IdMap { scope: One, mappings: Some((users, groups)) })),

@@ -1,71 +1,59 @@
-//! Text to oci-spec's types, fast when the text is good and exact about the field when it is not.
+//! Text to brig's own types, fast when the text is good and exact about the field when it is not.
 //!
-//! A good text costs one pass of [`json::scan`] and one of serde. Only when serde refuses does the slow
-//! path run: it mends what oci-spec gets wrong ([`super::mend`]) and, if that does not help, finds the
-//! field from the byte at which serde stopped.
+//! A text costs one pass of [`json::scan`] and one of serde. Where serde refuses, the field is found from the byte at
+//! which it stopped; serde_path_to_error would keep the path of every good text as well.
 
 use std::ops::Range;
 
-use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process, Spec};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::error::{Error, Position, Problem};
-use super::{capability, check_process, check_resources, check_seccomp, json, mend};
+use super::model::{Config, Process, Resources, Text};
+use super::{capability, check, check_process, check_resources, json};
 
-/// Reads the text of a `config.json`; what it says is not checked beyond its form, see [`super::check`].
-///
-/// Empty strings where the specification's own Go types cannot tell them from absence (`hostname`,
-/// `cgroupsPath`, labels, a namespace's `path` …) become `None`.
-///
-/// # Errors
-/// The text is larger than [`super::SIZE_LIMIT_BYTES`], not JSON, or a field has a value outside its type.
-pub fn parse(bytes: &[u8]) -> Result<Spec, Error> {
-    let (mut spec, _): (Spec, _) = read(bytes, &[])?;
-    mend::empty_strings(&mut spec);
-    Ok(spec)
+/// A configuration as it is asked for: read, and checked as far as that goes without looking at the host. There is no
+/// other way to one than [`Asked::read`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked(pub(crate) Box<Config>);
+
+impl Asked {
+    /// Reads the text of a `config.json`, and checks what it says. `linux.seccomp` is only known to be JSON: half of
+    /// what Docker writes is a profile, which often need not be read.
+    ///
+    /// # Errors
+    /// The text is larger than [`super::SIZE_LIMIT_BYTES`], not JSON, or a field has a value that the specification
+    /// or the kernel refuses.
+    pub fn read(bytes: &[u8]) -> Result<Self, Error> {
+        let (read, seccomp) = text(bytes)?;
+        // Boxed, or each frame that passes it on has room for it.
+        Ok(Self(Box::new(check::check(read, seccomp)?)))
+    }
 }
 
-/// The same without `linux.seccomp`, and where in the text that section's value lies: half of what
-/// Docker writes is a profile, which often need not be read (a compiled one may be kept).
+/// Where in the text of a configuration the value of `linux.seccomp` lies, whatever else the text says.
 ///
 /// # Errors
-/// As [`parse`], but for the section, which is only known to be JSON.
-pub fn parse_without_seccomp(bytes: &[u8]) -> Result<(Box<Spec>, Option<Range<usize>>), Error> {
+/// It is larger than [`super::SIZE_LIMIT_BYTES`], or not JSON.
+pub fn seccomp_section(bytes: &[u8]) -> Result<Option<Range<usize>>, Error> {
     check_size(bytes)?;
     let (text, outline) = json::scan(bytes, &[])?;
-    let section = outline.seccomp.filter(|range| &text[range.clone()] != "null");
-    let cut;
-    let rest = match &section {
-        Some(range) => {
-            cut = [&text[..range.start], "null", &text[range.end..]].concat();
-            &cut
-        }
-        None => text,
-    };
-    let read = if outline.misread { None } else { serde_json::from_str(rest).ok() };
-    let mut spec: Box<Spec> = match read {
-        Some(spec) => spec,
-        // The text as it is, so that an error has the place where it is in the file.
-        None => {
-            let mut spec: Spec = read_slowly(text, &[])?;
-            if let Some(linux) = spec.linux_mut() {
-                linux.set_seccomp(None);
-            }
-            Box::new(spec)
-        }
-    };
-    mend::empty_strings(&mut spec);
-    Ok((spec, section))
+    Ok(outline.seccomp.filter(|range| &text[range.clone()] != "null"))
+}
+
+/// The text as serde reads it, and where the value of `linux.seccomp` lies.
+pub(crate) fn text(bytes: &[u8]) -> Result<(Text, Option<Range<usize>>), Error> {
+    check_size(bytes)?;
+    let (text, outline) = json::scan(bytes, &[])?;
+    let seccomp = outline.seccomp.filter(|range| &text[range.clone()] != "null");
+    Ok((typed(text, 0..text.len(), &[])?, seccomp))
 }
 
 /// Reads and checks the text of a process, as `exec --process FILE` takes it; fields are named from `process.`.
 ///
 /// # Errors
-/// As [`parse`] and [`check_process`].
+/// As [`Asked::read`].
 pub fn process(bytes: &[u8]) -> Result<Process, Error> {
-    let (mut process, _): (Process, _) = read(bytes, &["process"])?;
-    mend::empty_strings_of_process(&mut process);
+    let process = read(bytes, &["process"])?;
     check_process(&process)?;
     Ok(process)
 }
@@ -74,36 +62,35 @@ pub fn process(bytes: &[u8]) -> Result<Process, Error> {
 /// `linux.resources.`.
 ///
 /// # Errors
-/// As [`parse`] and [`check_resources`].
-pub fn resources(bytes: &[u8]) -> Result<LinuxResources, Error> {
-    let (resources, _): (LinuxResources, _) = read(bytes, &["linux", "resources"])?;
+/// As [`Asked::read`].
+pub fn resources(bytes: &[u8]) -> Result<Resources, Error> {
+    let resources = read(bytes, &["linux", "resources"])?;
     check_resources(&resources)?;
     Ok(resources)
 }
 
-/// Reads and checks the text of a seccomp profile; fields are named from `linux.seccomp.`.
+/// Reads a text that is the value of the field at `root`, such as a profile of seccomp in a file of its own.
 ///
 /// # Errors
-/// As [`parse`] and [`super::check`].
-pub fn seccomp(bytes: &[u8]) -> Result<LinuxSeccomp, Error> {
-    let (profile, _): (LinuxSeccomp, _) = read(bytes, &["linux", "seccomp"])?;
-    check_seccomp(&profile)?;
-    Ok(profile)
+/// It is larger than [`super::SIZE_LIMIT_BYTES`], not JSON, or `T` refuses it; fields are named from `root`.
+pub fn read<T: DeserializeOwned>(bytes: &[u8], root: &[&'static str]) -> Result<T, Error> {
+    check_size(bytes)?;
+    let (text, _) = json::scan(bytes, root)?;
+    typed(text, 0..text.len(), root)
 }
 
-fn read<T: DeserializeOwned>(
+/// Reads the value that lies in `range` of a text which [`Asked::read`] has accepted; errors have their place in the
+/// whole text.
+///
+/// # Errors
+/// `T` refuses it.
+pub fn part<T: DeserializeOwned>(
     bytes: &[u8],
+    range: Range<usize>,
     root: &[&'static str],
-) -> Result<(T, json::Outline), Error> {
-    check_size(bytes)?;
-    let (text, outline) = json::scan(bytes, root)?;
-    if !outline.misread {
-        // The error is found again, and explained, below.
-        if let Ok(good) = serde_json::from_str(text) {
-            return Ok((good, outline));
-        }
-    }
-    read_slowly(text, root).map(|read| (read, outline))
+) -> Result<T, Error> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    typed(text, range, root)
 }
 
 fn check_size(bytes: &[u8]) -> Result<(), Error> {
@@ -114,37 +101,23 @@ fn check_size(bytes: &[u8]) -> Result<(), Error> {
     Err(Error::range("", format!("a text of {} bytes", bytes.len()), &range))
 }
 
-fn read_slowly<T: DeserializeOwned>(text: &str, root: &[&'static str]) -> Result<T, Error> {
-    let mut value: Value =
-        serde_json::from_str(text).map_err(|error| explain(&error, text, root))?;
-    if !mend::mend(&mut value, root) {
-        return typed(&value, text, root);
-    }
-    let mended = value.to_string();
-    let mut read = typed(&value, &mended, root);
-    if let Err(error) = &mut read {
-        // The place would be one in the mended text, which nobody has.
-        error.forget_position();
-    }
-    read
-}
-
 fn typed<T: DeserializeOwned>(
-    value: &Value,
     text: &str,
+    range: Range<usize>,
     root: &[&'static str],
 ) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| {
-        // oci-spec makes the errors of these fields without a place, so serde's is that of a later token.
-        capability::unknown_in(value, root)
-            .or_else(|| mend::bad_cpu_list(value, root))
-            .unwrap_or_else(|| explain(&error, text, root))
-    })
+    let part = text.get(range.clone()).unwrap_or_default();
+    serde_json::from_str(part).map_err(|error| explain(&error, text.as_bytes(), range, root))
 }
 
-/// serde's error, with the field it is about.
-fn explain(error: &serde_json::Error, text: &str, root: &[&'static str]) -> Error {
-    let text = text.as_bytes();
+/// serde's error about the value in `range`, with the field it is about.
+fn explain(
+    error: &serde_json::Error,
+    whole: &[u8],
+    range: Range<usize>,
+    root: &[&'static str],
+) -> Error {
+    let text = &whole[range.clone()];
     let line_start = text
         .split_inclusive(|byte| *byte == b'\n')
         .take(error.line().saturating_sub(1))
@@ -159,7 +132,7 @@ fn explain(error: &serde_json::Error, text: &str, root: &[&'static str]) -> Erro
         Some(_) => stopped - 1,
     };
     let path = json::locate(text, root, offset);
-    describe(&error.to_string(), &path).at(Position::of(text, offset))
+    describe(&error.to_string(), &path).at(Position::of(whole, range.start + offset))
 }
 
 /// The words of serde's message as a [`Problem`]; the forms are those of `serde::de::Error`.
@@ -174,10 +147,12 @@ fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
     if let Some(rest) = message.strip_prefix("unknown variant `")
         && let Some((value, expected)) = rest.split_once("`, expected ")
     {
-        let known = expected.split('`').skip(1).step_by(2).map(mend::canonical);
-        let known: Vec<&str> = known.collect();
-        let error =
-            Error::unknown(field, what_is_named(path), value).suggest(value, known.iter().copied());
+        let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        let what = what_is_named(path);
+        if what == "capability" {
+            return capability::unknown(field, value);
+        }
+        let error = Error::unknown(field, what, value).suggest(value, known.iter().copied());
         return match error.problem() {
             Problem::Unknown { .. } if !error.has_own_hint() => {
                 error.with_hint(format!("known are {}", known.join(", ")))
@@ -252,6 +227,7 @@ fn what_is_named(path: &[json::Step<'_>]) -> &'static str {
     let named = names.iter().find(|(name, _)| key.is_some_and(|key| key.is_key(name)));
     match named {
         Some((_, what)) => what,
+        None if within("capabilities") => "capability",
         None if within("rlimits") => "resource limit",
         None if within("namespaces") => "namespace",
         None if within("devices") => "device type",

@@ -4,7 +4,7 @@
 //!
 //! Reference: config-linux.md "Sysctl", namespaces(7), ipc_namespaces(7), sysctl(8).
 
-use oci_spec::runtime::LinuxNamespaceType;
+use super::model::NamespaceType;
 
 /// A kernel parameter of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Sysctl {
     /// Below `/proc/sys`, without a leading `/`: `net/ipv4/ip_forward`.
     pub path: String,
     /// The namespace that has its own value.
-    pub namespace: LinuxNamespaceType,
+    pub namespace: NamespaceType,
 }
 
 /// Why a name is no [`Sysctl`].
@@ -61,11 +61,11 @@ pub fn parse(name: &str) -> Result<Sysctl, Refused> {
     let below = |prefix: &str| path.strip_prefix(prefix).is_some();
     let namespace = match path.as_str() {
         "kernel/hostname" => return Err(Refused::Hostname),
-        "kernel/domainname" => LinuxNamespaceType::Uts,
-        path if IPC.binary_search(&path).is_ok() => LinuxNamespaceType::Ipc,
-        _ if below("fs/mqueue/") => LinuxNamespaceType::Ipc,
-        _ if below("net/") => LinuxNamespaceType::Network,
-        _ if below("user/") => LinuxNamespaceType::User,
+        "kernel/domainname" => NamespaceType::Uts,
+        path if IPC.binary_search(&path).is_ok() => NamespaceType::Ipc,
+        _ if below("fs/mqueue/") => NamespaceType::Ipc,
+        _ if below("net/") => NamespaceType::Network,
+        _ if below("user/") => NamespaceType::User,
         _ => return Err(Refused::NotNamespaced),
     };
     Ok(Sysctl { path, namespace })
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn each_name_belongs_where_the_kernel_keeps_it() {
-        use LinuxNamespaceType::{Ipc, Network, User, Uts};
+        use NamespaceType::{Ipc, Network, User, Uts};
         let cases = [
             ("net.ipv4.ip_forward", "net/ipv4/ip_forward", Network),
             ("net.ipv4.conf.eth0/100.forwarding", "net/ipv4/conf/eth0.100/forwarding", Network),

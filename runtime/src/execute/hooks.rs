@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use crate::spec::Hook;
 use nix::sys::wait::WaitStatus;
-use oci_spec::runtime::Hook;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{
@@ -62,7 +62,7 @@ pub fn run_hooks(
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
     for (index, hook) in hooks.iter().enumerate() {
-        let what = format!("hooks.{}[{index}] ({})", stage.name(), hook.path().display());
+        let what = format!("hooks.{}[{index}] ({})", stage.name(), hook.path);
         run_hook(&what, hook, state, stop)?;
     }
     Ok(())
@@ -75,12 +75,12 @@ fn run_hook(
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
     use std::os::unix::process::CommandExt;
-    let mut command = Command::new(hook.path());
-    if let Some((name, args)) = hook.args().as_deref().and_then(<[_]>::split_first) {
+    let mut command = Command::new(&hook.path);
+    if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);
     }
     command.env_clear().process_group(0);
-    for entry in hook.env().as_deref().unwrap_or_default() {
+    for entry in &hook.env {
         if let Some((key, value)) = entry.split_once('=') {
             command.env(key, value);
         }
@@ -89,8 +89,8 @@ fn run_hook(
     let mut child =
         command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
     let mut pipes = Pipes::of(&mut child, state);
-    let ended = wait(&mut child, &mut pipes, hook.timeout(), stop);
-    let seconds = hook.timeout().unwrap_or_default();
+    let ended = wait(&mut child, &mut pipes, hook.timeout, stop);
+    let seconds = hook.timeout.unwrap_or_default();
     let (end, status) =
         ended.map_err(|error| Error::system(format!("waiting for {what}"), error))?;
     let how = match (end, status) {

@@ -20,7 +20,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::Error;
 use super::end::reap;
 use crate::deadline::{AFTER_KILL, Deadline};
-use crate::plan::IdMapping;
+use crate::spec::IdMapping;
 
 /// Maps of users and groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,12 +29,6 @@ pub struct IdMaps {
     pub uids: Vec<IdMapping>,
     /// Groups.
     pub gids: Vec<IdMapping>,
-}
-
-impl std::hash::Hash for IdMapping {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (self.inside, self.outside, self.count).hash(state);
-    }
 }
 
 impl IdMaps {

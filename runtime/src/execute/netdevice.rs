@@ -10,14 +10,14 @@
 
 mod message;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 
+use crate::spec::NetDevice;
 use nix::sched::{CloneFlags, setns};
-use oci_spec::runtime::LinuxNetDevice;
 
 use super::Error;
 use message::{Address, Link, Socket};
@@ -53,7 +53,7 @@ impl NetDevices {
     /// Names the interface; those that had moved are back then. `ENODEV`: there is none of that
     /// name. `EEXIST`: the namespace has one of that name. `EINVAL`: it cannot leave (`lo`).
     pub fn move_into(
-        devices: &HashMap<String, LinuxNetDevice>,
+        devices: &BTreeMap<String, NetDevice>,
         namespace: OwnedFd,
     ) -> Result<Self, Error> {
         let mut all = Self {
@@ -62,10 +62,8 @@ impl NetDevices {
             moved: Vec::new(),
         };
         // The same order each time, so that `%d` gives the same numbers.
-        let mut sorted: Vec<_> = devices.iter().collect();
-        sorted.sort_by_key(|(name, _)| name.as_str());
-        for (host_name, device) in sorted {
-            let name = device.name().as_deref().filter(|name| !name.is_empty());
+        for (host_name, device) in devices {
+            let name = device.name.as_deref();
             if let Err(error) = all.move_one(host_name, name.unwrap_or(host_name)) {
                 return Err(match all.undo() {
                     Ok(()) => error,

@@ -12,11 +12,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::spec::IntelRdt;
 use brig_pseudofs::boot::Boot;
 use brig_pseudofs::identity::Identity;
 use brig_pseudofs::mountinfo::Mount;
 use brig_pseudofs::small_file;
-use oci_spec::runtime::LinuxIntelRdt;
 use rustix::fs::{AtFlags, CWD, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ impl Resctrl {
     /// # Errors
     /// resctrl is not mounted, a group that exists does not match, or the kernel refuses a schema;
     /// nothing is left then.
-    pub fn assign(id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<Self, Error> {
+    pub fn assign(id: &str, rdt: &IntelRdt, pid: i32) -> Result<Self, Error> {
         let root = mounted()?.ok_or_else(|| {
             Error::plain("linux.intelRdt: no resctrl file system is mounted")
                 .with_hint("mount -t resctrl resctrl /sys/fs/resctrl, where the processor has RDT")
@@ -63,7 +63,7 @@ impl Resctrl {
         Self::assign_below(&root, id, rdt, pid)
     }
 
-    fn assign_below(root: &Path, id: &str, rdt: &LinuxIntelRdt, pid: i32) -> Result<Self, Error> {
+    fn assign_below(root: &Path, id: &str, rdt: &IntelRdt, pid: i32) -> Result<Self, Error> {
         let mut groups = Self { root: root.to_owned(), pid, made: Vec::new(), named: None };
         let filled = {
             let _lock = lock(root)?;
@@ -80,11 +80,11 @@ impl Resctrl {
         }
     }
 
-    fn fill(&mut self, root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+    fn fill(&mut self, root: &Path, id: &str, rdt: &IntelRdt) -> Result<(), Error> {
         let pid = self.pid.to_string();
         let group = group(root, id, rdt);
         let lines = schemata(rdt);
-        let configured = rdt.clos_id().is_some() && lines.is_empty();
+        let configured = rdt.clos_id.is_some() && lines.is_empty();
         let exists = group.is_dir();
         match (exists, configured) {
             (false, true) => {
@@ -94,7 +94,7 @@ impl Resctrl {
                 ))
                 .with_hint("make the group beforehand, or give a schema for it"));
             }
-            (true, _) if rdt.clos_id().is_some() => matches(&group, &lines)?,
+            (true, _) if rdt.clos_id.is_some() => matches(&group, &lines)?,
             (true, _) => {
                 return Err(Error::plain(format!(
                     "linux.intelRdt: {} exists already",
@@ -104,7 +104,7 @@ impl Resctrl {
             }
             (false, false) => {
                 let new = Group::make(&group, "linux.intelRdt")?;
-                match rdt.clos_id() {
+                match rdt.clos_id {
                     Some(_) => self.named = Some(new),
                     None => self.made.push(new),
                 }
@@ -216,12 +216,7 @@ fn lock(root: &Path) -> Result<File, Error> {
 ///
 /// # Errors
 /// The group is gone, or the kernel refuses the process.
-pub fn join(
-    id: &str,
-    rdt: &LinuxIntelRdt,
-    made: Option<&ResctrlRecord>,
-    pid: i32,
-) -> Result<(), Error> {
+pub fn join(id: &str, rdt: &IntelRdt, made: Option<&ResctrlRecord>, pid: i32) -> Result<(), Error> {
     let Some(root) = mounted()? else {
         return Err(Error::plain("linux.intelRdt: no resctrl file system is mounted any more"));
     };
@@ -245,18 +240,18 @@ pub fn join(
 ///
 /// # Errors
 /// The first that could not be removed; the others are still tried.
-pub fn discard(id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+pub fn discard(id: &str, rdt: &IntelRdt) -> Result<(), Error> {
     let Some(root) = mounted()? else { return Ok(()) };
     discard_below(&root, id, rdt)
 }
 
-fn discard_below(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> Result<(), Error> {
+fn discard_below(root: &Path, id: &str, rdt: &IntelRdt) -> Result<(), Error> {
     let group = group(root, id, rdt);
     let mut own = Vec::new();
     if monitors(rdt).is_some() {
         own.push(group.join("mon_groups").join(id));
     }
-    if rdt.clos_id().is_none() {
+    if rdt.clos_id.is_none() {
         own.push(group);
     }
     let is_empty = |group: &&PathBuf| {
@@ -295,8 +290,8 @@ fn mount_point(table: &str) -> Option<PathBuf> {
 }
 
 /// The `closID` of `/` is the default class, in which every process starts.
-fn group(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> PathBuf {
-    match rdt.clos_id().as_deref() {
+fn group(root: &Path, id: &str, rdt: &IntelRdt) -> PathBuf {
+    match rdt.clos_id.as_deref() {
         Some("/") => root.to_owned(),
         name => root.join(name.unwrap_or(id)),
     }
@@ -304,20 +299,20 @@ fn group(root: &Path, id: &str, rdt: &LinuxIntelRdt) -> PathBuf {
 
 /// The field that asks for a monitor, if one does: `enableCMT` and `enableMBM` are what
 /// `enableMonitoring` was called before 1.3.
-fn monitors(rdt: &LinuxIntelRdt) -> Option<&'static str> {
+fn monitors(rdt: &IntelRdt) -> Option<&'static str> {
     let fields = [
-        ("linux.intelRdt.enableMonitoring", rdt.enable_monitoring()),
-        ("linux.intelRdt.enableCMT", rdt.enable_cmt()),
-        ("linux.intelRdt.enableMBM", rdt.enable_mbm()),
+        ("linux.intelRdt.enableMonitoring", rdt.enable_monitoring),
+        ("linux.intelRdt.enableCMT", rdt.enable_cmt),
+        ("linux.intelRdt.enableMBM", rdt.enable_mbm),
     ];
-    fields.into_iter().find(|(_, on)| **on == Some(true)).map(|(field, _)| field)
+    fields.into_iter().find(|(_, on)| *on).map(|(field, _)| field)
 }
 
 /// What is written to `schemata`, one write each, in order, with the field it comes from.
-fn schemata(rdt: &LinuxIntelRdt) -> Vec<(&'static str, String)> {
+fn schemata(rdt: &IntelRdt) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
-    let bandwidth = rdt.mem_bw_schema().as_deref().filter(|text| !text.is_empty());
-    if let Some(cache) = rdt.l3_cache_schema().as_deref() {
+    let bandwidth = rdt.mem_bw_schema.as_deref();
+    if let Some(cache) = rdt.l3_cache_schema.as_deref() {
         // memBwSchema has the last word on memory bandwidth.
         let of_cache = |line: &&str| bandwidth.is_none() || !line.trim_start().starts_with("MB:");
         let lines: Vec<_> =
@@ -329,7 +324,7 @@ fn schemata(rdt: &LinuxIntelRdt) -> Vec<(&'static str, String)> {
     if let Some(bandwidth) = bandwidth {
         all.push(("linux.intelRdt.memBwSchema", format!("{bandwidth}\n")));
     }
-    let lines = rdt.schemata().as_deref().unwrap_or_default();
+    let lines = &rdt.schemata;
     if !lines.is_empty() {
         all.push(("linux.intelRdt.schemata", lines.join("\n") + "\n"));
     }
@@ -390,11 +385,11 @@ mod tests {
     use std::error::Error as _;
     use std::fs;
 
-    use oci_spec::runtime::LinuxIntelRdt;
+    use crate::spec::IntelRdt;
 
     use super::{Resctrl, discard_below, mount_point, schemata};
 
-    fn rdt(json: &str) -> LinuxIntelRdt {
+    fn rdt(json: &str) -> IntelRdt {
         serde_json::from_str(json).expect("a valid intelRdt")
     }
 
@@ -500,7 +495,7 @@ mod tests {
 
     #[test]
     fn without_monitoring_the_field_that_asks_for_it_is_named() {
-        for field in ["enableMonitoring", "enableCmt", "enableMbm"] {
+        for field in ["enableMonitoring", "enableCMT", "enableMBM"] {
             let root = tempfile::tempdir().expect("a directory");
             fs::write(root.path().join("schemata"), "").expect("a file");
             let rdt = rdt(&format!(r#"{{"closID": "/", "{field}": true}}"#));

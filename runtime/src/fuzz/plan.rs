@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::seccomp::Bytes;
 use crate::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use crate::spec::{self, ContainerId};
+use crate::template;
 
 /// Copies of copies grow: no more than so many edits, of a configuration with so many places.
 const EDITS: usize = 24;
@@ -57,8 +58,8 @@ pub(super) fn is_planned(bytes: &[u8]) -> bool {
     let kind = bytes.byte();
     let base = match kind & 3 {
         0 => include_str!("../../spec/src/testdata/every-field.json").to_owned(),
-        1 => spec::template_text(Some((1000, 1000))),
-        _ => spec::template_text(None),
+        1 => template::text(Some((1000, 1000))),
+        _ => template::text(None),
     };
     let mut config: Value = serde_json::from_str(&base).expect("it is JSON");
     if kind & 3 == 0 {
@@ -70,8 +71,8 @@ pub(super) fn is_planned(bytes: &[u8]) -> bool {
         apply(&mut config, edit, &mut bytes, &values);
     }
     let text = config.to_string();
-    let Ok(spec) = spec::parse(text.as_bytes()) else { return false };
-    spec::check(&spec).is_ok() && planned(&spec, kind)
+    let Ok(asked) = spec::Asked::read(text.as_bytes()) else { return false };
+    planned(&spec::harden(asked), text.as_bytes(), kind)
 }
 
 /// Takes what no Linux can do out of the configuration with every field.
@@ -180,13 +181,13 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
     (host, serde_json::from_value(facts).expect("facts"))
 }
 
-fn planned(spec: &oci_spec::runtime::Spec, kind: u8) -> bool {
+fn planned(spec: &spec::Hardened, text: &[u8], kind: u8) -> bool {
     let (host, facts) = machine(kind);
-    let linux = spec.linux().as_ref();
+    let linux = &spec.linux;
     let mut asked = brig_cgroup::Request {
         id: "web",
-        cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
-        resources: linux.and_then(|linux| linux.resources().as_ref()),
+        cgroups_path: linux.cgroups_path.as_deref(),
+        resources: linux.resources.as_ref(),
         driver: if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs },
         devices: &brig_cgroup::devices::default_rules(),
         rootless: !host.privileged,
@@ -199,8 +200,9 @@ fn planned(spec: &oci_spec::runtime::Spec, kind: u8) -> bool {
         brig_cgroup::plan(&facts, &asked)
     });
     let (cgroup, driver) = (cgroup.expect("a cgroup that asks for nothing"), asked.driver);
-    let filter = linux.and_then(|linux| linux.seccomp().as_ref());
-    let filter = filter.map(|filter| brig_seccomp::compile(filter, brig_seccomp::Arch::X86_64));
+    let filter = spec.seccomp.clone().map(|range| brig_seccomp::read_part(text, range));
+    let Ok(filter) = filter.transpose() else { return false };
+    let filter = filter.map(|filter| brig_seccomp::compile(&filter, brig_seccomp::Arch::X86_64));
     let Ok(filter) = filter.transpose() else { return false };
     let id = ContainerId::parse("web").expect("an id");
     let request = Request {

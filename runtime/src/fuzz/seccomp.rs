@@ -121,18 +121,15 @@ fn first_number(arch: Arch) -> u32 {
 /// # Panics
 /// When that does not hold.
 pub fn profile(bytes: &[u8]) {
-    let mut config: Value = serde_json::from_str(&spec::template_text(None)).expect("JSON");
+    let mut config: Value = serde_json::from_str(&crate::template::text(None)).expect("JSON");
     config["linux"]["seccomp"] = json!("here");
     let text = config.to_string();
     let (head, tail) = text.split_once("\"here\"").expect("it is there");
     let text = [head.as_bytes(), bytes, tail.as_bytes()].concat();
-    let Ok(spec) = spec::parse(&text) else { return };
-    if spec::check(&spec).is_err() {
-        return;
-    }
-    let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    if let Some(filter) = filter {
-        hold(filter, &mut Bytes(bytes));
+    let Ok(asked) = spec::Asked::read(&text) else { return };
+    let Some(section) = spec::harden(asked).seccomp.clone() else { return };
+    if let Ok(filter) = brig_seccomp::read_part(&text, section) {
+        hold(&filter, &mut Bytes(bytes));
     }
 }
 

@@ -125,9 +125,7 @@ fn seeds_reach_what_they_are_for() {
             assert!(good(&seed), "{target}: {}", String::from_utf8_lossy(&seed));
         }
     };
-    all("spec", |bytes| {
-        crate::spec::parse(bytes).is_ok_and(|spec| crate::spec::check(&spec).is_ok())
-    });
+    all("spec", |bytes| crate::spec::Asked::read(bytes).is_ok());
     all("process", |b| crate::spec::process(b).is_ok() || crate::spec::resources(b).is_ok());
     all("seccomp_profile", |b| {
         serde_json::from_slice::<oci_spec::runtime::LinuxSeccomp>(b).is_ok()

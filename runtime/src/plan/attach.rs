@@ -7,13 +7,13 @@ use std::path::Path;
 use brig_child::Slot;
 use brig_child::op::{FileOp, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
-use oci_spec::runtime::Spec;
 
 use super::build::Builder;
 use super::mounts::{Opened, Source, Sources, filesystem, idmap, is_bound_dev, is_dev, propagate};
 use super::rootfs::{Terminal, target};
 use super::{Refusal, Request};
 use super::{devices, labels};
+use crate::spec::Config;
 use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME};
@@ -40,11 +40,11 @@ struct FreshDev {
 pub(super) fn below_root(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
-    sources: &Sources,
+    sources: &Sources<'_>,
 ) -> Result<Attached, Refusal> {
     let root = sources.rootfs;
     let mut attached = Attached::default();
-    let own_dev = sources.mounts.iter().any(|source| is_dev(&source.request));
+    let own_dev = sources.mounts.iter().any(|source| is_dev(source.request));
     if !own_dev {
         let dev = default_dev(builder, request, root)?;
         attached.terminal.console =
@@ -69,11 +69,11 @@ impl Attached {
         &mut self,
         builder: &mut Builder<'_>,
         request: &Request<'_>,
-        sources: &Sources,
-        source: &Source,
+        sources: &Sources<'_>,
+        source: &Source<'_>,
         field: &str,
     ) -> Result<(), Refusal> {
-        let (root, mount) = (sources.rootfs, &source.request);
+        let (root, mount) = (sources.rootfs, source.request);
         let fd = match (&source.opened, &mount.kind) {
             (Opened::Mount(fd), _) => *fd,
             (Opened::Cgroups(directories), _) => {
@@ -232,7 +232,7 @@ fn default_dev(
 /// cgroup v1: a tmpfs with one directory for each hierarchy, and links for joint controllers.
 fn attach_cgroups(
     builder: &mut Builder<'_>,
-    spec: &Spec,
+    spec: &Config,
     root: Slot,
     mount: &MountRequest,
     directories: &[(String, Slot)],

@@ -6,27 +6,10 @@ use std::ops::Range;
 use brig_child::op::{Arg, ProcessOp, TalkOp, Vector};
 use brig_child::{Op, ReportKind, Slot};
 use bumpalo::Bump;
-use oci_spec::runtime::LinuxIdMapping;
 
 use super::namespaces::{Stages, UserNamespace};
 use super::{Plan, Refusal};
-
-/// One line of an id map, as user_namespaces(7) writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdMapping {
-    /// First id inside.
-    pub inside: u32,
-    /// First id outside.
-    pub outside: u32,
-    /// How many.
-    pub count: u32,
-}
-
-impl From<&LinuxIdMapping> for IdMapping {
-    fn from(mapping: &LinuxIdMapping) -> Self {
-        Self { inside: mapping.container_id(), outside: mapping.host_id(), count: mapping.size() }
-    }
-}
+use crate::spec::IdMapping;
 
 /// What a slot of the child's table of descriptors holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

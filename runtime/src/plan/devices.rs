@@ -9,12 +9,12 @@ use brig_child::flags::{file, namespace, open as flags, tree};
 use brig_child::op::{FileOp, Identity, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 use brig_child::{Slot, device};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::build::Builder;
 use super::namespaces::{DETACHED, Namespaces};
 use super::rootfs::target;
 use super::{Refusal, Request};
+use crate::spec;
 
 /// A device of the container.
 #[derive(Clone, Debug)]
@@ -49,47 +49,39 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-fn requested(device: &LinuxDevice, index: usize) -> Result<Device, Refusal> {
+fn requested(device: &spec::Device, index: usize) -> Result<Device, Refusal> {
     let field = format!("linux.devices[{index}]");
-    let path = device.path().to_str();
-    let path = path.ok_or_else(|| Refusal::new(format!("{field}.path"), "is not UTF-8", ""))?;
-    let components = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    let components = device.path.split('/').filter(|part| !part.is_empty() && *part != ".");
     let path: String = components.flat_map(|part| ["/", part]).collect();
     if path.is_empty() || path == "/dev" {
         let reason = "is a directory of every container";
         return Err(Refusal::new(format!("{field}.path"), reason, "name the device itself"));
     }
-    let kind = match device.typ() {
-        LinuxDeviceType::C | LinuxDeviceType::U => file::CHARACTER,
-        LinuxDeviceType::B => file::BLOCK,
-        LinuxDeviceType::P => file::FIFO,
-        LinuxDeviceType::A => {
-            let reason = "\"a\" is no type of a device node";
-            return Err(Refusal::new(format!("{field}.type"), reason, "use c, b, u or p"));
-        }
+    let Some(kind) = device.kind.file_type() else {
+        let reason = "\"a\" is no type of a device node";
+        return Err(Refusal::new(format!("{field}.type"), reason, "use c, b, u or p"));
     };
     // Within the kernel's limits: it has been checked.
     let number = |value: i64| u32::try_from(value).unwrap_or_default();
     let number = match kind {
         file::FIFO => 0,
-        _ => device::encode(number(device.major()), number(device.minor())),
+        _ => device::encode(number(device.major), number(device.minor)),
     };
     Ok(Device {
         field: Some(field),
         path,
-        mode: kind | device.file_mode().unwrap_or(0o666) & 0o7777,
+        mode: kind | device.file_mode.unwrap_or(0o666) & 0o7777,
         number,
-        uid: device.uid().unwrap_or(0),
-        gid: device.gid().unwrap_or(0),
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
         bound: None,
     })
 }
 
 /// The devices that are listed: the same one twice is one, two at one path are refused.
 fn listed(request: &Request<'_>) -> Result<Vec<Device>, Refusal> {
-    let listed = request.spec.linux().as_ref().and_then(|linux| linux.devices().as_deref());
     let mut devices: Vec<Device> = Vec::new();
-    for (index, device) in listed.unwrap_or_default().iter().enumerate() {
+    for (index, device) in request.spec.linux.devices.iter().enumerate() {
         let device = requested(device, index)?;
         match devices.iter().find(|known| known.path == device.path) {
             None => devices.push(device),
@@ -200,8 +192,7 @@ fn console(
     request: &Request<'_>,
     root: Slot,
 ) -> Result<Option<Slot>, Refusal> {
-    let process = request.spec.process().as_ref();
-    let wanted = process.and_then(|process| process.terminal()).unwrap_or(false);
+    let wanted = request.spec.process.terminal;
     wanted.then(|| target(builder, root, "/dev/console", Target::File)).transpose()
 }
 

@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The last entry of each name, in their order.
-pub(super) fn of(entries: Option<&[String]>) -> Vec<&str> {
+pub(super) fn of(entries: &[String]) -> Vec<&str> {
     // An ordered set: a hash map asks the kernel for a random key.
     let mut names = BTreeSet::new();
     let mut kept = Vec::new();
-    for entry in entries.unwrap_or_default().iter().rev() {
+    for entry in entries.iter().rev() {
         if names.insert(entry.split('=').next()) {
             kept.push(entry.as_str());
         }
@@ -24,8 +24,8 @@ pub(super) fn of(entries: Option<&[String]>) -> Vec<&str> {
 }
 
 /// The value of `PATH`, or what stands for it.
-pub(super) fn search_path(entries: Option<&[String]>) -> &str {
-    let mut entries = entries.unwrap_or_default().iter().rev();
+pub(super) fn search_path(entries: &[String]) -> &str {
+    let mut entries = entries.iter().rev();
     entries.find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH)
 }
 
@@ -40,16 +40,15 @@ mod tests {
     #[test]
     fn the_last_of_each_name_stays_in_its_place() {
         let twice = env(&["A=1", "AB=1", "B=x=1", "A=2", "C=", "B=x=2", "a=3", "A="]);
-        assert_eq!(of(Some(&twice)), ["AB=1", "C=", "B=x=2", "a=3", "A="]);
-        assert_eq!(of(Some(&[])), [""; 0]);
-        assert_eq!(of(None), [""; 0]);
+        assert_eq!(of(&twice), ["AB=1", "C=", "B=x=2", "a=3", "A="]);
+        assert_eq!(of(&[]), [""; 0]);
     }
 
     #[test]
     fn programs_are_looked_for_where_the_program_would() {
         let twice = env(&["PATH=/first", "MYPATH=/other", "PATH=/last", "PATHS=/more"]);
-        assert_eq!(search_path(Some(&twice)), "/last");
-        assert_eq!(search_path(Some(&env(&["PATH="]))), "");
-        assert_eq!(search_path(None), DEFAULT_PATH);
+        assert_eq!(search_path(&twice), "/last");
+        assert_eq!(search_path(&env(&["PATH="])), "");
+        assert_eq!(search_path(&[]), DEFAULT_PATH);
     }
 }

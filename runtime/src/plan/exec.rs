@@ -9,9 +9,9 @@ use brig_child::flags::namespace;
 use brig_child::op::{FileOp, NamespaceOp, ProcessOp};
 use brig_child::{ReportKind, Slot};
 use bumpalo::Bump;
-use oci_spec::runtime::{Process, Spec};
 
 use super::build::{Builder, SlotUse};
+use super::labels;
 use super::namespaces::{
     Namespaces, Stages, UserNamespace, become_root, hide, host_side_limits, join_cgroup,
 };
@@ -19,8 +19,7 @@ use super::private_proc::PrivateProc;
 use super::process::{Tail, affinity, memory_policy, personality};
 use super::rootfs::{RootMode, Terminal};
 use super::{HostFacts, Join, Plan, Refusal};
-use super::{fields, labels};
-use crate::spec::ContainerId;
+use crate::spec::{ContainerId, Hardened, Process};
 
 /// What is to be planned.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +27,9 @@ pub struct ExecRequest<'s> {
     /// The container.
     pub id: &'s ContainerId,
     /// Its specification: says which namespaces it has.
-    pub spec: &'s Spec,
+    pub spec: &'s Hardened,
     /// The new process.
-    pub process: &'s Process,
+    pub process: &'s Hardened<Process>,
     /// The machine.
     pub host: &'s HostFacts,
     /// How the container's cgroup is joined.
@@ -53,13 +52,12 @@ pub struct ExecRequest<'s> {
 /// A [`Refusal`] that names the field which cannot be honoured.
 pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<'a>, Refusal> {
     let mut builder = Builder::new(arena);
-    let all = Namespaces::of(request.spec)?;
-    fields::check_process(request.process)?;
+    let all = Namespaces::of(request.spec);
     let flags = all.joined.iter().fold(all.new, |flags, (flag, ..)| flags | flag);
     builder.replace_standard(request.standard);
     builder.push(ProcessOp::DieWithParent { enabled: true });
-    let cpus = request.process.exec_cpu_affinity().as_ref();
-    let initial = cpus.and_then(|cpus| cpus.initial().as_deref());
+    let cpus = request.process.exec_cpu_affinity.as_ref();
+    let initial = cpus.and_then(|cpus| cpus.initial.as_deref());
     affinity(&mut builder, "process.execCPUAffinity.initial", initial)?;
     let enters_user = request.host.privileged && flags & namespace::USER != 0;
     host_side_limits(&mut builder, request.process, enters_user)?;
@@ -85,13 +83,13 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     builder.push(NamespaceOp::Clone { flags: 0, cgroup });
     builder.push(ProcessOp::DieWithParent { enabled: true });
     join_cgroup(&mut builder, request.join);
-    if request.spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
+    if request.spec.linux.intel_rdt.is_some() {
         builder.ask(ReportKind::WantsSetup);
     }
     if late != 0 {
         builder.push(NamespaceOp::Setns { fd: init, flags: late });
     }
-    let last = cpus.and_then(|cpus| cpus.cpu_affinity_final().as_deref());
+    let last = cpus.and_then(|cpus| cpus.last.as_deref());
     affinity(&mut builder, "process.execCPUAffinity.final", last)?;
     if user != 0 {
         become_root(&mut builder);
@@ -117,7 +115,7 @@ fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Opt
     let mut keep = vec![Slot::SUPERVISOR];
     keep.extend(joined.into_iter().flatten());
     keep.extend((0..request.join.tasks).map(|index| builder.input(SlotUse::CgroupTasks(index))));
-    if request.process.terminal().unwrap_or(false) {
+    if request.process.terminal {
         keep.push(builder.input(SlotUse::ConsoleSocket));
     }
     if request.seccomp.is_some_and(|program| program.notify) {
@@ -133,11 +131,11 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
     builder.push(ProcessOp::Setsid);
     if request.new_keyring {
         let name = format!("_ses.{}", request.id.as_str());
-        labels::session_keyring(builder, name, Some(request.process), request.host, &mut proc)?;
+        labels::session_keyring(builder, name, request.process, request.host, &mut proc)?;
     }
     memory_policy(builder, request.spec)?;
     let mut terminal = Terminal::default();
-    if request.process.terminal().unwrap_or(false) {
+    if request.process.terminal {
         let into = builder.made("/dev/pts");
         let path = builder.text("/dev/pts")?;
         let flags = brig_child::flags::open::PATH | brig_child::flags::open::DIRECTORY;
@@ -145,8 +143,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });
         terminal.pts = Some(into);
     }
-    let maps = request.spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_deref());
-    let single = matches!(maps, Some([only]) if only.size() == 1);
+    let single = matches!(request.spec.linux.gid_mappings.as_slice(), [only] if only.count == 1);
     let tail = Tail {
         process: request.process,
         home: request.home,

@@ -14,14 +14,14 @@ use super::process::{KEEPCAPS, Tail};
 use crate::spec::capability::Sets;
 
 pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<(), Refusal> {
-    let user = tail.process.user();
-    let sets = Sets::of(tail.process.capabilities().as_ref());
+    let user = &tail.process.user;
+    let sets = tail.process.capabilities;
     builder.push(PrivilegeOp::KeepBounding { keep: sets.bounding });
-    let changes_user = user.uid() != 0;
+    let changes_user = user.uid != 0;
     if changes_user {
         builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 1 });
     }
-    let groups = user.additional_gids().as_deref().unwrap_or_default();
+    let groups = user.additional_gids.as_slice();
     if tail.setgroups {
         let groups = builder.slice(groups);
         builder.push(PrivilegeOp::Setgroups { groups });
@@ -32,9 +32,9 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
             "remove additionalGids, or give the user ranges in /etc/subuid and /etc/subgid",
         ));
     }
-    builder.push(PrivilegeOp::Setgid { gid: user.gid() });
-    builder.push(PrivilegeOp::Setuid { uid: user.uid() });
-    let changes_ids = changes_user || user.gid() != 0;
+    builder.push(PrivilegeOp::Setgid { gid: user.gid });
+    builder.push(PrivilegeOp::Setuid { uid: user.uid });
+    let changes_ids = changes_user || user.gid != 0;
     if changes_ids {
         // A change of ids takes it back (prctl(2)).
         builder.push(ProcessOp::DieWithParent { enabled: true });

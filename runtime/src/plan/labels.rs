@@ -6,15 +6,14 @@
 //! kernel's security/selinux/hooks.c and ss/mls.c.
 
 use std::ffi::CStr;
-use std::path::Path;
 
 use brig_child::op::{ProcessOp, Tolerance};
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::Builder;
 use super::private_proc::PrivateProc;
 use super::process::Tail;
 use super::{HostFacts, Refusal};
+use crate::spec::{Config, NamespaceType, Process};
 
 /// Labels that take effect at execve(2).
 pub(super) fn at_execve(
@@ -22,7 +21,7 @@ pub(super) fn at_execve(
     tail: &Tail<'_>,
     proc: &mut PrivateProc,
 ) -> Result<(), Refusal> {
-    if let Some(profile) = some(tail.process.apparmor_profile()) {
+    if let Some(profile) = &tail.process.apparmor_profile {
         if !tail.host.apparmor {
             return Err(Refusal::new(
                 "process.apparmorProfile",
@@ -47,11 +46,11 @@ pub(super) fn at_execve(
 pub(super) fn session_keyring(
     builder: &mut Builder<'_>,
     name: String,
-    process: Option<&Process>,
+    process: &Process,
     host: &HostFacts,
     proc: &mut PrivateProc,
 ) -> Result<(), Refusal> {
-    if let Some(context) = process.map(|process| selinux(process, host)).transpose()?.flatten() {
+    if let Some(context) = selinux(process, host)? {
         builder.concerning("process.selinuxLabel", |builder| {
             write(builder, proc, "self/attr/keycreate", context, &canonical(context))
         })?;
@@ -64,7 +63,7 @@ pub(super) fn session_keyring(
 }
 
 fn selinux<'s>(process: &'s Process, host: &HostFacts) -> Result<Option<&'s str>, Refusal> {
-    let context = some(process.selinux_label());
+    let context = process.selinux_label.as_deref();
     match context {
         Some(context) if !host.selinux => Err(Refusal::new(
             "process.selinuxLabel",
@@ -73,10 +72,6 @@ fn selinux<'s>(process: &'s Process, host: &HostFacts) -> Result<Option<&'s str>
         )),
         context => Ok(context),
     }
-}
-
-fn some(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn write(
@@ -92,7 +87,7 @@ fn write(
 
 /// `linux.mountLabel`: the SELinux context of every file of a new file system. Those that the
 /// kernel labels file by file take none.
-pub(super) fn of_mount<'s>(spec: &'s Spec, kind: &str) -> Option<&'s str> {
+pub(super) fn of_mount<'s>(spec: &'s Config, kind: &str) -> Option<&'s str> {
     const BY_THE_KERNEL: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
     of_mounts(spec).filter(|_| !BY_THE_KERNEL.contains(&kind))
 }
@@ -100,23 +95,20 @@ pub(super) fn of_mount<'s>(spec: &'s Spec, kind: &str) -> Option<&'s str> {
 /// The same for the directory alone of a file system whose files are labelled by the kernel, and
 /// which exists before it is mounted, so that mounting cannot label it: message queues. Those of a
 /// namespace that others made, such as the host's, keep their label.
-pub(super) fn of_directory<'s>(spec: &'s Spec, kind: &str) -> Option<&'s str> {
-    let listed = spec.linux().as_ref()?.namespaces().as_deref().unwrap_or_default();
-    let is_new = |path: Option<&Path>| path.is_none_or(|path| path.as_os_str().is_empty());
-    let own = listed
-        .iter()
-        .any(|entry| entry.typ() == LinuxNamespaceType::Ipc && is_new(entry.path().as_deref()));
+pub(super) fn of_directory<'s>(spec: &'s Config, kind: &str) -> Option<&'s str> {
+    let queues = spec.linux.namespace(NamespaceType::Ipc);
+    let own = queues.is_some_and(|namespace| namespace.path.is_none());
     of_mounts(spec).filter(|_| kind == "mqueue" && own)
 }
 
-fn of_mounts(spec: &Spec) -> Option<&str> {
-    some(spec.linux().as_ref()?.mount_label())
+fn of_mounts(spec: &Config) -> Option<&str> {
+    spec.linux.mount_label.as_deref()
 }
 
 /// The option of a tmpfs of brig's own, if there is a label.
 pub(super) fn option<'a>(
     builder: &Builder<'a>,
-    spec: &Spec,
+    spec: &Config,
 ) -> Result<Option<(&'a CStr, Option<&'a CStr>)>, Refusal> {
     let Some(label) = of_mount(spec, "tmpfs") else { return Ok(None) };
     Ok(Some((builder.text("context")?, Some(builder.text(label)?))))

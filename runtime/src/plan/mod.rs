@@ -29,16 +29,14 @@ use std::ops::Range;
 use brig_cgroup::CgroupPlan;
 use brig_child::Op;
 use bumpalo::Bump;
-use oci_spec::runtime::Spec;
-
 use private_proc::PrivateProc;
 
-use crate::spec::ContainerId;
+use crate::spec::{ContainerId, Hardened};
 
-pub use build::{IdMapping, SlotUse};
+pub use build::SlotUse;
 pub use error::Refusal;
 pub use exec::{ExecRequest, plan_exec};
-pub use namespaces::{Namespaces, namespace_flag};
+pub use namespaces::Namespaces;
 pub use render::{call_name, render, render_op};
 
 /// What the planner knows of the machine.
@@ -94,8 +92,8 @@ pub struct RootDirectory<'s> {
 pub struct Request<'s> {
     /// The container's id: names its session keyring.
     pub id: &'s ContainerId,
-    /// A specification that `spec::check` has accepted.
-    pub spec: &'s Spec,
+    /// What holds for it.
+    pub spec: &'s Hardened,
     /// The bundle's absolute path: relative mount sources start there.
     pub bundle: &'s str,
     /// The root file system.
@@ -165,8 +163,8 @@ impl Plan<'_> {
 /// A [`Refusal`] that names the field which cannot be honoured here.
 pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refusal> {
     let mut builder = build::Builder::new(arena);
-    let namespaces = Namespaces::of(request.spec)?;
-    fields::check(request, &namespaces)?;
+    let namespaces = Namespaces::of(request.spec);
+    fields::check(request)?;
     let stages = namespaces::Stages::choose(&namespaces, request)?;
     builder.replace_standard(request.standard);
     let sources = namespaces::enter(&mut builder, request, &namespaces, &stages)?;

@@ -7,26 +7,26 @@ use brig_child::Slot;
 use brig_child::flags::{namespace, propagation, tree};
 use brig_child::op::MountOp;
 use brig_child::syscall::MountAttr;
-use oci_spec::runtime::{LinuxIdMapping, Spec};
 
-use super::build::{Builder, IdMapping, SlotUse};
+use super::build::{Builder, SlotUse};
 use super::namespaces::{DETACHED, Namespaces};
 use super::{Join, Refusal, Request};
 use super::{devices, labels};
 use crate::spec::mount::{Attributes, IdMap, Kind, MountRequest, Propagation, Scope};
+use crate::spec::{Config, IdMapping};
 
 /// What was opened on the host's side.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(super) struct Sources<'s> {
     pub(super) rootfs: Slot,
-    pub(super) mounts: Vec<Source>,
+    pub(super) mounts: Vec<Source<'s>>,
     pub(super) devices: Vec<devices::Device>,
 }
 
 /// One mount of the specification.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) request: MountRequest,
+pub(super) struct Source<'s> {
+    pub(super) request: &'s MountRequest,
     pub(super) opened: Opened,
 }
 
@@ -46,18 +46,16 @@ pub(super) enum Opened {
 /// files of the host, and are made where these can be seen.
 const OF_NAMESPACES: [&str; 7] = ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup2"];
 
-pub(super) fn open(
+pub(super) fn open<'s>(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
+    request: &Request<'s>,
     all: &Namespaces,
-) -> Result<Vec<Source>, Refusal> {
+) -> Result<Vec<Source<'s>>, Refusal> {
     let mut sources = Vec::new();
-    for (index, mount) in request.spec.mounts().as_deref().unwrap_or_default().iter().enumerate() {
+    for (index, mount) in request.spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
-        let mount = MountRequest::parse(index, mount)
-            .map_err(|error| Refusal::new(field.clone(), error.to_string(), ""))?;
         let opened = builder
-            .concerning(&field, |builder| open_source(builder, request, all, &mount, &field))?;
+            .concerning(&field, |builder| open_source(builder, request, all, mount, &field))?;
         sources.push(Source { request: mount, opened });
     }
     Ok(sources)
@@ -164,49 +162,43 @@ pub(super) fn idmap(
     field: &str,
 ) -> Result<(), Refusal> {
     let Some(wanted) = &mount.idmap else { return Ok(()) };
-    let (uids, gids) = maps(wanted, request.spec);
-    if uids.is_empty() || gids.is_empty() {
+    let maps = maps(wanted, request.spec);
+    if maps.0.is_empty() || maps.1.is_empty() {
         return Err(Refusal::new(
             format!("{field}.options"),
             "asks for an id mapping, but neither the mount nor linux.uidMappings has one",
             "give the mount uidMappings and gidMappings",
         ));
     }
-    let userns = builder.input(SlotUse::IdMap { uids, gids });
+    let userns = builder.input(slot_use(maps));
     builder.push(MountOp::MountIdmap { fd, recursive: wanted.scope == Scope::Tree, userns });
     Ok(())
 }
 
+/// Maps of users and groups.
+type Maps<'s> = (&'s [IdMapping], &'s [IdMapping]);
+
 /// The maps that a mount asks for: its own, or those of the container's user namespace.
-fn maps(wanted: &IdMap, spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
-    let of = |list: &[LinuxIdMapping]| list.iter().map(IdMapping::from).collect();
+fn maps<'s>(wanted: &'s IdMap, spec: &'s Config) -> Maps<'s> {
     match &wanted.mappings {
-        Some((uids, gids)) => (of(uids), of(gids)),
+        Some((uids, gids)) => (uids, gids),
         None => own_maps(spec),
     }
 }
 
-fn own_maps(spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
-    let linux = spec.linux().as_ref();
-    let of = |list: Option<&[LinuxIdMapping]>| {
-        list.unwrap_or_default().iter().map(IdMapping::from).collect()
-    };
-    let uids = of(linux.and_then(|linux| linux.uid_mappings().as_deref()));
-    (uids, of(linux.and_then(|linux| linux.gid_mappings().as_deref())))
+fn own_maps(spec: &Config) -> Maps<'_> {
+    (&spec.linux.uid_mappings, &spec.linux.gid_mappings)
+}
+
+fn slot_use((uids, gids): Maps<'_>) -> SlotUse<'static> {
+    SlotUse::IdMap { uids: uids.to_vec(), gids: gids.to_vec() }
 }
 
 /// The container's own user namespace, if a mount asks for the same maps.
-pub(super) fn own_map(request: &Request<'_>) -> Result<Option<SlotUse<'static>>, Refusal> {
+pub(super) fn own_map(request: &Request<'_>) -> Option<SlotUse<'static>> {
     let own = own_maps(request.spec);
-    for (index, mount) in request.spec.mounts().iter().flatten().enumerate() {
-        let mount = MountRequest::parse(index, mount)
-            .map_err(|error| Refusal::new(format!("mounts[{index}]"), error.to_string(), ""))?;
-        if mount.idmap.is_some_and(|wanted| maps(&wanted, request.spec) == own) {
-            let (uids, gids) = own;
-            return Ok(Some(SlotUse::IdMap { uids, gids }));
-        }
-    }
-    Ok(None)
+    let mut wanted = request.spec.mounts.iter().filter_map(|mount| mount.idmap.as_ref());
+    wanted.any(|wanted| maps(wanted, request.spec) == own).then(|| slot_use(own))
 }
 
 /// The container's own cgroup directories, cloned from the host's mounts. With a cgroup namespace
@@ -271,8 +263,8 @@ pub(super) fn is_dev(mount: &MountRequest) -> bool {
 }
 
 /// Whether the container's /dev is a directory of the host's.
-pub(super) fn is_bound_dev(mounts: &[Source]) -> bool {
-    let last = mounts.iter().rev().find(|source| is_dev(&source.request));
+pub(super) fn is_bound_dev(mounts: &[Source<'_>]) -> bool {
+    let last = mounts.iter().rev().find(|source| is_dev(source.request));
     last.is_some_and(|source| matches!(source.request.kind, Kind::Bind(_)))
 }
 

@@ -10,29 +10,12 @@ use brig_child::flags::{namespace, open, prctl, propagation};
 use brig_child::op::{FileOp, MountOp, NamespaceOp, PrivilegeOp, ProcessOp};
 use brig_child::syscall::MountAttr;
 use brig_child::{ReportKind, Slot};
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::build::{Builder, SlotUse};
-use super::fields::has_net_devices;
 use super::mounts::Sources;
 use super::rootfs::{RootMode, open_sources};
 use super::{Join, Refusal, Request, mounts};
-use crate::spec::sysctl;
-
-/// The flag of a namespace type.
-#[must_use]
-pub fn namespace_flag(kind: LinuxNamespaceType) -> u32 {
-    match kind {
-        LinuxNamespaceType::Mount => namespace::MOUNT,
-        LinuxNamespaceType::Cgroup => namespace::CGROUP,
-        LinuxNamespaceType::Uts => namespace::UTS,
-        LinuxNamespaceType::Ipc => namespace::IPC,
-        LinuxNamespaceType::User => namespace::USER,
-        LinuxNamespaceType::Pid => namespace::PID,
-        LinuxNamespaceType::Network => namespace::NETWORK,
-        LinuxNamespaceType::Time => namespace::TIME,
-    }
-}
+use crate::spec::{Config, Process, TimeOffset, sysctl};
 
 /// The namespaces of a specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,44 +29,35 @@ pub struct Namespaces {
 }
 
 /// The fields that change what a namespace holds, for whoever is in it.
-fn changes(spec: &Spec) -> Vec<(u32, String)> {
-    let some = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+fn changes(spec: &Config) -> Vec<(u32, String)> {
     let mut all = Vec::new();
-    all.extend(some(spec.hostname()).then(|| (namespace::UTS, "hostname".to_owned())));
-    all.extend(some(spec.domainname()).then(|| (namespace::UTS, "domainname".to_owned())));
-    let Some(linux) = spec.linux() else { return all };
-    let devices = has_net_devices(linux);
+    all.extend(spec.hostname.as_ref().map(|_| (namespace::UTS, "hostname".to_owned())));
+    all.extend(spec.domainname.as_ref().map(|_| (namespace::UTS, "domainname".to_owned())));
+    let devices = !spec.linux.net_devices.is_empty();
     all.extend(devices.then(|| (namespace::NETWORK, "linux.netDevices".to_owned())));
-    let mut names: Vec<_> = linux.sysctl().iter().flatten().map(|(name, _)| name).collect();
-    names.sort();
-    all.extend(names.into_iter().filter_map(|name| {
+    all.extend(spec.linux.sysctl.keys().filter_map(|name| {
         let parameter = sysctl::parse(name).ok()?;
-        Some((namespace_flag(parameter.namespace), format!("linux.sysctl[{name}]")))
+        Some((parameter.namespace.number(), format!("linux.sysctl[{name}]")))
     }));
     all
 }
 
 impl Namespaces {
     /// The namespaces that `spec` lists.
-    ///
-    /// # Errors
-    /// A path that is not text.
-    pub fn of(spec: &Spec) -> Result<Self, Refusal> {
+    #[must_use]
+    pub fn of(spec: &Config) -> Self {
         let mut all = Self { changes: changes(spec), ..Self::default() };
-        let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
-        for (index, entry) in listed.unwrap_or_default().iter().enumerate() {
-            let flag = namespace_flag(entry.typ());
-            let field = format!("linux.namespaces[{index}].path");
-            match entry.path() {
+        for (index, entry) in spec.linux.namespaces.iter().enumerate() {
+            let flag = entry.kind.number();
+            match &entry.path {
                 None => all.new |= flag,
-                Some(path) if path.as_os_str().is_empty() => all.new |= flag,
-                Some(path) => match path.to_str() {
-                    Some(path) => all.joined.push((flag, path.to_owned(), field)),
-                    None => return Err(Refusal::new(field, "is not UTF-8", "")),
-                },
+                Some(path) => {
+                    let field = format!("linux.namespaces[{index}].path");
+                    all.joined.push((flag, path.clone(), field));
+                }
             }
         }
-        Ok(all)
+        all
     }
 
     /// Whether the container has this namespace, new or joined, rather than the host's.
@@ -140,7 +114,7 @@ impl Stages {
         // The directory of message queues belongs to who makes the namespace: to be the container's
         // root, that one must be in its user namespace already.
         let queues = if privileged && all.has(namespace::USER) { namespace::IPC } else { 0 };
-        let (new, user) = match own_user_namespace(all, request)? {
+        let (new, user) = match own_user_namespace(all, request) {
             held @ UserNamespace::Held(_) => (all.new & !namespace::USER, held),
             user => (all.new, user),
         };
@@ -178,28 +152,26 @@ impl Stages {
     }
 }
 
-fn own_user_namespace(all: &Namespaces, request: &Request<'_>) -> Result<UserNamespace, Refusal> {
+fn own_user_namespace(all: &Namespaces, request: &Request<'_>) -> UserNamespace {
     if all.new & namespace::USER == 0 {
-        return Ok(UserNamespace::Given);
+        return UserNamespace::Given;
     }
     // Mounts are mapped before a process of the host is in it, so one that serves as their map is there already.
-    let map = if request.host.privileged { mounts::own_map(request)? } else { None };
-    Ok(map.map_or(UserNamespace::New, UserNamespace::Held))
+    let map = if request.host.privileged { mounts::own_map(request) } else { None };
+    map.map_or(UserNamespace::New, UserNamespace::Held)
 }
 
 /// Emits everything up to the point where the container's own process is in all its namespaces
 /// and its cgroup. The answer is the sources of its mounts, opened on the way.
-pub(super) fn enter(
+pub(super) fn enter<'s>(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
+    request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<Sources, Refusal> {
+) -> Result<Sources<'s>, Refusal> {
     builder.push(ProcessOp::DieWithParent { enabled: true });
-    if let Some(process) = request.spec.process() {
-        let user = request.host.privileged && all.has(namespace::USER);
-        host_side_limits(builder, process, user)?;
-    }
+    let user = request.host.privileged && all.has(namespace::USER);
+    host_side_limits(builder, &request.spec.process, user)?;
     let sources = match stages.second {
         None => enter_alone(builder, request, all, stages)?,
         Some(flags) if request.host.privileged => {
@@ -213,12 +185,12 @@ pub(super) fn enter(
 }
 
 /// One process does it all.
-fn enter_alone(
+fn enter_alone<'s>(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
+    request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<Sources, Refusal> {
+) -> Result<Sources<'s>, Refusal> {
     join_cgroup(builder, request.join);
     supervisor_setup(builder, request, stages);
     let sources = open_sources(builder, request, all, stages)?;
@@ -228,13 +200,13 @@ fn enter_alone(
 }
 
 /// The first process does what is the host's, with the host's privileges.
-fn enter_from_host(
+fn enter_from_host<'s>(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
+    request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
     second: u64,
-) -> Result<Sources, Refusal> {
+) -> Result<Sources<'s>, Refusal> {
     let late = late_namespaces(request.join);
     let sources = open_sources(builder, request, all, stages)?;
     // While the host's /proc is in reach and nobody else's.
@@ -259,13 +231,13 @@ fn enter_from_host(
 }
 
 /// An ordinary user has no privilege but in the user namespace, which comes first.
-fn enter_as_user(
+fn enter_as_user<'s>(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
+    request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
     second: u64,
-) -> Result<Sources, Refusal> {
+) -> Result<Sources<'s>, Refusal> {
     let late = late_namespaces(request.join);
     // newuidmap(1) must be able to look at it, and so must it itself at its own timens_offsets. In a user
     // namespace that is new nobody else is, but in one that is joined there may be.
@@ -318,15 +290,15 @@ pub(super) fn host_side_limits(
     process: &Process,
     enters_user_namespace: bool,
 ) -> Result<(), Refusal> {
-    if let Some(score) = process.oom_score_adj() {
+    if let Some(score) = process.oom_score_adj {
         let data = builder.bytes(score.to_string());
         let path = builder.text("/proc/self/oom_score_adj")?;
         builder.push(FileOp::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
     }
     if enters_user_namespace {
-        for limit in process.rlimits().as_deref().unwrap_or_default() {
-            let resource = super::process::rlimit_number(limit.typ());
-            builder.push(ProcessOp::RaiseLimit { resource, hard: limit.hard() });
+        for limit in &process.rlimits {
+            let resource = limit.kind.number();
+            builder.push(ProcessOp::RaiseLimit { resource, hard: limit.hard });
         }
     }
     Ok(())
@@ -350,10 +322,10 @@ pub(super) fn join_cgroup(builder: &mut Builder<'_>, join: Join) {
 
 /// Waits for what the supervisor does for the process: id maps, its cgroup, network devices.
 fn supervisor_setup(builder: &mut Builder<'_>, request: &Request<'_>, stages: &Stages) {
-    let linux = request.spec.linux().as_ref();
-    let devices = linux.is_some_and(has_net_devices);
+    let linux = &request.spec.linux;
+    let devices = !linux.net_devices.is_empty();
     let user = stages.user == UserNamespace::New;
-    let rdt = linux.is_some_and(|linux| linux.intel_rdt().is_some());
+    let rdt = linux.intel_rdt.is_some();
     if user || devices || rdt || request.join.by_supervisor {
         builder.ask(ReportKind::WantsSetup);
     }
@@ -400,12 +372,8 @@ fn time_namespace(
         return Ok(());
     }
     builder.push(NamespaceOp::Unshare { flags: namespace::TIME });
-    let offsets = request.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let mut lines = String::new();
-    let mut sorted: Vec<_> = offsets.into_iter().flatten().collect();
-    sorted.sort_by_key(|(clock, _)| clock.as_str());
-    for (clock, offset) in sorted {
-        let (secs, nanosecs) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+    for (clock, TimeOffset { secs, nanosecs }) in &request.spec.linux.time_offsets {
         lines.push_str(&format!("{clock} {secs} {nanosecs}\n"));
     }
     if !lines.is_empty() {

@@ -6,12 +6,6 @@ use brig_child::op::{
 };
 use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
-use brig_spec::NumberList;
-use oci_spec::runtime::{
-    Hook, IOPriorityClass, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
-    LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Process,
-    Scheduler, Spec,
-};
 
 use super::build::{Builder, SlotUse};
 use super::namespaces::Namespaces;
@@ -19,29 +13,7 @@ use super::private_proc::PrivateProc;
 use super::rootfs::Terminal;
 use super::{HostFacts, Refusal, Request, Start};
 use super::{early_filter, environment, identity, labels};
-use crate::spec::sysctl;
-
-/// The number of a limit for prlimit(2) (asm-generic/resource.h; the same on x86_64 and aarch64).
-pub(super) fn rlimit_number(kind: PosixRlimitType) -> u32 {
-    match kind {
-        PosixRlimitType::RlimitCpu => 0,
-        PosixRlimitType::RlimitFsize => 1,
-        PosixRlimitType::RlimitData => 2,
-        PosixRlimitType::RlimitStack => 3,
-        PosixRlimitType::RlimitCore => 4,
-        PosixRlimitType::RlimitRss => 5,
-        PosixRlimitType::RlimitNproc => 6,
-        PosixRlimitType::RlimitNofile => 7,
-        PosixRlimitType::RlimitMemlock => 8,
-        PosixRlimitType::RlimitAs => 9,
-        PosixRlimitType::RlimitLocks => 10,
-        PosixRlimitType::RlimitSigpending => 11,
-        PosixRlimitType::RlimitMsgqueue => 12,
-        PosixRlimitType::RlimitNice => 13,
-        PosixRlimitType::RlimitRtprio => 14,
-        PosixRlimitType::RlimitRttime => 15,
-    }
-}
+use crate::spec::{Config, Hook, NumberList, Process, Scheduler, sysctl};
 
 /// What the process's namespaces are given: names, an interface, a session.
 pub(super) fn surroundings(
@@ -52,18 +24,17 @@ pub(super) fn surroundings(
 ) -> Result<(), Refusal> {
     builder.push(ProcessOp::Setsid);
     if request.new_keyring {
-        let (name, process) = (format!("_ses.{}", request.id.as_str()), request.spec.process());
-        labels::session_keyring(builder, name, process.as_ref(), request.host, proc)?;
+        let (name, process) = (format!("_ses.{}", request.id.as_str()), &request.spec.process);
+        labels::session_keyring(builder, name, process, request.host, proc)?;
     }
     if all.new & namespace::NETWORK != 0 {
         builder.push(NamespaceOp::LoopbackUp);
     }
-    let some = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
-    if let Some(name) = some(request.spec.hostname()) {
+    if let Some(name) = &request.spec.hostname {
         let name = builder.bytes(name);
         builder.push(NamespaceOp::Sethostname { name });
     }
-    if let Some(name) = some(request.spec.domainname()) {
+    if let Some(name) = &request.spec.domainname {
         let name = builder.bytes(name);
         builder.push(NamespaceOp::Setdomainname { name });
     }
@@ -79,13 +50,9 @@ pub(super) fn finish(
     proc: &mut PrivateProc,
 ) -> Result<usize, Refusal> {
     sysctls(builder, request.spec, proc)?;
-    let Some(process) = request.spec.process() else {
-        return Err(Refusal::new("process", "is missing", "add a process to config.json"));
-    };
-    let hooks = request.spec.hooks().as_ref();
-    let start_hooks = hooks.and_then(|hooks| hooks.start_container().as_deref());
+    let start_hooks = &request.spec.hooks.start_container;
     let tail = Tail {
-        process,
+        process: &request.spec.process,
         home: request.home,
         host: request.host,
         preserve_fds: request.preserve_fds,
@@ -94,7 +61,7 @@ pub(super) fn finish(
         setgroups: setgroups_allowed(request, all),
         personality: personality(request.spec),
         gate: request.start == Start::AtGate,
-        start_hooks: start_hooks.is_some_and(|hooks| !hooks.is_empty()),
+        start_hooks: !start_hooks.is_empty(),
         new_root: true,
     };
     if request.start == Start::AtGate {
@@ -110,7 +77,7 @@ pub(super) fn finish(
     let after_gate = builder.position();
     tail.landlock(builder)?;
     let filter = tail.filter_of_hooks(builder);
-    push_hooks(builder, start_hooks.unwrap_or_default(), &SlotUse::CreatedState, filter)?;
+    push_hooks(builder, start_hooks, &SlotUse::CreatedState, filter)?;
     if request.start == Start::AtOnce {
         // From here on an end without a failure record is the program's own.
         builder.tell(ReportKind::Ready);
@@ -124,18 +91,18 @@ pub(super) fn finish(
 
 /// An unprivileged user's map of one group allows setgroups(2) to nobody (user_namespaces(7)).
 fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
-    let maps = request.spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_deref());
-    let single = matches!(maps, Some([only]) if only.size() == 1);
+    let single = matches!(request.spec.linux.gid_mappings.as_slice(), [only] if only.count == 1);
     request.host.privileged || !(all.new & namespace::USER != 0 && single)
 }
 
 /// Kernel parameters are written through a procfs that nobody else can reach, so that a mount in
 /// the container cannot redirect the write (CVE-2019-19921 and its kin).
-fn sysctls(builder: &mut Builder<'_>, spec: &Spec, proc: &mut PrivateProc) -> Result<(), Refusal> {
-    let listed = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
-    let mut listed: Vec<_> = listed.into_iter().flatten().collect();
-    listed.sort();
-    for (name, value) in listed {
+fn sysctls(
+    builder: &mut Builder<'_>,
+    spec: &Config,
+    proc: &mut PrivateProc,
+) -> Result<(), Refusal> {
+    for (name, value) in &spec.linux.sysctl {
         let field = format!("linux.sysctl[{name}]");
         let parameter = sysctl::parse(name)
             .map_err(|_| Refusal::new(field, "is not a parameter of a namespace", ""))?;
@@ -144,14 +111,8 @@ fn sysctls(builder: &mut Builder<'_>, spec: &Spec, proc: &mut PrivateProc) -> Re
     Ok(())
 }
 
-pub(super) fn personality(spec: &Spec) -> Option<u64> {
-    /// `PER_LINUX32` of linux/personality.h.
-    const LINUX32: u64 = 0x0008;
-    let wanted = spec.linux().as_ref()?.personality().as_ref()?;
-    Some(match wanted.domain() {
-        LinuxPersonalityDomain::PerLinux => 0,
-        LinuxPersonalityDomain::PerLinux32 => LINUX32,
-    })
+pub(super) fn personality(spec: &Config) -> Option<u64> {
+    spec.linux.personality.as_ref().map(|wanted| u64::from(wanted.domain.number()))
 }
 
 /// Hooks that the child runs, with the file `state` as their standard input; each loads `filter`.
@@ -162,15 +123,14 @@ pub(super) fn push_hooks<'a>(
     filter: Option<(&'a [u8], u64)>,
 ) -> Result<(), Refusal> {
     for hook in hooks {
-        let path = hook.path().to_string_lossy();
-        let args = match hook.args().as_deref() {
-            Some(args) if !args.is_empty() => builder.vector(args)?,
-            _ => builder.vector([&*path])?,
+        let args = match hook.args.is_empty() {
+            false => builder.vector(&hook.args)?,
+            true => builder.vector([&hook.path])?,
         };
-        let envp = builder.vector(environment::of(hook.env().as_deref()))?;
+        let envp = builder.vector(environment::of(&hook.env))?;
         let stdin = builder.input(state.clone());
-        let timeout_ms = hook.timeout().map_or(-1, |seconds| seconds.saturating_mul(1000));
-        let path = builder.text(&*path)?;
+        let timeout_ms = hook.timeout.map_or(-1, |seconds| seconds.saturating_mul(1000));
+        let path = builder.text(&hook.path)?;
         builder.push(ProgramOp::Hook(PreparedHook {
             path,
             argv: args,
@@ -213,14 +173,14 @@ impl Tail<'_> {
         self.scheduling(builder)?;
         labels::at_execve(builder, self, proc)?;
         self.close_descriptors(builder);
-        let cwd = builder.text(self.process.cwd().to_string_lossy().as_bytes())?;
+        let cwd = builder.text(&self.process.cwd)?;
         builder.push(ProcessOp::Chdir { path: cwd, create: self.new_root });
         if !self.no_new_privileges() {
             self.seccomp.map_or(Ok(()), early_filter::check)?;
             self.seccomp(builder)?;
         }
         identity::become_user(builder, self)?;
-        let mask = self.process.user().umask().unwrap_or(0o022);
+        let mask = self.process.user.umask.unwrap_or(0o022);
         builder.push(ProcessOp::Umask { mask });
         self.find_program(builder)?;
         builder.push(ProcessOp::ResetSignals);
@@ -259,8 +219,8 @@ impl Tail<'_> {
         if self.no_new_privileges() {
             self.seccomp(builder)?;
         }
-        let args = self.process.args().as_deref().unwrap_or_default();
-        let mut env = environment::of(self.process.env().as_deref());
+        let args = &self.process.args;
+        let mut env = environment::of(&self.process.env);
         let home = format!("HOME={}", self.home.unwrap_or("/"));
         if !env.iter().any(|entry| entry.starts_with("HOME=")) {
             env.push(&home);
@@ -287,7 +247,7 @@ impl Tail<'_> {
     }
 
     pub(super) fn no_new_privileges(&self) -> bool {
-        self.process.no_new_privileges().unwrap_or(false)
+        self.process.no_new_privileges
     }
 
     fn seccomp(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
@@ -301,7 +261,7 @@ impl Tail<'_> {
     }
 
     fn terminal(&self, builder: &mut Builder<'_>, terminal: Terminal) -> Result<(), Refusal> {
-        if !self.process.terminal().unwrap_or(false) {
+        if !self.process.terminal {
             return Ok(());
         }
         let Terminal { pts: Some(pts), console } = terminal else {
@@ -313,32 +273,28 @@ impl Tail<'_> {
         };
         let socket = builder.input(SlotUse::ConsoleSocket);
         let side = |value: u64| u16::try_from(value).unwrap_or(u16::MAX);
-        let size = self.process.console_size();
-        let size = size.map(|size| (side(size.height()), side(size.width())));
-        let owner = self.process.user().uid();
+        let size = self.process.console_size;
+        let size = size.map(|size| (side(size.height), side(size.width)));
+        let owner = self.process.user.uid;
         builder.push(ProcessOp::Console { pts, socket, size, owner, console });
         Ok(())
     }
 
     fn limits(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        for limit in self.process.rlimits().as_deref().unwrap_or_default() {
-            let resource = rlimit_number(limit.typ());
-            builder.push(ProcessOp::Prlimit { resource, soft: limit.soft(), hard: limit.hard() });
+        for limit in &self.process.rlimits {
+            let resource = limit.kind.number();
+            builder.push(ProcessOp::Prlimit { resource, soft: limit.soft, hard: limit.hard });
         }
         Ok(())
     }
 
     fn scheduling(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        if let Some(scheduler) = self.process.scheduler() {
+        if let Some(scheduler) = &self.process.scheduler {
             builder.push(ProcessOp::SchedSetattr { attr: sched_attr(scheduler) });
         }
-        if let Some(priority) = self.process.io_priority() {
-            let class = match priority.class() {
-                IOPriorityClass::IoprioClassRt => 1,
-                IOPriorityClass::IoprioClassBe => 2,
-                IOPriorityClass::IoprioClassIdle => 3,
-            };
-            let level = i32::try_from(priority.priority()).unwrap_or_default();
+        if let Some(priority) = self.process.io_priority {
+            let class = priority.class.number().cast_signed();
+            let level = i32::try_from(priority.priority).unwrap_or_default();
             builder.push(ProcessOp::IoprioSet { prio: class << 13 | level });
         }
         if let Some(domain) = self.personality {
@@ -348,14 +304,14 @@ impl Tail<'_> {
     }
 
     fn find_program(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        let Some(name) = self.process.args().as_ref().and_then(|args| args.first()) else {
+        let Some(name) = self.process.args.first() else {
             return Err(Refusal::new("process.args", "is empty", "name a program to run"));
         };
         let mut candidates = Vec::new();
         if name.contains('/') {
             candidates.push(builder.text(name)?);
         } else {
-            let path = environment::search_path(self.process.env().as_deref());
+            let path = environment::search_path(&self.process.env);
             for directory in path.split(':') {
                 let directory = if directory.is_empty() { "." } else { directory };
                 candidates.push(builder.text(format!("{directory}/{name}"))?);
@@ -368,78 +324,32 @@ impl Tail<'_> {
 }
 
 fn sched_attr(scheduler: &Scheduler) -> SchedAttr {
-    let policy = match scheduler.policy() {
-        LinuxSchedulerPolicy::SchedOther => 0,
-        LinuxSchedulerPolicy::SchedFifo => 1,
-        LinuxSchedulerPolicy::SchedRr => 2,
-        LinuxSchedulerPolicy::SchedBatch => 3,
-        LinuxSchedulerPolicy::SchedIso => 4,
-        LinuxSchedulerPolicy::SchedIdle => 5,
-        LinuxSchedulerPolicy::SchedDeadline => 6,
-    };
-    let flags = scheduler.flags().as_deref().unwrap_or_default().iter().map(sched_flag).sum();
+    let flags = scheduler.flags.iter().fold(0, |flags, flag| flags | u64::from(flag.number()));
     SchedAttr {
         size: size_of::<SchedAttr>() as u32,
-        policy,
+        policy: scheduler.policy.number(),
         flags,
-        nice: scheduler.nice().unwrap_or(0),
-        priority: scheduler.priority().unwrap_or(0).cast_unsigned(),
-        runtime: scheduler.runtime().unwrap_or(0),
-        deadline: scheduler.deadline().unwrap_or(0),
-        period: scheduler.period().unwrap_or(0),
+        nice: scheduler.nice,
+        priority: scheduler.priority.cast_unsigned(),
+        runtime: scheduler.runtime,
+        deadline: scheduler.deadline,
+        period: scheduler.period,
         ..SchedAttr::default()
     }
 }
 
-/// The value of a flag of sched_setattr(2) (linux/sched.h).
-fn sched_flag(flag: &LinuxSchedulerFlag) -> u64 {
-    match flag {
-        LinuxSchedulerFlag::SchedResetOnFork => 0x01,
-        LinuxSchedulerFlag::SchedFlagReclaim => 0x02,
-        LinuxSchedulerFlag::SchedFlagDLOverrun => 0x04,
-        LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
-        LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
-        LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
-        LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
-    }
-}
-
-pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Spec) -> Result<(), Refusal> {
-    let policy = spec.linux().as_ref().and_then(|linux| linux.memory_policy().as_ref());
-    let Some(policy) = policy else { return Ok(()) };
-    let nodes = NumberList::parse(policy.nodes().as_deref().unwrap_or_default());
+pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Config) -> Result<(), Refusal> {
+    let Some(policy) = &spec.linux.memory_policy else { return Ok(()) };
+    let nodes = NumberList::parse(policy.nodes.as_deref().unwrap_or_default());
     let nodes = nodes.ok_or_else(|| {
         let reason = "is not a list of nodes";
         Refusal::new("linux.memoryPolicy.nodes", reason, "write it as 0-1,3")
     })?;
     let nodes = builder.slice(nodes.words());
-    builder.push(ProcessOp::SetMempolicy { mode: memory_policy_mode(policy), nodes });
+    let flags = policy.flags.iter().fold(0, |flags, flag| flags | flag.number());
+    let mode = policy.mode.number() | flags;
+    builder.push(ProcessOp::SetMempolicy { mode, nodes });
     Ok(())
-}
-
-/// Mode and flags of set_mempolicy(2) (linux/mempolicy.h).
-fn memory_policy_mode(policy: &LinuxMemoryPolicy) -> u32 {
-    let mode = match policy.mode() {
-        MemoryPolicyModeType::MpolDefault => 0,
-        MemoryPolicyModeType::MpolPreferred => 1,
-        MemoryPolicyModeType::MpolBind => 2,
-        MemoryPolicyModeType::MpolInterleave => 3,
-        MemoryPolicyModeType::MpolLocal => 4,
-        MemoryPolicyModeType::MpolPreferredMany => 5,
-        MemoryPolicyModeType::MpolWeightedInterleave => 6,
-    };
-    let flags: u32 = policy
-        .flags()
-        .as_deref()
-        .unwrap_or_default()
-        .iter()
-        .map(|flag| match flag {
-            MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
-            MemoryPolicyFlagType::MpolFRelativeNodes => 1 << 14,
-            MemoryPolicyFlagType::MpolFNumaBalancing => 1 << 13,
-        })
-        .fold(0, |all, flag| all | flag);
-    mode | flags
 }
 
 /// `process.execCPUAffinity`, one of its two moments: for processes of `exec` only (config.md).

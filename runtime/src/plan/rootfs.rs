@@ -8,7 +8,6 @@ use brig_child::flags::{file, namespace, open, propagation, tree};
 use brig_child::op::{Enter, FileOp, Identity, MountOp, ProcessOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 use brig_child::{ReportKind, Slot};
-use oci_spec::runtime::{Hooks, Spec};
 
 use super::build::{Builder, SlotUse};
 use super::mounts::{self, Sources};
@@ -17,6 +16,7 @@ use super::{Refusal, Request, RootDirectory};
 use super::{attach, devices, labels};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};
+use crate::spec::{Config, Hooks};
 
 /// What the container's root is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +50,9 @@ impl RootMode {
     }
 }
 
-fn sees_host(spec: &Spec) -> bool {
-    let some = |hooks: &Option<Vec<_>>| hooks.as_ref().is_some_and(|list| !list.is_empty());
-    spec.hooks().as_ref().is_some_and(|hooks| {
-        some(hooks.prestart()) || some(hooks.create_runtime()) || some(hooks.create_container())
-    })
+fn sees_host(spec: &Config) -> bool {
+    let Hooks { prestart, create_runtime, create_container, .. } = &spec.hooks;
+    [prestart, create_runtime, create_container].iter().any(|list| !list.is_empty())
 }
 
 /// What the root has for the program's terminal.
@@ -67,12 +65,12 @@ pub(super) struct Terminal {
 }
 
 /// Opens what the mounts are made from.
-pub(super) fn open_sources(
+pub(super) fn open_sources<'s>(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
+    request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<Sources, Refusal> {
+) -> Result<Sources<'s>, Refusal> {
     let rootfs = builder.concerning("root.path", |builder| open_root(builder, request, stages))?;
     let mounts = mounts::open(builder, request, all)?;
     let devices = devices::open(builder, request, all, mounts::is_bound_dev(&mounts))?;
@@ -136,8 +134,8 @@ fn straight(builder: &mut Builder<'_>, path: &str) -> Result<Slot, Refusal> {
 }
 
 /// `linux.rootfsPropagation`.
-fn wanted_propagation(spec: &Spec) -> Option<(Propagation, Scope)> {
-    Propagation::parse(spec.linux().as_ref()?.rootfs_propagation().as_ref()?)
+fn wanted_propagation(spec: &Config) -> Option<(Propagation, Scope)> {
+    Propagation::parse(spec.linux.rootfs_propagation.as_ref()?)
 }
 
 /// Puts the root together and enters it.
@@ -145,7 +143,7 @@ pub(super) fn assemble(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     stages: &Stages,
-    sources: &Sources,
+    sources: &Sources<'_>,
 ) -> Result<Terminal, Refusal> {
     let root = sources.rootfs;
     builder.push(ProcessOp::Umask { mask: 0 });
@@ -194,9 +192,8 @@ fn attach_root(
 }
 
 /// A read-only mount with an empty directory and an empty file, for hiding things.
-fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Refusal> {
-    let paths = spec.linux().as_ref().and_then(|linux| linux.masked_paths().as_ref());
-    if paths.is_none_or(Vec::is_empty) {
+fn masks<'a>(builder: &mut Builder<'a>, spec: &Config) -> Result<Option<Slot>, Refusal> {
+    if spec.linux.masked_paths.is_empty() {
         return Ok(None);
     }
     let into = builder.made("masks");
@@ -223,19 +220,18 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Spec) -> Result<Option<Slot>, Ref
 
 fn hide(
     builder: &mut Builder<'_>,
-    spec: &Spec,
+    spec: &Config,
     root: Slot,
     masks: Option<Slot>,
 ) -> Result<(), Refusal> {
-    let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
     // The usual lists name what some kernels and images lack.
     let tolerates = Tolerance::Missing;
-    for path in linux.readonly_paths().as_deref().unwrap_or_default() {
+    for path in &spec.linux.readonly_paths {
         let path = builder.text(without_slashes(path))?;
         builder.push(MountOp::Readonly { root, path, tolerates });
     }
     if let Some(masks) = masks {
-        for path in linux.masked_paths().as_deref().unwrap_or_default() {
+        for path in &spec.linux.masked_paths {
             let path = builder.text(without_slashes(path))?;
             builder.push(MountOp::Mask { root, path, masks, tolerates });
         }
@@ -254,27 +250,24 @@ fn without_slashes(mut path: &str) -> &str {
 
 /// The barrier for the hooks of the runtime namespace, and the createContainer hooks.
 fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Result<(), Refusal> {
-    let hooks = request.spec.hooks().as_ref();
+    let hooks = &request.spec.hooks;
     let notifies = request.seccomp.is_some_and(|program| program.notify);
-    let waits = hooks.is_some_and(any_before_exec) || notifies;
+    let waits = any_before_exec(hooks) || notifies;
     if waits {
         builder.ask(ReportKind::WantsHooks);
     }
-    let hooks = hooks.and_then(|hooks| hooks.create_container().as_deref());
-    super::process::push_hooks(builder, hooks.unwrap_or_default(), &SlotUse::State, None)
+    super::process::push_hooks(builder, &hooks.create_container, &SlotUse::State, None)
 }
 
 fn any_before_exec(hooks: &Hooks) -> bool {
-    let some = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    some(hooks.prestart())
-        || some(hooks.create_runtime())
-        || some(hooks.create_container())
-        || some(hooks.start_container())
+    let Hooks { prestart, create_runtime, create_container, start_container, .. } = hooks;
+    [prestart, create_runtime, create_container, start_container]
+        .iter()
+        .any(|list| !list.is_empty())
 }
 
-fn finish_root(builder: &mut Builder<'_>, spec: &Spec, root: Slot) {
-    let readonly = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
-    if readonly {
+fn finish_root(builder: &mut Builder<'_>, spec: &Config, root: Slot) {
+    if spec.root.readonly {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd: root, recursive: false, attr });
     }

@@ -6,9 +6,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use oci_spec::runtime::Spec;
-
 use super::Error;
+use crate::spec::Hardened;
 
 const COUNT: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
@@ -66,16 +65,9 @@ impl Listeners {
     }
 
     /// Tells the program, which has another pid.
-    pub(super) fn tell(&self, spec: &mut Spec) {
-        let Some(process) = spec.process_mut() else { return };
-        let env = process.env_mut().get_or_insert_default();
-        let is_ours = |entry: &String| {
-            let name = entry.split('=').next();
-            name.is_some_and(|name| [COUNT, PID, NAMES].contains(&name))
-        };
-        env.retain(|entry| !is_ours(entry));
-        env.extend([format!("{COUNT}={}", self.count), format!("{PID}=1")]);
-        env.extend(self.names.as_ref().map(|names| format!("{NAMES}={names}")));
+    pub(super) fn tell(&self, spec: &mut Hardened) {
+        let (count, names) = (self.count.to_string(), self.names.as_deref());
+        spec.replace_variables(&[(COUNT, Some(&count)), (PID, Some("1")), (NAMES, names)]);
     }
 }
 
@@ -105,10 +97,10 @@ mod tests {
     fn what_the_program_is_told_replaces_what_config_json_says() {
         let text = r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["x"],
             "env": ["A=1", "LISTEN_FDS=9", "LISTEN_FDNAMES=x", "LISTEN_PIDS=2"]}}"#;
-        let mut spec = crate::spec::parse(text.as_bytes()).expect("a specification");
+        let asked = crate::spec::Asked::read(text.as_bytes()).expect("a specification");
+        let mut spec = crate::spec::harden(asked);
         Listeners { count: 1, names: Some("web".to_owned()) }.tell(&mut spec);
-        let env = spec.process().as_ref().and_then(|process| process.env().clone());
         let told = ["A=1", "LISTEN_PIDS=2", "LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=web"];
-        assert_eq!(env.expect("an environment"), told);
+        assert_eq!(spec.process.env, told);
     }
 }

@@ -7,15 +7,14 @@ use std::path::PathBuf;
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedCgroup};
 use bumpalo::Bump;
-use oci_spec::runtime::Linux;
 
 use super::Error;
 use super::record::Record;
 use super::root::Root;
 use crate::bundle::Configuration;
 use crate::filter::Filter;
-use crate::plan::{self, HostFacts, IdMapping, Join, Plan, Start};
-use crate::spec::ContainerId;
+use crate::plan::{self, HostFacts, Join, Plan, Start};
+use crate::spec::{ContainerId, IdMapping, Linux, Process};
 
 /// A container as it is to be made: a bundle on disk, or what `try` composes.
 #[derive(Debug)]
@@ -62,25 +61,20 @@ pub(super) struct Circumstances<'c> {
 }
 
 impl Blueprint {
-    pub(super) fn linux(&self) -> Option<&Linux> {
-        self.config.spec.linux().as_ref()
+    pub(super) fn linux(&self) -> &Linux {
+        &self.config.spec.linux
     }
 
     /// Whether a field asks for something of a security module.
     pub(super) fn wants_label(&self) -> bool {
-        let some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        let process = self.config.spec.process().as_ref();
-        process.is_some_and(|process| {
-            some(process.apparmor_profile()) || some(process.selinux_label())
-        }) || self.linux().is_some_and(|linux| some(linux.mount_label()))
+        let Process { apparmor_profile, selinux_label, .. } = &self.config.spec.process;
+        let labels = [apparmor_profile, selinux_label, &self.linux().mount_label];
+        labels.iter().any(|label| label.is_some())
     }
 
     /// The maps of the container's user namespace: users, groups.
     pub(super) fn id_maps(&self) -> [Vec<IdMapping>; 2] {
-        let of = |list: &Option<Vec<_>>| list.iter().flatten().map(IdMapping::from).collect();
-        self.linux().map_or_else(Default::default, |linux| {
-            [of(linux.uid_mappings()), of(linux.gid_mappings())]
-        })
+        [self.linux().uid_mappings.clone(), self.linux().gid_mappings.clone()]
     }
 
     /// The plan of its cgroup, for a brig that is `root`, or not.
@@ -94,8 +88,8 @@ impl Blueprint {
         let linux = self.linux();
         let request = brig_cgroup::Request {
             id: id.as_str(),
-            cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
-            resources: linux.and_then(|linux| linux.resources().as_ref()),
+            cgroups_path: linux.cgroups_path.as_deref(),
+            resources: linux.resources.as_ref(),
             driver,
             devices: &brig_cgroup::devices::default_rules(),
             rootless: !root,
@@ -143,7 +137,7 @@ impl Blueprint {
         let spec = &self.config.spec;
         Record {
             id: id.as_str().to_owned(),
-            oci_version: spec.version().clone(),
+            oci_version: spec.version.clone(),
             bundle: self.bundle.clone(),
             rootfs: self.root.path().to_owned(),
             created,
@@ -152,7 +146,7 @@ impl Blueprint {
             planned_cgroup: PlannedCgroup::of(cgroup),
             cgroup: None,
             resctrl: None,
-            annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+            annotations: spec.annotations.clone(),
             after_gate: (0, Vec::new()),
         }
     }

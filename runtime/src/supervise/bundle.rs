@@ -25,8 +25,7 @@ impl Blueprint {
                 .with_hint("--bundle must be a directory with a config.json")
         })?;
         let config = Configuration::load(&directory, &bundle)?;
-        let path = config.spec.root().as_ref().map(|root| root.path().as_path());
-        let path = path.unwrap_or(Path::new("rootfs"));
+        let path = Path::new(&config.spec.root.path);
         let root = Root::of_bundle(directory.as_fd(), &bundle, path)?;
         let (read_only_tree, landlock, watcher) = (false, None, None);
         Ok(Self { config, bundle, root, read_only_tree, landlock, watcher })
@@ -39,7 +38,7 @@ impl Blueprint {
 
     /// The home directory that its image gives the process's user, where the process has none.
     pub(super) fn home(&self) -> Option<String> {
-        home::of_spec(&self.config.spec, &self.root)
+        home::of_process(&self.config.spec.process, &self.root)
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use brig_cgroup::Cgroup;
 use brig_sys::process::send_signal;
-use oci_spec::runtime::Spec;
 use serde::Serialize;
 
 use super::lock::Lock;
@@ -14,7 +13,7 @@ use super::record::{Record, StateDirectory};
 use super::{Created, Error, gate};
 use crate::bundle::Configuration;
 use crate::execute::Launched;
-use crate::spec::ContainerId;
+use crate::spec::{ContainerId, Hardened, NamespaceType};
 
 /// runtime.md, "State", with runc's `paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +140,8 @@ impl Container {
     ///
     /// # Errors
     /// The copy cannot be read.
-    pub fn spec(&self) -> Result<&Spec, Error> {
-        self.config().map(|config| &*config.spec)
+    pub fn spec(&self) -> Result<&Hardened, Error> {
+        self.config().map(|config| &config.spec)
     }
 
     /// Its cgroup.
@@ -274,11 +273,9 @@ impl Container {
     }
 }
 
-fn has_own_pid_namespace(spec: &Spec) -> bool {
-    use oci_spec::runtime::LinuxNamespaceType::Pid;
-    let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
-    let mut listed = listed.unwrap_or_default().iter();
-    listed.any(|entry| entry.typ() == Pid && entry.path().is_none())
+fn has_own_pid_namespace(spec: &Hardened) -> bool {
+    let pids = spec.linux.namespace(NamespaceType::Pid);
+    pids.is_some_and(|namespace| namespace.path.is_none())
 }
 
 fn user_name(uid: u32) -> String {

@@ -4,11 +4,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use brig_cgroup::Stats;
-use oci_spec::runtime::LinuxResources;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::container::{Container, Status};
 use super::{Error, create::PATIENCE};
+use crate::spec::Resources;
 
 /// What [`Container::watch`] tells of.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Container {
     ///
     /// # Errors
     /// It does not run, or the first limit that the kernel refuses, with those before it in effect.
-    pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
+    pub fn update(&self, resources: &Resources) -> Result<(), Error> {
         self.must_live()?;
         Ok(self.cgroup()?.update(resources)?)
     }

@@ -89,8 +89,7 @@ pub(super) fn make(
     if let Some(listeners) = &options.listeners {
         listeners.tell(&mut blueprint.config.spec);
     }
-    let process = blueprint.config.spec.process().as_ref();
-    let wants_terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
+    let wants_terminal = blueprint.config.spec.process.terminal;
     let console_socket =
         terminal::console(wants_terminal, options.console_socket.as_deref(), given.console.take())?;
     let standard = std::mem::take(&mut given.standard);
@@ -227,7 +226,7 @@ impl Making<'_> {
                         listener.tell(self.filter.as_ref(), &made.record, Status::Creating, pid)?;
                     }
                     let spec = &self.blueprint.config.spec;
-                    early_hooks::run(spec, &made.record, &mut states, self.stop)?;
+                    early_hooks::run(&spec.hooks, &made.record, &mut states, self.stop)?;
                 }
                 Event::Ready(launched) => return Ok(launched),
             }

@@ -117,20 +117,21 @@ impl Container {
         if record.resctrl.is_some() {
             return Ok(());
         }
-        match self.spec()?.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+        match &self.spec()?.linux.intel_rdt {
             Some(rdt) => resctrl::discard(self.id().as_str(), rdt),
             None => Ok(()),
         }
     }
 
     fn poststop(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
-        let spec = self.spec()?;
-        let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone());
-        let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
+        let hooks = &self.spec()?.hooks.poststop;
+        if hooks.is_empty() {
+            return Ok(());
+        }
         let state = OciState::of(self.record()?, Status::Stopped).to_json();
         // Each is run even if one before it failed, and the container is deleted all the same
         // (runtime.md, "Lifecycle" step 13).
-        for hook in &hooks {
+        for hook in hooks {
             if let Err(error) =
                 run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state, stop)
             {

@@ -5,13 +5,12 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::BorrowedFd;
 
-use oci_spec::runtime::Spec;
-
 use super::record::Record;
 use super::state::{self, OciState};
 use super::{Error, Status};
 use crate::execute::{HookStage, Inputs, run_hooks};
 use crate::plan::{Plan, SlotUse};
+use crate::spec::Hooks;
 
 /// Files with the container's state, each at its moment of life.
 #[derive(Debug, Default)]
@@ -46,15 +45,13 @@ impl StateFiles {
 
 /// Writes the state for the hooks that run later, and runs those of prestart and createRuntime.
 pub(super) fn run(
-    spec: &Spec,
+    hooks: &Hooks,
     record: &Record,
     states: &mut StateFiles,
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
     states.write(record)?;
-    let Some(hooks) = spec.hooks() else { return Ok(()) };
     let state = OciState::of(record, Status::Creating).to_json();
-    let of = |list: &Option<Vec<_>>| list.clone().unwrap_or_default();
-    run_hooks(HookStage::Prestart, &of(hooks.prestart()), &state, stop)?;
-    run_hooks(HookStage::CreateRuntime, &of(hooks.create_runtime()), &state, stop)
+    run_hooks(HookStage::Prestart, &hooks.prestart, &state, stop)?;
+    run_hooks(HookStage::CreateRuntime, &hooks.create_runtime, &state, stop)
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use bumpalo::Bump;
-use oci_spec::runtime::{Process, Spec};
 
 use super::container::{Container, Status};
 use super::create::write_pid_file;
@@ -15,6 +14,7 @@ use crate::execute::{Event, Inputs, Launch, Launched, Wait, resctrl};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
+use crate::spec::{self, Process};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -44,9 +44,9 @@ pub fn exec(
 ) -> Result<u8, Error> {
     let process = &options.process;
     let wanted = Wanted {
-        terminal: process.terminal().unwrap_or(false),
+        terminal: process.terminal,
         console_socket: options.console_socket.is_some(),
-        owner: standard::owner(container.spec()?, process.user().uid()),
+        owner: standard::owner(container.spec()?, process.user.uid),
     };
     let signals = foreground.signals()?;
     super::run::in_foreground(signals.as_ref(), wanted, Stop::PassOn, |given| {
@@ -79,8 +79,8 @@ fn launch_in(
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
-    let process = &unless_told_otherwise(options.process.clone(), spec);
-    let wants = process.terminal().unwrap_or(false);
+    let process = &spec::harden_process(options.process.clone(), spec);
+    let wants = process.terminal;
     let console_socket =
         terminal::console(wants, options.console_socket.as_deref(), given.console)?;
     let standard = given.standard;
@@ -97,7 +97,7 @@ fn launch_in(
     let host = host.with_security_modules();
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let home = inputs.init.as_ref();
-    let home = home.and_then(|init| home::of_user_inside(process.user().uid(), init_pid, init));
+    let home = home.and_then(|init| home::of_user_inside(process.user.uid, init_pid, init));
     let plan = plan::plan_exec(
         &arena,
         &ExecRequest {
@@ -134,8 +134,7 @@ fn serve(
         match launch.next(wait)? {
             Event::Born { .. } => {}
             Event::Setup { pid } => {
-                let linux = container.spec()?.linux().as_ref();
-                if let Some(rdt) = linux.and_then(|linux| linux.intel_rdt().as_ref()) {
+                if let Some(rdt) = &container.spec()?.linux.intel_rdt {
                     resctrl::join(container.id().as_str(), rdt, record.resctrl.as_ref(), pid)?;
                 }
             }
@@ -147,21 +146,4 @@ fn serve(
             Event::Ready(launched) => return Ok(launched),
         }
     }
-}
-
-/// A process of `exec --process` that names no label or limit gets the container's: without them
-/// it would be the one process in there that nothing confines.
-fn unless_told_otherwise(mut process: Process, spec: &Spec) -> Process {
-    let Some(own) = spec.process() else { return process };
-    let missing = |text: &Option<String>| text.as_deref().unwrap_or_default().is_empty();
-    if missing(process.selinux_label()) {
-        process.set_selinux_label(own.selinux_label().clone());
-    }
-    if missing(process.apparmor_profile()) {
-        process.set_apparmor_profile(own.apparmor_profile().clone());
-    }
-    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
-        process.set_rlimits(own.rlimits().clone());
-    }
-    process
 }

@@ -7,23 +7,21 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 
 use super::process::runs;
 use crate::foreign;
+use crate::spec::Process;
 
 /// More than any such file needs, and less than hurts.
 const LIMIT_BYTES: usize = 1 << 20;
 
-/// The home directory for the process of `spec`, unless it has one.
-pub(super) fn of_spec(spec: &Spec, root: impl AsFd) -> Option<String> {
-    let process = spec.process().as_ref()?;
-    let env = process.env().as_deref().unwrap_or_default();
-    if env.iter().any(|entry| entry.starts_with("HOME=")) {
+/// The home directory for a process, unless it has one.
+pub(super) fn of_process(process: &Process, root: impl AsFd) -> Option<String> {
+    if process.env.iter().any(|entry| entry.starts_with("HOME=")) {
         return None;
     }
-    of_user(process.user().uid(), root)
+    of_user(process.user.uid, root)
 }
 
 /// The same of the user `uid` in a running container, whose first process is `pid` as long as `init` lives.

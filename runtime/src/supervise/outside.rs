@@ -60,18 +60,18 @@ impl Outside {
             making.add(Made::Cgroup(attached?))?;
             is_to_record = true;
         }
-        let Some(linux) = blueprint.linux() else { return Ok(()) };
-        if let Some(rdt) = linux.intel_rdt() {
+        let linux = blueprint.linux();
+        if let Some(rdt) = &linux.intel_rdt {
             making.add(Made::Resctrl(Resctrl::assign(id.as_str(), rdt, pid)?))?;
             is_to_record = true;
         }
-        if let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) {
+        if !linux.net_devices.is_empty() {
             // The same that the process joins, or that it has got.
             let inside = match self.network.take() {
                 Some(joined) => joined,
                 None => network_namespace_of(&pid.to_string())?,
             };
-            making.add(Made::Devices(NetDevices::move_into(devices, inside)?))?;
+            making.add(Made::Devices(NetDevices::move_into(&linux.net_devices, inside)?))?;
         }
         if is_to_record { making.save() } else { Ok(()) }
     }

@@ -58,11 +58,10 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
 /// What the container's process is to have.
 pub(super) fn wanted(blueprint: &Blueprint, options: &Options) -> Wanted {
     let spec = &blueprint.config.spec;
-    let process = spec.process().as_ref();
     Wanted {
-        terminal: process.and_then(|process| process.terminal()).unwrap_or(false),
+        terminal: spec.process.terminal,
         console_socket: options.console_socket.is_some(),
-        owner: process.and_then(|process| standard::owner(spec, process.user().uid())),
+        owner: standard::owner(spec, spec.process.user.uid),
     }
 }
 

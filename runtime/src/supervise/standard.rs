@@ -10,7 +10,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::unistd::{fchown, geteuid};
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::fs::{OFlags, fcntl_setfl, fstat};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::termios::isatty;
@@ -18,6 +17,7 @@ use rustix::termios::isatty;
 use super::Error;
 use super::stream::{Kind, Stream, own};
 use crate::printable;
+use crate::spec::{Config, NamespaceType};
 
 /// What is handed over instead of the caller's own descriptors.
 pub(super) type Standard = [Option<OwnedFd>; 3];
@@ -111,26 +111,22 @@ fn is_same(one: impl AsFd, other: impl AsFd) -> Result<bool, Error> {
 }
 
 /// Who the program's user is on the host, where brig can give it something: /dev/stdout is opened by name.
-pub(super) fn owner(spec: &Spec, uid: u32) -> Option<u32> {
+pub(super) fn owner(spec: &Config, uid: u32) -> Option<u32> {
     if !geteuid().is_root() {
         return None;
     }
     on_host(spec, uid)
 }
 
-fn on_host(spec: &Spec, uid: u32) -> Option<u32> {
-    let linux = spec.linux().as_ref();
-    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-    let user = namespaces.iter().find(|entry| entry.typ() == LinuxNamespaceType::User);
-    let Some(user) = user else { return Some(uid) };
-    if user.path().is_some() {
+fn on_host(spec: &Config, uid: u32) -> Option<u32> {
+    let Some(user) = spec.linux.namespace(NamespaceType::User) else { return Some(uid) };
+    if user.path.is_some() {
         // Its map is its maker's.
         return None;
     }
-    let maps = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
-    let inside = |first: u32, size: u32| uid.checked_sub(first).filter(|offset| *offset < size);
-    maps.iter().find_map(|map| {
-        inside(map.container_id(), map.size()).and_then(|offset| map.host_id().checked_add(offset))
+    spec.linux.uid_mappings.iter().find_map(|map| {
+        let offset = uid.checked_sub(map.inside).filter(|offset| *offset < map.count)?;
+        map.outside.checked_add(offset)
     })
 }
 
@@ -142,9 +138,10 @@ mod tests {
     fn a_user_of_a_container_is_found_on_the_host() {
         let spec = |namespaces: &str, maps: &str| {
             let text = format!(
-                r#"{{"ociVersion": "1.0.2", "root": {{"path": "rootfs"}}, "linux": {{"namespaces": [{namespaces}], "uidMappings": [{maps}]}}}}"#
+                r#"{{"ociVersion": "1.0.2", "root": {{"path": "rootfs"}}, "process": {{"cwd": "/", "args": ["x"]}},
+                "linux": {{"namespaces": [{namespaces}], "uidMappings": [{maps}], "gidMappings": [{maps}]}}}}"#
             );
-            crate::spec::parse(text.as_bytes()).expect("a specification")
+            crate::spec::harden(crate::spec::Asked::read(text.as_bytes()).expect("a specification"))
         };
         assert_eq!(on_host(&spec(r#"{"type": "pid"}"#, ""), 1000), Some(1000));
         let maps = r#"{"containerID": 0, "hostID": 5000, "size": 1}, {"containerID": 1, "hostID": 70000, "size": 1000}"#;

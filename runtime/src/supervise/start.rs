@@ -58,12 +58,13 @@ impl Container {
 
     /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).
     pub(super) fn poststart(&self, lock: &Lock, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
-        let spec = self.spec()?;
-        let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone());
-        let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return Ok(()) };
+        let hooks = &self.spec()?.hooks.poststart;
+        if hooks.is_empty() {
+            return Ok(());
+        }
         lock.end_making()?;
         let state = OciState::of(self.record()?, Status::Running).to_json();
-        run_hooks(HookStage::Poststart, &hooks, &state, stop)
+        run_hooks(HookStage::Poststart, hooks, &state, stop)
             .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
     }
 }

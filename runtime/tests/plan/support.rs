@@ -1,26 +1,39 @@
 //! Configurations and machines to plan for.
 
 use brig::plan::{HostFacts, Join, Plan, Refusal, Request, RootDirectory, Start, plan};
-use brig::spec::{self, ContainerId};
+use brig::spec::{self, Asked, ContainerId, Hardened};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
-use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
+use std::ops::Deref;
 
 /// A configuration as JSON, so that a test changes what it is about and nothing else.
 pub(crate) fn config(rootless: Option<(u32, u32)>) -> Value {
-    let text = spec::template_text(rootless);
+    let text = brig::template::text(rootless);
     let mut value: Value = serde_json::from_str(&text).expect("the template is JSON");
     value["process"]["terminal"] = json!(false);
     value
 }
 
-pub(crate) fn spec_of(config: &Value) -> Spec {
+/// A configuration that has been accepted, and its text.
+pub(crate) struct Accepted {
+    text: Vec<u8>,
+    spec: Hardened,
+}
+
+impl Deref for Accepted {
+    type Target = Hardened;
+
+    fn deref(&self) -> &Hardened {
+        &self.spec
+    }
+}
+
+pub(crate) fn spec_of(config: &Value) -> Accepted {
     let text = serde_json::to_vec(config).expect("JSON");
-    let spec = spec::parse(&text).expect("it parses");
-    spec::check(&spec).expect("it is acceptable");
-    spec
+    let spec = spec::harden(Asked::read(&text).expect("it is acceptable"));
+    Accepted { text, spec }
 }
 
 /// Gives the container this namespace: new, or the one at a path.
@@ -101,11 +114,10 @@ impl Machine {
         machine
     }
 
-    fn cgroup(&self, spec: &Spec) -> CgroupPlan {
-        let linux = spec.linux().as_ref();
+    fn cgroup(&self, spec: &Hardened) -> CgroupPlan {
         let request = brig_cgroup::Request {
             id: "web",
-            cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_ref()?.to_str()),
+            cgroups_path: spec.linux.cgroups_path.as_deref(),
             resources: None,
             driver: self.driver,
             devices: &[],
@@ -126,14 +138,15 @@ impl Machine {
 }
 
 /// The compiled filter of the configuration.
-pub(crate) fn filter(spec: &Spec) -> Option<Program> {
-    let seccomp = spec.linux().as_ref()?.seccomp().as_ref()?;
-    Some(brig_seccomp::compile(seccomp, Arch::X86_64).expect("it compiles"))
+pub(crate) fn filter(accepted: &Accepted) -> Option<Program> {
+    let section = accepted.seccomp.clone()?;
+    let profile = brig_seccomp::read_part(&accepted.text, section).expect("it is acceptable");
+    Some(brig_seccomp::compile(&profile, Arch::X86_64).expect("it compiles"))
 }
 
 /// Plans, and hands the plan or the refusal to `look`.
 pub(crate) fn planned<T>(
-    spec: &Spec,
+    spec: &Accepted,
     machine: &Machine,
     start: Start,
     look: impl FnOnce(Result<Plan<'_>, Refusal>) -> T,
@@ -143,7 +156,7 @@ pub(crate) fn planned<T>(
 
 /// The same, with other standard descriptors than the caller's.
 pub(crate) fn planned_in_place_of<T>(
-    spec: &Spec,
+    spec: &Accepted,
     machine: &Machine,
     start: Start,
     standard: [bool; 3],

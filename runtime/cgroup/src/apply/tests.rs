@@ -4,7 +4,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
-use oci_spec::runtime::LinuxResources;
+use brig_spec::Resources;
 
 use super::super::facts::Layout;
 use super::super::node::read_pids;
@@ -68,7 +68,7 @@ impl Made {
     fn new(facts: &CgroupFacts, name: &str, resources: &str) -> Result<Made, Error> {
         let parent = format!("brig-test-{}-{name}", std::process::id());
         let path = format!("/{parent}/{name}");
-        let resources: LinuxResources = serde_json::from_str(resources).unwrap();
+        let resources: Resources = serde_json::from_str(resources).unwrap();
         let defaults = devices::default_rules();
         let request = Request {
             id: name,
@@ -248,7 +248,7 @@ fn an_update_raises_and_lowers() {
     };
     let made = Made::new(&facts, "update", &memory(100_000_000, 200_000_000)).unwrap();
     for (limit, swap) in [(400_003_072, 800_006_144), (20_000_768, 40_001_536)] {
-        let resources: LinuxResources = serde_json::from_str(&memory(limit, swap)).unwrap();
+        let resources: Resources = serde_json::from_str(&memory(limit, swap)).unwrap();
         made.cgroup.update(&resources).unwrap();
         // The kernel counts in pages.
         let read = |file: &str| made.read(file).parse::<i64>().unwrap();
@@ -264,7 +264,7 @@ fn an_update_raises_and_lowers() {
         }
         assert_eq!(made.read("pids.max"), "max");
     }
-    let period: LinuxResources = serde_json::from_str(r#"{"cpu": {"period": 20000}}"#).unwrap();
+    let period: Resources = serde_json::from_str(r#"{"cpu": {"period": 20000}}"#).unwrap();
     made.cgroup.update(&period).unwrap();
     match made.cgroup.nodes[0].directory.unified {
         true => assert_eq!(made.read("cpu.max"), "2000 20000"),
@@ -309,7 +309,7 @@ fn whatever_fails_nothing_is_left() {
     let Some(facts) = host() else { return };
     let parent = format!("brig-test-{}-faults", std::process::id());
     let path = format!("/{parent}/deep/er");
-    let resources: LinuxResources = serde_json::from_str(LIMITS).unwrap();
+    let resources: Resources = serde_json::from_str(LIMITS).unwrap();
     let request = Request {
         id: "faults",
         cgroups_path: Some(&path),

@@ -13,11 +13,11 @@ struct Attempt {
 
 /// What the specification says, word by word: for each kind of access the last rule
 /// that matches decides.
-fn specified(rules: &[LinuxDeviceCgroup], attempt: Attempt) -> bool {
-    let matches = |rule: &LinuxDeviceCgroup, bit: u8| {
-        let kind = match rule.typ() {
-            None | Some(LinuxDeviceType::A) => true,
-            Some(LinuxDeviceType::B) => attempt.kind == Kind::Block,
+fn specified(rules: &[DeviceRule], attempt: Attempt) -> bool {
+    let matches = |rule: &DeviceRule, bit: u8| {
+        let kind = match rule.kind {
+            None | Some(DeviceType::All) => true,
+            Some(DeviceType::Block) => attempt.kind == Kind::Block,
             _ => attempt.kind == Kind::Char,
         };
         let number = |rule: Option<i64>, number: u32| rule.is_none_or(|r| r == i64::from(number));
@@ -26,12 +26,12 @@ fn specified(rules: &[LinuxDeviceCgroup], attempt: Attempt) -> bool {
             READ => 'r',
             _ => 'w',
         };
-        kind && number(rule.major(), attempt.major)
-            && number(rule.minor(), attempt.minor)
-            && rule.access().as_deref().unwrap().contains(letter)
+        kind && number(rule.major, attempt.major)
+            && number(rule.minor, attempt.minor)
+            && rule.access.as_deref().unwrap().contains(letter)
     };
     [MKNOD, READ, WRITE].into_iter().filter(|bit| attempt.access & bit != 0).all(|bit| {
-        rules.iter().rev().find(|rule| matches(rule, bit)).is_some_and(LinuxDeviceCgroup::allow)
+        rules.iter().rev().find(|rule| matches(rule, bit)).is_some_and(|rule| rule.allow)
     })
 }
 
@@ -82,14 +82,14 @@ fn v1_allows(state: &Exceptions, attempt: Attempt) -> bool {
     hit != state.allow
 }
 
-fn any_rule() -> impl Strategy<Value = LinuxDeviceCgroup> {
-    let kinds = [LinuxDeviceType::A, LinuxDeviceType::B, LinuxDeviceType::C];
+fn any_rule() -> impl Strategy<Value = DeviceRule> {
+    let kinds = [DeviceType::All, DeviceType::Block, DeviceType::Char];
     let number = || proptest::option::of(0..3_i64);
     let access = prop::sample::select(vec!["r", "w", "m", "rw", "rm", "wm", "rwm", "rwm", "rwm"]);
     (any::<bool>(), prop::sample::select(kinds.to_vec()), number(), number(), access).prop_map(
         |(allow, kind, major, minor, access)| {
             let mut rule = rule(kind, major, minor, access);
-            rule.set_allow(allow);
+            rule.allow = allow;
             rule
         },
     )
@@ -136,14 +136,14 @@ proptest! {
     }
 }
 
-fn v1_lines(rules: &[LinuxDeviceCgroup]) -> Vec<String> {
+fn v1_lines(rules: &[DeviceRule]) -> Vec<String> {
     let steps = v1_writes(0, &Rules::parse(rules, &[]).unwrap()).unwrap();
     super::super::plan::writes(&steps)
         .map(|write| format!("{} {}", write.file, write.value))
         .collect()
 }
 
-fn parse(json: &str) -> Vec<LinuxDeviceCgroup> {
+fn parse(json: &str) -> Vec<DeviceRule> {
     serde_json::from_str(json).unwrap()
 }
 

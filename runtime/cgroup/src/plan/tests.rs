@@ -43,7 +43,7 @@ fn unified() -> CgroupFacts {
 }
 
 fn planned(facts: &CgroupFacts, path: Option<&str>, resources: &str) -> Result<CgroupPlan, Error> {
-    let resources: LinuxResources = serde_json::from_str(resources).unwrap();
+    let resources: Resources = serde_json::from_str(resources).unwrap();
     plan(
         facts,
         &Request {

@@ -1,11 +1,9 @@
 //! cgroup v1's limits on what is outside processor and memory: block devices, huge
 //! pages, the network, RDMA.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use oci_spec::runtime::{
-    LinuxBlockIo, LinuxHugepageLimit, LinuxNetwork, LinuxRdma, LinuxThrottleDevice,
-};
+use brig_spec::{BlockIo, HugepageLimit, Network, Rdma, ThrottleDevice};
 
 use super::super::Error;
 use super::super::convert::check_page_size;
@@ -24,7 +22,7 @@ pub(crate) fn check_weight(weight: Option<u16>, field: &str) -> Result<Option<u1
 pub(super) fn io_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    io: &LinuxBlockIo,
+    io: &BlockIo,
 ) -> Result<(), Error> {
     let mut push = |file: &str, bfq: Option<&str>, value: String, field: &str| {
         let instead = |file: &str| Absent::Instead { file: file.into(), value: value.clone() };
@@ -34,29 +32,29 @@ pub(super) fn io_limits(
         Ok::<(), Error>(())
     };
     let field = "linux.resources.blockIO.weight";
-    if let Some(weight) = check_weight(io.weight(), field)? {
+    if let Some(weight) = check_weight(io.weight, field)? {
         push("blkio.weight", Some("blkio.bfq.weight"), weight.to_string(), field)?;
     }
     let field = "linux.resources.blockIO.leafWeight";
-    if let Some(weight) = check_weight(io.leaf_weight(), field)? {
+    if let Some(weight) = check_weight(io.leaf_weight, field)? {
         push("blkio.leaf_weight", None, weight.to_string(), field)?;
     }
-    for (index, device) in io.weight_device().iter().flatten().enumerate() {
-        let name = format!("{}:{}", device.major(), device.minor());
+    for (index, device) in io.weight_device.iter().enumerate() {
+        let name = format!("{}:{}", device.major, device.minor);
         let field = format!("linux.resources.blockIO.weightDevice[{index}].weight");
-        if let Some(weight) = check_weight(device.weight(), &field)? {
+        if let Some(weight) = check_weight(device.weight, &field)? {
             let value = format!("{name} {weight}");
             push("blkio.weight_device", Some("blkio.bfq.weight_device"), value, &field)?;
         }
         let field = format!("linux.resources.blockIO.weightDevice[{index}].leafWeight");
-        if let Some(weight) = check_weight(device.leaf_weight(), &field)? {
+        if let Some(weight) = check_weight(device.leaf_weight, &field)? {
             push("blkio.leaf_weight_device", None, format!("{name} {weight}"), &field)?;
         }
     }
     for (devices, name, file) in throttles(io) {
         for (index, device) in devices.iter().enumerate() {
             let field = format!("linux.resources.blockIO.{name}[{index}]");
-            let value = format!("{}:{} {}", device.major(), device.minor(), device.rate());
+            let value = format!("{}:{} {}", device.major, device.minor, device.rate);
             push(&format!("blkio.throttle.{file}"), None, value, &field)?;
         }
     }
@@ -64,29 +62,23 @@ pub(super) fn io_limits(
 }
 
 /// The four throttle lists with their name in config.json and in v1.
-pub(crate) fn throttles(
-    io: &LinuxBlockIo,
-) -> [(&[LinuxThrottleDevice], &'static str, &'static str); 4] {
+pub(crate) fn throttles(io: &BlockIo) -> [(&[ThrottleDevice], &'static str, &'static str); 4] {
     [
-        (list(io.throttle_read_bps_device()), "throttleReadBpsDevice", "read_bps_device"),
-        (list(io.throttle_write_bps_device()), "throttleWriteBpsDevice", "write_bps_device"),
-        (list(io.throttle_read_iops_device()), "throttleReadIOPSDevice", "read_iops_device"),
-        (list(io.throttle_write_iops_device()), "throttleWriteIOPSDevice", "write_iops_device"),
+        (&io.throttle_read_bps_device, "throttleReadBpsDevice", "read_bps_device"),
+        (&io.throttle_write_bps_device, "throttleWriteBpsDevice", "write_bps_device"),
+        (&io.throttle_read_iops_device, "throttleReadIOPSDevice", "read_iops_device"),
+        (&io.throttle_write_iops_device, "throttleWriteIOPSDevice", "write_iops_device"),
     ]
-}
-
-fn list(list: &Option<Vec<LinuxThrottleDevice>>) -> &[LinuxThrottleDevice] {
-    list.as_deref().unwrap_or_default()
 }
 
 pub(super) fn hugetlb_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    limits: &[LinuxHugepageLimit],
+    limits: &[HugepageLimit],
 ) -> Result<(), Error> {
     for (index, limit) in limits.iter().enumerate() {
         let field = format!("linux.resources.hugepageLimits[{index}]");
-        let size = limit.page_size();
+        let size = &limit.page_size;
         check_page_size(size, &field)?;
         let Some((directory, unified)) = targets.find("hugetlb") else {
             targets.need("hugetlb", &field)?;
@@ -96,7 +88,7 @@ pub(super) fn hugetlb_limits(
             v2::hugetlb_limit(steps, directory, limit, &field);
             continue;
         }
-        let value = limit.limit().max(-1);
+        let value = limit.limit.max(-1);
         // Reservations are limited alike, or a container could reserve every page
         // of the host (Linux 5.7, hugetlb.rst).
         for (kind, absent) in [("", Absent::Fail), ("rsvd.", Absent::Satisfied)] {
@@ -111,16 +103,16 @@ pub(super) fn hugetlb_limits(
 pub(super) fn network_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    network: &LinuxNetwork,
+    network: &Network,
 ) -> Result<(), Error> {
-    if let Some(class) = network.class_id().filter(|class| *class != 0) {
+    if let Some(class) = network.class_id.filter(|class| *class != 0) {
         let field = "linux.resources.network.classID";
         let directory = targets.need("net_cls", field)?;
         steps.push(Step::Write(Write::new(directory, "net_cls.classid", class, field)));
     }
-    for (index, priority) in network.priorities().iter().flatten().enumerate() {
+    for (index, priority) in network.priorities.iter().enumerate() {
         let field = format!("linux.resources.network.priorities[{index}]");
-        let name = priority.name();
+        let name = &priority.name;
         // IFNAMSIZ is 16 with the terminator; the file's separator is white space.
         if name.is_empty()
             || name.len() > 15
@@ -129,7 +121,7 @@ pub(super) fn network_limits(
             return Err(Error::field(field, format!("{name:?} is not the name of an interface")));
         }
         let directory = targets.need("net_prio", &field)?;
-        let value = format!("{name} {}", priority.priority());
+        let value = format!("{name} {}", priority.priority);
         steps.push(Step::Write(Write::new(directory, "net_prio.ifpriomap", value, field)));
     }
     Ok(())
@@ -139,19 +131,15 @@ pub(super) fn network_limits(
 pub(crate) fn rdma_limits(
     steps: &mut Vec<Step>,
     targets: &Targets<'_>,
-    rdma: &HashMap<String, LinuxRdma>,
+    rdma: &BTreeMap<String, Rdma>,
 ) -> Result<(), Error> {
-    let mut devices: Vec<_> = rdma.iter().collect();
-    devices.sort_by_key(|(name, _)| *name);
-    for (name, limit) in devices {
+    for (name, limit) in rdma {
         let field = format!("linux.resources.rdma.{name}");
         if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(Error::field(field, format!("{name:?} is not the name of a device")));
         }
         let mut value = name.clone();
-        for (key, limit) in
-            [("hca_handle", limit.hca_handles()), ("hca_object", limit.hca_objects())]
-        {
+        for (key, limit) in [("hca_handle", limit.hca_handles), ("hca_object", limit.hca_objects)] {
             if let Some(limit) = limit {
                 value.push_str(&format!(" {key}={limit}"));
             }

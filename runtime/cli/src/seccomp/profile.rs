@@ -81,13 +81,11 @@ impl Profile {
     fn parse(file: String, bytes: &[u8]) -> Result<Self, Refused> {
         let positions = Positions::of(&String::from_utf8_lossy(bytes));
         let read = if positions.is_config() {
-            spec::parse(bytes).and_then(|spec| {
-                let linux = spec.linux().as_ref();
-                let seccomp = linux.and_then(|linux| linux.seccomp().clone());
-                seccomp.map(|seccomp| spec::check_seccomp(&seccomp).map(|()| seccomp)).transpose()
+            spec::seccomp_section(bytes).and_then(|section| {
+                section.map(|range| brig_seccomp::read_part(bytes, range)).transpose()
             })
         } else {
-            spec::seccomp(bytes).map(Some)
+            brig_seccomp::read(bytes).map(Some)
         };
         let refused = |line, field: &str, message: &str, hint: &str| Refused {
             file: file.clone(),

@@ -334,10 +334,9 @@ impl Session<'_> {
 
 /// When the filter of this container is loaded.
 fn privileges_of(blueprint: &Blueprint) -> Privileges {
-    let process = blueprint.config.spec.process().as_ref();
-    match process.and_then(|process| process.no_new_privileges()) {
-        Some(true) => Privileges::NoNewPrivileges,
-        _ => Privileges::MayGain,
+    match blueprint.config.spec.process.no_new_privileges {
+        true => Privileges::NoNewPrivileges,
+        false => Privileges::MayGain,
     }
 }
 

@@ -1,30 +1,26 @@
 //! `linux`: namespaces and what needs them, devices, paths, memory policy, RDT, network devices.
 
-use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxIntelRdt, LinuxMemoryPolicy, LinuxNamespaceType,
-    LinuxPersonality, MemoryPolicyFlagType, MemoryPolicyModeType,
-};
-
 use super::super::error::Error;
+use super::super::model::{
+    Device, DeviceType, IntelRdt, Linux, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode,
+    NamespaceType, Personality,
+};
 use super::super::mount::Propagation;
 use super::super::sysctl::{self, Refused};
-use super::{
-    absolute_path, has_namespace, ids, no_nul, no_parent, number_list, resources, seccomp, text_of,
-};
+use super::{absolute_path, ids, no_nul, no_parent, number_list, resources};
 
 pub(super) fn check(linux: &Linux) -> Result<(), Error> {
     namespaces(linux)?;
     ids::of_namespace(linux)?;
     sysctls(linux)?;
-    devices(linux.devices().as_deref().unwrap_or_default())?;
+    devices(&linux.devices)?;
     restricted_paths(linux)?;
-    if let Some(path) = linux.cgroups_path() {
+    if let Some(path) = &linux.cgroups_path {
         let field = || "linux.cgroupsPath".to_owned();
-        no_nul(text_of(path), field)?;
+        no_nul(path, field)?;
         no_parent(path, field)?;
     }
-    if let Some(name) = linux.rootfs_propagation()
-        && !name.is_empty()
+    if let Some(name) = &linux.rootfs_propagation
         && Propagation::parse(name).is_none()
     {
         let known = [
@@ -41,7 +37,7 @@ pub(super) fn check(linux: &Linux) -> Result<(), Error> {
             Error::unknown("linux.rootfsPropagation", "propagation", name).suggest(name, known)
         );
     }
-    if let Some(label) = linux.mount_label()
+    if let Some(label) = &linux.mount_label
         && label.contains(['\0', '\n'])
     {
         return Err(Error::invalid(
@@ -50,48 +46,31 @@ pub(super) fn check(linux: &Linux) -> Result<(), Error> {
             "has a NUL byte or a line break in it",
         ));
     }
-    linux.resources().as_ref().map_or(Ok(()), resources::check)?;
-    linux.seccomp().as_ref().map_or(Ok(()), seccomp::check)?;
-    linux.intel_rdt().as_ref().map_or(Ok(()), intel_rdt)?;
-    linux.memory_policy().as_ref().map_or(Ok(()), memory_policy)?;
-    linux.personality().as_ref().map_or(Ok(()), personality)?;
+    linux.resources.as_ref().map_or(Ok(()), resources::check)?;
+    linux.intel_rdt.as_ref().map_or(Ok(()), intel_rdt)?;
+    linux.memory_policy.as_ref().map_or(Ok(()), memory_policy)?;
+    linux.personality.as_ref().map_or(Ok(()), personality)?;
     net_devices(linux)?;
     time_offsets(linux)
 }
 
 fn namespaces(linux: &Linux) -> Result<(), Error> {
-    let all = linux.namespaces().as_deref().unwrap_or_default();
+    let all = &linux.namespaces;
     for (index, namespace) in all.iter().enumerate() {
-        if all[..index].iter().any(|other| other.typ() == namespace.typ()) {
-            let what = format!("the {} namespace is listed twice", name_of(namespace.typ()));
+        if all[..index].iter().any(|other| other.kind == namespace.kind) {
+            let what = format!("the {} namespace is listed twice", namespace.kind.name());
             return Err(Error::conflict(format!("linux.namespaces[{index}].type"), what)
                 .with_hint("remove one of the two"));
         }
-        if let Some(path) = namespace.path()
-            && !path.as_os_str().is_empty()
-        {
+        if let Some(path) = &namespace.path {
             absolute_path(path, || format!("linux.namespaces[{index}].path"))?;
         }
     }
     Ok(())
 }
 
-/// As the specification spells it; oci-spec's Display says `mnt` and `net`.
-fn name_of(typ: LinuxNamespaceType) -> &'static str {
-    match typ {
-        LinuxNamespaceType::Mount => "mount",
-        LinuxNamespaceType::Cgroup => "cgroup",
-        LinuxNamespaceType::Uts => "uts",
-        LinuxNamespaceType::Ipc => "ipc",
-        LinuxNamespaceType::User => "user",
-        LinuxNamespaceType::Pid => "pid",
-        LinuxNamespaceType::Network => "network",
-        LinuxNamespaceType::Time => "time",
-    }
-}
-
 fn sysctls(linux: &Linux) -> Result<(), Error> {
-    for (name, value) in linux.sysctl().iter().flatten() {
+    for (name, value) in &linux.sysctl {
         let field = || format!("linux.sysctl[{name:?}]");
         no_nul(value, field)?;
         let sysctl = sysctl::parse(name).map_err(|refused| match refused {
@@ -102,8 +81,8 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
             Refused::Hostname => Error::conflict(field(), "is what the field hostname sets")
                 .with_hint("use the field hostname"),
         })?;
-        if !has_namespace(linux, sysctl.namespace) {
-            let namespace = name_of(sysctl.namespace);
+        if linux.namespace(sysctl.namespace).is_none() {
+            let namespace = sysctl.namespace.name();
             let article = if namespace.starts_with('i') { "an" } else { "a" };
             return Err(Error::conflict(
                 field(),
@@ -116,28 +95,19 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
 }
 
 /// mknod(2); the kernel has 12 bits for the major number and 20 for the minor (`linux/kdev_t.h`).
-fn devices(devices: &[LinuxDevice]) -> Result<(), Error> {
+fn devices(devices: &[Device]) -> Result<(), Error> {
     for (index, device) in devices.iter().enumerate() {
         let field = |name: &str| format!("linux.devices[{index}].{name}");
-        absolute_path(device.path(), || field("path"))?;
-        no_parent(device.path(), || field("path"))?;
-        let file_type = match device.typ() {
-            LinuxDeviceType::A => {
-                return Err(Error::invalid(
-                    field("type"),
-                    "a",
-                    "is only for linux.resources.devices",
-                ));
-            }
-            LinuxDeviceType::B => 0o060_000,
-            LinuxDeviceType::C | LinuxDeviceType::U => 0o020_000,
-            LinuxDeviceType::P => 0o010_000,
+        absolute_path(&device.path, || field("path"))?;
+        no_parent(&device.path, || field("path"))?;
+        let Some(file_type) = device.kind.file_type() else {
+            return Err(Error::invalid(field("type"), "a", "is only for linux.resources.devices"));
         };
-        if device.typ() != LinuxDeviceType::P {
-            device_number(device.major(), MAJOR_LIMIT, || field("major"))?;
-            device_number(device.minor(), MINOR_LIMIT, || field("minor"))?;
+        if device.kind != DeviceType::Fifo {
+            device_number(device.major, MAJOR_LIMIT, || field("major"))?;
+            device_number(device.minor, MINOR_LIMIT, || field("minor"))?;
         }
-        if let Some(mode) = device.file_mode() {
+        if let Some(mode) = device.file_mode {
             // Some tools copy st_mode, which includes the type.
             let given_type = mode & 0o170_000;
             if mode > 0o177_777 || (given_type != 0 && given_type != file_type) {
@@ -148,7 +118,7 @@ fn devices(devices: &[LinuxDevice]) -> Result<(), Error> {
                 ));
             }
         }
-        for (name, id) in [("uid", device.uid()), ("gid", device.gid())] {
+        for (name, id) in [("uid", device.uid), ("gid", device.gid)] {
             if id == Some(u32::MAX) {
                 return Err(Error::range(field(name), u32::MAX, "0 to 4294967294"));
             }
@@ -169,20 +139,19 @@ fn device_number(number: i64, limit: i64, field: impl Fn() -> String) -> Result<
 
 fn restricted_paths(linux: &Linux) -> Result<(), Error> {
     for (name, paths) in
-        [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())]
+        [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)]
     {
-        let paths = paths.as_deref().unwrap_or_default();
         for (index, path) in paths.iter().enumerate() {
             let field = || format!("linux.{name}[{index}]");
-            absolute_path(path.as_ref(), field)?;
-            no_parent(path.as_ref(), field)?;
+            absolute_path(path, field)?;
+            no_parent(path, field)?;
             if path.split('/').all(|component| matches!(component, "" | ".")) {
                 let reason = "is the container's root, which nothing can cover";
                 return Err(Error::invalid(field(), path, reason)
                     .with_hint("root.readonly makes the whole root read-only"));
             }
         }
-        if !paths.is_empty() && !has_namespace(linux, LinuxNamespaceType::Mount) {
+        if !paths.is_empty() && linux.namespace(NamespaceType::Mount).is_none() {
             return Err(Error::conflict(format!("linux.{name}"), "needs a mount namespace")
                 .with_hint("add {\"type\": \"mount\"} to linux.namespaces"));
         }
@@ -191,10 +160,10 @@ fn restricted_paths(linux: &Linux) -> Result<(), Error> {
 }
 
 /// Names below the resctrl file system and lines of its `schemata` (Documentation/filesystems/resctrl.rst).
-fn intel_rdt(rdt: &LinuxIntelRdt) -> Result<(), Error> {
-    if let Some(name) = rdt.clos_id() {
+fn intel_rdt(rdt: &IntelRdt) -> Result<(), Error> {
+    if let Some(name) = &rdt.clos_id {
         let reserved = [".", "..", "info", "mon_groups", "mon_data"];
-        let unfit = name.is_empty() || name.contains(['/', '\0', '\n']);
+        let unfit = name.contains(['/', '\0', '\n']);
         // `/` is the default class.
         if name != "/" && (unfit || reserved.contains(&name.as_str())) {
             return Err(Error::invalid(
@@ -204,13 +173,13 @@ fn intel_rdt(rdt: &LinuxIntelRdt) -> Result<(), Error> {
             ));
         }
     }
-    for (index, line) in rdt.schemata().iter().flatten().enumerate() {
+    for (index, line) in rdt.schemata.iter().enumerate() {
         if line.contains(['\0', '\n']) || !line.contains(':') {
             let field = format!("linux.intelRdt.schemata[{index}]");
             return Err(Error::invalid(field, line, "is not one line of a schemata file"));
         }
     }
-    let schemas = [("l3CacheSchema", rdt.l3_cache_schema()), ("memBwSchema", rdt.mem_bw_schema())];
+    let schemas = [("l3CacheSchema", &rdt.l3_cache_schema), ("memBwSchema", &rdt.mem_bw_schema)];
     for (name, schema) in schemas {
         if let Some(schema) = schema {
             no_nul(schema, || format!("linux.intelRdt.{name}"))?;
@@ -220,63 +189,60 @@ fn intel_rdt(rdt: &LinuxIntelRdt) -> Result<(), Error> {
 }
 
 /// set_mempolicy(2).
-fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(), Error> {
-    use MemoryPolicyFlagType as F;
-    use MemoryPolicyModeType as M;
-    let mode = policy.mode();
-    let nodes = policy.nodes().as_deref().unwrap_or_default();
+fn memory_policy(policy: &MemoryPolicy) -> Result<(), Error> {
+    use MemoryPolicyFlag as F;
+    use MemoryPolicyMode as M;
+    let mode = policy.mode;
+    let nodes = policy.nodes.as_deref().unwrap_or_default();
     let field = || "linux.memoryPolicy.nodes".to_owned();
     if !nodes.is_empty() {
         number_list(nodes, field)?;
     }
     match mode {
-        M::MpolDefault | M::MpolLocal if !nodes.is_empty() => {
-            return Err(Error::conflict(field(), format!("must be empty for {mode}")));
+        M::Default | M::Local if !nodes.is_empty() => {
+            return Err(Error::conflict(field(), format!("must be empty for {}", mode.name())));
         }
-        M::MpolBind | M::MpolInterleave | M::MpolWeightedInterleave | M::MpolPreferredMany
-            if nodes.is_empty() =>
-        {
-            return Err(
-                Error::missing(field()).with_hint(format!("{mode} needs the numbers of the nodes"))
-            );
+        M::Bind | M::Interleave | M::WeightedInterleave | M::PreferredMany if nodes.is_empty() => {
+            return Err(Error::missing(field())
+                .with_hint(format!("{} needs the numbers of the nodes", mode.name())));
         }
         _ => {}
     }
-    let flags = policy.flags().as_deref().unwrap_or_default();
+    let flags = &policy.flags;
     let conflict = |what: String| Err(Error::conflict("linux.memoryPolicy.flags", what));
-    if flags.contains(&F::MpolFStaticNodes) && flags.contains(&F::MpolFRelativeNodes) {
+    if flags.contains(&F::StaticNodes) && flags.contains(&F::RelativeNodes) {
         return conflict(
             "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other".to_owned(),
         );
     }
-    let takes_balancing = matches!(mode, M::MpolBind | M::MpolPreferredMany);
-    if flags.contains(&F::MpolFNumaBalancing) && !takes_balancing {
+    let takes_balancing = matches!(mode, M::Bind | M::PreferredMany);
+    if flags.contains(&F::NumaBalancing) && !takes_balancing {
         return conflict(format!(
-            "MPOL_F_NUMA_BALANCING is for MPOL_BIND and MPOL_PREFERRED_MANY, not {mode}"
+            "MPOL_F_NUMA_BALANCING is for MPOL_BIND and MPOL_PREFERRED_MANY, not {}",
+            mode.name()
         ));
     }
     if !flags.is_empty() && nodes.is_empty() {
-        return conflict(format!("flags need nodes, and {mode} has none here"));
+        return conflict(format!("flags need nodes, and {} has none here", mode.name()));
     }
     Ok(())
 }
 
 /// "Currently no flag values are supported" (config-linux.md "Personality").
-fn personality(personality: &LinuxPersonality) -> Result<(), Error> {
-    match personality.flags().as_deref() {
-        Some([flag, ..]) => {
-            Err(Error::unknown("linux.personality.flags[0]", "personality flag", flag)
-                .with_hint("the specification knows no flags yet: remove it"))
-        }
+fn personality(personality: &Personality) -> Result<(), Error> {
+    match personality.flags.first() {
+        Some(flag) => Err(Error::unknown("linux.personality.flags[0]", "personality flag", flag)
+            .with_hint("the specification knows no flags yet: remove it")),
         _ => Ok(()),
     }
 }
 
 fn net_devices(linux: &Linux) -> Result<(), Error> {
-    let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) else {
+    let devices = &linux.net_devices;
+    if devices.is_empty() {
         return Ok(());
-    };
-    if !has_namespace(linux, LinuxNamespaceType::Network) {
+    }
+    if linux.namespace(NamespaceType::Network).is_none() {
         return Err(Error::conflict(
             "linux.netDevices",
             "needs a network namespace to move the devices to",
@@ -286,7 +252,7 @@ fn net_devices(linux: &Linux) -> Result<(), Error> {
     let mut inside = Vec::with_capacity(devices.len());
     for (host_name, device) in devices {
         interface_name(host_name, || format!("linux.netDevices[{host_name:?}]"))?;
-        let name = device.name().as_deref().filter(|name| !name.is_empty());
+        let name = device.name.as_deref();
         if let Some(name) = name {
             interface_name(name, || format!("linux.netDevices[{host_name:?}].name"))?;
         }
@@ -313,17 +279,16 @@ pub(super) fn interface_name(name: &str, field: impl Fn() -> String) -> Result<(
 
 /// time_namespaces(7): the clocks that have offsets.
 fn time_offsets(linux: &Linux) -> Result<(), Error> {
-    let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) else {
+    let offsets = &linux.time_offsets;
+    if offsets.is_empty() {
         return Ok(());
-    };
-    let has_time =
-        linux.namespaces().iter().flatten().find(|n| n.typ() == LinuxNamespaceType::Time);
-    match has_time {
+    }
+    match linux.namespace(NamespaceType::Time) {
         None => {
             return Err(Error::conflict("linux.timeOffsets", "needs a time namespace")
                 .with_hint("add {\"type\": \"time\"} to linux.namespaces"));
         }
-        Some(namespace) if namespace.path().is_some() => {
+        Some(namespace) if namespace.path.is_some() => {
             return Err(Error::conflict(
                 "linux.timeOffsets",
                 "cannot change a time namespace that exists already",
@@ -336,9 +301,9 @@ fn time_offsets(linux: &Linux) -> Result<(), Error> {
         if !CLOCKS.contains(&clock.as_str()) {
             return Err(Error::unknown("linux.timeOffsets", "clock", clock).suggest(clock, CLOCKS));
         }
-        if offset.nanosecs().is_some_and(|ns| ns > 999_999_999) {
+        if offset.nanosecs > 999_999_999 {
             let field = format!("linux.timeOffsets.{clock}.nanosecs");
-            return Err(Error::range(field, offset.nanosecs().unwrap_or(0), "0 to 999999999"));
+            return Err(Error::range(field, offset.nanosecs, "0 to 999999999"));
         }
     }
     Ok(())

@@ -1,39 +1,38 @@
 //! `process`: what execve(2), setresuid(2), capset(2), setrlimit(2), sched_setattr(2) … would refuse.
 
-use oci_spec::runtime::{
-    IOPriorityClass, LinuxIOPriority, LinuxSchedulerPolicy, PosixRlimit, Process, Scheduler, User,
-};
-
 use super::super::capability::{self, Sets};
 use super::super::error::Error;
+use super::super::model::{
+    IoPriority, IoPriorityClass, Process, Rlimit, Scheduler, SchedulerPolicy, User,
+};
 use super::{absolute_path, environment, no_nul, number_list};
 
 pub(super) fn check(process: &Process) -> Result<(), Error> {
-    match process.args().as_deref() {
-        None | Some([]) => {
+    match process.args.as_slice() {
+        [] => {
             return Err(Error::missing("process.args").with_hint("give the program to run"));
         }
-        Some([program, ..]) if program.is_empty() => return Err(Error::missing("process.args[0]")),
-        Some(args) => {
+        [program, ..] if program.is_empty() => return Err(Error::missing("process.args[0]")),
+        args => {
             for (index, arg) in args.iter().enumerate() {
                 no_nul(arg, || format!("process.args[{index}]"))?;
             }
         }
     }
-    environment(process.env().as_deref(), "process.env")?;
-    absolute_path(process.cwd(), || "process.cwd".to_owned())?;
-    user(process.user())?;
-    capabilities(&Sets::of(process.capabilities().as_ref()))?;
-    rlimits(process.rlimits().as_deref().unwrap_or_default())?;
+    environment(&process.env, "process.env")?;
+    absolute_path(&process.cwd, || "process.cwd".to_owned())?;
+    user(&process.user)?;
+    capabilities(&process.capabilities)?;
+    rlimits(&process.rlimits)?;
     labels(process)?;
-    if let Some(score) = process.oom_score_adj()
+    if let Some(score) = process.oom_score_adj
         && !(-1000..=1000).contains(&score)
     {
         return Err(Error::range("process.oomScoreAdj", score, "-1000 to 1000"));
     }
-    if let Some(size) = process.console_size() {
+    if let Some(size) = &process.console_size {
         // `struct winsize` has 16 bits for each (TIOCSWINSZ(2const)).
-        for (name, value) in [("height", size.height()), ("width", size.width())] {
+        for (name, value) in [("height", size.height), ("width", size.width)] {
             if value > u64::from(u16::MAX) {
                 return Err(Error::range(
                     format!("process.consoleSize.{name}"),
@@ -43,12 +42,10 @@ pub(super) fn check(process: &Process) -> Result<(), Error> {
             }
         }
     }
-    process.io_priority().as_ref().map_or(Ok(()), io_priority)?;
-    process.scheduler().as_ref().map_or(Ok(()), scheduler)?;
-    if let Some(affinity) = process.exec_cpu_affinity() {
-        for (name, list) in
-            [("initial", affinity.initial()), ("final", affinity.cpu_affinity_final())]
-        {
+    process.io_priority.as_ref().map_or(Ok(()), io_priority)?;
+    process.scheduler.as_ref().map_or(Ok(()), scheduler)?;
+    if let Some(affinity) = &process.exec_cpu_affinity {
+        for (name, list) in [("initial", &affinity.initial), ("final", &affinity.last)] {
             if let Some(list) = list {
                 number_list(list, || format!("process.execCPUAffinity.{name}"))?;
             }
@@ -63,9 +60,9 @@ fn user(user: &User) -> Result<(), Error> {
         u32::MAX => Err(Error::range(field, id, "0 to 4294967294")),
         _ => Ok(()),
     };
-    real(user.uid(), "process.user.uid".to_owned())?;
-    real(user.gid(), "process.user.gid".to_owned())?;
-    let groups = user.additional_gids().as_deref().unwrap_or_default();
+    real(user.uid, "process.user.uid".to_owned())?;
+    real(user.gid, "process.user.gid".to_owned())?;
+    let groups = &user.additional_gids;
     for (index, gid) in groups.iter().enumerate() {
         real(*gid, format!("process.user.additionalGids[{index}]"))?;
     }
@@ -78,7 +75,7 @@ fn user(user: &User) -> Result<(), Error> {
             "at most 65536 groups",
         ));
     }
-    match user.umask() {
+    match user.umask {
         Some(umask) if umask > 0o777 => {
             Err(Error::range("process.user.umask", format!("{umask:#o}"), "0 to 0o777 (511)"))
         }
@@ -106,15 +103,15 @@ fn capabilities(sets: &Sets) -> Result<(), Error> {
     Ok(())
 }
 
-fn rlimits(limits: &[PosixRlimit]) -> Result<(), Error> {
+fn rlimits(limits: &[Rlimit]) -> Result<(), Error> {
     for (index, limit) in limits.iter().enumerate() {
-        if limits[..index].iter().any(|other| other.typ() == limit.typ()) {
-            let what = format!("{} is limited twice", limit.typ());
+        if limits[..index].iter().any(|other| other.kind == limit.kind) {
+            let what = format!("{} is limited twice", limit.kind.name());
             return Err(Error::conflict(format!("process.rlimits[{index}].type"), what)
                 .with_hint("remove one of the two"));
         }
-        if limit.soft() > limit.hard() {
-            let what = format!("{} is above the hard limit of {}", limit.soft(), limit.hard());
+        if limit.soft > limit.hard {
+            let what = format!("{} is above the hard limit of {}", limit.soft, limit.hard);
             return Err(Error::conflict(format!("process.rlimits[{index}].soft"), what)
                 .with_hint("lower the soft limit, or raise the hard one"));
         }
@@ -125,8 +122,8 @@ fn rlimits(limits: &[PosixRlimit]) -> Result<(), Error> {
 /// One line each is written to /proc/self/attr.
 fn labels(process: &Process) -> Result<(), Error> {
     let labels = [
-        ("process.apparmorProfile", process.apparmor_profile()),
-        ("process.selinuxLabel", process.selinux_label()),
+        ("process.apparmorProfile", &process.apparmor_profile),
+        ("process.selinuxLabel", &process.selinux_label),
     ];
     for (field, label) in labels {
         if let Some(label) = label
@@ -139,11 +136,11 @@ fn labels(process: &Process) -> Result<(), Error> {
 }
 
 /// ioprio_set(2).
-fn io_priority(priority: &LinuxIOPriority) -> Result<(), Error> {
-    let level = priority.priority();
-    let allowed = match priority.class() {
-        IOPriorityClass::IoprioClassIdle => return Ok(()),
-        IOPriorityClass::IoprioClassRt | IOPriorityClass::IoprioClassBe => 0..=7,
+fn io_priority(priority: &IoPriority) -> Result<(), Error> {
+    let level = priority.priority;
+    let allowed = match priority.class {
+        IoPriorityClass::Idle => return Ok(()),
+        IoPriorityClass::RealTime | IoPriorityClass::BestEffort => 0..=7,
     };
     if allowed.contains(&level) {
         return Ok(());
@@ -153,43 +150,44 @@ fn io_priority(priority: &LinuxIOPriority) -> Result<(), Error> {
 
 /// sched_setattr(2) and sched(7).
 fn scheduler(scheduler: &Scheduler) -> Result<(), Error> {
-    use LinuxSchedulerPolicy as P;
-    let policy = *scheduler.policy();
-    if policy == P::SchedIso {
+    use SchedulerPolicy as P;
+    let policy = scheduler.policy;
+    if policy == P::Iso {
         return Err(Error::invalid(
             "process.scheduler.policy",
             "SCHED_ISO",
             "is reserved and not in any kernel",
         ));
     }
-    let nice = scheduler.nice().unwrap_or(0);
-    let priority = scheduler.priority().unwrap_or(0);
-    let nice_range = if matches!(policy, P::SchedOther | P::SchedBatch) { -20..=19 } else { 0..=0 };
+    let nice = scheduler.nice;
+    let priority = scheduler.priority;
+    let nice_range = if matches!(policy, P::Other | P::Batch) { -20..=19 } else { 0..=0 };
     if !nice_range.contains(&nice) {
-        let range = format!("{} to {} for {policy}", nice_range.start(), nice_range.end());
+        let range = format!("{} to {} for {}", nice_range.start(), nice_range.end(), policy.name());
         return Err(Error::range("process.scheduler.nice", nice, &range));
     }
-    let priority_range = if matches!(policy, P::SchedFifo | P::SchedRr) { 1..=99 } else { 0..=0 };
+    let priority_range = if matches!(policy, P::Fifo | P::RoundRobin) { 1..=99 } else { 0..=0 };
     if !priority_range.contains(&priority) {
-        let range = format!("{} to {} for {policy}", priority_range.start(), priority_range.end());
+        let range =
+            format!("{} to {} for {}", priority_range.start(), priority_range.end(), policy.name());
         return Err(Error::range("process.scheduler.priority", priority, &range));
     }
     deadline(scheduler, policy)
 }
 
 /// `__checkparam_dl` of the kernel: at least 1024 ns, below 2^63, runtime <= deadline <= period.
-fn deadline(scheduler: &Scheduler, policy: LinuxSchedulerPolicy) -> Result<(), Error> {
+fn deadline(scheduler: &Scheduler, policy: SchedulerPolicy) -> Result<(), Error> {
     let times = [
-        ("runtime", scheduler.runtime().unwrap_or(0)),
-        ("deadline", scheduler.deadline().unwrap_or(0)),
-        ("period", scheduler.period().unwrap_or(0)),
+        ("runtime", scheduler.runtime),
+        ("deadline", scheduler.deadline),
+        ("period", scheduler.period),
     ];
     let field = |name: &str| format!("process.scheduler.{name}");
-    if policy != LinuxSchedulerPolicy::SchedDeadline {
+    if policy != SchedulerPolicy::Deadline {
         return match times.iter().find(|(_, ns)| *ns != 0) {
             Some((name, _)) => Err(Error::conflict(
                 field(name),
-                format!("is only for SCHED_DEADLINE, not {policy}"),
+                format!("is only for SCHED_DEADLINE, not {}", policy.name()),
             )),
             None => Ok(()),
         };

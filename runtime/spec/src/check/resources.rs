@@ -2,54 +2,51 @@
 //!
 //! Ranges that depend on the host (how many CPUs, which page sizes) are for whoever knows the host.
 
-use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
-};
-
 use super::super::error::Error;
+use super::super::model::{BlockIo, Cpu, DeviceRule, DeviceType, Memory, Resources};
 use super::linux::{MAJOR_LIMIT, MINOR_LIMIT, interface_name};
 use super::{no_nul, number_list};
 
-pub(super) fn check(resources: &LinuxResources) -> Result<(), Error> {
-    for (index, rule) in resources.devices().iter().flatten().enumerate() {
+pub(super) fn check(resources: &Resources) -> Result<(), Error> {
+    for (index, rule) in resources.devices.iter().enumerate() {
         device(rule, &|name| format!("linux.resources.devices[{index}].{name}"))?;
     }
-    resources.memory().as_ref().map_or(Ok(()), memory)?;
-    resources.cpu().as_ref().map_or(Ok(()), cpu)?;
-    resources.block_io().as_ref().map_or(Ok(()), block_io)?;
-    if let Some(pids) = resources.pids() {
-        at_least_minus_one(Some(pids.limit()), || "linux.resources.pids.limit".to_owned())?;
+    resources.memory.as_ref().map_or(Ok(()), memory)?;
+    resources.cpu.as_ref().map_or(Ok(()), cpu)?;
+    resources.block_io.as_ref().map_or(Ok(()), block_io)?;
+    if let Some(pids) = &resources.pids {
+        at_least_minus_one(pids.limit, || "linux.resources.pids.limit".to_owned())?;
     }
-    for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
+    for (index, limit) in resources.hugepage_limits.iter().enumerate() {
         let field = format!("linux.resources.hugepageLimits[{index}]");
-        page_size(limit.page_size(), &format!("{field}.pageSize"))?;
-        at_least_minus_one(Some(limit.limit()), || format!("{field}.limit"))?;
+        page_size(&limit.page_size, &format!("{field}.pageSize"))?;
+        at_least_minus_one(Some(limit.limit), || format!("{field}.limit"))?;
     }
-    if let Some(network) = resources.network() {
-        for (index, priority) in network.priorities().iter().flatten().enumerate() {
-            interface_name(priority.name(), || {
+    if let Some(network) = &resources.network {
+        for (index, priority) in network.priorities.iter().enumerate() {
+            interface_name(&priority.name, || {
                 format!("linux.resources.network.priorities[{index}].name")
             })?;
         }
     }
-    for (device, limits) in resources.rdma().iter().flatten() {
+    for (device, limits) in &resources.rdma {
         let field = || format!("linux.resources.rdma[{device:?}]");
         if device.is_empty() || device.contains(char::is_whitespace) || device.contains('\0') {
             return Err(Error::conflict(field(), "is not the name of an RDMA device"));
         }
-        if limits.hca_handles().is_none() && limits.hca_objects().is_none() {
+        if limits.hca_handles.is_none() && limits.hca_objects.is_none() {
             return Err(Error::missing(field()).with_hint("give hcaHandles, hcaObjects or both"));
         }
     }
     unified(resources)
 }
 
-fn device(rule: &LinuxDeviceCgroup, field: &dyn Fn(&str) -> String) -> Result<(), Error> {
-    if rule.typ().is_some_and(|typ| matches!(typ, LinuxDeviceType::U | LinuxDeviceType::P)) {
+fn device(rule: &DeviceRule, field: &dyn Fn(&str) -> String) -> Result<(), Error> {
+    if matches!(rule.kind, Some(DeviceType::Unbuffered | DeviceType::Fifo)) {
         return Err(Error::conflict(field("type"), "must be a, b or c"));
     }
     for (name, number, limit) in
-        [("major", rule.major(), MAJOR_LIMIT), ("minor", rule.minor(), MINOR_LIMIT)]
+        [("major", rule.major, MAJOR_LIMIT), ("minor", rule.minor, MINOR_LIMIT)]
     {
         // -1 is how runc's own types, and some callers, say "all".
         if let Some(number) = number
@@ -58,7 +55,7 @@ fn device(rule: &LinuxDeviceCgroup, field: &dyn Fn(&str) -> String) -> Result<()
             return Err(Error::range(field(name), number, &format!("0 to {limit}")));
         }
     }
-    match rule.access() {
+    match &rule.access {
         Some(access) if !access.chars().all(|c| "rwm".contains(c)) => {
             Err(Error::invalid(field("access"), access, "has more than r, w and m in it"))
         }
@@ -66,23 +63,23 @@ fn device(rule: &LinuxDeviceCgroup, field: &dyn Fn(&str) -> String) -> Result<()
     }
 }
 
-fn memory(memory: &LinuxMemory) -> Result<(), Error> {
+fn memory(memory: &Memory) -> Result<(), Error> {
     let sizes = [
-        ("limit", memory.limit()),
-        ("reservation", memory.reservation()),
-        ("swap", memory.swap()),
-        ("kernelTCP", memory.kernel_tcp()),
+        ("limit", memory.limit),
+        ("reservation", memory.reservation),
+        ("swap", memory.swap),
+        ("kernelTCP", memory.kernel_tcp),
     ];
     for (name, bytes) in sizes {
         at_least_minus_one(bytes, || format!("linux.resources.memory.{name}"))?;
     }
-    if let Some(swappiness) = memory.swappiness()
+    if let Some(swappiness) = memory.swappiness
         && swappiness > 100
     {
         return Err(Error::range("linux.resources.memory.swappiness", swappiness, "0 to 100"));
     }
     // "swap" is memory and swap together (config-linux.md "Memory"); 0 and -1 are not amounts.
-    if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit(), memory.swap())
+    if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit, memory.swap)
         && swap < limit
     {
         let what = format!("{swap} is less than the memory limit of {limit}, which it includes");
@@ -91,16 +88,16 @@ fn memory(memory: &LinuxMemory) -> Result<(), Error> {
     Ok(())
 }
 
-fn cpu(cpu: &LinuxCpu) -> Result<(), Error> {
-    for (name, list) in [("cpus", cpu.cpus()), ("mems", cpu.mems())] {
+fn cpu(cpu: &Cpu) -> Result<(), Error> {
+    for (name, list) in [("cpus", &cpu.cpus), ("mems", &cpu.mems)] {
         if let Some(list) = list.as_deref().filter(|list| !list.is_empty()) {
             number_list(list, || format!("linux.resources.cpu.{name}"))?;
         }
     }
-    for (name, time_us) in [("quota", cpu.quota()), ("realtimeRuntime", cpu.realtime_runtime())] {
+    for (name, time_us) in [("quota", cpu.quota), ("realtimeRuntime", cpu.realtime_runtime)] {
         at_least_minus_one(time_us, || format!("linux.resources.cpu.{name}"))?;
     }
-    if let Some(idle) = cpu.idle()
+    if let Some(idle) = cpu.idle
         && !(0..=1).contains(&idle)
     {
         return Err(Error::range("linux.resources.cpu.idle", idle, "0 or 1"));
@@ -109,30 +106,30 @@ fn cpu(cpu: &LinuxCpu) -> Result<(), Error> {
 }
 
 /// Weights as blkio has them, 10 to 1000; 0 is how callers say "not set".
-fn block_io(io: &LinuxBlockIo) -> Result<(), Error> {
+fn block_io(io: &BlockIo) -> Result<(), Error> {
     let weight = |weight: Option<u16>, field: String| match weight {
         None | Some(0 | 10..=1000) => Ok(()),
         Some(other) => Err(Error::range(field, other, "10 to 1000")),
     };
     let field = |name: &str| format!("linux.resources.blockIO.{name}");
-    weight(io.weight(), field("weight"))?;
-    weight(io.leaf_weight(), field("leafWeight"))?;
-    for (index, device) in io.weight_device().iter().flatten().enumerate() {
+    weight(io.weight, field("weight"))?;
+    weight(io.leaf_weight, field("leafWeight"))?;
+    for (index, device) in io.weight_device.iter().enumerate() {
         let field = |name: &str| format!("linux.resources.blockIO.weightDevice[{index}].{name}");
-        weight(device.weight(), field("weight"))?;
-        weight(device.leaf_weight(), field("leafWeight"))?;
-        numbers(device.major(), device.minor(), field)?;
+        weight(device.weight, field("weight"))?;
+        weight(device.leaf_weight, field("leafWeight"))?;
+        numbers(device.major, device.minor, field)?;
     }
     let throttles = [
-        ("throttleReadBpsDevice", io.throttle_read_bps_device()),
-        ("throttleWriteBpsDevice", io.throttle_write_bps_device()),
-        ("throttleReadIOPSDevice", io.throttle_read_iops_device()),
-        ("throttleWriteIOPSDevice", io.throttle_write_iops_device()),
+        ("throttleReadBpsDevice", &io.throttle_read_bps_device),
+        ("throttleWriteBpsDevice", &io.throttle_write_bps_device),
+        ("throttleReadIOPSDevice", &io.throttle_read_iops_device),
+        ("throttleWriteIOPSDevice", &io.throttle_write_iops_device),
     ];
     for (list, devices) in throttles {
-        for (index, device) in devices.iter().flatten().enumerate() {
+        for (index, device) in devices.iter().enumerate() {
             let field = |name: &str| format!("linux.resources.blockIO.{list}[{index}].{name}");
-            numbers(device.major(), device.minor(), field)?;
+            numbers(device.major, device.minor, field)?;
         }
     }
     Ok(())
@@ -162,8 +159,8 @@ fn page_size(size: &str, field: &str) -> Result<(), Error> {
 }
 
 /// Each key is the name of a file in the container's cgroup directory, so it must stay in there.
-fn unified(resources: &LinuxResources) -> Result<(), Error> {
-    for (file, value) in resources.unified().iter().flatten() {
+fn unified(resources: &Resources) -> Result<(), Error> {
+    for (file, value) in &resources.unified {
         let field = || format!("linux.resources.unified[{file:?}]");
         let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if file.is_empty() || file == "." || file == ".." || !file.chars().all(is_name) {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Error, check, parse};
+use super::super::{Asked, Error};
 
 /// A configuration that passes, small enough that each rule stands alone.
 fn base() -> Value {
@@ -40,7 +40,7 @@ fn merge(into: &mut Value, patch: &Value) {
 fn check_with(patch: &Value) -> Result<(), Error> {
     let mut spec = base();
     merge(&mut spec, patch);
-    check(&parse(spec.to_string().as_bytes()).expect("only the meaning is in question"))
+    Asked::read(spec.to_string().as_bytes()).map(drop)
 }
 
 fn accepts(patches: &[Value]) {
@@ -353,7 +353,7 @@ fn hooks() {
             "hooks.createRuntime[1].args[0]: \"\\0\" has a NUL byte in it",
         ),
     ]);
-    for name in super::hook_names() {
+    for name in crate::Hooks::names() {
         let error = check_with(&json!({"hooks": {name: [{"path": "x"}]}})).expect_err(name);
         assert_eq!(error.field(), format!("hooks.{name}[0].path"));
     }
@@ -766,61 +766,6 @@ fn resource_names_and_numbers() {
         (
             resources(json!({"devices": [{"allow": true, "minor": 1_048_576}]})),
             "linux.resources.devices[0].minor: 1048576 is out of range: 0 to 1048575",
-        ),
-    ]);
-}
-
-#[test]
-fn seccomp() {
-    let seccomp = |patch: Value| {
-        let mut seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW"});
-        merge(&mut seccomp, &patch);
-        linux(json!({"seccomp": seccomp}))
-    };
-    let rule = |patch: Value| {
-        let mut rule = json!({"names": ["read"], "action": "SCMP_ACT_ERRNO"});
-        merge(&mut rule, &patch);
-        seccomp(json!({"syscalls": [rule]}))
-    };
-    accepts(&[
-        rule(json!({"errnoRet": 4095})),
-        rule(json!({"action": "SCMP_ACT_TRACE", "errnoRet": 65535})),
-        rule(json!({"action": "SCMP_ACT_NOTIFY", "names": ["mount"]})),
-        seccomp(json!({"listenerPath": "/run/x", "listenerMetadata": "x"})),
-    ]);
-    refuses(&[
-        (
-            seccomp(json!({"defaultAction": "SCMP_ACT_NOTIFY"})),
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default: nobody could hand over the listener",
-        ),
-        (
-            seccomp(json!({"defaultErrnoRet": 4096})),
-            "linux.seccomp.defaultErrnoRet: 4096 is out of range: 0 to 4095",
-        ),
-        (
-            seccomp(json!({"listenerPath": "x"})),
-            "linux.seccomp.listenerPath: \"x\" is not an absolute path",
-        ),
-        (
-            seccomp(json!({"listenerMetadata": "x"})),
-            "linux.seccomp.listenerMetadata: needs a listenerPath",
-        ),
-        (rule(json!({"names": []})), "linux.seccomp.syscalls[0].names: required but missing"),
-        (
-            rule(json!({"names": ["read", ""]})),
-            "linux.seccomp.syscalls[0].names[1]: required but missing",
-        ),
-        (
-            rule(json!({"names": ["write"], "action": "SCMP_ACT_NOTIFY"})),
-            "linux.seccomp.syscalls[0].names[0]: write cannot be SCMP_ACT_NOTIFY: the runtime needs it",
-        ),
-        (
-            rule(json!({"errnoRet": 4096})),
-            "linux.seccomp.syscalls[0].errnoRet: 4096 is out of range: 0 to 4095",
-        ),
-        (
-            rule(json!({"args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]})),
-            "linux.seccomp.syscalls[0].args[0].index: 6 is out of range: 0 to 5",
         ),
     ]);
 }

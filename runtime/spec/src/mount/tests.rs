@@ -1,5 +1,3 @@
-use oci_spec::runtime::MountBuilder;
-
 use super::*;
 
 fn request(typ: &str, options: &[&str]) -> Result<MountRequest, Error> {
@@ -8,9 +6,9 @@ fn request(typ: &str, options: &[&str]) -> Result<MountRequest, Error> {
 
 fn request_at(destination: &str, typ: &str, options: &[&str]) -> Result<MountRequest, Error> {
     let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-    let mount =
-        MountBuilder::default().destination(destination).typ(typ).source("src").options(options);
-    MountRequest::parse(3, &mount.build().expect("oci-spec takes it"))
+    let (destination, kind) = (destination.to_owned(), Some(typ.to_owned()));
+    let source = Some("src".to_owned());
+    MountRequest::parse(3, Mount { destination, kind, source, options, ..Mount::default() })
 }
 
 fn good(typ: &str, options: &[&str]) -> MountRequest {
@@ -63,8 +61,9 @@ fn kinds() {
     }
     let bad = request("a b", &[]).expect_err("not a type");
     assert_eq!(bad.to_string(), "mounts[3].type: \"a b\" is not the name of a file system");
-    let mount = MountBuilder::default().destination("/a").options(["rbind".to_owned()]).build();
-    let bad = MountRequest::parse(0, &mount.expect("oci-spec takes it")).expect_err("no source");
+    let (destination, options) = ("/a".to_owned(), vec!["rbind".to_owned()]);
+    let mount = Mount { destination, options, ..Mount::default() };
+    let bad = MountRequest::parse(0, mount).expect_err("no source");
     assert_eq!(bad.to_string(), "mounts[0].source: required but missing");
 }
 
@@ -239,12 +238,18 @@ fn id_mappings() {
     assert_eq!(good("bind", &[]).idmap, None);
     assert_eq!(good("bind", &["idmap"]).idmap, Some(IdMap { scope: Scope::Mount, mappings: None }));
     assert_eq!(good("bind", &["ridmap"]).idmap, Some(IdMap { scope: Scope::Tree, mappings: None }));
-    let mapping = vec![LinuxIdMapping::default()];
+    let mapping = vec![IdMapping { inside: 0, outside: 0, count: 1 }];
     let own = |options: &[&str]| {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let mount = MountBuilder::default().destination("/a").source("/b").options(options);
-        let mount = mount.uid_mappings(mapping.clone()).gid_mappings(mapping.clone()).build();
-        MountRequest::parse(0, &mount.expect("oci-spec takes it")).expect("a good mount").idmap
+        let mount = Mount {
+            destination: "/a".to_owned(),
+            source: Some("/b".to_owned()),
+            options,
+            uid_mappings: mapping.clone(),
+            gid_mappings: mapping.clone(),
+            ..Mount::default()
+        };
+        MountRequest::parse(0, mount).expect("a good mount").idmap
     };
     let both = Some((mapping.clone(), mapping.clone()));
     assert_eq!(own(&["bind"]), Some(IdMap { scope: Scope::Mount, mappings: both.clone() }));

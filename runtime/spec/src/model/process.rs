@@ -1,0 +1,198 @@
+//! `process`: the program, and what it runs as.
+
+use serde::de::{Deserialize, Deserializer};
+
+use super::{IoPriorityClass, RlimitType, SchedulerFlag, SchedulerPolicy, not_empty, nullable};
+use crate::capability::{self, Sets};
+
+/// `process`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    /// It gets a terminal of its own.
+    #[serde(default, deserialize_with = "nullable")]
+    pub terminal: bool,
+    /// The size of that terminal.
+    pub console_size: Option<ConsoleSize>,
+    /// Whose rights it has; absent, root's.
+    #[serde(default, deserialize_with = "nullable")]
+    pub user: User,
+    /// The program and its arguments.
+    #[serde(default, deserialize_with = "nullable")]
+    pub args: Vec<String>,
+    /// `NAME=value`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub env: Vec<String>,
+    /// The working directory, absolute.
+    pub cwd: String,
+    /// The five sets; absent, all are empty.
+    #[serde(default, deserialize_with = "nullable")]
+    pub capabilities: Sets,
+    /// In the order given.
+    #[serde(default, deserialize_with = "nullable")]
+    pub rlimits: Vec<Rlimit>,
+    /// No execve(2) gains privileges.
+    #[serde(default, deserialize_with = "nullable")]
+    pub no_new_privileges: bool,
+    /// `/proc/self/oom_score_adj`, -1000 to 1000; absent, that of the caller stays.
+    pub oom_score_adj: Option<i32>,
+    /// For ioprio_set(2).
+    pub io_priority: Option<IoPriority>,
+    /// For sched_setattr(2).
+    pub scheduler: Option<Scheduler>,
+    /// The processors of a process of `exec`.
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity>,
+    /// The AppArmor profile that it changes to.
+    #[serde(default, deserialize_with = "not_empty")]
+    pub apparmor_profile: Option<String>,
+    /// The SELinux context that it changes to.
+    #[serde(default, deserialize_with = "not_empty")]
+    pub selinux_label: Option<String>,
+}
+
+/// `process.consoleSize`, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct ConsoleSize {
+    /// Lines.
+    pub height: u64,
+    /// Columns.
+    pub width: u64,
+}
+
+/// `process.user`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct User {
+    /// User, as seen in the container.
+    #[serde(deserialize_with = "nullable")]
+    pub uid: u32,
+    /// Group, as seen in the container.
+    #[serde(deserialize_with = "nullable")]
+    pub gid: u32,
+    /// umask(2); absent, 022.
+    pub umask: Option<u32>,
+    /// Supplementary groups.
+    #[serde(deserialize_with = "nullable")]
+    pub additional_gids: Vec<u32>,
+}
+
+/// One of `process.rlimits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Rlimit {
+    /// What is limited.
+    #[serde(rename = "type")]
+    pub kind: RlimitType,
+    /// What holds.
+    pub soft: u64,
+    /// How far the process may raise it.
+    pub hard: u64,
+}
+
+/// `process.ioPriority`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct IoPriority {
+    /// The class; absent, best effort.
+    #[serde(default = "best_effort")]
+    pub class: IoPriorityClass,
+    /// 0 (highest) to 7.
+    #[serde(default, deserialize_with = "nullable")]
+    pub priority: i64,
+}
+
+fn best_effort() -> IoPriorityClass {
+    IoPriorityClass::BestEffort
+}
+
+/// `process.scheduler`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Scheduler {
+    /// The policy.
+    pub policy: SchedulerPolicy,
+    /// Of `SCHED_OTHER` and `SCHED_BATCH`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub nice: i32,
+    /// Of `SCHED_FIFO` and `SCHED_RR`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub priority: i32,
+    /// In the order given.
+    #[serde(default, deserialize_with = "nullable")]
+    pub flags: Vec<SchedulerFlag>,
+    /// Of `SCHED_DEADLINE`, nanoseconds.
+    #[serde(default, deserialize_with = "nullable")]
+    pub runtime: u64,
+    /// Of `SCHED_DEADLINE`, nanoseconds.
+    #[serde(default, deserialize_with = "nullable")]
+    pub deadline: u64,
+    /// Of `SCHED_DEADLINE`, nanoseconds; 0 is the deadline.
+    #[serde(default, deserialize_with = "nullable")]
+    pub period: u64,
+}
+
+/// `process.execCPUAffinity`: lists as [`crate::NumberList`] reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct ExecCpuAffinity {
+    /// Before it joins the container's cgroup.
+    #[serde(deserialize_with = "not_empty")]
+    pub initial: Option<String>,
+    /// After that.
+    #[serde(rename = "final", deserialize_with = "not_empty")]
+    pub last: Option<String>,
+}
+
+/// A set of capabilities by name, as `process.capabilities` has it.
+#[derive(Default)]
+struct Named(u64);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct One(u64);
+        impl<'de> Deserialize<'de> for One {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl serde::de::Visitor<'_> for Visitor {
+                    type Value = u64;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a string")
+                    }
+                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<u64, E> {
+                        capability::exact(name)
+                            .map(|number| 1 << number)
+                            .ok_or_else(|| E::unknown_variant(name, &capability::NAMES))
+                    }
+                }
+                deserializer.deserialize_str(Visitor).map(One)
+            }
+        }
+        let all = Vec::<One>::deserialize(deserializer)?;
+        Ok(Self(all.iter().fold(0, |mask, one| mask | one.0)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Sets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Text {
+            #[serde(deserialize_with = "nullable")]
+            bounding: Named,
+            #[serde(deserialize_with = "nullable")]
+            effective: Named,
+            #[serde(deserialize_with = "nullable")]
+            inheritable: Named,
+            #[serde(deserialize_with = "nullable")]
+            permitted: Named,
+            #[serde(deserialize_with = "nullable")]
+            ambient: Named,
+        }
+        let text = Text::deserialize(deserializer)?;
+        Ok(Self {
+            bounding: text.bounding.0,
+            effective: text.effective.0,
+            permitted: text.permitted.0,
+            inheritable: text.inheritable.0,
+            ambient: text.ambient.0,
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! `linux.resources`: limits of the cgroup.
+
+use std::collections::BTreeMap;
+
+use serde::de::Deserializer;
+
+use super::{DeviceType, nullable};
+
+/// `linux.resources`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Resources {
+    /// Which devices may be used; later rules count.
+    #[serde(deserialize_with = "nullable")]
+    pub devices: Vec<DeviceRule>,
+    /// Memory.
+    pub memory: Option<Memory>,
+    /// Processor time, and which processors.
+    pub cpu: Option<Cpu>,
+    /// Number of tasks.
+    pub pids: Option<Pids>,
+    /// Block devices.
+    #[serde(rename = "blockIO")]
+    pub block_io: Option<BlockIo>,
+    /// Huge pages.
+    #[serde(deserialize_with = "nullable")]
+    pub hugepage_limits: Vec<HugepageLimit>,
+    /// cgroup v1's net_cls and net_prio.
+    pub network: Option<Network>,
+    /// RDMA devices by name.
+    #[serde(deserialize_with = "nullable")]
+    pub rdma: BTreeMap<String, Rdma>,
+    /// Files of cgroup v2 by name.
+    #[serde(deserialize_with = "nullable")]
+    pub unified: BTreeMap<String, String>,
+}
+
+/// One of `linux.resources.devices`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct DeviceRule {
+    /// It allows; else it denies.
+    #[serde(deserialize_with = "nullable")]
+    pub allow: bool,
+    /// Absent is all.
+    #[serde(rename = "type")]
+    pub kind: Option<DeviceType>,
+    /// Absent and -1 are all.
+    pub major: Option<i64>,
+    /// Absent and -1 are all.
+    pub minor: Option<i64>,
+    /// Of the letters r, w and m; absent is all.
+    pub access: Option<String>,
+}
+
+/// `linux.resources.memory`; amounts in bytes, -1 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Memory {
+    /// The limit.
+    pub limit: Option<i64>,
+    /// What is kept from reclaim.
+    pub reservation: Option<i64>,
+    /// Memory and swap together.
+    pub swap: Option<i64>,
+    /// Deprecated, and without effect.
+    pub kernel: Option<i64>,
+    /// cgroup v1's limit of TCP buffers.
+    #[serde(rename = "kernelTCP")]
+    pub kernel_tcp: Option<i64>,
+    /// cgroup v1, 0 to 100.
+    pub swappiness: Option<u64>,
+    /// cgroup v1.
+    #[serde(rename = "disableOOMKiller")]
+    pub disable_oom_killer: Option<bool>,
+    /// cgroup v1.
+    pub use_hierarchy: Option<bool>,
+    /// An update below what is in use fails.
+    pub check_before_update: Option<bool>,
+}
+
+/// `linux.resources.cpu`; times in microseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Cpu {
+    /// Weight, 1024 is usual.
+    pub shares: Option<u64>,
+    /// Time in each period; -1 is no limit.
+    pub quota: Option<i64>,
+    /// What may be saved up.
+    pub burst: Option<u64>,
+    /// The period.
+    pub period: Option<u64>,
+    /// cgroup v1.
+    pub realtime_runtime: Option<i64>,
+    /// cgroup v1.
+    pub realtime_period: Option<u64>,
+    /// Processors, as [`crate::NumberList`] reads them.
+    pub cpus: Option<String>,
+    /// Memory nodes, as [`crate::NumberList`] reads them.
+    pub mems: Option<String>,
+    /// 1: only where nobody else wants the processor.
+    pub idle: Option<i64>,
+}
+
+/// `linux.resources.pids`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Pids {
+    /// Absent leaves it alone; -1 is no limit.
+    pub limit: Option<i64>,
+}
+
+/// `linux.resources.blockIO`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct BlockIo {
+    /// 10 to 1000.
+    pub weight: Option<u16>,
+    /// 10 to 1000; cgroup v1 of old kernels.
+    pub leaf_weight: Option<u16>,
+    /// By device.
+    #[serde(deserialize_with = "nullable")]
+    pub weight_device: Vec<WeightDevice>,
+    /// Bytes per second.
+    #[serde(deserialize_with = "nullable")]
+    pub throttle_read_bps_device: Vec<ThrottleDevice>,
+    /// Bytes per second.
+    #[serde(deserialize_with = "nullable")]
+    pub throttle_write_bps_device: Vec<ThrottleDevice>,
+    /// Operations per second.
+    #[serde(rename = "throttleReadIOPSDevice", deserialize_with = "nullable")]
+    pub throttle_read_iops_device: Vec<ThrottleDevice>,
+    /// Operations per second.
+    #[serde(rename = "throttleWriteIOPSDevice", deserialize_with = "nullable")]
+    pub throttle_write_iops_device: Vec<ThrottleDevice>,
+}
+
+/// One of `linux.resources.blockIO.weightDevice`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct WeightDevice {
+    /// Major number.
+    #[serde(deserialize_with = "nullable")]
+    pub major: i64,
+    /// Minor number.
+    #[serde(deserialize_with = "nullable")]
+    pub minor: i64,
+    /// 10 to 1000.
+    pub weight: Option<u16>,
+    /// 10 to 1000; cgroup v1 of old kernels.
+    pub leaf_weight: Option<u16>,
+}
+
+/// One of the lists `linux.resources.blockIO.throttle…`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct ThrottleDevice {
+    /// Major number.
+    #[serde(deserialize_with = "nullable")]
+    pub major: i64,
+    /// Minor number.
+    #[serde(deserialize_with = "nullable")]
+    pub minor: i64,
+    /// Per second; 0 is no limit.
+    #[serde(deserialize_with = "nullable")]
+    pub rate: u64,
+}
+
+/// One of `linux.resources.hugepageLimits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct HugepageLimit {
+    /// `64KB`, `2MB`, `1GB`.
+    #[serde(deserialize_with = "nullable")]
+    pub page_size: String,
+    /// Bytes; -1 is no limit.
+    #[serde(deserialize_with = "bytes")]
+    pub limit: i64,
+}
+
+/// Unsigned in the specification, and written as -1 all the same; above 2^63 bytes it is no limit either way.
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    struct Visitor;
+    impl serde::de::Visitor<'_> for Visitor {
+        type Value = i64;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("i64")
+        }
+        fn visit_i64<E>(self, bytes: i64) -> Result<i64, E> {
+            Ok(bytes)
+        }
+        fn visit_u64<E>(self, bytes: u64) -> Result<i64, E> {
+            Ok(i64::try_from(bytes).unwrap_or(i64::MAX))
+        }
+        fn visit_unit<E>(self) -> Result<i64, E> {
+            Ok(0)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+/// `linux.resources.network`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Network {
+    /// `net_cls.classid`.
+    #[serde(rename = "classID")]
+    pub class_id: Option<u32>,
+    /// `net_prio.ifpriomap`.
+    #[serde(deserialize_with = "nullable")]
+    pub priorities: Vec<InterfacePriority>,
+}
+
+/// One of `linux.resources.network.priorities`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct InterfacePriority {
+    /// The interface.
+    #[serde(deserialize_with = "nullable")]
+    pub name: String,
+    /// Its priority.
+    #[serde(deserialize_with = "nullable")]
+    pub priority: u32,
+}
+
+/// One of `linux.resources.rdma`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Rdma {
+    /// Handles.
+    pub hca_handles: Option<u32>,
+    /// Objects.
+    pub hca_objects: Option<u32>,
+}
