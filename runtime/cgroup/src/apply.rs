@@ -181,19 +181,19 @@ impl Making {
     /// Removes what has been made, newest first, and wraps what is left into the error.
     fn undo(self, cause: Error) -> Error {
         let mut left = Vec::new();
-        let mut failed = |path, error: Errno| {
-            left.push(Leftover { path, pids: Vec::new(), source: error.into() });
+        let mut failed = |path, source: io::Error| {
+            left.push(Leftover { path, pids: Vec::new(), source });
         };
         for node in self.nodes.into_iter().rev().flatten() {
             if let Err(error) = node.unlink() {
-                failed(node.path, error);
+                failed(node.path, error.into_source());
             }
         }
         for path in self.parents.into_iter().rev() {
             match rmdir(&path) {
                 // Another container uses it by now, or it holds one of those in `left`.
                 Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}
-                Err(error) => failed(path, error),
+                Err(error) => failed(path, error.into()),
             }
         }
         if left.is_empty() { cause } else { Error::CleanUp { cause: Box::new(cause), left } }
@@ -214,7 +214,7 @@ fn make_way(directory: &Directory) -> Result<(), Error> {
     check_free(&node)?;
     sleep(SETTLE);
     check_free(&node)?;
-    node.unlink().map_err(|errno| Error::call("rmdir", &node.path, errno))
+    node.unlink()
 }
 
 fn check_free(node: &Node) -> Result<(), Error> {

@@ -68,6 +68,11 @@ pub enum Error {
         /// Where it was.
         path: PathBuf,
     },
+    /// No cgroups are mounted where the container's is, so that nothing tells whether it is there.
+    Unseen {
+        /// Where they are to be.
+        mount: PathBuf,
+    },
     /// The cgroup cannot hold a container, as an ancestor is threaded.
     Threaded {
         /// The directory.
@@ -182,10 +187,24 @@ impl Error {
         }
     }
 
+    /// The kernel's own words, for an entry of a list that names the object.
+    pub(crate) fn into_source(self) -> io::Error {
+        match self {
+            Error::Call { source, .. } => source,
+            other => io::Error::other(other),
+        }
+    }
+
     /// Whether the container's cgroup is not there any more.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Error::Gone { .. })
+    }
+
+    /// Whether this layout has no such control.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Error::Unsupported { .. })
     }
 
     /// What the person who reads the error can do about it.
@@ -211,6 +230,9 @@ impl Error {
                 "somebody has removed it or moved the container's processes; \
                  `brig delete --force` ends the container"
                     .into(),
+            ),
+            Error::Unseen { .. } => Some(
+                "call brig where the host's cgroups are mounted, as they were when the container was made".into(),
             ),
             Error::Threaded { .. } => Some(
                 "a container needs a domain cgroup; choose a linux.cgroupsPath with no threaded ancestor".into(),
@@ -324,6 +346,9 @@ impl fmt::Display for Error {
             Error::Gone { path } => {
                 write!(f, "the cgroup {} is not the container's any more", path.display())
             }
+            Error::Unseen { mount } => {
+                write!(f, "no cgroups are mounted at {}, where the container's is", mount.display())
+            }
             Error::Threaded { path, kind } => {
                 write!(
                     f,
@@ -374,6 +399,7 @@ impl Error {
             | Error::Controllers { .. }
             | Error::Occupied { .. }
             | Error::Gone { .. }
+            | Error::Unseen { .. }
             | Error::Threaded { .. } => Ok(()),
         }
     }

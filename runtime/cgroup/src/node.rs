@@ -1,15 +1,16 @@
 //! A container's directory in one hierarchy, known by identity.
 //!
 //! Promises: what is read, written, listed and removed is the directory that was made or recorded,
-//! whatever is at its path by now. Must never: reach a file by path; the directory is opened in one
+//! whatever is at its path by now, and it is gone only where that is known. Must never: reach a file by path; the directory is opened in one
 //! place, compared there, and all else goes from its descriptor.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use brig_pseudofs::boot::{BOOT_ID, Boot};
 use brig_pseudofs::identity::Identity;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FsWord, Mode, OFlags, openat, statat, statfs, unlinkat};
 use rustix::io::Errno;
 
 use super::plan::Directory;
@@ -18,6 +19,10 @@ use super::{Error, file};
 /// Readable, as bpf(2) takes no `O_PATH` descriptor, and getdents64(2) none either.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of linux/magic.h.
+const CGROUP_MAGIC: FsWord = 0x0027_e0eb;
+const CGROUP2_MAGIC: FsWord = 0x6367_7270;
 
 /// Opens a directory.
 pub(crate) fn open_directory(
@@ -35,8 +40,9 @@ pub(crate) struct Node {
     /// brig made it, so that the kernel's defaults hold in it.
     pub(crate) made: bool,
     descriptor: OnceLock<OwnedFd>,
-    /// None: it was in another boot.
-    identity: Option<Identity>,
+    identity: Identity,
+    /// When the identity holds, where that is not the present boot for certain.
+    boot: Option<Boot>,
 }
 
 impl Node {
@@ -46,37 +52,64 @@ impl Node {
         let opened = open_directory(CWD, &path).map_err(|e| Error::call("open", &path, e))?;
         let identity = Identity::of(&opened).map_err(|e| Error::call("fstat", &path, e))?;
         let descriptor = OnceLock::from(opened);
-        let (directory, identity) = (directory.clone(), Some(identity));
-        Ok(Node { directory, path, made, descriptor, identity })
+        let (directory, boot) = (directory.clone(), None);
+        Ok(Node { directory, path, made, descriptor, identity, boot })
     }
 
     /// A directory that was made earlier; opens nothing yet.
-    pub(crate) fn recorded(directory: &Directory, identity: Option<Identity>) -> Node {
+    pub(crate) fn recorded(directory: &Directory, identity: Identity, boot: Boot) -> Node {
         let path = directory.absolute();
         let (directory, descriptor) = (directory.clone(), OnceLock::new());
-        Node { directory, path, made: false, descriptor, identity }
+        Node { directory, path, made: false, descriptor, identity, boot: Some(boot) }
     }
 
-    pub(crate) fn identity(&self) -> Option<Identity> {
+    pub(crate) fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Whether what was found at the path is the container's.
+    fn is_own(&self, found: Identity) -> Result<bool, Error> {
+        Ok(found == self.identity && self.is_of_this_boot()?)
+    }
+
+    fn is_of_this_boot(&self) -> Result<bool, Error> {
+        let lasts = self.boot.as_ref().map_or(Ok(true), Boot::is_now);
+        lasts.map_err(|error| Error::call("read", BOOT_ID, error))
+    }
+
+    /// That nothing is at the path tells of the container's cgroup only where cgroups are seen at all.
+    fn must_be_seen(&self) -> Result<(), Error> {
+        let mount = &self.directory.mount;
+        let seen = match statfs(mount) {
+            Ok(found) => [CGROUP_MAGIC, CGROUP2_MAGIC].contains(&found.f_type),
+            Err(Errno::NOENT | Errno::NOTDIR) => false,
+            Err(error) => return Err(Error::call("statfs", mount, error)),
+        };
+        match seen || !self.is_of_this_boot()? {
+            true => Ok(()),
+            false => Err(Error::Unseen { mount: mount.clone() }),
+        }
     }
 
     /// The open directory.
     ///
     /// # Errors
-    /// [`Error::Gone`] where it has been removed, whether or not there is another by now.
+    /// [`Error::Gone`] where it has been removed, whether or not there is another by now; others where that
+    /// cannot be known.
     pub(crate) fn descriptor(&self) -> Result<BorrowedFd<'_>, Error> {
         if let Some(descriptor) = self.descriptor.get() {
             return Ok(descriptor.as_fd());
         }
         let gone = || Error::Gone { path: self.path.clone() };
-        let expected = self.identity.ok_or_else(gone)?;
         let opened = match open_directory(CWD, &self.path) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(gone()),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                self.must_be_seen()?;
+                return Err(gone());
+            }
             answer => answer.map_err(|e| Error::call("open", &self.path, e))?,
         };
         let found = Identity::of(&opened).map_err(|e| Error::call("fstat", &self.path, e))?;
-        if found != expected {
+        if !self.is_own(found)? {
             return Err(gone());
         }
         Ok(self.descriptor.get_or_init(|| opened).as_fd())
@@ -116,23 +149,24 @@ impl Node {
     }
 
     /// Removes the directory itself. That it is gone is no error.
-    pub(crate) fn unlink(&self) -> Result<(), Errno> {
-        let Some(expected) = self.identity else { return Ok(()) };
-        let gone = |error| if error == Errno::NOENT { Ok(()) } else { Err(error) };
+    pub(crate) fn unlink(&self) -> Result<(), Error> {
         // Each time anew: the kernel removes by name, and brig may have waited in between.
-        match statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(data) if Identity::from(&data) == expected => {
-                unlinkat(CWD, &self.path, AtFlags::REMOVEDIR).or_else(gone)
-            }
-            Ok(_) => Ok(()),
-            Err(error) => gone(error),
+        if !self.is_there()? {
+            return Ok(());
+        }
+        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(Error::call("rmdir", &self.path, error)),
         }
     }
 
     /// Whether it is still at its path.
-    pub(crate) fn is_there(&self) -> bool {
-        let found = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
-        found.is_ok_and(|data| Some(Identity::from(&data)) == self.identity)
+    pub(crate) fn is_there(&self) -> Result<bool, Error> {
+        match statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(data) => self.is_own(Identity::from(&data)),
+            Err(Errno::NOENT | Errno::NOTDIR) => self.must_be_seen().map(|()| false),
+            Err(error) => Err(Error::call("stat", &self.path, error)),
+        }
     }
 }
 

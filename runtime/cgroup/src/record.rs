@@ -88,11 +88,11 @@ impl Cgroup {
     /// [`Error::Call`] when /proc does not tell which boot this is.
     pub fn record(&self) -> Result<CgroupRecord, Error> {
         let boot = Boot::now().map_err(|e| Error::call("read", BOOT_ID, e))?;
-        let of = |node: &Node| {
-            let directory = node.directory.clone();
-            node.identity().map(|identity| MadeDirectory { directory, identity })
+        let of = |node: &Node| MadeDirectory {
+            directory: node.directory.clone(),
+            identity: node.identity(),
         };
-        let directories = self.nodes.iter().filter_map(of).collect();
+        let directories = self.nodes.iter().map(of).collect();
         Ok(CgroupRecord { driver: self.driver, directories, unit: self.unit.clone(), boot })
     }
 
@@ -103,9 +103,9 @@ impl Cgroup {
     /// [`Error::Field`] for a record with a path that leads out of its hierarchy.
     pub fn open(record: &CgroupRecord) -> Result<Cgroup, Error> {
         record.directories.iter().try_for_each(|made| check(&made.directory))?;
-        let lasts = record.boot.is_now();
-        let node =
-            |made: &MadeDirectory| Node::recorded(&made.directory, lasts.then_some(made.identity));
+        let node = |made: &MadeDirectory| {
+            Node::recorded(&made.directory, made.identity, record.boot.clone())
+        };
         let nodes = record.directories.iter().map(node).collect();
         Ok(Cgroup { driver: record.driver, nodes, unit: record.unit.clone() })
     }

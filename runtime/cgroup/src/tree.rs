@@ -214,7 +214,7 @@ pub(crate) fn is_empty_leaf(node: &Node) -> Result<bool, Error> {
 pub(crate) fn remove(node: &Node, patience: &mut Patience, left: &mut Vec<Leftover>) {
     let Err(error) = node.unlink() else { return };
     let before = left.len();
-    if is_busy(error)
+    if is_busy(&error)
         && let Err(error) = remove_below(node, patience, left)
         && !error.is_gone()
     {
@@ -227,23 +227,23 @@ pub(crate) fn remove(node: &Node, patience: &mut Patience, left: &mut Vec<Leftov
         let mut pids = Vec::new();
         // What it holds helps the reader; that it cannot be read is the lesser news.
         let _ = node.descriptor().and_then(|at| read_pids(at, || node.path.clone(), &mut pids));
-        left.push(Leftover { path: node.path.clone(), pids, source: error.into() });
+        left.push(Leftover { path: node.path.clone(), pids, source: error.into_source() });
     }
 }
 
-fn is_busy(error: Errno) -> bool {
-    matches!(error, Errno::BUSY | Errno::NOTEMPTY)
+fn is_busy(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EBUSY | libc::ENOTEMPTY))
 }
 
 /// A process that has just ended keeps its cgroup for a moment.
 fn insist(
-    mut unlink: impl FnMut() -> Result<(), Errno>,
+    mut unlink: impl FnMut() -> Result<(), Error>,
     patience: &mut Patience,
-) -> Result<(), Errno> {
+) -> Result<(), Error> {
     loop {
         match unlink() {
-            Err(error) if is_busy(error) && patience.wait() => {}
-            Err(Errno::NOENT) => return Ok(()),
+            Err(error) if is_busy(&error) && patience.wait() => {}
+            Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(()),
             answer => return answer,
         }
     }
@@ -276,7 +276,8 @@ fn remove_at(
     patience: &mut Patience,
     left: &mut Vec<Leftover>,
 ) -> bool {
-    let unlink = || unlinkat(walk.here(), name, AtFlags::REMOVEDIR);
+    let unlink =
+        || unlinkat(walk.here(), name, AtFlags::REMOVEDIR).map_err(|e| walk.fail("rmdir", e));
     let Err(error) = insist(unlink, patience) else { return true };
     if left.len() < MOST_LEFT {
         let path = walk.path().join(OsStr::from_bytes(name.to_bytes()));
@@ -285,7 +286,7 @@ fn remove_at(
             // As above.
             let _ = read_pids(at, || path.clone(), &mut pids);
         }
-        left.push(Leftover { path, pids, source: error.into() });
+        left.push(Leftover { path, pids, source: error.into_source() });
     }
     false
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::OnceLock;
 
+use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use super::small_file;
@@ -32,9 +33,18 @@ impl Boot {
         Ok(Self(NOW.get_or_init(|| id.trim_end().to_owned()).clone()))
     }
 
-    /// Whether it is the present one; not where that cannot be known.
-    #[must_use]
-    pub fn is_now(&self) -> bool {
-        Self::now().is_ok_and(|now| now == *self)
+    /// Whether it is the present one. A difference counts only where the kernel itself tells it: systemd-nspawn, for
+    /// instance, mounts a file of its own there.
+    ///
+    /// # Errors
+    /// That cannot be known.
+    pub fn is_now(&self) -> io::Result<bool> {
+        if Self::now()? == *self {
+            return Ok(true);
+        }
+        match statfs(BOOT_ID)?.f_type {
+            PROC_SUPER_MAGIC => Ok(false),
+            _ => Err(io::Error::other(format!("{BOOT_ID} is not the kernel's own"))),
+        }
     }
 }

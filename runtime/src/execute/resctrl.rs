@@ -137,8 +137,7 @@ impl Resctrl {
     /// # Errors
     /// /proc does not tell which boot this is.
     pub fn record(&self) -> Result<ResctrlRecord, Error> {
-        let boot = Boot::now();
-        let boot = boot.map_err(|error| Error::system("linux.intelRdt: reading boot_id", error))?;
+        let boot = Boot::now().map_err(unknown_boot)?;
         Ok(ResctrlRecord { groups: self.made.clone(), boot })
     }
 
@@ -185,17 +184,26 @@ impl ResctrlRecord {
     /// # Errors
     /// The first that could not be removed; the others are still tried.
     pub fn remove(&self) -> Result<(), Error> {
-        if !self.boot.is_now() {
+        if !self.is_of_this_boot()? {
             return Ok(());
         }
         all(self.groups.iter().rev().map(Group::remove))
     }
 
     /// Whether `group`, if it was made for the container, is still that one.
-    fn holds(&self, group: &Path) -> bool {
-        let mut own = self.groups.iter().filter(|own| own.path == group);
-        own.all(|own| self.boot.is_now() && identity(group) == Ok(own.identity))
+    fn holds(&self, group: &Path) -> Result<bool, Error> {
+        let mut own = self.groups.iter().filter(|own| own.path == group).peekable();
+        let lasts = own.peek().is_none() || self.is_of_this_boot()?;
+        Ok(lasts && own.all(|own| identity(group) == Ok(own.identity)))
     }
+
+    fn is_of_this_boot(&self) -> Result<bool, Error> {
+        self.boot.is_now().map_err(unknown_boot)
+    }
+}
+
+fn unknown_boot(error: io::Error) -> Error {
+    Error::system("linux.intelRdt: reading boot_id", error)
 }
 
 fn identity(path: &Path) -> Result<Identity, Errno> {
@@ -220,7 +228,8 @@ pub fn join(id: &str, rdt: &IntelRdt, made: Option<&ResctrlRecord>, pid: i32) ->
     let Some(root) = mounted()? else {
         return Err(Error::plain("linux.intelRdt: no resctrl file system is mounted any more"));
     };
-    let enter = |group: &Path, field: &str| match made.is_none_or(|made| made.holds(group)) {
+    let holds = |group: &Path| made.map_or(Ok(true), |made| made.holds(group));
+    let enter = |group: &Path, field: &str| match holds(group)? {
         true => write(&root, &group.join("tasks"), &pid.to_string(), field),
         false => {
             let what = format!("{field}: {} is not the container's any more", group.display());
@@ -435,10 +444,10 @@ mod tests {
         let rdt = rdt(r#"{"memBwSchema": "MB:0=20"}"#);
         let made = Resctrl::assign_below(root.path(), "web", &rdt, 42).expect("it is made");
         let record = made.record().expect("a boot");
-        assert!(record.holds(&group));
+        assert!(record.holds(&group).expect("a boot"));
         fs::rename(&group, root.path().join("moved")).expect("the group");
         fs::create_dir(&group).expect("another");
-        assert!(!record.holds(&group));
+        assert!(!record.holds(&group).expect("a boot"));
         record.remove().expect("its own is gone");
         made.remove().expect("its own is gone");
         assert!(group.exists());

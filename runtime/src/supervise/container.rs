@@ -8,6 +8,7 @@ use brig_cgroup::Cgroup;
 use brig_sys::process::send_signal;
 use serde::Serialize;
 
+use super::control::is_gone;
 use super::lock::Lock;
 use super::record::{Record, StateDirectory};
 use super::{Created, Error, gate};
@@ -160,46 +161,60 @@ impl Container {
         Ok(self.record()?.cgroup.as_ref().map(Cgroup::open).transpose()?)
     }
 
-    /// A descriptor of its first process, while that runs.
-    #[must_use]
-    pub fn init(&self) -> Option<OwnedFd> {
-        let record = self.record.as_ref()?;
-        record.process.as_ref()?.open()
+    /// A descriptor of its first process; `None` before there is one, and once it has ended.
+    ///
+    /// # Errors
+    /// Whether it has ended cannot be known.
+    pub fn init(&self) -> Result<Option<OwnedFd>, Error> {
+        let process = self.record.as_ref().and_then(|record| record.process.as_ref());
+        let Some(process) = process else { return Ok(None) };
+        process.open().map_err(|error| {
+            let id = self.id.as_str();
+            Error::system(format!("looking for process {} of container {id:?}", process.pid), error)
+                .with_hint("brig needs all of the kernel's /proc, and a free descriptor")
+        })
     }
 
     /// Its status now.
     ///
     /// # Errors
-    /// The cgroup's freezer cannot be read.
+    /// It cannot be known.
     pub fn status(&self) -> Result<Status, Error> {
         self.status_where(|| self.directory.is_being_made())
     }
 
     /// The same for the holder of its lock: nobody is making it then.
     pub(super) fn status_under(&self, _lock: &Lock) -> Result<Status, Error> {
-        self.status_where(|| false)
+        self.status_where(|| Ok(false))
     }
 
-    fn status_where(&self, is_being_made: impl Fn() -> bool) -> Result<Status, Error> {
-        if self.init().is_none() {
+    fn status_where(
+        &self,
+        is_being_made: impl Fn() -> Result<bool, Error>,
+    ) -> Result<Status, Error> {
+        if self.init()?.is_none() {
             let unborn = self.record.as_ref().is_none_or(|record| record.process.is_none());
-            let creating = unborn && is_being_made();
+            let creating = unborn && is_being_made()?;
             return Ok(if creating { Status::Creating } else { Status::Stopped });
         }
-        if is_being_made() {
+        if is_being_made()? {
             return Ok(Status::Creating);
         }
         // Before the gate: a frozen process would not hear a start.
         if self.is_frozen()? {
             return Ok(Status::Paused);
         }
-        let closed = gate::is_closed(&self.directory);
+        let closed = gate::is_closed(&self.directory)?;
         Ok(if closed { Status::Created } else { Status::Running })
     }
 
     /// False where nothing can freeze it (a rootless container on cgroup v1).
     fn is_frozen(&self) -> Result<bool, Error> {
-        Ok(self.made_cgroup()?.is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false)))
+        let Some(cgroup) = self.made_cgroup()? else { return Ok(false) };
+        match cgroup.is_frozen() {
+            Err(error) if is_gone(&error) || error.is_unsupported() => Ok(false),
+            answer => Ok(answer?),
+        }
     }
 
     /// What `state` prints.
@@ -236,7 +251,7 @@ impl Container {
                 _ => Ok(cgroup.signal_all(signal)?),
             };
         }
-        let Some(init) = self.init() else {
+        let Some(init) = self.init()? else {
             return self.kill_survivors(signal);
         };
         // Asked before: a brig that waits for the process removes the container after its end.

@@ -83,7 +83,7 @@ impl Container {
         mut tell: impl FnMut(Happened) -> Result<(), E>,
     ) -> Result<(), E> {
         self.must_live()?;
-        let Some(init) = self.init() else {
+        let Some(init) = self.init()? else {
             return Ok(());
         };
         let cgroup = self.cgroup()?;
@@ -129,7 +129,8 @@ fn wrong_state(id: &str, wanted: &str, status: Status) -> String {
     format!("container not {wanted}: {id:?} is {}", status.name())
 }
 
-fn is_gone(error: &brig_cgroup::Error) -> bool {
+/// Whether a cgroup, or a file of it, is not there any more.
+pub(super) fn is_gone(error: &brig_cgroup::Error) -> bool {
     matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV))
 }
 

@@ -62,7 +62,7 @@ impl Container {
     /// Kills what belongs to the container, whoever holds its lock.
     fn kill_everything(&self) -> Result<(), Error> {
         let cgroup = if self.record.is_some() { self.made_cgroup()? } else { None };
-        if let Some(init) = self.init() {
+        if let Some(init) = self.init()? {
             // Whether it worked shows in the wait.
             let _ = brig_sys::process::send_signal(&init, libc::SIGKILL);
             if let Some(cgroup) = &cgroup
@@ -75,7 +75,7 @@ impl Container {
         if let Some(cgroup) = cgroup {
             cgroup.kill()?;
         }
-        match self.init() {
+        match self.init()? {
             Some(_) => Err(Error::plain(format!(
                 "the first process of container {:?} does not end",
                 self.id().as_str()

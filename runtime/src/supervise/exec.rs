@@ -72,7 +72,7 @@ fn launch_in(
         }
     }
     let gone = || Error::plain("cannot exec in a stopped container");
-    let init = container.init().ok_or_else(gone)?;
+    let init = container.init()?.ok_or_else(gone)?;
     let record = container.record()?;
     let init_pid = record.process.as_ref().ok_or_else(gone)?.pid;
     let config = container.config()?;

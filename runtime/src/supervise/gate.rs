@@ -12,6 +12,7 @@ use nix::sys::socket::{
     socket,
 };
 use rustix::fs::{AtFlags, statat, unlinkat};
+use rustix::io::Errno;
 
 use super::Error;
 use super::record::{GATE, StateDirectory};
@@ -44,8 +45,12 @@ pub(super) fn make(directory: &StateDirectory) -> Result<OwnedFd, Error> {
 }
 
 /// Whether the gate is still closed.
-pub(super) fn is_closed(directory: &StateDirectory) -> bool {
-    statat(directory.held_by(), GATE, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+pub(super) fn is_closed(directory: &StateDirectory) -> Result<bool, Error> {
+    match statat(directory.held_by(), GATE, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(Error::system("looking at the start gate", errno)),
+    }
 }
 
 /// Opens the gate and waits until the program runs; the answer is the failure, if there is one. Without `wait`, only

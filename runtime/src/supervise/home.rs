@@ -30,7 +30,7 @@ pub(super) fn of_user_inside(uid: u32, pid: i32, init: &OwnedFd) -> Option<Strin
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()?;
     // Looked at after opening: the pid was this process's.
-    runs(init).then(|| of_user(uid, root))?
+    if matches!(runs(init), Ok(true)) { of_user(uid, root) } else { None }
 }
 
 /// The home directory of the user `uid` of the image at `root`.

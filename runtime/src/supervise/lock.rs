@@ -81,10 +81,10 @@ impl Drop for Lock {
 }
 
 /// Whether somebody is making the container whose lock file this is, opened anew.
-pub(super) fn is_being_made(file: &OwnedFd) -> bool {
+pub(super) fn is_being_made(file: &OwnedFd) -> Result<bool, Errno> {
     let mut range = bytes(libc::F_WRLCK, MAKING, 1);
-    let asked = fcntl(file, FcntlArg::F_OFD_GETLK(&mut range));
-    asked.is_ok() && i32::from(range.l_type) != libc::F_UNLCK
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut range))?;
+    Ok(i32::from(range.l_type) != libc::F_UNLCK)
 }
 
 fn bytes(kind: libc::c_int, start: i64, length: i64) -> libc::flock {
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn that_a_container_is_being_made_shows_until_it_is_made() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let shows = || is_being_made(&open(file.path()));
+        let shows = || is_being_made(&open(file.path())).expect("it can be looked at");
         let held = take(file.path(), Purpose::Making).expect("nobody has it");
         assert!(shows());
         held.end_making().expect("it is held");

@@ -8,6 +8,7 @@ use brig_pseudofs::small_file;
 use nix::sys::wait::WaitStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -41,39 +42,54 @@ impl RecordedProcess {
     /// # Errors
     /// It has been reaped, or /proc is not mounted.
     pub(super) fn new(pid: i32, pidfd: impl AsFd) -> io::Result<Self> {
-        let identity = match inode(pidfd) {
+        let identity = match inode(pidfd)? {
             Some(inode) => Identity::Inode(inode, Boot::now()?),
             None => Identity::Started(start_time(pid)?.0),
         };
         Ok(Self { pid, identity })
     }
 
-    /// A descriptor of the process, if it still runs.
-    pub(super) fn open(&self) -> Option<OwnedFd> {
-        let fd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+    /// A descriptor of the process; `None` once it has ended.
+    ///
+    /// # Errors
+    /// That cannot be known: who takes it for the end would remove what belongs to a process that lives.
+    pub(super) fn open(&self) -> io::Result<Option<OwnedFd>> {
+        let pid = u32::try_from(self.pid).ok().and_then(|_| Pid::from_raw(self.pid));
+        let pid = pid.ok_or_else(|| io::Error::other("the recorded pid is not one"))?;
+        let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            // Of no process; or of a thread by now (INVAL, in newer kernels NOENT).
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
         // Looked at after opening: if this is the recorded process, the descriptor is of it.
         let same = match &self.identity {
             Identity::Inode(recorded, boot) => {
-                inode(&fd) == Some(*recorded) && boot.is_now() && runs(&fd)
+                inode(&fd)? == Some(*recorded) && runs(&fd)? && boot.is_now()?
             }
-            Identity::Started(recorded) => {
-                matches!(start_time(self.pid), Ok((ticks, true)) if ticks == *recorded)
-            }
+            Identity::Started(recorded) => match start_time(self.pid) {
+                Ok((ticks, runs)) => runs && ticks == *recorded,
+                // Of no process any more, or hidden.
+                Err(_) if !runs(&fd)? => false,
+                Err(error) => return Err(error),
+            },
         };
-        same.then_some(fd)
+        Ok(same.then_some(fd))
     }
 }
 
-fn inode(pidfd: impl AsFd) -> Option<u64> {
+/// The inode of a pidfd; `None` before Linux 6.9, where all have the same.
+fn inode(pidfd: impl AsFd) -> io::Result<Option<u64>> {
     let pidfd = pidfd.as_fd();
-    let is_pidfs = fstatfs(pidfd).ok()?.f_type as i64 == PIDFS_MAGIC;
-    is_pidfs.then(|| fstat(pidfd)).and_then(Result::ok).map(|stat| stat.st_ino)
+    let is_pidfs = fstatfs(pidfd)?.f_type as i64 == PIDFS_MAGIC;
+    Ok(if is_pidfs { Some(fstat(pidfd)?.st_ino) } else { None })
 }
 
 /// A pidfd can be read from when the process has ended, whether or not it has been reaped.
-pub(super) fn runs(pidfd: &OwnedFd) -> bool {
+pub(super) fn runs(pidfd: &OwnedFd) -> io::Result<bool> {
     let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
-    matches!(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(rustix::io::retry_on_intr(|| poll(&mut polled, Some(&now)))? == 0)
 }
 
 /// The start time of a process in clock ticks since boot, and whether it still runs.
@@ -121,17 +137,21 @@ mod tests {
         [new, RecordedProcess { pid, identity: Identity::Started(started) }]
     }
 
+    fn found(process: &RecordedProcess) -> bool {
+        process.open().expect("it can be known").is_some()
+    }
+
     #[test]
     fn a_process_is_found_until_it_ends_even_before_it_is_reaped() {
         let (mut child, pidfd) = child();
         let recorded = both_ways(i32::try_from(child.id()).expect("a pid"), &pidfd);
-        assert!(recorded.iter().all(|process| process.open().is_some()));
+        assert!(recorded.iter().all(found));
         child.kill().expect("it runs");
         waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
             .expect("it ends");
-        assert!(recorded.iter().all(|process| process.open().is_none()), "it is a zombie");
+        assert!(recorded.iter().all(|process| !found(process)), "it is a zombie");
         child.wait().expect("it ended");
-        assert!(recorded.iter().all(|process| process.open().is_none()), "it is gone");
+        assert!(recorded.iter().all(|process| !found(process)), "it is gone");
     }
 
     #[test]
@@ -141,7 +161,7 @@ mod tests {
         let mut recorded = RecordedProcess::new(pid, &pidfd).expect("it runs");
         if let Identity::Inode(_, boot) = &mut recorded.identity {
             *boot = serde_json::from_value("another boot".into()).expect("a boot");
-            assert!(recorded.open().is_none());
+            assert!(!found(&recorded));
         }
         child.kill().and_then(|()| child.wait().map(drop)).expect("it runs");
     }
@@ -155,7 +175,7 @@ mod tests {
                 // They may have started within the same clock tick.
                 *ticks -= 1;
             }
-            assert!(process.open().is_none(), "{process:?}");
+            assert!(!found(&process), "{process:?}");
         }
         for child in [&mut one, &mut other] {
             child.kill().and_then(|()| child.wait().map(drop)).expect("it runs");

@@ -171,9 +171,16 @@ impl StateDirectory {
     }
 
     /// Whether a brig is making the container.
-    pub(super) fn is_being_made(&self) -> bool {
-        let file = self.file(LOCK, OFlags::WRONLY).ok().flatten();
-        file.is_some_and(|file| lock::is_being_made(&file))
+    ///
+    /// # Errors
+    /// The lock cannot be looked at.
+    pub(super) fn is_being_made(&self) -> Result<bool, Error> {
+        match self.file(LOCK, OFlags::WRONLY)? {
+            Some(file) => {
+                lock::is_being_made(&file).map_err(|errno| self.failed("looking at", LOCK, errno))
+            }
+            None => Ok(false),
+        }
     }
 
     /// Replaces the record.

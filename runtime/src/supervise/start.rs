@@ -47,7 +47,7 @@ impl Container {
         if let Some(report) = gate::pass(&self.directory, wait)? {
             // An engine that hears of the failure deletes the container at once, and containerd's shim
             // refuses that, and stays for good, as long as it has not seen the end of the process.
-            if let Some(init) = self.init() {
+            if let Ok(Some(init)) = self.init() {
                 wait_for_end(&init, Deadline::after(AFTER_KILL));
             }
             let (first, words) = &record.after_gate;

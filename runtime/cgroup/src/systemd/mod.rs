@@ -427,7 +427,8 @@ pub(crate) fn update(unit: &Unit, steps: &[Step]) -> Result<(), Error> {
 /// Stops the scope of `cgroup`, which is empty. A scope goes away with its last process,
 /// so that usually nothing is to be done.
 pub(crate) fn stop(cgroup: &Cgroup, unit: &Unit) -> Result<(), Error> {
-    if !cgroup.nodes.iter().any(Node::is_there) {
+    // Where that cannot be known systemd is asked, and knows the unit.
+    if !cgroup.nodes.iter().any(|node| node.is_there().unwrap_or(true)) {
         return Ok(());
     }
     let mut connection = Connection::open(unit.scope.user)?;
