@@ -1,7 +1,13 @@
 //! User namespaces: maps, joining, and running as an ordinary user.
 
-use brig_integration::{Lab, PATIENCE, binaries, json, machine, need, wait_until};
+use brig_integration::command::Call;
+use brig_integration::{
+    Bundle, Container, Lab, PATIENCE, binaries, json, machine, need, wait_until,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn root_inside_is_nobody_outside() {
@@ -211,17 +217,14 @@ fn an_ordinary_users_own_brig_runs_from_a_sealed_copy_whatever_its_mode() {
     lab.assert_clean();
 }
 
-/// An ordinary user runs a container in a user namespace with a map of one id, without cgroups.
-#[test]
-fn an_ordinary_user_runs_a_container() {
-    let lab = Lab::new();
-    let (uid, gid) = (12_345, 12_345);
-    let b = lab
-        .plain_bundle()
+/// A bundle for the user 12345, who has no cgroup, with a map of so many ids.
+fn ordinary_users_bundle(lab: &Lab, ids: u32) -> Bundle {
+    let map = json!([{"containerID": 0, "hostID": 12_345, "size": ids}]);
+    lab.plain_bundle()
         .namespace("user", None)
         .without_namespace("network")
-        .set("/linux/uidMappings", json!([{"containerID": 0, "hostID": uid, "size": 1}]))
-        .set("/linux/gidMappings", json!([{"containerID": 0, "hostID": gid, "size": 1}]))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
         .unset("/linux/cgroupsPath")
         .unset("/linux/resources")
         .edit(|spec| {
@@ -235,9 +238,11 @@ fn an_ordinary_user_runs_a_container() {
                 }
             }
         })
-        .args(["/probe", "ids", "uid_map", "hostname"]);
+}
+
+/// `run` of a container by that user.
+fn run_by_ordinary_user(lab: &Lab, c: &Container) -> Call {
     lab.call("chown").args(["-R", "12345:12345"]).arg(lab.dir()).go().ok();
-    let c = lab.container(b);
     let call = lab.call("setpriv").args([
         "--reuid",
         "12345",
@@ -250,9 +255,38 @@ fn an_ordinary_user_runs_a_container() {
     let runtime = lab.dir().join("runtime");
     fs::copy(binaries::runtime(), &runtime).expect("copy the runtime to where the user reaches it");
     let call = call.env("XDG_RUNTIME_DIR", lab.dir()).arg(&runtime).arg("--root").arg(lab.root());
-    let view = call.args(["run", "--bundle"]).arg(&c.bundle.dir).arg(c.id()).go().ok().json();
+    call.args(["run", "--bundle"]).arg(&c.bundle.dir).arg(c.id())
+}
+
+/// An ordinary user runs a container in a user namespace with a map of one id, without cgroups.
+#[test]
+fn an_ordinary_user_runs_a_container() {
+    let lab = Lab::new();
+    let b = ordinary_users_bundle(&lab, 1).args(["/probe", "ids", "uid_map", "hostname"]);
+    let c = lab.container(b);
+    let view = run_by_ordinary_user(&lab, &c).go().ok().json();
     assert_eq!(view["ids"]["uid"][0], 0);
     assert_eq!(view["uid_map"], json!(["0 12345 1"]));
+    lab.assert_clean();
+}
+
+/// Ranges of ids may come from a directory service that does not answer.
+#[test]
+fn brig_hears_that_it_is_to_stop_while_ids_are_looked_up() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(ordinary_users_bundle(&lab, 2).args(["/bin/true"]));
+    let programs = lab.path("programs");
+    fs::create_dir(&programs).expect("make");
+    let program = programs.join("newuidmap");
+    fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").expect("write");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    let brig = run_by_ordinary_user(&lab, &c).env("PATH", path).spawn();
+    let sleeps = || machine::descendants(brig.pid()).into_iter().find(|p| p.name == "sleep");
+    assert!(wait_until(PATIENCE, || sleeps().is_some()), "{}", brig.stderr());
+    kill(Pid::from_raw(brig.pid()), Signal::SIGTERM).expect("brig runs");
+    brig.wait().code(143).says("newuidmap was ended");
     lab.assert_clean();
 }
 

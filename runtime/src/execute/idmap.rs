@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::Command;
+use std::time::Duration;
 
 use brig_child::flags::namespace;
 use brig_child::op::{ProcessOp, TalkOp};
@@ -17,8 +17,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{getegid, geteuid};
 use rustix::process::{Signal, pidfd_send_signal};
 
-use super::Error;
 use super::end::reap;
+use super::{Error, program};
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::spec::IdMapping;
 
@@ -46,7 +46,7 @@ impl IdMaps {
         let process = launch(flags, None, WAIT, table, ours.as_fd())
             .map_err(|error| Error::system(doing, error))?;
         drop(theirs);
-        let held = write_id_maps(process.pid, self).and_then(|()| {
+        let held = write_id_maps(process.pid, self, None).and_then(|()| {
             let file = fs::File::open(format!("/proc/{}/ns/user", process.pid));
             file.map_err(|error| Error::system(doing, error))
         });
@@ -59,8 +59,8 @@ impl IdMaps {
 /// Writes the id maps of the user namespace that process `pid` has just been made with.
 ///
 /// # Errors
-/// What the kernel, newuidmap or newgidmap says.
-pub fn write_id_maps(pid: i32, maps: &IdMaps) -> Result<(), Error> {
+/// What the kernel, newuidmap or newgidmap says; these are killed when `stop` can be read.
+pub fn write_id_maps(pid: i32, maps: &IdMaps, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
     if geteuid().is_root() {
         write_map(pid, "uid_map", &maps.uids)?;
         return write_map(pid, "gid_map", &maps.gids);
@@ -69,14 +69,14 @@ pub fn write_id_maps(pid: i32, maps: &IdMaps) -> Result<(), Error> {
         [only] if only.count == 1 && only.outside == geteuid().as_raw() => {
             write_map(pid, "uid_map", &maps.uids)?;
         }
-        _ => run_newidmap("newuidmap", "linux.uidMappings", "/etc/subuid", pid, &maps.uids)?,
+        _ => NEWUIDMAP.run(pid, &maps.uids, stop)?,
     }
     match maps.gids.as_slice() {
         [only] if only.count == 1 && only.outside == getegid().as_raw() => {
             write_file(pid, "setgroups", "deny")?;
             write_map(pid, "gid_map", &maps.gids)
         }
-        _ => run_newidmap("newgidmap", "linux.gidMappings", "/etc/subgid", pid, &maps.gids),
+        _ => NEWGIDMAP.run(pid, &maps.gids, stop),
     }
 }
 
@@ -97,27 +97,36 @@ fn write_file(pid: i32, file: &str, text: &str) -> Result<(), Error> {
     })
 }
 
-fn run_newidmap(
-    program: &str,
-    field: &str,
-    file: &str,
-    pid: i32,
-    map: &[IdMapping],
-) -> Result<(), Error> {
-    let mut command = Command::new(program);
-    command.arg(pid.to_string());
-    for IdMapping { inside, outside, count } in map {
-        command.args([inside, outside, count].map(u32::to_string));
+/// newuidmap(1) or newgidmap(1), what it maps, and where it looks up whether it may.
+struct NewIdMap {
+    program: &'static str,
+    field: &'static str,
+    file: &'static str,
+}
+
+const NEWUIDMAP: NewIdMap =
+    NewIdMap { program: "newuidmap", field: "linux.uidMappings", file: "/etc/subuid" };
+const NEWGIDMAP: NewIdMap =
+    NewIdMap { program: "newgidmap", field: "linux.gidMappings", file: "/etc/subgid" };
+
+impl NewIdMap {
+    /// Ranges of ids may come from a directory service, which may be slow.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn run(&self, pid: i32, map: &[IdMapping], stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        let Self { program, field, file } = self;
+        let mut command = Command::new(program);
+        command.arg(pid.to_string());
+        for IdMapping { inside, outside, count } in map {
+            command.args([inside, outside, count].map(u32::to_string));
+        }
+        let outcome = program::run(&mut command, program, b"", Some(Self::LIMIT), stop)
+            .map_err(|error| error.with_hint("install the package uidmap, or map a single id"))?;
+        match outcome.failure() {
+            None => Ok(()),
+            Some(how) => Err(outcome
+                .error(format!("{field}: {program} {how}"))
+                .with_hint(format!("give the user the range in {file}"))),
+        }
     }
-    let output = command.output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::system(format!("running {program}"), error)
-            .with_hint("install the package uidmap, or map a single id"),
-        _ => Error::system(format!("running {program}"), error),
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::plain(format!("{field}: {program} refused it: {said}"))
-        .with_hint(format!("give the user the range in {file}")))
 }

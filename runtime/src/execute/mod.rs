@@ -9,6 +9,7 @@ mod idmap;
 mod inputs;
 mod launch;
 mod netdevice;
+mod program;
 mod report;
 pub mod resctrl;
 pub mod self_protection;

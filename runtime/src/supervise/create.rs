@@ -220,7 +220,9 @@ impl Making<'_> {
                         .map_err(|error| Error::system("recording the process", error))?;
                     made.born(process)?;
                 }
-                Event::Setup { pid } => outside.set_up(self.id, self.blueprint, pid, made)?,
+                Event::Setup { pid } => {
+                    outside.set_up(self.id, self.blueprint, pid, made, self.stop)?;
+                }
                 Event::Hooks { pid } => {
                     if let Some(listener) = listener {
                         listener.tell(self.filter.as_ref(), &made.record, Status::Creating, pid)?;

@@ -3,7 +3,7 @@
 //!
 //! Must never run for a process that does not wait: it would be in the middle of what changes here.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use brig_cgroup::PlannedScope;
 use brig_child::flags::namespace;
@@ -39,16 +39,17 @@ impl Outside {
         Ok(Self { id_maps, scope, network })
     }
 
-    /// Does it for process `pid`.
+    /// Does it for process `pid`; a program that helps is ended when `stop` can be read.
     pub(super) fn set_up(
         &mut self,
         id: &ContainerId,
         blueprint: &Blueprint,
         pid: i32,
         making: &mut Transaction,
+        stop: Option<BorrowedFd<'_>>,
     ) -> Result<(), Error> {
         if let Some(maps) = &self.id_maps {
-            write_id_maps(pid, maps)?;
+            write_id_maps(pid, maps, stop)?;
         }
         let mut is_to_record = false;
         if let Some(scope) = self.scope.take() {
