@@ -280,14 +280,9 @@ fn exec_dies_with_its_container() {
     let lab = Lab::new();
     let c = idle!(lab);
     let running = c.exec_call(&[], &["/bin/sleep", "1000"]).spawn();
-    assert!(wait_until(PATIENCE, || c
-        .call("ps", ["-f", "json"])
-        .go()
-        .json()
-        .as_array()
-        .map(Vec::len)
-        == Some(3)
-        || c.verb("ps").stdout().contains("sleep 1000")));
+    // Not before: while it is set up there are two processes more, too.
+    let sleeps = || machine::descendants(running.pid()).into_iter().any(|p| p.name == "sleep");
+    assert!(wait_until(PATIENCE, sleeps), "{}", running.stderr());
     c.kill("KILL").ok();
     running.wait().code(137);
 }

@@ -129,15 +129,20 @@ fn a_file_of_a_state_is_no_link_and_nobody_elses() {
     need!(Brig);
     let lab = Lab::new();
     for file in ["state.json", "config.json", "process.json", "lock"] {
+        // Only hooks stand in the configuration: a container ends without it as well, but for them.
+        let refused = |output: Output| match file {
+            "config.json" => output.ok(),
+            _ => output.failed(),
+        };
         let state = planted(&lab);
         let (path, moved) = (state.root.join(&state.id).join(file), lab.path("moved"));
         fs::rename(&path, &moved).expect("move a file");
         symlink(&moved, &path).expect("make a link");
-        state.deleted_by(lab.call(binaries::runtime())).failed().says("is a symbolic link");
+        refused(state.deleted_by(lab.call(binaries::runtime()))).says("is a symbolic link");
         assert!(!state.trace.exists(), "{file}: the hook ran");
         let state = planted(&lab);
         give(&lab, &state.root.join(&state.id).join(file), MALLORY);
-        state.deleted_by(lab.call(binaries::runtime())).failed().says("belongs to user 4712");
+        refused(state.deleted_by(lab.call(binaries::runtime()))).says("belongs to user 4712");
         assert!(!state.trace.exists(), "{file}: the hook ran");
     }
 }
