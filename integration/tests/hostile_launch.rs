@@ -8,7 +8,13 @@ use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, connect, listen,
+    socket_with,
+};
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// How often each is tried; CONTRIBUTING.md has the command for many more.
 fn rounds() -> u32 {
@@ -184,6 +190,51 @@ fn try_hears_that_it_is_to_stop_while_its_program_does_not_come_to_run() {
     assert!(is_let_go, "{}", status());
     tell(&brig, Signal::SIGTERM);
     brig.wait().code(143).says("asked to stop");
+    lab.assert_clean();
+}
+
+/// A server that listens at `path` and never accepts; its queue is full.
+fn server_that_does_not_accept(path: &Path) -> Vec<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let endpoint = || socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let address = SocketAddrUnix::new(path).expect("a short path");
+    let server = endpoint().expect("socket");
+    bind(&server, &address).expect("bind");
+    listen(&server, 0).expect("listen");
+    let mut held = vec![server];
+    loop {
+        let client = endpoint().expect("socket");
+        match connect(&client, &address) {
+            Ok(()) => held.push(client),
+            Err(error) => {
+                assert_eq!(error, rustix::io::Errno::AGAIN);
+                return held;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_that_waits_for_a_create_sees_what_was_made() {
+    need!(Brig); // runc does not wait
+    let lab = Lab::new();
+    let path = lab.path("server");
+    let server = server_that_does_not_accept(&path);
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+    let c = lab.container(lab.bundle().set("/linux/seccomp", filter).idle());
+    let create = c.create_call(&[]).spawn();
+    c.wait_status("creating");
+    let start = c.call("start", [""; 0]).spawn();
+    let lock = lab.root().join(c.id()).join("lock");
+    let waits = || machine::descriptors(start.pid()).contains(&lock);
+    assert!(wait_until(PATIENCE, waits), "{}", start.stderr());
+    // It has read the record, in which there is no process yet. Now there is room in the queue.
+    while accept(&server[0]).is_ok() {}
+    create.wait().ok();
+    start.wait().ok();
+    assert_eq!(c.status(), "running");
+    c.delete_force().ok();
     lab.assert_clean();
 }
 

@@ -27,7 +27,13 @@ impl Container {
         stop: Option<BorrowedFd<'_>>,
     ) -> Result<(), Error> {
         let lock = self.directory.lock(super::create::PATIENCE)?;
-        match self.status_under(&lock)? {
+        let mut status = self.status_under(&lock)?;
+        if status != Status::Created {
+            // It may have been made while somebody else held the lock.
+            self.record = self.directory.load()?;
+            status = self.status_under(&lock)?;
+        }
+        match status {
             Status::Created => {}
             Status::Running => {
                 return Err(Error::plain("cannot start an already running container"));
