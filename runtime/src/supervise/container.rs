@@ -83,10 +83,12 @@ impl Container {
     /// # Errors
     /// There is none, or as [`Container::find`].
     pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        Self::find(root, id)?.ok_or_else(|| {
-            Error::plain(format!("container {:?} does not exist", id.as_str()))
-                .with_hint("`brig list` shows what there is below this --root")
-        })
+        Self::find(root, id)?.ok_or_else(|| Self::missing(id))
+    }
+
+    pub(super) fn missing(id: &ContainerId) -> Error {
+        Error::plain(format!("container {:?} does not exist", id.as_str()))
+            .with_hint("`brig list` shows what there is below this --root")
     }
 
     /// The same; `None` where there is none.

@@ -31,7 +31,10 @@ impl Container {
         if force == Force::Yes {
             self.kill_everything()?;
         }
-        let lock = self.directory.lock(super::create::PATIENCE)?;
+        let Some(lock) = self.directory.lock_if_there(super::create::PATIENCE)? else {
+            // Somebody else was first.
+            return if force == Force::Yes { Ok(()) } else { Err(Self::missing(self.id())) };
+        };
         // It may have changed while somebody else held the lock.
         self.record = self.directory.load()?;
         let status = self.status_under(&lock)?;

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use brig_cgroup::{CgroupRecord, PlannedCgroup};
+use brig_pseudofs::identity::Identity;
 use brig_pseudofs::small_file;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat, unlinkat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -91,7 +93,7 @@ impl StateDirectory {
         let (name, path) = (id.as_str(), root.join(id.as_str()));
         let root = trusted::make_directory(root)?;
         rustix::fs::mkdirat(&root, name, Mode::RWXU).map_err(|errno| match errno {
-            rustix::io::Errno::EXIST => {
+            Errno::EXIST => {
                 Error::plain(format!("container with given ID already exists: {name:?}"))
                     .with_hint("choose another id, or remove the old container with `brig delete`")
             }
@@ -150,7 +152,7 @@ impl StateDirectory {
     /// Makes or replaces a file in it.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        let gone = || self.failed("writing", name, rustix::io::Errno::NOENT);
+        let gone = || self.failed("writing", name, Errno::NOENT);
         let file = self.file(name, flags)?.ok_or_else(gone)?;
         File::from(file).write_all(bytes).map_err(|error| self.failed("writing", name, error))
     }
@@ -164,9 +166,16 @@ impl StateDirectory {
         self.lock_for(Purpose::Changing, patience)
     }
 
+    /// The same; `None` where the container has been removed meanwhile.
+    pub(super) fn lock_if_there(&self, patience: Duration) -> Result<Option<Lock>, Error> {
+        let Some(file) = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)? else { return Ok(None) };
+        let lock = Lock::take(file, Purpose::Changing, patience)?;
+        Ok(self.is_there()?.then_some(lock))
+    }
+
     fn lock_for(&self, purpose: Purpose, patience: Duration) -> Result<Lock, Error> {
         let file = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)?;
-        let file = file.ok_or_else(|| self.failed("locking", LOCK, rustix::io::Errno::NOENT))?;
+        let file = file.ok_or_else(|| self.failed("locking", LOCK, Errno::NOENT))?;
         Lock::take(file, purpose, patience)
     }
 
@@ -228,22 +237,40 @@ impl StateDirectory {
 
     /// The configuration as it was at create.
     pub(super) fn load_config(&self) -> Result<Configuration, Error> {
-        let missing = || self.failed("reading", CONFIG, rustix::io::Errno::NOENT);
+        let missing = || self.failed("reading", CONFIG, Errno::NOENT);
         let text = self.read(CONFIG)?.ok_or_else(missing)?;
         Ok(Configuration::parse(&self.path, text)?)
     }
 
-    /// Removes the directory with all that brig puts there.
+    /// Whether it is still what its name leads to: who has waited for the lock may find that it has been removed, and
+    /// that there is a new one.
+    pub(super) fn is_there(&self) -> Result<bool, Error> {
+        let failed = |errno| Error::system(format!("looking at {}", self.path.display()), errno);
+        let held = Identity::of(&self.held).map_err(failed)?;
+        match statat(&self.root, self.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Identity::from(&found) == held),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// Removes the directory with all that brig puts there, and nothing else.
     pub(super) fn remove(&self) -> Result<(), Error> {
+        let mut had_record = false;
         // The record first: whoever is killed after that leaves nothing that needs what is gone.
         for name in [RECORD, NEW_RECORD, PROCESS, GATE, CONFIG, LOCK] {
             match unlinkat(&self.held, name, AtFlags::empty()) {
-                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Ok(()) => had_record |= name == RECORD,
+                Err(Errno::NOENT) => {}
                 Err(errno) => return Err(self.failed("removing", name, errno)),
             }
         }
+        // The kernel removes by name. A directory in which the record was until now is the one of that name.
+        if !had_record && !self.is_there()? {
+            return Ok(());
+        }
         match unlinkat(&self.root, self.name.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::system(format!("removing {}", self.path.display()), errno)),
         }
     }
@@ -270,4 +297,45 @@ pub fn list(root: &Path) -> Result<Vec<ContainerId>, Error> {
     }
     ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_PATIENCE: Duration = Duration::ZERO;
+
+    fn made(root: &Path) -> (StateDirectory, Lock) {
+        let id = ContainerId::parse("c1").expect("an id");
+        let made = StateDirectory::make(root, &id).expect("there is none");
+        made.0.write(RECORD, b"{}").expect("write");
+        made
+    }
+
+    fn found(root: &Path) -> StateDirectory {
+        let id = ContainerId::parse("c1").expect("an id");
+        StateDirectory::find(root, &id).expect("find").expect("there is one")
+    }
+
+    #[test]
+    fn who_is_late_to_remove_a_container_does_not_remove_the_next_one() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (first, lock) = made(root.path());
+        let (late, later) = (found(root.path()), found(root.path()));
+        let file = late.file(LOCK, OFlags::WRONLY).expect("open").expect("the lock");
+        first.remove().expect("remove");
+        drop(lock);
+        // As one that has waited for it: nobody else has it any more.
+        Lock::take(file, Purpose::Changing, NO_PATIENCE).expect("lock");
+        assert!(late.lock_if_there(NO_PATIENCE).expect("look").is_none(), "it is gone");
+        let id = ContainerId::parse("c1").expect("an id");
+        std::fs::create_dir(root.path().join(id.as_str())).expect("the next one, still empty");
+        late.remove().expect("nothing to do");
+        assert!(root.path().join("c1").is_dir(), "the next one was removed");
+        std::fs::remove_dir(root.path().join("c1")).expect("remove");
+        let (_next, _lock) = made(root.path());
+        later.remove().expect("nothing to do");
+        assert!(later.lock_if_there(NO_PATIENCE).expect("look").is_none(), "it is another one");
+        assert!(found(root.path()).read(RECORD).expect("read").is_some());
+    }
 }

@@ -87,8 +87,10 @@ pub(super) fn remove_after(
     signals: Option<&Signals>,
 ) -> Result<Ended, Error> {
     let Some(container) = container else { return ended };
-    let lock = container.directory.lock(super::create::PATIENCE);
-    let removed = lock.and_then(|lock| container.remove(&lock, signals.map(Signals::stop)));
+    let lock = container.directory.lock_if_there(super::create::PATIENCE);
+    // Or somebody else has removed it.
+    let stop = signals.map(Signals::stop);
+    let removed = lock.and_then(|lock| lock.map_or(Ok(()), |lock| container.remove(&lock, stop)));
     let ended = ended?;
     removed.map(|()| ended)
 }
