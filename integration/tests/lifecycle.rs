@@ -310,6 +310,26 @@ fn a_pid_file_that_cannot_be_written_leaves_no_process() {
 }
 
 #[test]
+fn delete_names_what_is_not_its_own_and_leaves_it() {
+    need!(Brig); // runc removes whatever is there
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let foreign = lab.root().join(c.id()).join("notes");
+    fs::write(&foreign, "somebody's").expect("write");
+    for _ in 0..2 {
+        c.delete_force().code(1).says("has not put there: notes").says("hint: ");
+        assert!(foreign.exists());
+        let listed = lab.runtime().args(["list", "-q"]).go().ok().stdout();
+        assert!(listed.contains(c.id()), "{listed}");
+    }
+    fs::remove_file(&foreign).expect("remove");
+    c.delete().ok();
+    assert_eq!(c.status(), "gone");
+    lab.assert_clean();
+}
+
+#[test]
 fn list_shows_containers_and_their_status() {
     let lab = Lab::new();
     let running = lab.container(lab.bundle().idle());

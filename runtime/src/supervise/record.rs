@@ -271,9 +271,43 @@ impl StateDirectory {
         }
         match unlinkat(&self.root, self.name.as_str(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(self.holds_more()),
             Err(errno) => Err(Error::system(format!("removing {}", self.path.display()), errno)),
         }
     }
+
+    /// The directory stays, for what somebody else has put there.
+    fn holds_more(&self) -> Error {
+        // By which `list` knows it.
+        let listed = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE);
+        let names = openat(&self.held, ".", READABLE, Mode::empty()).and_then(names);
+        let mut names = names.unwrap_or_default();
+        names.retain(|name| name != LOCK);
+        let what = format!("{} holds what brig has not put there", self.path.display());
+        let what = if names.is_empty() { what } else { format!("{what}: {}", names.join(", ")) };
+        let hint = match listed {
+            Ok(_) => {
+                "nothing else is left of the container: move that elsewhere, and delete it again"
+            }
+            Err(_) => "nothing else is left of the container: remove the directory",
+        };
+        Error::plain(what).with_hint(hint)
+    }
+}
+
+/// To be listed.
+const READABLE: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The names in a directory.
+fn names(directory: OwnedFd) -> Result<Vec<String>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::new(directory)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// The ids of all containers below `root`, sorted.
@@ -283,13 +317,10 @@ impl StateDirectory {
 pub fn list(root: &Path) -> Result<Vec<ContainerId>, Error> {
     let failed = |errno| Error::system(format!("reading {}", root.display()), errno);
     let Some(held) = trusted::open_directory(root)? else { return Ok(Vec::new()) };
+    let readable = openat(&held, ".", READABLE, Mode::empty()).map_err(failed)?;
     let mut ids = Vec::new();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let readable = openat(&held, ".", flags, Mode::empty()).map_err(failed)?;
-    for entry in Dir::new(readable).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_str().ok();
-        let Some(id) = name.and_then(|name| ContainerId::parse(name).ok()) else { continue };
+    for name in names(readable).map_err(failed)? {
+        let Ok(id) = ContainerId::parse(&name) else { continue };
         let lock = Path::new(id.as_str()).join(LOCK);
         if statat(&held, &lock, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             ids.push(id);
@@ -337,5 +368,22 @@ mod tests {
         later.remove().expect("nothing to do");
         assert!(later.lock_if_there(NO_PATIENCE).expect("look").is_none(), "it is another one");
         assert!(found(root.path()).read(RECORD).expect("read").is_some());
+    }
+
+    #[test]
+    fn what_another_has_put_there_is_named_and_stays() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (directory, _lock) = made(root.path());
+        let foreign = root.path().join("c1/.nfs0001");
+        std::fs::write(&foreign, "foreign").expect("write");
+        for _ in 0..2 {
+            let error = directory.remove().expect_err("it holds more").to_string();
+            assert!(error.contains("c1 ") && error.ends_with(": .nfs0001"), "{error}");
+            assert!(foreign.exists());
+            assert_eq!(list(root.path()).expect("list").len(), 1);
+        }
+        std::fs::remove_file(&foreign).expect("remove");
+        directory.remove().expect("it holds no more");
+        assert!(!root.path().join("c1").exists());
     }
 }
