@@ -141,7 +141,7 @@ fn what_a_configuration_names_makes_no_line_of_the_plan_and_moves_no_cursor() {
         .set("/hooks/createContainer", json!([{"path": format!("/{HOSTILE}"), "args": [HOSTILE]}]));
     let c = lab.container(bundle);
     let plan = lab.runtime().args(["plan", "--bundle"]).arg(&c.bundle.dir).go().ok();
-    assert!(plan.stdout().contains("\\u001b]0;t"), "{}", plan.stdout());
+    assert!(plan.stdout().contains("\\u{1b}]0;t"), "{}", plan.stdout());
     is_harmless(&plan.stdout());
 }
 

@@ -9,7 +9,7 @@ impl Child<'_, '_> {
         match *op {
             // Without a supervisor nobody knows of this process. It may have died before it could
             // be the reason for a death signal.
-            TalkOp::Tell { kind } => self.tell(kind, 0, 0, 0),
+            TalkOp::Tell { kind } => self.tell(kind as u32, 0, 0, 0),
             TalkOp::Await => self.await_supervisor(),
             TalkOp::Gate { listener } => self.wait_at_gate(self.fd(listener)?),
         }

@@ -10,6 +10,7 @@ use brig_child::syscall::MountAttr;
 
 use super::build::Builder;
 use super::mounts::{Opened, Source, Sources, filesystem, idmap, is_bound_dev, is_dev, propagate};
+use super::render::quoted;
 use super::rootfs::{Terminal, target};
 use super::{Refusal, Request};
 use super::{devices, labels};
@@ -238,7 +239,7 @@ fn attach_cgroups(
     directories: &[(String, Slot)],
 ) -> Result<(), Refusal> {
     let destination = mount.destination.to_string_lossy();
-    let into = builder.made(format!("tmpfs for {destination}"));
+    let into = builder.made(format!("tmpfs for {}", quoted(&*destination)));
     let mut options = vec![
         (builder.text("source")?, Some(builder.text("tmpfs")?)),
         (builder.text("mode")?, Some(builder.text("755")?)),

@@ -117,7 +117,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn tell(&mut self, kind: ReportKind) {
-        self.push(TalkOp::Tell { kind: kind as u32 });
+        self.push(TalkOp::Tell { kind });
     }
 
     /// Asks the supervisor for something and waits until it is done.

@@ -12,6 +12,7 @@ use brig_child::{Slot, device};
 
 use super::build::Builder;
 use super::namespaces::{DETACHED, Namespaces};
+use super::render::quoted;
 use super::rootfs::target;
 use super::{Refusal, Request};
 use crate::spec;
@@ -125,7 +126,7 @@ pub(super) fn open(
 
 /// The host's node of the same path, detached, after a check that it is the device.
 fn open_node(builder: &mut Builder<'_>, device: &Device) -> Result<Slot, Refusal> {
-    let into = builder.made(format!("host's {}", device.path));
+    let into = builder.made(format!("host's {}", quoted(&device.path)));
     let path = builder.text(&device.path)?;
     let flags = tree::CLONE | tree::NOFOLLOW;
     builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags, into });
@@ -218,7 +219,7 @@ pub(super) fn check_bound(
 ) -> Result<Option<Slot>, Refusal> {
     for device in devices.iter().filter(|device| device.in_dev()) {
         device.concerning(builder, |builder| {
-            let into = builder.made(device.path.clone());
+            let into = builder.made(quoted(&device.path));
             let path = builder.text(&device.path)?;
             let resolve = flags::IN_ROOT | flags::NO_MAGICLINKS;
             builder.push(FileOp::Open { dir: root, path, flags: flags::PATH, resolve, into });

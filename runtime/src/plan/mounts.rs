@@ -10,6 +10,7 @@ use brig_child::syscall::MountAttr;
 
 use super::build::{Builder, SlotUse};
 use super::namespaces::{DETACHED, Namespaces};
+use super::render::quoted;
 use super::{Join, Refusal, Request};
 use super::{devices, labels};
 use crate::spec::mount::{Attributes, IdMap, Kind, MountRequest, Propagation, Scope};
@@ -107,7 +108,7 @@ fn bind(
         true => source.to_owned(),
         false => format!("{}/{source}", request.bundle),
     };
-    let into = builder.made(format!("{field} {source}"));
+    let into = builder.made(format!("{field} {}", quoted(&source)));
     let recursive = if scope == Scope::Tree { tree::RECURSIVE } else { 0 };
     let path = builder.text(&source)?;
     builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE | recursive, into });
@@ -219,7 +220,7 @@ fn cgroups(
     let mut opened = Vec::new();
     for directory in &cgroup.directories {
         let name = directory.mount.file_name().and_then(|name| name.to_str()).unwrap_or("cgroup");
-        let into = builder.made(format!("cgroup {name}"));
+        let into = builder.made(format!("cgroup {}", quoted(name)));
         let path = directory.absolute();
         // An ordinary user without a cgroup of its own sees the one that brig is in.
         let stays = request.join == Join::default();
@@ -276,7 +277,8 @@ pub(super) fn filesystem(
     mount: &MountRequest,
     withheld: u64,
 ) -> Result<Slot, Refusal> {
-    let into = builder.made(format!("{kind} for {}", mount.destination.display()));
+    let destination = mount.destination.as_os_str().as_encoded_bytes();
+    let into = builder.made(format!("{} for {}", quoted(kind), quoted(destination)));
     let given = mount.data.iter().any(|parameter| parameter.key == "context");
     let label = labels::of_mount(request.spec, kind).filter(|_| !given);
     let mut options = Vec::new();

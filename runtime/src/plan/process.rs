@@ -10,6 +10,7 @@ use brig_child::{ReportKind, Slot};
 use super::build::{Builder, SlotUse};
 use super::namespaces::Namespaces;
 use super::private_proc::PrivateProc;
+use super::render::quoted;
 use super::rootfs::Terminal;
 use super::{HostFacts, Refusal, Request, Start};
 use super::{early_filter, environment, identity, labels};
@@ -195,7 +196,7 @@ impl Tail<'_> {
         let Some((paths, access)) = self.landlock else { return Ok(()) };
         let ruleset = builder.input(SlotUse::Landlock);
         for path in paths {
-            let into = builder.made(path.as_str());
+            let into = builder.made(quoted(path));
             let path = builder.text(path)?;
             let (flags, resolve) = (open::PATH, open::NO_MAGICLINKS);
             builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });

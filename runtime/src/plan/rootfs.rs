@@ -12,6 +12,7 @@ use brig_child::{ReportKind, Slot};
 use super::build::{Builder, SlotUse};
 use super::mounts::{self, Sources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
+use super::render::quoted;
 use super::{Refusal, Request, RootDirectory};
 use super::{attach, devices, labels};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
@@ -126,7 +127,7 @@ fn find_root(
 
 /// Opens a directory of the host's, with no link on the way.
 fn straight(builder: &mut Builder<'_>, path: &str) -> Result<Slot, Refusal> {
-    let into = builder.made(path);
+    let into = builder.made(quoted(path));
     let path = builder.text(path)?;
     let (flags, resolve) = (open::PATH | open::DIRECTORY, open::NO_SYMLINKS | open::NO_MAGICLINKS);
     builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });

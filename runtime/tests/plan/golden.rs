@@ -107,6 +107,17 @@ golden! {
             "listenerPath": "/run/agent.sock", "listenerMetadata": "m",
             "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]});
     };
+    names_that_look_like_words: Machine::v2(), |config| {
+        config["hostname"] = json!("a\nb");
+        config["process"]["cwd"] = json!("/my data");
+        config["process"]["args"] = json!(["/my program", "--token", "x y"]);
+        config["process"]["env"] = json!(["HOME=/", "TOKEN=a\"b"]);
+        let mounts = config["mounts"].as_array_mut().expect("a list");
+        mounts.push(json!({"destination": "/a (as rootfs)", "source": "/srv/my data -> /etc", "options": ["bind"]}));
+        mounts.push(json!({"destination": "/t", "type": "tmpfs", "source": "a,b", "options": ["context=u:r:t:s0:c1,c2"]}));
+        config["linux"]["maskedPaths"] = json!(["/proc/a b", "/proc/\u{202e}kcore"]);
+        config["hooks"] = json!({"startContainer": [{"path": "/opt/a hook", "env": ["A=1 2", "B="]}]});
+    };
     devices: Machine::v2(), |config| {
         config["linux"]["devices"] = json!([
             {"path": "/dev//fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 416, "uid": 1, "gid": 2},

@@ -8,3 +8,4 @@ mod golden;
 mod properties;
 mod refusals;
 mod support;
+mod words;
