@@ -2,7 +2,10 @@
 
 use brig::supervise::{Container, Force};
 
-use super::{Arguments, Global, Outcome, Verb, container_id};
+use super::arguments::Arguments;
+use super::flags::{Flags, switch};
+use super::global::{Global, container_id};
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "delete",
@@ -12,21 +15,28 @@ usage: brig delete [OPTION...] CONTAINER-ID
 
 Removes a stopped container: what is left of its processes, its cgroup and its state. While something
 of it lives, the state stays.
-
-options:
-  -f, --force             kill the container first if it runs; no error if there is none
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> = Flags(&[(
+    "options",
+    &[switch(
+        "-f, --force  kill the container first if it runs; no error if there is none",
+        |it| &mut it.force,
+    )],
+)]);
+
+#[derive(Debug, Default)]
+struct Typed {
+    force: bool,
+}
+
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut force = Force::No;
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-f" | "--force" => force = if arguments.switch()? { Force::Yes } else { Force::No },
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let force = if typed.force { Force::Yes } else { Force::No };
     let id = container_id(&mut arguments)?;
     arguments.end()?;
     let root = global.root()?;

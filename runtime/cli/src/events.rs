@@ -9,7 +9,11 @@ use brig::supervise::{Container, Happened};
 use brig_cgroup::Stats;
 use serde::Serialize;
 
-use super::{Arguments, Global, Outcome, Usage, Verb, container_id, print, quantity};
+use super::arguments::{Arguments, Usage};
+use super::flags::{Flags, switch, value};
+use super::global::{Global, container_id};
+use super::quantity;
+use super::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "events",
@@ -19,13 +23,27 @@ usage: brig events [OPTION...] CONTAINER-ID
 
 Prints JSON, an object a line: {\"type\":\"stats\",…} after each interval, {\"type\":\"oom\",…} when memory
 runs out, until the container ends.
-
-options:
-      --interval TIME     between statistics, e.g. 500ms, 5s (default), 1m
-      --stats             print the statistics once and end
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[(
+    "options",
+    &[
+        value("--interval TIME  between statistics, e.g. 500ms, 5s (default), 1m", |it, given| {
+            it.interval = positive(&given.text()?)?;
+            Ok(())
+        }),
+        switch("--stats  print the statistics once and end", |it| &mut it.once),
+    ],
+)]);
+
+#[derive(Debug)]
+struct Typed {
+    interval: Duration,
+    once: bool,
+}
 
 /// A line of output.
 #[derive(Serialize)]
@@ -50,22 +68,16 @@ struct Data {
 struct Nothing {}
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut interval, mut once) = (Duration::from_secs(5), false);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "--interval" => interval = positive(&arguments.text()?)?,
-            "--stats" => once = arguments.switch()?,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed { interval: Duration::from_secs(5), once: false };
+    FLAGS.read(&mut arguments, &mut typed)?;
     let id = container_id(&mut arguments)?;
     arguments.end()?;
     let container = Container::open(global.root()?, &id)?;
-    if once {
+    if typed.once {
         tell(&stats(id.as_str(), container.stats()?))?;
         return Ok(0);
     }
-    container.watch(interval, |happened| {
+    container.watch(typed.interval, |happened| {
         tell(&match happened {
             Happened::OutOfMemory => Event { kind: "oom", id: id.as_str(), data: None },
             Happened::Interval(usage) => stats(id.as_str(), *usage),

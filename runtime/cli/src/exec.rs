@@ -7,7 +7,11 @@ use brig::execute::self_protection;
 use brig::spec::{self, Process, User, capability};
 use brig::supervise::{self, ExecOptions, Foreground};
 
-use super::{Arguments, Global, Outcome, Usage, Verb, container, open};
+use super::arguments::{Arguments, Usage};
+use super::create;
+use super::flags::{Flag, Flags, ignored, number, path, switch, text, value};
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "exec",
@@ -19,32 +23,54 @@ usage: brig exec [OPTION...] CONTAINER-ID COMMAND [ARGUMENT...]
 Runs a process in a running container, with the container's capabilities, seccomp filter, labels
 and limits unless told otherwise, and exits with its exit code. Without --tty it gets pipes in place
 of brig's own terminal, with --detach /dev/null.
-
-options:
-  -p, --process FILE      the process as JSON (the `process` of config.json); what labels and
-                          limits it leaves out are the container's
-  -d, --detach            do not wait
-  -t, --tty               give it a terminal
-      --console-socket S  a unix socket that gets the terminal
-      --pid-file FILE     write its pid to FILE
-      --cwd DIR           its working directory
-  -e, --env NAME=VALUE    add to its environment (may be repeated)
-  -u, --user UID[:GID]    its user
-  -g, --additional-gids G more groups (may be repeated)
-  -c, --cap CAPABILITY    add a capability (may be repeated)
-      --no-new-privs      set no_new_privs
-      --apparmor PROFILE  its AppArmor profile
-      --process-label L   its SELinux label
-      --preserve-fds N    let it inherit N descriptors after standard error
-      --cgroup PATH       run it in a cgroup below the container's
-      --ignore-paused     also in a paused container
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    path(
+        "-p, --process FILE  the process as JSON (the `process` of config.json); what labels and limits \
+         it leaves out are the container's",
+        |it| &mut it.process,
+    ),
+    switch("-d, --detach  do not wait", |it| &mut it.detach),
+    switch("-t, --tty  give it a terminal", |it| &mut it.tty),
+    path("--console-socket S  a unix socket that gets the terminal", |it| &mut it.console_socket),
+    path("--pid-file FILE  write its pid to FILE", |it| &mut it.pid_file),
+    text("--cwd DIR  its working directory", |it| &mut it.cwd),
+    value("-e, --env NAME=VALUE  add to its environment (may be repeated)", |it, given| {
+        it.env.push(given.text()?);
+        Ok(())
+    }),
+    value("-u, --user UID[:GID]  its user", |it, given| {
+        it.user = Some(user(&given.text()?)?);
+        Ok(())
+    }),
+    value("-g, --additional-gids G  more groups (may be repeated)", |it, given| {
+        it.gids.push(given.number()?);
+        Ok(())
+    }),
+    value("-c, --cap CAPABILITY  add a capability (may be repeated)", |it, given| {
+        it.capabilities.push(given.text()?);
+        Ok(())
+    }),
+    switch("--no-new-privs  set no_new_privs", |it| &mut it.no_new_privs),
+    text("--apparmor PROFILE  its AppArmor profile", |it| &mut it.apparmor),
+    text("--process-label L  its SELinux label", |it| &mut it.label),
+    number("--preserve-fds N  let it inherit N descriptors after standard error", |it| {
+        &mut it.preserve_fds
+    }),
+    text("--cgroup PATH  run it in a cgroup below the container's", |it| &mut it.cgroup),
+    switch("--ignore-paused  also in a paused container", |it| &mut it.ignore_paused),
+    ignored("--no-subreaper  accepted for compatibility; brig is none"),
+];
 
 /// The flags as typed.
 #[derive(Default)]
-struct Flags {
+struct Typed {
     process: Option<PathBuf>,
     detach: bool,
     tty: bool,
@@ -64,61 +90,32 @@ struct Flags {
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    arguments.stop_at_positional();
-    let flags = Flags::parse(&mut arguments)?;
-    let container = open(global, &mut arguments)?;
+    let mut typed = Typed::default();
+    FLAGS.read_leading(&mut arguments, &mut typed)?;
+    let container = global.open(&mut arguments)?;
     let command = arguments.rest()?;
-    container::check_open("--preserve-fds", flags.preserve_fds)?;
+    create::check_open("--preserve-fds", typed.preserve_fds)?;
     self_protection::ensure()?;
-    let process = match &flags.process {
+    let process = match &typed.process {
         Some(path) => {
             let bytes = brig::bundle::read_small(path, spec::SIZE_LIMIT_BYTES)?;
             spec::process(&bytes)?
         }
-        None => flags.change(container.spec()?.process.clone(), command)?,
+        None => typed.change(container.spec()?.process.clone(), command)?,
     };
     let options = ExecOptions {
         process,
-        console_socket: flags.console_socket,
-        pid_file: flags.pid_file,
-        preserve_fds: flags.preserve_fds,
-        cgroup: flags.cgroup,
-        ignore_paused: flags.ignore_paused,
+        console_socket: typed.console_socket,
+        pid_file: typed.pid_file,
+        preserve_fds: typed.preserve_fds,
+        cgroup: typed.cgroup,
+        ignore_paused: typed.ignore_paused,
     };
-    let foreground = if flags.detach { Foreground::Detach } else { Foreground::Wait };
+    let foreground = if typed.detach { Foreground::Detach } else { Foreground::Wait };
     Ok(supervise::exec(&container, &options, foreground)?)
 }
 
-impl Flags {
-    fn parse(arguments: &mut Arguments) -> Result<Self, Usage> {
-        let mut flags = Self::default();
-        while let Some(flag) = arguments.next_flag()? {
-            match flag.as_str() {
-                "-p" | "--process" => flags.process = Some(PathBuf::from(arguments.value()?)),
-                "-d" | "--detach" => flags.detach = arguments.switch()?,
-                "-t" | "--tty" => flags.tty = arguments.switch()?,
-                "--console-socket" => {
-                    flags.console_socket = Some(PathBuf::from(arguments.value()?));
-                }
-                "--pid-file" => flags.pid_file = Some(PathBuf::from(arguments.value()?)),
-                "--cwd" => flags.cwd = Some(arguments.text()?),
-                "-e" | "--env" => flags.env.push(arguments.text()?),
-                "-u" | "--user" => flags.user = Some(user(&arguments.text()?)?),
-                "-g" | "--additional-gids" => flags.gids.push(arguments.number()?),
-                "-c" | "--cap" => flags.capabilities.push(arguments.text()?),
-                "--no-new-privs" => flags.no_new_privs = arguments.switch()?,
-                "--apparmor" => flags.apparmor = Some(arguments.text()?),
-                "--process-label" => flags.label = Some(arguments.text()?),
-                "--preserve-fds" => flags.preserve_fds = arguments.number()?,
-                "--cgroup" => flags.cgroup = Some(arguments.text()?),
-                "--ignore-paused" => flags.ignore_paused = arguments.switch()?,
-                "--no-subreaper" => drop(arguments.switch()?),
-                _ => return Err(arguments.unknown()),
-            }
-        }
-        Ok(flags)
-    }
-
+impl Typed {
     /// The container's own process, changed as the flags say.
     fn change(&self, mut process: Process, command: Vec<String>) -> anyhow::Result<Process> {
         if command.is_empty() {

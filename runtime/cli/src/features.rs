@@ -2,7 +2,10 @@
 
 use brig::features::{Compiled, features};
 
-use super::{Arguments, Global, Outcome, Verb, print};
+use super::arguments::Arguments;
+use super::flags::NONE;
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "features",
@@ -12,10 +15,12 @@ usage: brig features
 
 Prints what this binary can do as JSON (runtime-spec features.md).
 ",
-    run,
+    flags: &NONE,
+    does: Does::Run(run),
 };
 
-fn run(_: &Global, arguments: Arguments) -> Outcome {
+fn run(_: &Global, mut arguments: Arguments) -> Outcome {
+    NONE.read(&mut arguments, &mut ())?;
     arguments.end()?;
     print(&format!("{}\n", serde_json::to_string_pretty(&features(&Compiled::default()))?))?;
     Ok(0)

@@ -2,7 +2,10 @@
 
 use brig::supervise::Container;
 
-use super::{Arguments, Global, Outcome, Usage, Verb, container_id};
+use super::arguments::{Arguments, Usage};
+use super::flags::{Flags, switch};
+use super::global::{Global, container_id};
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "kill",
@@ -12,29 +15,33 @@ usage: brig kill [OPTION...] CONTAINER-ID [SIGNAL]
 
 Sends SIGNAL (default SIGTERM) to the container's first process. SIGNAL is a name with or without
 SIG, a number, or RTMIN+N, RTMAX-N. 0 sends nothing, and tells by the exit code whether it runs.
-KILL reaches every process of a container without a pid namespace of its own, even if the first has ended.
-
-options:
-  -a, --all               to every process of the container's cgroup
+KILL reaches every process of a container without a pid namespace of its own, even if the first has
+ended.
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> = Flags(&[(
+    "options",
+    &[switch("-a, --all  to every process of the container's cgroup", |it| &mut it.all)],
+)]);
+
+#[derive(Debug, Default)]
+struct Typed {
+    all: bool,
+}
+
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut all = false;
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-a" | "--all" => all = arguments.switch()?,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
     let id = container_id(&mut arguments)?;
-    let signal = match arguments.optional()? {
+    let signal = match arguments.optional("SIGNAL")? {
         None => libc::SIGTERM,
         Some(text) => signal_number(&text)?,
     };
     arguments.end()?;
-    Container::open(global.root()?, &id)?.kill(signal, all)?;
+    Container::open(global.root()?, &id)?.kill(signal, typed.all)?;
     Ok(0)
 }
 

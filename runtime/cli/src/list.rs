@@ -3,8 +3,10 @@
 use brig::printable;
 use brig::supervise::{self, Container, Shown};
 
-use super::arguments::Format;
-use super::{Arguments, Global, Outcome, Verb, print};
+use super::arguments::{Arguments, Format};
+use super::flags::{Flags, format, switch};
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "list",
@@ -13,26 +15,31 @@ pub(super) const VERB: Verb = Verb {
 usage: brig list [OPTION...]
 
 Lists the containers below --root.
-
-options:
-  -f, --format FORMAT     table (default) or json
-  -q, --quiet             ids only
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> = Flags(&[(
+    "options",
+    &[
+        format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
+        switch("-q, --quiet  ids only", |it| &mut it.quiet),
+    ],
+)]);
+
+#[derive(Debug, Default)]
+struct Typed {
+    format: Format,
+    quiet: bool,
+}
+
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut format, mut quiet) = (Format::Table, false);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-f" | "--format" => format = arguments.format()?,
-            "-q" | "--quiet" => quiet = arguments.switch()?,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
     arguments.end()?;
     let ids = supervise::list(global.root()?)?;
-    if quiet {
+    if typed.quiet {
         let lines: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
         print(&lines)?;
         return Ok(0);
@@ -44,7 +51,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             shown.push(container);
         }
     }
-    let text = match format {
+    let text = match typed.format {
         Format::Json => serde_json::to_string(&shown)? + "\n",
         Format::Table => table(&shown),
     };

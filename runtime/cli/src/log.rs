@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use brig::printable;
 
-use super::Usage;
+use super::arguments::Usage;
 
 /// The form of the log file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,10 @@ impl Log {
         self.write("error", &format!("{}{hint}", chain.join(": ")));
     }
 
-    /// Notes a wrong command line; standard error gets the words from elsewhere.
+    /// Reports a wrong command line.
     pub(super) fn usage(&self, usage: &Usage) {
+        printable::note(&format!("error: {usage}"));
+        printable::note(&format!("hint: {}", usage.hint().unwrap_or("see `brig --help`")));
         self.write("error", &usage.to_string());
     }
 

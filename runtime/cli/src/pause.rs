@@ -1,6 +1,9 @@
 //! `brig pause`.
 
-use super::{Arguments, Global, Outcome, Verb, only};
+use super::arguments::Arguments;
+use super::flags::NONE;
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "pause",
@@ -10,10 +13,11 @@ usage: brig pause CONTAINER-ID
 
 Freezes every process of a created or running container until `brig resume`.
 ",
-    run,
+    flags: &NONE,
+    does: Does::Run(run),
 };
 
 fn run(global: &Global, arguments: Arguments) -> Outcome {
-    only(global, arguments)?.pause()?;
+    global.only(arguments)?.pause()?;
     Ok(0)
 }

@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use brig::spec::ContainerId;
 use brig::supervise;
 
-use super::{Arguments, Global, Outcome, Verb, print};
+use super::arguments::Arguments;
+use super::flags::{Flags, path, text};
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "plan",
@@ -14,25 +18,31 @@ usage: brig plan [OPTION...]
 
 Prints the container's cgroup and every operation between clone3 and execve, as this machine
 would run them. Nothing is made.
-
-options:
-  -b, --bundle DIR        the bundle (default: the current directory)
-      --id CONTAINER-ID   plan for this id (default: plan)
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> = Flags(&[(
+    "options",
+    &[
+        path("-b, --bundle DIR  the bundle (default: the current directory)", |it| &mut it.bundle),
+        text("--id CONTAINER-ID  plan for this id (default: plan)", |it| &mut it.id),
+    ],
+)]);
+
+#[derive(Debug, Default)]
+struct Typed {
+    bundle: Option<PathBuf>,
+    id: Option<String>,
+}
+
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut bundle, mut id) = (PathBuf::from("."), "plan".to_owned());
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-b" | "--bundle" => bundle = PathBuf::from(arguments.value()?),
-            "--id" => id = arguments.text()?,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
     arguments.end()?;
-    let id = brig::spec::ContainerId::parse(&id)?;
+    let bundle = typed.bundle.unwrap_or_else(|| PathBuf::from("."));
+    let id = ContainerId::parse(typed.id.as_deref().unwrap_or("plan"))?;
     print(&supervise::preview(&id, &bundle, global.systemd_cgroup)?)?;
     Ok(0)
 }

@@ -4,8 +4,10 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::arguments::Format;
-use super::{Arguments, Global, Outcome, Verb, open, print};
+use super::arguments::{Arguments, Format};
+use super::flags::{Flags, format};
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "ps",
@@ -15,26 +17,30 @@ usage: brig ps [OPTION...] CONTAINER-ID [PS-OPTION...]
 
 Lists the processes of a container's cgroup, with the pids that the host sees. The table is what the
 host's ps(1) prints (with PS-OPTIONs, default -ef), with the rows of the container alone.
-
-options:
-  -f, --format FORMAT     table (default) or json: an array of pids
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> = Flags(&[(
+    "options",
+    &[format("-f, --format FORMAT  table (default) or json: an array of pids", |it| {
+        &mut it.format
+    })],
+)]);
+
+#[derive(Debug, Default)]
+struct Typed {
+    format: Format,
+}
+
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    arguments.stop_at_positional();
-    let mut format = Format::Table;
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-f" | "--format" => format = arguments.format()?,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
-    let container = open(global, &mut arguments)?;
+    let mut typed = Typed::default();
+    FLAGS.read_leading(&mut arguments, &mut typed)?;
+    let container = global.open(&mut arguments)?;
     let mut options = arguments.rest()?;
     let pids = container.pids()?;
-    if format == Format::Json {
+    if typed.format == Format::Json {
         print(&format!("{}\n", serde_json::to_string(&pids)?))?;
         return Ok(0);
     }

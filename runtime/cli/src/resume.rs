@@ -1,6 +1,9 @@
 //! `brig resume`.
 
-use super::{Arguments, Global, Outcome, Verb, only};
+use super::arguments::Arguments;
+use super::flags::NONE;
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "resume",
@@ -10,10 +13,11 @@ usage: brig resume CONTAINER-ID
 
 Lets the processes run again that `brig pause` froze.
 ",
-    run,
+    flags: &NONE,
+    does: Does::Run(run),
 };
 
 fn run(global: &Global, arguments: Arguments) -> Outcome {
-    only(global, arguments)?.resume()?;
+    global.only(arguments)?.resume()?;
     Ok(0)
 }

@@ -3,7 +3,11 @@
 use brig::execute::self_protection;
 use brig::supervise::{self, Foreground};
 
-use super::{Arguments, Global, Outcome, Verb, container};
+use super::arguments::Arguments;
+use super::create::{self, Typed};
+use super::flags::{Flag, Flags, ignored, switch};
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "run",
@@ -15,29 +19,26 @@ Makes the container of a bundle and runs its program. Without --detach, passes s
 terminal data on, waits for the end, removes the container, and exits with its exit code. The
 container never gets brig's own terminal: without process.terminal it gets pipes in its place,
 with --detach /dev/null.
-
-options: those of `brig create`, and
-  -d, --detach            do not wait; `brig delete` removes the container
-      --keep              do not remove the container at its end
-      --no-subreaper      accepted for compatibility; brig is none
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> =
+    Flags(&[("options of `brig create`", create::OPTIONS), ("options of its own", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    switch("-d, --detach  do not wait; `brig delete` removes the container", |it| &mut it.detach),
+    switch("--keep  do not remove the container at its end", |it| &mut it.keep),
+    ignored("--no-subreaper  accepted for compatibility; brig is none"),
+];
+
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut detach, mut keep) = (false, false);
-    let (id, options) = container::options(global, &mut arguments, |flag, arguments| {
-        match flag {
-            "-d" | "--detach" => detach = arguments.switch()?,
-            "--keep" => keep = arguments.switch()?,
-            "--no-subreaper" => drop(arguments.switch()?),
-            _ => return Err(arguments.unknown()),
-        }
-        Ok(())
-    })?;
-    arguments.end()?;
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let (id, options) = typed.options(global, arguments)?;
     self_protection::ensure()?;
-    let foreground = match (detach, keep) {
+    let foreground = match (typed.detach, typed.keep) {
         (true, _) => Foreground::Detach,
         (false, true) => Foreground::WaitAndKeep,
         (false, false) => Foreground::Wait,

@@ -7,7 +7,11 @@ use brig::printable;
 use brig::spec::ContainerId;
 use brig::supervise::{self, Confinement, Options, SandboxOptions};
 
-use super::{Arguments, Global, Outcome, Usage, Verb, quantity};
+use super::arguments::{Arguments, Usage};
+use super::flags::{Flag, Flags, switch, value};
+use super::global::Global;
+use super::quantity;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "try",
@@ -24,31 +28,66 @@ Servers that listen on unix sockets outside those directories can still be reach
 their files allow it to everybody.
 Prints what confines the command, as read back from the kernel, to standard error, and exits with
 its exit code.
-
-options:
-  -m, --memory SIZE       limit of its memory, e.g. 512M or 1.5G (default 1G)
-      --pids N            limit of its processes (default 256)
-  -e, --env NAME=VALUE    add to its environment (may be repeated)
-  -q, --quiet             do not print what confines it
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[
+    ("options", &options()),
+    ("", &[switch("-q, --quiet  do not print what confines it", |it| &mut it.quiet)]),
+]);
+
+#[derive(Debug, Default)]
+struct Typed {
+    quiet: bool,
+    sandbox: Sandbox,
+}
+
+impl AsMut<Sandbox> for Typed {
+    fn as_mut(&mut self) -> &mut Sandbox {
+        &mut self.sandbox
+    }
+}
+
+/// The flags that are about the sandbox, as typed.
+#[derive(Debug, Default)]
+pub(super) struct Sandbox {
+    memory_bytes: Option<i64>,
+    pids: Option<i64>,
+    env: Vec<(String, String)>,
+}
+
+/// The flags that are about the sandbox, for a verb that has others too.
+pub(super) const fn options<T: AsMut<Sandbox>>() -> [Flag<T>; 3] {
+    [
+        value(
+            "-m, --memory SIZE  limit of its memory, e.g. 512M or 1.5G (default 1G)",
+            |it, given| {
+                it.as_mut().memory_bytes = Some(size(&given.text()?)?);
+                Ok(())
+            },
+        ),
+        value("--pids N  limit of its processes (default 256)", |it, given| {
+            it.as_mut().pids = Some(given.number()?);
+            Ok(())
+        }),
+        value("-e, --env NAME=VALUE  add to its environment (may be repeated)", |it, given| {
+            it.as_mut().env.push(variable(&given.text()?)?);
+            Ok(())
+        }),
+    ]
+}
 
 /// Variables that are passed on: what a terminal program needs, and nothing that may be secret.
 const PASSED: [&str; 6] = ["PATH", "TERM", "LANG", "LC_ALL", "COLORTERM", "TZ"];
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut sandbox = defaults();
-    sandbox.terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-    let mut quiet = false;
-    while let Some(name) = arguments.next_flag()? {
-        match name.as_str() {
-            "-q" | "--quiet" => quiet = arguments.switch()?,
-            name if flag(&mut sandbox, name, &mut arguments)? => {}
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
-    sandbox.command = command(arguments)?;
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let quiet = typed.quiet;
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
+    let sandbox = SandboxOptions { terminal, ..typed.sandbox.options(command(arguments)?) };
     if sandbox.command.is_empty() {
         return Err(Usage::new("COMMAND is missing").into());
     }
@@ -78,31 +117,23 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     Ok(supervise::try_command(&id, &options, &sandbox, &mut show)?)
 }
 
-/// A sandbox for no command yet, without a terminal.
-pub(super) fn defaults() -> SandboxOptions {
-    SandboxOptions {
-        command: Vec::new(),
-        memory_bytes: 1 << 30,
-        pids: 256,
-        terminal: false,
-        env: passed_on(),
-        cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+impl Sandbox {
+    /// Whether any of them was typed.
+    pub(super) fn is_typed(&self) -> bool {
+        self.memory_bytes.is_some() || self.pids.is_some() || !self.env.is_empty()
     }
-}
 
-/// Reads a flag that is about the sandbox; false where it is not.
-pub(super) fn flag(
-    sandbox: &mut SandboxOptions,
-    name: &str,
-    arguments: &mut Arguments,
-) -> Result<bool, Usage> {
-    match name {
-        "-m" | "--memory" => sandbox.memory_bytes = size(&arguments.text()?)?,
-        "--pids" => sandbox.pids = arguments.number()?,
-        "-e" | "--env" => sandbox.env.push(variable(&arguments.text()?)?),
-        _ => return Ok(false),
+    /// A sandbox for `command`, without a terminal.
+    pub(super) fn options(&self, command: Vec<String>) -> SandboxOptions {
+        SandboxOptions {
+            command,
+            memory_bytes: self.memory_bytes.unwrap_or(1 << 30),
+            pids: self.pids.unwrap_or(256),
+            terminal: false,
+            env: passed_on().into_iter().chain(self.env.iter().cloned()).collect(),
+            cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        }
     }
-    Ok(true)
 }
 
 /// The command that is left.

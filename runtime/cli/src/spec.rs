@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use nix::unistd::{getegid, geteuid};
 
-use super::{Arguments, Global, Outcome, Verb};
+use super::arguments::Arguments;
+use super::flags::{Flags, path, switch};
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "spec",
@@ -16,25 +19,31 @@ pub(super) const VERB: Verb = Verb {
 usage: brig spec [OPTION...]
 
 Writes a new config.json into the bundle.
-
-options:
-  -b, --bundle DIR        the bundle (default: the current directory)
-      --rootless          for an ordinary user: with a user namespace
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> = Flags(&[(
+    "options",
+    &[
+        path("-b, --bundle DIR  the bundle (default: the current directory)", |it| &mut it.bundle),
+        switch("--rootless  for an ordinary user: with a user namespace", |it| &mut it.rootless),
+    ],
+)]);
+
+#[derive(Debug, Default)]
+struct Typed {
+    bundle: Option<PathBuf>,
+    rootless: bool,
+}
+
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut bundle, mut rootless) = (PathBuf::from("."), false);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-b" | "--bundle" => bundle = PathBuf::from(arguments.value()?),
-            "--rootless" => rootless = arguments.switch()?,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
     arguments.end()?;
-    let ids = rootless.then(|| (geteuid().as_raw(), getegid().as_raw()));
+    let ids = typed.rootless.then(|| (geteuid().as_raw(), getegid().as_raw()));
+    let bundle = typed.bundle.unwrap_or_else(|| PathBuf::from("."));
     let path = bundle.join(brig::bundle::CONFIG_FILE);
     let doing = || format!("writing {}", path.display());
     let mut file =

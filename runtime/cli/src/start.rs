@@ -1,6 +1,9 @@
 //! `brig start`.
 
-use super::{Arguments, Global, Outcome, Verb, only};
+use super::arguments::Arguments;
+use super::flags::NONE;
+use super::global::Global;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "start",
@@ -10,10 +13,11 @@ usage: brig start CONTAINER-ID
 
 Lets the program of a container run that `brig create` made.
 ",
-    run,
+    flags: &NONE,
+    does: Does::Run(run),
 };
 
 fn run(global: &Global, arguments: Arguments) -> Outcome {
-    only(global, arguments)?.start()?;
+    global.only(arguments)?.start()?;
     Ok(0)
 }

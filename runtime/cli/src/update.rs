@@ -10,9 +10,13 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use brig::spec::{self, Resources};
 use brig::supervise::Container;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value as Json, json};
 
-use super::{Arguments, Global, Outcome, Usage, Verb, container_id, quantity};
+use super::arguments::{Arguments, Usage, Value};
+use super::flags::{Flag, Flags, ignored, text, value};
+use super::global::{Global, container_id};
+use super::quantity;
+use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "update",
@@ -22,31 +26,78 @@ usage: brig update [OPTION...] CONTAINER-ID
 
 Changes the limits that are named, and leaves the others. SIZE is a number of bytes, with k, m, g or t
 for powers of 1024, or -1 for no limit.
-
-options:
-  -r, --resources FILE    take them from FILE, or from standard input with -: JSON, as linux.resources
-                          of config.json; then no other option is allowed
-      --memory SIZE       memory
-      --memory-reservation SIZE  memory that is kept when the host runs out of it
-      --memory-swap SIZE  memory and swap together
-      --pids-limit N      processes, -1 for no limit
-      --cpu-share N       weight against other containers, 2 to 262144
-      --cpu-period US     period of the quota, in microseconds
-      --cpu-quota US      processor time in a period, -1 for no limit
-      --cpu-burst US      processor time that may be saved up for later periods
-      --cpu-rt-period US  period of the realtime quota
-      --cpu-rt-runtime US realtime processor time in a period
-      --cpu-idle 0|1      1: run only when nothing else wants to
-      --cpuset-cpus LIST  processors, e.g. 0-2,7
-      --cpuset-mems LIST  memory nodes
-      --blkio-weight N    weight of block I/O, 10 to 1000
-      --kernel-memory SIZE, --kernel-memory-tcp SIZE
-                          accepted and ignored: kernels no longer have these limits
-      --l3-cache-schema SCHEMA, --mem-bw-schema SCHEMA
-                          refused: a resctrl group stays as create made it
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    text(
+        "-r, --resources FILE  take them from FILE, or from standard input with -: JSON, as \
+         linux.resources of config.json; then no other option is allowed",
+        |it| &mut it.file,
+    ),
+    value("--memory SIZE  memory", |it, given| it.set("memory", "limit", Size, given)),
+    value(
+        "--memory-reservation SIZE  memory that is kept when the host runs out of it",
+        |it, given| it.set("memory", "reservation", Size, given),
+    ),
+    value("--memory-swap SIZE  memory and swap together", |it, given| {
+        it.set("memory", "swap", Size, given)
+    }),
+    value("--pids-limit N  processes, -1 for no limit", |it, given| {
+        it.set("pids", "limit", Integer, given)
+    }),
+    value("--cpu-share N  weight against other containers, 2 to 262144", |it, given| {
+        it.set("cpu", "shares", Natural, given)
+    }),
+    value("--cpu-period US  period of the quota, in microseconds", |it, given| {
+        it.set("cpu", "period", Natural, given)
+    }),
+    value("--cpu-quota US  processor time in a period, -1 for no limit", |it, given| {
+        it.set("cpu", "quota", Integer, given)
+    }),
+    value("--cpu-burst US  processor time that may be saved up for later periods", |it, given| {
+        it.set("cpu", "burst", Natural, given)
+    }),
+    value("--cpu-rt-period US  period of the realtime quota", |it, given| {
+        it.set("cpu", "realtimePeriod", Natural, given)
+    }),
+    value("--cpu-rt-runtime US  realtime processor time in a period", |it, given| {
+        it.set("cpu", "realtimeRuntime", Integer, given)
+    }),
+    value("--cpu-idle 0|1  1: run only when nothing else wants to", |it, given| {
+        it.set("cpu", "idle", Integer, given)
+    }),
+    value("--cpuset-cpus LIST  processors, e.g. 0-2,7", |it, given| {
+        it.set("cpu", "cpus", List, given)
+    }),
+    value("--cpuset-mems LIST  memory nodes", |it, given| it.set("cpu", "mems", List, given)),
+    value("--blkio-weight N  weight of block I/O, 10 to 1000", |it, given| {
+        it.set("blockIO", "weight", Natural, given)
+    }),
+    ignored("--kernel-memory SIZE  accepted and ignored: kernels no longer have this limit"),
+    ignored("--kernel-memory-tcp SIZE  accepted and ignored: kernels no longer have this limit"),
+    value(
+        "--l3-cache-schema SCHEMA  refused: a resctrl group stays as create made it",
+        Typed::schema,
+    ),
+    value(
+        "--mem-bw-schema SCHEMA  refused: a resctrl group stays as create made it",
+        Typed::schema,
+    ),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    file: Option<String>,
+    /// `linux.resources`, as far as flags name it.
+    changes: Map<String, Json>,
+    /// Flags about resctrl, with their values.
+    schemas: Vec<(String, String)>,
+}
 
 /// How the value of a flag is spelled.
 #[derive(Clone, Copy)]
@@ -60,38 +111,16 @@ enum Spelling {
 
 use Spelling::{Integer, List, Natural, Size};
 
-/// The flag, the section and the field of `linux.resources` that it stands for.
-const FLAGS: [(&str, &str, &str, Spelling); 14] = [
-    ("--blkio-weight", "blockIO", "weight", Natural),
-    ("--cpu-burst", "cpu", "burst", Natural),
-    ("--cpu-idle", "cpu", "idle", Integer),
-    ("--cpu-period", "cpu", "period", Natural),
-    ("--cpu-quota", "cpu", "quota", Integer),
-    ("--cpu-rt-period", "cpu", "realtimePeriod", Natural),
-    ("--cpu-rt-runtime", "cpu", "realtimeRuntime", Integer),
-    ("--cpu-share", "cpu", "shares", Natural),
-    ("--cpuset-cpus", "cpu", "cpus", List),
-    ("--cpuset-mems", "cpu", "mems", List),
-    ("--memory", "memory", "limit", Size),
-    ("--memory-reservation", "memory", "reservation", Size),
-    ("--memory-swap", "memory", "swap", Size),
-    ("--pids-limit", "pids", "limit", Integer),
-];
-
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut file = None;
-    let mut changes = Map::new();
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-r" | "--resources" => file = Some(arguments.text()?),
-            "--kernel-memory" | "--kernel-memory-tcp" => drop(arguments.text()?),
-            "--l3-cache-schema" | "--mem-bw-schema" => refuse_resctrl(&flag, &arguments.text()?)?,
-            flag => change(&mut changes, flag, &mut arguments)?,
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    let resources = match file.filter(|file| !file.is_empty()) {
+    if let Some((flag, _)) = typed.schemas.iter().find(|(_, schema)| !schema.is_empty()) {
+        return refuse_resctrl(flag);
+    }
+    let changes = typed.changes;
+    let resources = match typed.file.filter(|file| !file.is_empty()) {
         None => spec::resources(&serde_json::to_vec(&changes)?)?,
         Some(_) if !changes.is_empty() => {
             return Err(Usage::new("--resources goes with no other limit").into());
@@ -103,10 +132,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
 }
 
 /// A resctrl group may be other containers' as well; what create made of it stays.
-fn refuse_resctrl(flag: &str, schema: &str) -> anyhow::Result<()> {
-    if schema.is_empty() {
-        return Ok(());
-    }
+fn refuse_resctrl(flag: &str) -> Outcome {
     let why = match Path::new("/sys/fs/resctrl/info").exists() {
         true => "a container's resctrl group stays as create made it; write to its schemata file",
         false => "Intel RDT is not enabled: resctrl is not mounted on this host",
@@ -114,27 +140,33 @@ fn refuse_resctrl(flag: &str, schema: &str) -> anyhow::Result<()> {
     bail!("{flag}: {why}")
 }
 
-/// Notes the value of a flag; an empty one says nothing, as with runc.
-fn change(
-    changes: &mut Map<String, Value>,
-    flag: &str,
-    arguments: &mut Arguments,
-) -> Result<(), Usage> {
-    let Some((_, section, field, spelling)) = FLAGS.iter().find(|(name, ..)| *name == flag) else {
-        return Err(arguments.unknown());
-    };
-    let text = arguments.text()?;
-    if text.is_empty() {
-        return Ok(());
+impl Typed {
+    /// Notes the value of a field of `linux.resources`; an empty one says nothing, as with runc.
+    fn set(
+        &mut self,
+        section: &str,
+        field: &str,
+        spelling: Spelling,
+        given: Value,
+    ) -> Result<(), Usage> {
+        let flag = given.flag.clone();
+        let text = given.text()?;
+        if text.is_empty() {
+            return Ok(());
+        }
+        let value = number(&text, spelling)
+            .ok_or_else(|| Usage::new(format!("invalid value for {flag}: {text:?}")))?;
+        self.changes.entry(section).or_insert_with(|| json!({}))[field] = value;
+        Ok(())
     }
-    let value = value(&text, *spelling)
-        .ok_or_else(|| Usage::new(format!("invalid value for {flag}: {text:?}")))?;
-    let section = changes.entry(*section).or_insert_with(|| json!({}));
-    section[*field] = value;
-    Ok(())
+
+    fn schema(&mut self, given: Value) -> Result<(), Usage> {
+        self.schemas.push((given.flag.clone(), given.text()?));
+        Ok(())
+    }
 }
 
-fn value(text: &str, spelling: Spelling) -> Option<Value> {
+fn number(text: &str, spelling: Spelling) -> Option<Json> {
     Some(match spelling {
         Natural => text.parse::<u64>().ok()?.into(),
         Integer => text.parse::<i64>().ok()?.into(),
@@ -165,12 +197,10 @@ mod tests {
 
     fn changed(args: &[&str]) -> Result<Resources, String> {
         let args: Vec<_> = args.iter().map(std::ffi::OsString::from).collect();
-        let mut arguments = Arguments::new(args);
-        let mut changes = Map::new();
-        while let Some(flag) = arguments.next_flag().map_err(|error| error.to_string())? {
-            change(&mut changes, &flag, &mut arguments).map_err(|error| error.to_string())?;
-        }
-        let bytes = serde_json::to_vec(&changes).unwrap();
+        let mut arguments = Arguments::new(args, &crate::flags::NONE);
+        let mut typed = Typed::default();
+        FLAGS.read(&mut arguments, &mut typed).map_err(|error| error.to_string())?;
+        let bytes = serde_json::to_vec(&typed.changes).unwrap();
         spec::resources(&bytes).map_err(|error| error.to_string())
     }
 
@@ -192,7 +222,8 @@ mod tests {
             ("--memory-swap", "-1", json!({"memory": {"swap": -1}})),
             ("--pids-limit", "7", json!({"pids": {"limit": 7}})),
         ];
-        assert_eq!(cases.len(), FLAGS.len());
+        // The others are --resources, two that are ignored, and two that are refused.
+        assert_eq!(cases.len(), OPTIONS.len() - 5);
         for (flag, text, expected) in cases {
             let expected = spec::resources(expected.to_string().as_bytes()).unwrap();
             assert_ne!(expected, Resources::default(), "{flag}");

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 
 use super::profile::{Profile, Refused};
 use super::words::pretty;
-use super::{Arguments, Global, Outcome, Verb, arch, kernel_of, print};
-use crate::arguments::Format;
+use super::{arch, kernel_of};
+use crate::arguments::{Arguments, Format};
+use crate::flags::{Flag, Flags, format, json, switch, value};
+use crate::global::Global;
+use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
-    name: "check",
-    summary: "find what in a profile does not do what was meant",
+    name: "seccomp check",
+    summary: "what in it does not do what its author will have meant",
     help: "\
 usage: brig seccomp check [OPTION...] PROFILE...
 
@@ -20,16 +23,30 @@ Prints what is wrong, or risky, in the profiles, each finding with its line: wha
 ignore, rules that decide nothing or contradict others, names of no call, conditions that mislead,
 dangerous calls that are allowed, and 32-bit calls that go round a restriction.
 
-options:
-  -a, --arch ARCH         the kernel's architecture (default: this machine's)
-      --strict            warnings count as errors
-  -f, --format FORMAT     table (default) or json
-      --json              as --format json
-
 exit status: 0 without errors, 1 where there is one, 2 for usage
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    value("-a, --arch ARCH  the kernel's architecture (default: this machine's)", |it, given| {
+        it.arch = Some(arch(&given.text()?)?);
+        Ok(())
+    }),
+    switch("--strict  warnings count as errors", |it| &mut it.strict),
+    format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
+    json(|it| &mut it.format),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    arch: Option<Arch>,
+    strict: bool,
+    format: Format,
+}
 
 /// A finding and where it is.
 struct Found {
@@ -39,27 +56,20 @@ struct Found {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut of, mut strict, mut format) = (Arch::native(), false, Format::Table);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-a" | "--arch" => of = arch(&mut arguments)?,
-            "--strict" => strict = arguments.switch()?,
-            "-f" | "--format" => format = arguments.format()?,
-            "--json" => format = Format::Json,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let kernel = kernel_of(typed.arch.unwrap_or(Arch::native()));
     let mut names = vec![arguments.positional("PROFILE")?];
-    while let Some(name) = arguments.optional()? {
+    while let Some(name) = arguments.optional("PROFILE")? {
         names.push(name);
     }
-    let found: Vec<Found> = names.iter().flat_map(|name| findings(name, kernel_of(of))).collect();
-    print(&match format {
+    let found: Vec<Found> = names.iter().flat_map(|name| findings(name, kernel)).collect();
+    print(&match typed.format {
         Format::Table => found.iter().map(Found::line).collect(),
         Format::Json => pretty(&found.iter().map(Found::json).collect())?,
     })?;
     let worst = found.iter().map(|one| one.finding.severity).max();
-    let bad = if strict { Severity::Warning } else { Severity::Error };
+    let bad = if typed.strict { Severity::Warning } else { Severity::Error };
     Ok(u8::from(worst >= Some(bad)))
 }
 

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 
 use super::profile::Profile;
 use super::words::{call, conditions_json, pretty, verdict_json};
-use super::{Arguments, Global, Outcome, Usage, Verb, arch, kernel_of, print};
-use crate::arguments::Format;
+use super::{arch, kernel_of};
+use crate::arguments::{Arguments, Format, Usage};
+use crate::flags::{Flag, Flags, format, json, switch, value};
+use crate::global::Global;
+use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
-    name: "diff",
-    summary: "show what one profile lets through that another does not",
+    name: "seccomp diff",
+    summary: "what B lets through that A does not",
     help: "\
 usage: brig seccomp diff [OPTION...] A B
 
@@ -22,16 +25,33 @@ refuses and A allows is shown by `diff B A`. A call that is handed to a listener
 as more than refused, and as less than allowed. Where a profile lists an architecture that the
 other does not, only the number of calls is shown; --arch shows them.
 
-options:
-  -a, --arch ARCH         only calls of this architecture (default: all that this machine has)
-      --exit-code         exit with 1 if B lets more through
-  -f, --format FORMAT     table (default) or json
-      --json              as --format json
-
 exit status: 0, 1 for errors (with --exit-code also for a difference), 2 for usage
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    value(
+        "-a, --arch ARCH  only calls of this architecture (default: all that this machine has)",
+        |it, given| {
+            it.arch = Some(arch(&given.text()?)?);
+            Ok(())
+        },
+    ),
+    switch("--exit-code  exit with 1 if B lets more through", |it| &mut it.exit_code),
+    format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
+    json(|it| &mut it.format),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    arch: Option<Arch>,
+    exit_code: bool,
+    format: Format,
+}
 
 /// What is compared of one architecture.
 struct Compared {
@@ -42,16 +62,9 @@ struct Compared {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut only, mut exit_code, mut format) = (None, false, Format::Table);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-a" | "--arch" => only = Some(arch(&mut arguments)?),
-            "--exit-code" => exit_code = arguments.switch()?,
-            "-f" | "--format" => format = arguments.format()?,
-            "--json" => format = Format::Json,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let only = typed.arch;
     let names = (arguments.positional("A")?, arguments.positional("B")?);
     arguments.end()?;
     if names.0 == "-" && names.1 == "-" {
@@ -71,12 +84,12 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
         let is_summed_up = only.is_none() && after.is_listed() && !before.is_listed();
         compared.push(Compared { arch, all: differences(&before, &after), is_summed_up });
     }
-    print(&match format {
+    print(&match typed.format {
         Format::Table => table(&compared),
         Format::Json => pretty(&compared.iter().flat_map(Compared::json).collect())?,
     })?;
     let more = compared.iter().any(|one| !one.all.is_empty());
-    Ok(u8::from(exit_code && more))
+    Ok(u8::from(typed.exit_code && more))
 }
 
 fn table(compared: &[Compared]) -> String {

@@ -11,26 +11,45 @@ use serde_json::{Value, json};
 
 use super::profile::{Profile, Refused};
 use super::words::{call, pretty, reason, verdict_json};
-use super::{Arguments, Global, Outcome, Usage, Verb, arch, kernel_of, print};
-use crate::arguments::Format;
+use super::{arch, kernel_of};
+use crate::arguments::{Arguments, Format, Usage};
+use crate::flags::{Flag, Flags, format, json, value};
+use crate::global::Global;
+use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
-    name: "explain",
-    summary: "say what is decided about a call, and why",
+    name: "seccomp explain",
+    summary: "what is decided about a call, and which rule decides",
     help: "\
 usage: brig seccomp explain [OPTION...] PROFILE CALL [ARG...]
 
 Says what the profile decides about a call, by its name or number, and which rule decides. ARGs are
 the call's first arguments: decimal, 0x and hexadecimal, 0o and octal, or negative after `--`. Those
 not given may be anything: where they matter, each possible outcome is shown with an example.
-
-options:
-  -a, --arch ARCH         a call of x86_64, x86, x32, aarch64 or arm (default: this machine's)
-  -f, --format FORMAT     table (default) or json
-      --json              as --format json
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    value(
+        "-a, --arch ARCH  a call of x86_64, x86, x32, aarch64 or arm (default: this machine's)",
+        |it, given| {
+            it.arch = Some(arch(&given.text()?)?);
+            Ok(())
+        },
+    ),
+    format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
+    json(|it| &mut it.format),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    arch: Option<Arch>,
+    format: Format,
+}
 
 /// A call, and what is decided about it.
 struct Explained<'a> {
@@ -46,19 +65,13 @@ struct Explained<'a> {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut of, mut format) = (Arch::native(), Format::Table);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-a" | "--arch" => of = arch(&mut arguments)?,
-            "-f" | "--format" => format = arguments.format()?,
-            "--json" => format = Format::Json,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let of = typed.arch.unwrap_or(Arch::native());
     let file = arguments.positional("PROFILE")?;
     let name = arguments.positional("CALL")?;
     let mut args = Vec::new();
-    while let Some(arg) = arguments.optional()? {
+    while let Some(arg) = arguments.optional("ARG")? {
         args.push(argument(&arg, of)?);
     }
     if args.len() > 6 {
@@ -75,7 +88,7 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     let profile = &profile;
     let explained =
         Explained { profile, arch: of, name, number, args: &args, verdict, ways, steps };
-    print(&match format {
+    print(&match typed.format {
         Format::Table => explained.text(),
         Format::Json => pretty(&explained.json())?,
     })?;

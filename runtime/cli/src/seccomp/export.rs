@@ -9,13 +9,17 @@ use brig::printable;
 use brig_seccomp::{Arch, Program};
 use serde_json::{Value, json};
 
+use super::arch;
 use super::profile::Profile;
 use super::words::pretty;
-use super::{Arguments, Global, Outcome, Usage, Verb, arch, print};
+use crate::arguments::{Arguments, Format, Usage};
+use crate::flags::{Flag, Flags, json, path, value};
+use crate::global::Global;
+use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
-    name: "export",
-    summary: "write the program of a profile",
+    name: "seccomp export",
+    summary: "the program's bytes, for bubblewrap's --seccomp and others",
     help: "\
 usage: brig seccomp export [OPTION...] PROFILE
 
@@ -27,34 +31,48 @@ instruction), without a header. With bubblewrap:
 
 Whoever loads it must set no_new_privs or have CAP_SYS_ADMIN. The flags of a profile are no part of
 its program; --format json has them.
-
-options:
-  -o, --output FILE       write to FILE instead of standard output
-  -a, --arch ARCH         for a kernel of x86_64, x86, x32, aarch64 or arm (default: this machine's)
-  -f, --format FORMAT     raw (default) or json
-      --json              as --format json
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
 
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    path("-o, --output FILE  write to FILE instead of standard output", |it| &mut it.output),
+    value(
+        "-a, --arch ARCH  for a kernel of x86_64, x86, x32, aarch64 or arm (default: this machine's)",
+        |it, given| {
+            it.arch = Some(arch(&given.text()?)?);
+            Ok(())
+        },
+    ),
+    value("-f, --format FORMAT  raw (default) or json", |it, given| {
+        it.format = raw_or_json(&given.text()?)?;
+        Ok(())
+    }),
+    json(|it| &mut it.format),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    output: Option<PathBuf>,
+    arch: Option<Arch>,
+    /// A table stands for raw bytes.
+    format: Format,
+}
+
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut kernel, mut output, mut is_json) = (Arch::native(), None, false);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-o" | "--output" => output = Some(PathBuf::from(arguments.value()?)),
-            "-a" | "--arch" => kernel = arch(&mut arguments)?,
-            "-f" | "--format" => is_json = reads_json(&arguments.text()?)?,
-            "--json" => is_json = true,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let (output, is_json) = (typed.output, typed.format == Format::Json);
     let name = arguments.positional("PROFILE")?;
     arguments.end()?;
     if output.is_none() && !is_json && std::io::stdout().is_terminal() {
         let what = "the program is no text, and standard output is a terminal: use --output FILE";
         return Err(Usage::new(what).into());
     }
-    let (_, program) = Profile::compiled(&name, kernel)?;
+    let (_, program) = Profile::compiled(&name, typed.arch.unwrap_or(Arch::native()))?;
     if program.notify && !is_json {
         let what = "some calls notify: without a listener they fail with ENOSYS";
         printable::note(&format!("warning: {name}: {what}"));
@@ -72,10 +90,10 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     Ok(0)
 }
 
-fn reads_json(format: &str) -> Result<bool, Usage> {
+fn raw_or_json(format: &str) -> Result<Format, Usage> {
     match format {
-        "raw" => Ok(false),
-        "json" => Ok(true),
+        "raw" => Ok(Format::Table),
+        "json" => Ok(Format::Json),
         other => Err(Usage::new(format!("--format: {other:?} is neither raw nor json"))),
     }
 }

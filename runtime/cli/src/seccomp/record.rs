@@ -14,9 +14,7 @@ use brig::execute::self_protection;
 use brig::printable;
 use brig::replace::{Lasting, replace};
 use brig::spec::ContainerId;
-use brig::supervise::{
-    self, Blueprint, Error, HANDOVER_FLAGS, Options, SandboxOptions, Watched, Watcher,
-};
+use brig::supervise::{self, Blueprint, Error, HANDOVER_FLAGS, Options, Watched, Watcher};
 use brig_seccomp::Arch;
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::{
@@ -28,11 +26,15 @@ use rustix::fs::CWD;
 
 use super::profile::Profile;
 use super::words::pretty;
-use crate::{Arguments, Global, Outcome, Usage, Verb, print, sandbox};
+use crate::arguments::{Arguments, Usage};
+use crate::flags::{Flag, Flags, number, path, switch, value};
+use crate::global::Global;
+use crate::sandbox::{self, Sandbox};
+use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
-    name: "record",
-    summary: "learn the system calls of a program, and write the profile for it",
+    name: "seccomp record",
+    summary: "learns what a program calls, and writes the profile for that",
     help: "\
 usage: brig seccomp record [OPTION...] --bundle DIR
        brig seccomp record [OPTION...] [--] COMMAND [ARGUMENT...]
@@ -52,37 +54,62 @@ flags a filter can see; so do calls that brig has no name for. 32-bit programs a
 io_uring does is no system call: only io_uring_setup is learnt. Processes of `brig exec` do not
 belong to the recorded program. A program cannot have a seccomp listener of its own meanwhile, and
 where it handles a signal without SA_RESTART, that may interrupt calls which otherwise never are.
-
-options:
-  -b, --bundle DIR        the bundle
-  -o, --output FILE       where the profile goes; without it, to standard output, and what the
-                          program prints there to standard error
-      --runs N            run N times, and allow what any run did (default 1); from the second
-                          on only calls that are not known yet are watched, so that the program
-                          runs at its own speed
-      --merge PROFILE     allow what this profile allows too (may be repeated); it must list what
-                          is allowed, as recorded profiles and brig's own do
-      --verify            then run once more under the profile: fails if that run ends otherwise or
-                          a call is refused
-      --exit-code N       the exit code with which runs are to end (default 0)
-      --systemd-cgroup    is an option of brig, before the verb
-  -m, --memory SIZE, --pids N, -e, --env NAME=VALUE
-                          as of `brig try`, for COMMAND
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Request> =
+    Flags(&[("options", OPTIONS), ("what COMMAND gets, as with `brig try`", &sandbox::options())]);
+
+const OPTIONS: &[Flag<Request>] = &[
+    path("-b, --bundle DIR  the bundle", |it| &mut it.bundle),
+    path(
+        "-o, --output FILE  where the profile goes; without it, to standard output, and what the \
+         program prints there to standard error",
+        |it| &mut it.output,
+    ),
+    number(
+        "--runs N  run N times, and allow what any run did (default 1); from the second on only calls \
+         that are not known yet are watched, so that the program runs at its own speed",
+        |it| &mut it.runs,
+    ),
+    value(
+        "--merge PROFILE  allow what this profile allows too (may be repeated); it must list what is \
+         allowed, as recorded profiles and brig's own do",
+        |it, given| {
+            it.merge.push(given.text()?);
+            Ok(())
+        },
+    ),
+    switch(
+        "--verify  then run once more under the profile: fails if that run ends otherwise or a call is refused",
+        |it| &mut it.verify,
+    ),
+    value("--exit-code N  the exit code with which runs are to end (default 0)", |it, given| {
+        it.exit_code = given.number()?;
+        Ok(())
+    }),
+];
 
 /// Most runs: more teach nothing.
 const MOST_RUNS: u32 = 1000;
 
 struct Request {
     bundle: Option<PathBuf>,
-    sandbox: SandboxOptions,
+    sandbox: Sandbox,
+    command: Vec<String>,
     runs: u32,
     merge: Vec<String>,
     output: Option<PathBuf>,
     verify: bool,
     exit_code: u8,
+}
+
+impl AsMut<Sandbox> for Request {
+    fn as_mut(&mut self) -> &mut Sandbox {
+        &mut self.sandbox
+    }
 }
 
 fn run(global: &Global, arguments: Arguments) -> Outcome {
@@ -108,38 +135,24 @@ fn run(global: &Global, arguments: Arguments) -> Outcome {
     }
 }
 
-fn parse(mut arguments: Arguments) -> Result<Request, Usage> {
+fn parse(mut arguments: Arguments) -> anyhow::Result<Request> {
     let mut request = Request {
         bundle: None,
-        sandbox: sandbox::defaults(),
+        sandbox: Sandbox::default(),
+        command: Vec::new(),
         runs: 1,
         merge: Vec::new(),
         output: None,
         verify: false,
         exit_code: 0,
     };
-    arguments.stop_at_positional();
-    let mut for_command = false;
-    while let Some(name) = arguments.next_flag()? {
-        match name.as_str() {
-            "-b" | "--bundle" => request.bundle = Some(PathBuf::from(arguments.value()?)),
-            "-o" | "--output" => request.output = Some(PathBuf::from(arguments.value()?)),
-            "--runs" => request.runs = arguments.number()?,
-            "--merge" => request.merge.push(arguments.text()?),
-            "--verify" => request.verify = arguments.switch()?,
-            "--exit-code" => request.exit_code = arguments.number()?,
-            name if sandbox::flag(&mut request.sandbox, name, &mut arguments)? => {
-                for_command = true;
-            }
-            _ => return Err(arguments.unknown()),
-        }
-    }
-    request.sandbox.command = sandbox::command(arguments)?;
-    let usage = |what: &str| Err(Usage::new(what));
-    match (&request.bundle, request.sandbox.command.is_empty()) {
+    FLAGS.read_leading(&mut arguments, &mut request)?;
+    request.command = sandbox::command(arguments)?;
+    let usage = |what: &str| Err(Usage::new(what).into());
+    match (&request.bundle, request.command.is_empty()) {
         (None, true) => return usage("neither --bundle nor COMMAND is given"),
         (Some(_), false) => return usage("both --bundle and COMMAND are given"),
-        (Some(_), true) if for_command => {
+        (Some(_), true) if request.sandbox.is_typed() => {
             return usage("--memory, --pids and --env are for COMMAND; a bundle says them itself");
         }
         _ => {}
@@ -305,7 +318,10 @@ impl Session<'_> {
     fn blueprint(&self) -> Result<Blueprint, Error> {
         match &self.request.bundle {
             Some(bundle) => Blueprint::of_bundle(bundle),
-            None => Blueprint::of_sandbox(&self.request.sandbox),
+            None => {
+                let command = self.request.command.clone();
+                Blueprint::of_sandbox(&self.request.sandbox.options(command))
+            }
         }
     }
 

@@ -10,27 +10,48 @@ use brig_seccomp::{Arch, Program, describe_action};
 use serde_json::{Value, json};
 
 use super::profile::Profile;
-use super::words::{pretty, verdict_json, wrapped};
-use super::{Arguments, Global, Outcome, Verb, arch, kernel_of, print};
-use crate::arguments::Format;
+use super::words::{pretty, verdict_json};
+use super::{arch, kernel_of};
+use crate::arguments::{Arguments, Format};
+use crate::flags::{Flag, Flags, format, json, switch, value};
+use crate::global::Global;
+use crate::layout::wrapped;
+use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
-    name: "show",
-    summary: "show what a profile decides",
+    name: "seccomp show",
+    summary: "what a profile decides, by kind of call; --bpf: its program",
     help: "\
 usage: brig seccomp show [OPTION...] PROFILE
 
 Shows what the profile decides for every call that brig knows, by kind of call: what is allowed,
 what under conditions, what is refused and how. Of numbers that no call has it says what happens.
-
-options:
-  -a, --arch ARCH         calls of x86_64, x86, x32, aarch64 or arm (default: this machine's)
-  -b, --bpf               the program instead, one instruction a line
-  -f, --format FORMAT     table (default) or json
-      --json              as --format json
 ",
-    run,
+    flags: &FLAGS,
+    does: Does::Run(run),
 };
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    value(
+        "-a, --arch ARCH  calls of x86_64, x86, x32, aarch64 or arm (default: this machine's)",
+        |it, given| {
+            it.arch = Some(arch(&given.text()?)?);
+            Ok(())
+        },
+    ),
+    switch("-b, --bpf  the program instead, one instruction a line", |it| &mut it.bpf),
+    format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
+    json(|it| &mut it.format),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    arch: Option<Arch>,
+    bpf: bool,
+    format: Format,
+}
 
 /// What there is to show.
 struct Shown {
@@ -40,23 +61,16 @@ struct Shown {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let (mut of, mut bpf, mut format) = (Arch::native(), false, Format::Table);
-    while let Some(flag) = arguments.next_flag()? {
-        match flag.as_str() {
-            "-a" | "--arch" => of = arch(&mut arguments)?,
-            "-b" | "--bpf" => bpf = arguments.switch()?,
-            "-f" | "--format" => format = arguments.format()?,
-            "--json" => format = Format::Json,
-            _ => return Err(arguments.unknown().into()),
-        }
-    }
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let of = typed.arch.unwrap_or(Arch::native());
     let name = arguments.positional("PROFILE")?;
     arguments.end()?;
     let kernel = kernel_of(of);
     let (profile, program) = Profile::compiled(&name, kernel)?;
     let verdicts = Verdicts::new(&profile.seccomp, kernel, of).map_err(|e| profile.refuses(&e))?;
     let shown = Shown { profile, program, verdicts };
-    print(&match (format, bpf) {
+    print(&match (typed.format, typed.bpf) {
         (Format::Table, true) => disassemble(&shown.program.instructions),
         (Format::Table, false) => shown.table(),
         (Format::Json, _) => pretty(&shown.json())?,

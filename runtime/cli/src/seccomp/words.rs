@@ -6,31 +6,6 @@ use serde_json::{Value, json};
 
 use super::profile::Profile;
 
-/// The width of what is printed, but for words that are longer.
-const WIDTH: usize = 100;
-
-/// Words after a label, with lines after the first indented as far.
-pub(super) fn wrapped<'a>(label: &str, words: impl IntoIterator<Item = &'a str>) -> String {
-    let indent = label.chars().count();
-    let mut text = label.to_owned();
-    let mut column = indent;
-    for word in words {
-        let width = word.chars().count();
-        if column > indent && column + 1 + width > WIDTH {
-            text.push('\n');
-            text.push_str(&" ".repeat(indent));
-            column = indent;
-        } else if column > indent {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += width;
-    }
-    text.push('\n');
-    text
-}
-
 /// A call with arguments, such as `socket(40, 1)`: up to the last that is given or not 0.
 pub(super) fn call(name: &str, args: &[u64; 6], at_least: usize) -> String {
     let end = args.iter().rposition(|arg| *arg != 0).map_or(0, |last| last + 1).max(at_least);
@@ -90,18 +65,7 @@ pub(super) fn pretty(value: &Value) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{call, wrapped};
-
-    #[test]
-    fn words_are_wrapped_below_each_other() {
-        let words = vec!["abcdefghi"; 12];
-        let text = wrapped("  allow   ", words);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].len(), 99);
-        assert_eq!(lines[1], format!("{}abcdefghi abcdefghi abcdefghi", " ".repeat(10)));
-        assert_eq!(wrapped("a ", []), "a \n");
-    }
+    use super::call;
 
     #[test]
     fn calls_end_at_the_last_argument_that_matters() {

@@ -1,0 +1,116 @@
+//! `brig create`, and the flags that it shares with `run`.
+
+use std::path::PathBuf;
+
+use brig::execute::self_protection;
+use brig::spec::ContainerId;
+use brig::supervise::{self, Listeners, Options};
+
+use super::arguments::{Arguments, Usage};
+use super::flags::{Flag, Flags, ignored, number, path, switch};
+use super::global::{Global, container_id};
+use super::verb::{Does, Outcome, Verb};
+
+pub(super) const VERB: Verb = Verb {
+    name: "create",
+    summary: "make a container that waits to be started",
+    help: "\
+usage: brig create [OPTION...] CONTAINER-ID
+
+Makes the container of a bundle: everything but its program, which `brig start` runs. It keeps
+standard input, output and error, but for a terminal, in whose place it gets /dev/null.
+",
+    flags: &FLAGS,
+    does: Does::Run(create),
+};
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+/// The flags of `create` and `run` as typed.
+#[derive(Debug, Default)]
+pub(super) struct Typed {
+    bundle: Option<PathBuf>,
+    console_socket: Option<PathBuf>,
+    pid_file: Option<PathBuf>,
+    preserve_fds: u32,
+    no_new_keyring: bool,
+    /// `run` alone has this one, and the next.
+    pub(super) detach: bool,
+    pub(super) keep: bool,
+}
+
+/// The flags of `create`, which `run` has too.
+pub(super) const OPTIONS: &[Flag<Typed>] = &[
+    path("-b, --bundle DIR  the bundle (default: the current directory)", |it| &mut it.bundle),
+    path(
+        "--console-socket S  a unix socket that gets the terminal, if process.terminal is true",
+        |it| &mut it.console_socket,
+    ),
+    path("--pid-file FILE  write the pid of the container's first process to FILE", |it| {
+        &mut it.pid_file
+    }),
+    number(
+        "--preserve-fds N  let the program inherit N descriptors after standard error, and after the \
+         sockets of LISTEN_FDS where LISTEN_PID is brig's pid",
+        |it| &mut it.preserve_fds,
+    ),
+    ignored("--no-pivot  accepted for compatibility; brig never leaves an old root behind"),
+    switch("--no-new-keyring  stay in the caller's session keyring", |it| &mut it.no_new_keyring),
+];
+
+fn create(global: &Global, mut arguments: Arguments) -> Outcome {
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let (id, options) = typed.options(global, arguments)?;
+    self_protection::ensure()?;
+    supervise::create(&id, &options)?;
+    Ok(0)
+}
+
+impl Typed {
+    /// What is to be made, with the id, which is all that there may be besides flags.
+    pub(super) fn options(
+        &mut self,
+        global: &Global,
+        mut arguments: Arguments,
+    ) -> anyhow::Result<(ContainerId, Options)> {
+        let root = global.root()?.to_owned();
+        let listeners = Listeners::of_environment()?;
+        let id = container_id(&mut arguments)?;
+        let sockets = listeners.as_ref().map_or(0, Listeners::count);
+        check_open("LISTEN_FDS", sockets)?;
+        let preserve_fds = self.preserve_fds.saturating_add(sockets);
+        check_open("--preserve-fds", preserve_fds)?;
+        let bundle = self.bundle.take().unwrap_or_else(|| PathBuf::from("."));
+        global.log.debug(&format!("bundle {} for container {id:?}", bundle.display()));
+        arguments.end()?;
+        let options = Options {
+            root,
+            bundle,
+            systemd_cgroup: global.systemd_cgroup,
+            console_socket: self.console_socket.take(),
+            pid_file: self.pid_file.take(),
+            preserve_fds,
+            listeners,
+            new_keyring: !self.no_new_keyring,
+        };
+        Ok((id, options))
+    }
+}
+
+/// Descriptors that are to be inherited must be there; `source` is who asks for them.
+///
+/// What brig has opened itself by now (the log, a state directory) is close-on-exec, which nothing can be that
+/// brig was executed with: it is not the caller's to give.
+pub(super) fn check_open(source: &str, count: u32) -> Result<(), Usage> {
+    let flags = |fd: &u32| {
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        libc::c_int::from_str_radix(flags.trim(), 8).ok()
+    };
+    let missing = |fd: &u32| flags(fd).is_none_or(|flags| flags & libc::O_CLOEXEC != 0);
+    match (3..count.saturating_add(3)).find(missing) {
+        Some(fd) => Err(Usage::new(format!("{source}: descriptor {fd} is not open"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,96 @@
+//! The flags before the verb, and what they say.
+
+use std::path::{Path, PathBuf};
+
+use brig::spec::ContainerId;
+use brig::supervise::{Container, Error};
+
+use super::arguments::Arguments;
+use super::flags::{Flag, Flags, NONE, ignored, path, switch, value};
+use super::log::{Log, LogFormat};
+
+/// What the flags before the verb say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Global {
+    /// `None` where nobody has said which, and none can be assumed.
+    root: Option<PathBuf>,
+    pub(super) systemd_cgroup: bool,
+    pub(super) log: Log,
+    pub(super) version: bool,
+    pub(super) help: bool,
+}
+
+pub(super) const FLAGS: Flags<Global> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Global>] = &[
+    path(
+        "--root DIR  where containers' state is kept (default /run/brig/containers, or \
+         $XDG_RUNTIME_DIR/brig for an ordinary user); nobody but the caller and root may be able to \
+         write there",
+        |it| &mut it.root,
+    ),
+    path("--log FILE  write errors to FILE too", |it| &mut it.log.file),
+    value("--log-format FORMAT  text (default) or json, as runc writes it", |it, given| {
+        it.log.format = LogFormat::parse(&given.text()?)?;
+        Ok(())
+    }),
+    switch("--debug  log what is done", |it| &mut it.log.debug),
+    switch(
+        "--systemd-cgroup  let systemd make the cgroups; cgroupsPath is then slice:prefix:name",
+        |it| &mut it.systemd_cgroup,
+    ),
+    ignored(
+        "--rootless MODE  true, false or auto; accepted for compatibility: brig looks for itself",
+    ),
+    ignored("--criu PATH  accepted for compatibility"),
+    switch("-v, --version  print the version", |it| &mut it.version),
+    switch("-h, --help  print this, or with a verb its own help", |it| &mut it.help),
+];
+
+impl Global {
+    /// Reads the flags before the verb.
+    pub(super) fn read(arguments: &mut Arguments) -> anyhow::Result<Self> {
+        let mut global = Self::default();
+        FLAGS.read_leading(arguments, &mut global)?;
+        global.root = global.root.or_else(default_root);
+        Ok(global)
+    }
+
+    /// The directory of all state directories.
+    pub(super) fn root(&self) -> Result<&Path, Error> {
+        self.root.as_deref().ok_or_else(|| {
+            Error::plain("there is no directory for states: XDG_RUNTIME_DIR is not set")
+                .with_hint("set it to your own run directory (as a login does), or give --root DIR")
+        })
+    }
+
+    /// The container that a verb operates on, with arguments to come.
+    pub(super) fn open(&self, arguments: &mut Arguments) -> anyhow::Result<Container> {
+        let id = container_id(arguments)?;
+        Ok(Container::open(self.root()?, &id)?)
+    }
+
+    /// The container of a verb that takes nothing else.
+    pub(super) fn only(&self, mut arguments: Arguments) -> anyhow::Result<Container> {
+        NONE.read(&mut arguments, &mut ())?;
+        let id = container_id(&mut arguments)?;
+        arguments.end()?;
+        Ok(Container::open(self.root()?, &id)?)
+    }
+}
+
+/// Where states are kept unless `--root` says. For an ordinary user there is no place to fall back to
+/// that is not everybody's, so it is the user's own run directory (basedir-spec: absolute) or none.
+fn default_root() -> Option<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Some(PathBuf::from("/run/brig/containers"));
+    }
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    directory.filter(|directory| directory.is_absolute()).map(|directory| directory.join("brig"))
+}
+
+/// Reads the id that a verb operates on.
+pub(super) fn container_id(arguments: &mut Arguments) -> anyhow::Result<ContainerId> {
+    let id = arguments.positional("CONTAINER-ID")?;
+    Ok(ContainerId::parse(&id)?)
+}
