@@ -124,6 +124,59 @@ fn a_damaged_configuration_keeps_nothing_alive() {
     }
 }
 
+/// As after a crash of the machine whose disk has the states. What is known ends the container all the same.
+#[test]
+fn a_damaged_record_keeps_nothing_alive() {
+    need!(Brig); // others cannot delete it
+    let lab = Lab::new();
+    for (file, damage) in [("state.json", ""), ("state.json", "{\"id\":"), ("process.json", "{}")] {
+        let c = lab.container(lab.bundle().idle());
+        c.run_detached();
+        let pid = c.pid();
+        std::fs::write(lab.root().join(c.id()).join(file), damage).expect("write");
+        c.verb("state").code(1).says(file).says("is damaged");
+        lab.runtime().arg("list").go().ok().says(file).says("is damaged");
+        c.delete().code(1).says("is damaged").says("--force");
+        assert!(machine::is_alive(pid), "{file} {damage:?}");
+        c.kill("KILL").ok();
+        assert!(wait_until(PATIENCE, || !machine::is_alive(pid)), "{file} {damage:?}");
+        c.delete_force().ok().says("warning: ");
+        assert_eq!(c.status(), "gone");
+        lab.assert_clean();
+        c.run_detached();
+        let pid = c.pid();
+        std::fs::write(lab.root().join(c.id()).join(file), damage).expect("write");
+        c.delete_force().ok().says("warning: ");
+        assert!(!machine::is_alive(pid), "{file} {damage:?}");
+        lab.assert_clean();
+    }
+}
+
+/// Nobody knows what else is in its cgroup, so that stays known until it is empty.
+#[test]
+fn a_damaged_record_stays_while_its_cgroup_is_in_use() {
+    need!(Brig);
+    let lab = Lab::new();
+    let script = "sleep 1000 & echo $! >/pid; exec sleep 1000";
+    let c = lab.container(lab.bundle().without_namespace("pid").sh(script));
+    c.run_detached();
+    let mut other = 0;
+    assert!(wait_until(PATIENCE, || {
+        let text = std::fs::read_to_string(c.host_path("/pid")).unwrap_or_default();
+        other = text.trim().parse().unwrap_or(0);
+        other != 0
+    }));
+    std::fs::write(lab.root().join(c.id()).join("state.json"), "").expect("write");
+    c.delete_force().code(1).says("is in use");
+    assert!(machine::is_alive(other));
+    let pid = nix::unistd::Pid::from_raw(other);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+    assert!(wait_until(PATIENCE, || !machine::is_alive(other)));
+    c.delete_force().ok();
+    assert_eq!(c.status(), "gone");
+    lab.assert_clean();
+}
+
 /// What waits for its start holds nothing of who made it.
 #[test]
 fn a_created_process_has_no_copy_of_the_lock() {

@@ -47,8 +47,13 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut shown = Vec::new();
     for id in ids {
         // It may be deleted meanwhile, or not be complete yet: then it is not shown.
-        if let Ok(container) = Container::open(global.root()?, &id).and_then(|one| one.show()) {
-            shown.push(container);
+        let found = Container::find(global.root()?, &id);
+        let status = found.and_then(|found| found.map(|one| one.status().map(|_| one)).transpose());
+        match status {
+            Ok(one) => shown.extend(one.and_then(|one| one.show().ok())),
+            Err(error) => {
+                printable::note(&format!("warning: container {:?}: {error}", id.as_str()));
+            }
         }
     }
     let text = match typed.format {

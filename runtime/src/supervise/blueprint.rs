@@ -14,7 +14,7 @@ use super::root::Root;
 use crate::bundle::Configuration;
 use crate::filter::Filter;
 use crate::plan::{self, HostFacts, Join, Plan, Start};
-use crate::spec::{ContainerId, IdMapping, Linux, Process};
+use crate::spec::{ContainerId, Hardened, IdMapping, Linux, Process};
 
 /// A container as it is to be made: a bundle on disk, or what `try` composes.
 #[derive(Debug)]
@@ -85,17 +85,7 @@ impl Blueprint {
         driver: Driver,
         root: bool,
     ) -> Result<CgroupPlan, Error> {
-        let linux = self.linux();
-        let request = brig_cgroup::Request {
-            id: id.as_str(),
-            cgroups_path: linux.cgroups_path.as_deref(),
-            resources: linux.resources.as_ref(),
-            driver,
-            devices: &brig_cgroup::devices::default_rules(),
-            rootless: !root,
-            owner: None,
-        };
-        Ok(brig_cgroup::plan(facts, &request)?)
+        plan_cgroup(&self.config.spec, id, facts, driver, root)
     }
 
     /// The plan of its first process.
@@ -150,4 +140,24 @@ impl Blueprint {
             after_gate: (0, Vec::new()),
         }
     }
+}
+
+/// The plan of the cgroup of a container with this configuration.
+pub(super) fn plan_cgroup(
+    spec: &Hardened,
+    id: &ContainerId,
+    facts: &CgroupFacts,
+    driver: Driver,
+    root: bool,
+) -> Result<CgroupPlan, Error> {
+    let request = brig_cgroup::Request {
+        id: id.as_str(),
+        cgroups_path: spec.linux.cgroups_path.as_deref(),
+        resources: spec.linux.resources.as_ref(),
+        driver,
+        devices: &brig_cgroup::devices::default_rules(),
+        rootless: !root,
+        owner: None,
+    };
+    Ok(brig_cgroup::plan(facts, &request)?)
 }

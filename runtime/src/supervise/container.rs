@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::control::is_gone;
 use super::lock::Lock;
-use super::record::{Record, StateDirectory};
+use super::record::{Damage, Record, StateDirectory};
 use super::{Created, Error, gate};
 use crate::bundle::Configuration;
 use crate::execute::Launched;
@@ -51,6 +51,7 @@ pub struct Container {
     id: ContainerId,
     pub(super) directory: StateDirectory,
     pub(super) record: Option<Record>,
+    pub(super) damage: Option<Damage>,
     /// Known where this brig has just made the container.
     config: OnceCell<Configuration>,
 }
@@ -94,18 +95,24 @@ impl Container {
     /// The same; `None` where there is none.
     ///
     /// # Errors
-    /// Its record is damaged, or another user can have written it.
+    /// Another user can have written its record.
     pub fn find(root: &Path, id: &ContainerId) -> Result<Option<Self>, Error> {
         let Some(directory) = StateDirectory::find(root, id)? else { return Ok(None) };
-        let record = directory.load()?;
-        Ok(Some(Self { id: id.clone(), directory, record, config: OnceCell::new() }))
+        let (record, damage) = directory.load()?;
+        Ok(Some(Self { id: id.clone(), directory, record, damage, config: OnceCell::new() }))
     }
 
     /// The container that has just been made, its process, and its lock.
     pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Launched, Lock) {
         let Created { directory, record, config, process, lock } = created;
         let (record, config) = (Some(record), OnceCell::from(config));
-        (Self { id: id.clone(), directory, record, config }, process, lock)
+        (Self { id: id.clone(), directory, record, damage: None, config }, process, lock)
+    }
+
+    /// Reads the record again: it may have changed while somebody else held the lock.
+    pub(super) fn reload(&mut self, _lock: &Lock) -> Result<(), Error> {
+        (self.record, self.damage) = self.directory.load()?;
+        Ok(())
     }
 
     /// Its id.
@@ -117,11 +124,12 @@ impl Container {
     /// Its record.
     ///
     /// # Errors
-    /// brig was killed before it wrote one.
+    /// brig was killed before it wrote one, or it is damaged.
     pub fn record(&self) -> Result<&Record, Error> {
-        self.record.as_ref().ok_or_else(|| {
-            Error::plain(format!("container {:?} was never completed", self.id.as_str()))
-                .with_hint("`brig delete --force` removes what is left of it")
+        self.record.as_ref().ok_or_else(|| match &self.damage {
+            Some(damage) => damage.error(),
+            None => Error::plain(format!("container {:?} was never completed", self.id.as_str()))
+                .with_hint("`brig delete --force` removes what is left of it"),
         })
     }
 
@@ -169,6 +177,7 @@ impl Container {
     /// Whether it has ended cannot be known.
     pub fn init(&self) -> Result<Option<OwnedFd>, Error> {
         let process = self.record.as_ref().and_then(|record| record.process.as_ref());
+        let process = process.or(self.damage.as_ref().and_then(|damage| damage.process.as_ref()));
         let Some(process) = process else { return Ok(None) };
         process.open().map_err(|error| {
             let id = self.id.as_str();
@@ -194,6 +203,9 @@ impl Container {
         &self,
         is_being_made: impl Fn() -> Result<bool, Error>,
     ) -> Result<Status, Error> {
+        if let Some(damage) = &self.damage {
+            return Err(damage.error());
+        }
         if self.init()?.is_none() {
             let unborn = self.record.as_ref().is_none_or(|record| record.process.is_none());
             let creating = unborn && is_being_made()?;
@@ -261,6 +273,7 @@ impl Container {
         let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
         send_signal(&init, signal).map_err(|error| Error::system(doing(), error))?;
         if signal == libc::SIGKILL
+            && (outlived || self.record.is_some())
             && let Some(cgroup) = self.made_cgroup()?
             // No process ends with the first one, or the first one does not: the cgroup says which are the
             // container's.
@@ -279,8 +292,8 @@ impl Container {
 
     fn kill_survivors(&self, signal: i32) -> Result<(), Error> {
         if signal == libc::SIGKILL
-            && self.record.is_some()
-            && self.may_outlive_init()
+            && (self.record.is_some() || self.damage.is_some())
+            && (self.damage.is_some() || self.may_outlive_init())
             && let Some(cgroup) = self.made_cgroup()?
             && cgroup.kill()?
         {

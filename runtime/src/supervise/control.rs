@@ -27,7 +27,7 @@ impl Container {
     pub fn pause(&mut self) -> Result<(), Error> {
         // A start that is under way would wait for ever for a frozen process.
         let lock = self.directory.lock(PATIENCE)?;
-        self.record = self.directory.load()?;
+        self.reload(&lock)?;
         match self.status_under(&lock)? {
             Status::Created | Status::Running => Ok(self.cgroup()?.freeze()?),
             status => Err(self.not("running", status)),
@@ -40,7 +40,7 @@ impl Container {
     /// It is not paused.
     pub fn resume(&mut self) -> Result<(), Error> {
         let lock = self.directory.lock(PATIENCE)?;
-        self.record = self.directory.load()?;
+        self.reload(&lock)?;
         match self.status_under(&lock)? {
             Status::Paused => Ok(self.cgroup()?.thaw()?),
             status => Err(self.not("paused", status)),

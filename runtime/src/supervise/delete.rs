@@ -2,16 +2,20 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use brig_cgroup::{CgroupFacts, Directory, Driver, PlannedCgroup};
+use nix::unistd::geteuid;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
+use super::blueprint::plan_cgroup;
 use super::container::{Container, Status};
 use super::lock::Lock;
-use super::record::Record;
+use super::record::{Damage, Record};
 use super::state::OciState;
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::printable;
+use crate::spec::Hardened;
 
 /// Whether a container may be deleted while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +39,13 @@ impl Container {
             // Somebody else was first.
             return if force == Force::Yes { Ok(()) } else { Err(Self::missing(self.id())) };
         };
-        // It may have changed while somebody else held the lock.
-        self.record = self.directory.load()?;
+        self.reload(&lock)?;
+        if let Some(damage) = &self.damage {
+            return match force {
+                Force::No => Err(damage.error()),
+                Force::Yes => self.remove_damaged(damage),
+            };
+        }
         let status = self.status_under(&lock)?;
         // A container that never ran has nothing to lose: as with runc and crun, it is ended.
         if force == Force::No && !matches!(status, Status::Stopped | Status::Created) {
@@ -60,6 +69,42 @@ impl Container {
             return self.directory.remove();
         }
         self.remove(&lock, None)
+    }
+
+    /// Removes what is known of a container whose record is damaged: its first process, and what that one is not needed
+    /// for, by the copy of its configuration.
+    fn remove_damaged(&self, damage: &Damage) -> Result<(), Error> {
+        printable::note(&format!("warning: {}; no poststop hook is run", damage.error()));
+        match (&self.record, self.spec()) {
+            (Some(record), _) => self.remove_made(record)?,
+            (None, Ok(spec)) => {
+                self.kill_everything()?;
+                self.discard_cgroup(spec)?;
+            }
+            (None, Err(error)) => {
+                self.kill_everything()?;
+                printable::note(&format!(
+                    "warning: {error}; its cgroup is not known, and may be left"
+                ));
+            }
+        }
+        self.directory.remove()
+    }
+
+    /// Removes the cgroup that a container of this configuration has. Nothing tells whether it is this one's: it is
+    /// removed only where it is empty.
+    fn discard_cgroup(&self, spec: &Hardened) -> Result<(), Error> {
+        let (facts, root) = (CgroupFacts::read()?, geteuid().is_root());
+        let plan = plan_cgroup(spec, self.id(), &facts, Driver::Fs, root)?;
+        PlannedCgroup::of(&plan).discard()?;
+        let left = plan.directories.iter().map(Directory::absolute).find(|path| path.exists());
+        match left {
+            None => Ok(()),
+            Some(path) => Err(Error::plain(format!("cgroup {} is in use", path.display()))
+                .with_hint(
+                    "it may be this container's: end what is in it, and delete the container again",
+                )),
+        }
     }
 
     /// Kills what belongs to the container, whoever holds its lock.

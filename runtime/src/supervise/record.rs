@@ -69,6 +69,22 @@ impl Record {
     }
 }
 
+/// What is wrong with a record, as after a crash of the machine.
+#[derive(Debug)]
+pub(super) struct Damage {
+    words: String,
+    /// The first process, where it is known all the same.
+    pub(super) process: Option<RecordedProcess>,
+}
+
+impl Damage {
+    pub(super) fn error(&self) -> Error {
+        Error::plain(&*self.words).with_hint(
+            "`brig kill` reaches its first process, where that is known; `brig delete --force` removes the container",
+        )
+    }
+}
+
 /// A container's state directory, held.
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -212,27 +228,31 @@ impl StateDirectory {
         self.write(CONFIG, bytes)
     }
 
-    /// The record; `None` where brig was killed before it wrote one.
-    pub(super) fn load(&self) -> Result<Option<Record>, Error> {
-        let Some(bytes) = self.read(RECORD)? else { return Ok(None) };
-        let mut record = Record::parse(&bytes).map_err(|error| self.damaged(RECORD, error))?;
-        record.process = self.load_process()?;
-        Ok(Some(record))
+    /// The record, `None` where brig was killed before it wrote one, and its damage.
+    pub(super) fn load(&self) -> Result<(Option<Record>, Option<Damage>), Error> {
+        let Some(bytes) = self.read(RECORD)? else { return Ok((None, None)) };
+        let process = self.load_process()?;
+        Ok(match (Record::parse(&bytes), process) {
+            (Ok(record), Ok(process)) => (Some(Record { process, ..record }), None),
+            (Ok(record), Err(damage)) => (Some(record), Some(damage)),
+            (Err(error), process) => {
+                let process = process.ok().flatten();
+                (None, Some(Damage { process, ..self.damage(RECORD, &error) }))
+            }
+        })
     }
 
     /// `None` where brig was killed before it could tell: a process that there is nevertheless is in the
     /// cgroup.
-    fn load_process(&self) -> Result<Option<RecordedProcess>, Error> {
-        match self.read(PROCESS)?.filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| self.damaged(PROCESS, error)),
-            None => Ok(None),
-        }
+    fn load_process(&self) -> Result<Result<Option<RecordedProcess>, Damage>, Error> {
+        let bytes = self.read(PROCESS)?.filter(|bytes| !bytes.is_empty());
+        let process = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        Ok(process.map_err(|error| self.damage(PROCESS, &error)))
     }
 
-    fn damaged(&self, name: &str, error: serde_json::Error) -> Error {
-        Error::because(format!("{} is damaged", self.path.join(name).display()), error)
+    fn damage(&self, name: &str, error: &serde_json::Error) -> Damage {
+        let words = format!("{} is damaged: {error}", self.path.join(name).display());
+        Damage { words, process: None }
     }
 
     /// The configuration as it was at create.

@@ -30,7 +30,7 @@ impl Container {
         let mut status = self.status_under(&lock)?;
         if status != Status::Created {
             // It may have been made while somebody else held the lock.
-            self.record = self.directory.load()?;
+            self.reload(&lock)?;
             status = self.status_under(&lock)?;
         }
         match status {
