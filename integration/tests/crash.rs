@@ -124,6 +124,29 @@ fn a_damaged_configuration_keeps_nothing_alive() {
     }
 }
 
+/// As by `run` whose program was faster than the record.
+#[test]
+fn a_program_that_runs_without_a_record_of_its_process_is_not_called_stopped() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let pid = c.pid();
+    std::fs::remove_file(lab.root().join(c.id()).join("process.json")).expect("the record");
+    assert_eq!(c.status(), "running");
+    c.delete().code(1).says("not stopped: running");
+    c.kill("TERM").code(1).says("the first process is not known");
+    assert!(machine::is_alive(pid));
+    c.verb("pause").ok();
+    assert_eq!(c.status(), "paused");
+    c.verb("resume").ok();
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    assert!(!machine::is_alive(pid));
+    c.delete().ok();
+    lab.assert_clean();
+}
+
 /// As after a crash of the machine whose disk has the states. What is known ends the container all the same.
 #[test]
 fn a_damaged_record_keeps_nothing_alive() {

@@ -206,13 +206,13 @@ impl Container {
         if let Some(damage) = &self.damage {
             return Err(damage.error());
         }
-        if self.init()?.is_none() {
-            let unborn = self.record.as_ref().is_none_or(|record| record.process.is_none());
-            let creating = unborn && is_being_made()?;
-            return Ok(if creating { Status::Creating } else { Status::Stopped });
-        }
-        if is_being_made()? {
+        let ended = self.init()?.is_none();
+        let unborn = self.record.as_ref().is_none_or(|record| record.process.is_none());
+        if (!ended || unborn) && is_being_made()? {
             return Ok(Status::Creating);
+        }
+        if ended && !self.runs_unrecorded()? {
+            return Ok(Status::Stopped);
         }
         // Before the gate: a frozen process would not hear a start.
         if self.is_frozen()? {
@@ -220,6 +220,13 @@ impl Container {
         }
         let closed = gate::is_closed(&self.directory)?;
         Ok(if closed { Status::Created } else { Status::Running })
+    }
+
+    /// Whether its program may run although no record says so: the brig that ran it was killed before it could record
+    /// the process, which the cgroup holds.
+    fn runs_unrecorded(&self) -> Result<bool, Error> {
+        let unborn = self.record.as_ref().is_some_and(|record| record.process.is_none());
+        Ok(unborn && !gate::is_closed(&self.directory)? && !self.pids()?.is_empty())
     }
 
     /// False where nothing can freeze it (a rootless container on cgroup v1).
@@ -291,13 +298,20 @@ impl Container {
     }
 
     fn kill_survivors(&self, signal: i32) -> Result<(), Error> {
+        let unrecorded = self.runs_unrecorded()?;
         if signal == libc::SIGKILL
             && (self.record.is_some() || self.damage.is_some())
-            && (self.damage.is_some() || self.may_outlive_init())
+            && (self.damage.is_some() || unrecorded || self.may_outlive_init())
             && let Some(cgroup) = self.made_cgroup()?
             && cgroup.kill()?
         {
             return Ok(());
+        }
+        if unrecorded {
+            let what = "the first process is not known: brig was killed before it could record it";
+            return Err(
+                Error::plain(what).with_hint("KILL and `--all` reach all that is in the cgroup")
+            );
         }
         Err(self.not("running", Status::Stopped))
     }
