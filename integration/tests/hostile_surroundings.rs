@@ -303,3 +303,54 @@ fn exec_and_try_take_no_sockets() {
     c.delete_force().ok();
     lab.assert_clean();
 }
+
+/// What a caller may have brig ignore: bash hands it down.
+const IGNORES: &str = "trap '' CHLD HUP INT QUIT TERM USR1 PIPE RTMIN+5";
+
+/// Lists the signals that it ignores.
+const LISTS_IGNORED: [&str; 3] = ["/bin/grep", "SigIgn", "/proc/self/status"];
+const NONE_IGNORED: &str = "SigIgn:\t0000000000000000";
+
+/// `verb` of the runtime, called by who ignores signals.
+fn called_by_the_deaf(lab: &Lab, verb: &[&str]) -> Call {
+    let call = lab.call("/bin/bash").args(["-c", &format!("{IGNORES}; exec \"$@\""), "bash"]);
+    call.arg(binaries::runtime()).arg("--root").arg(lab.root()).args(verb)
+}
+
+#[test]
+fn signals_that_the_caller_ignores_are_not_ignored_inside() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().args(LISTS_IGNORED));
+    let bundle = c.bundle.dir.to_string_lossy().into_owned();
+    called_by_the_deaf(&lab, &["run", "--bundle", &bundle, c.id()]).go().ok().prints(NONE_IGNORED);
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let exec = [&["exec", c.id()][..], &LISTS_IGNORED].concat();
+    called_by_the_deaf(&lab, &exec).go().ok().prints(NONE_IGNORED);
+    called_by_the_deaf(&lab, &["exec", c.id(), "sh", "-c", "exit 5"]).go().code(5);
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn a_caller_that_ignores_the_ends_of_its_children_hears_of_the_containers() {
+    need!(Brig);
+    let lab = Lab::new();
+    let heard = lab.path("heard");
+    let hook = |script: String| json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let bundle = lab
+        .bundle()
+        .sh("exit 7")
+        .set("/hooks/prestart", hook(format!("grep SigIgn /proc/self/status >{}", heard.display())))
+        .set("/hooks/startContainer", hook("exec grep SigIgn /proc/self/status >/heard".into()))
+        .set("/hooks/poststop", hook("exit 0".into()));
+    let c = lab.container(bundle);
+    let bundle = c.bundle.dir.to_string_lossy().into_owned();
+    called_by_the_deaf(&lab, &["run", "--bundle", &bundle, c.id()]).go().code(7);
+    for file in [heard, c.host_path("/heard")] {
+        let heard = fs::read_to_string(&file).expect("the hook has run");
+        assert_eq!(heard.trim(), NONE_IGNORED, "{}", file.display());
+    }
+    lab.assert_clean();
+}

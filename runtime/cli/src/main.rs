@@ -76,6 +76,7 @@ exit status: the container's for run, exec and try, 1 for errors (exec: 255), 2 
 ";
 
 fn main() -> ExitCode {
+    brig_sys::signal::catch_ignored();
     let mut arguments = Arguments::new(std::env::args_os().skip(1), &global::FLAGS);
     let global = match Global::read(&mut arguments) {
         Ok(global) => global,

@@ -148,7 +148,8 @@ fn how_it_ended(pidfd: &OwnedFd, signals: &Signals) -> Result<WaitStatus, Error>
             return Ok(status);
         }
         let mut set = [PollFd::from_borrowed_fd(signals.stop(), PollFlags::IN)];
-        poll(&mut set, Some(&REST)).map_err(|errno| Error::system(DOING, errno))?;
+        // A signal ends the rest early.
+        let _ = poll(&mut set, Some(&REST));
         if let Some(signal) = signals.asked_to_stop() {
             let what = "brig was asked to stop, and cannot tell how the process has ended";
             return Err(Error::plain(what)

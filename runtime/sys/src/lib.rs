@@ -11,4 +11,5 @@ pub mod launch;
 pub mod mount;
 pub mod notify;
 pub mod process;
+pub mod signal;
 pub mod socket;
