@@ -354,3 +354,27 @@ fn a_caller_that_ignores_the_ends_of_its_children_hears_of_the_containers() {
     }
     lab.assert_clean();
 }
+
+#[test]
+fn an_executed_process_has_the_containers_oom_score_whatever_the_callers_is() {
+    need!(Brig); // as runc of today does, and older ones not
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().set("/process/oomScoreAdj", 500).idle());
+    c.run_detached();
+    let file = lab.path("process");
+    let score = |more: brig_integration::Value| {
+        let mut process = json!({"args": ["cat", "/proc/self/oom_score_adj"], "cwd": "/",
+            "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}});
+        for (key, value) in more.as_object().expect("an object") {
+            process[key] = value.clone();
+        }
+        fs::write(&file, process.to_string()).expect("write the process");
+        let exec = c.call("exec", ["--process", &file.to_string_lossy()]);
+        exec.under(["/bin/sh", "-c", "echo 300 >/proc/$$/oom_score_adj; exec \"$@\"", "sh"])
+            .go()
+            .ok()
+    };
+    score(json!({})).prints("500");
+    score(json!({"oomScoreAdj": 600})).prints("600");
+    c.delete_force().ok();
+}

@@ -49,6 +49,7 @@ pub fn harden_process(mut asked: Process, container: &Hardened) -> Hardened<Proc
     let own = &container.process;
     asked.selinux_label = asked.selinux_label.or_else(|| own.selinux_label.clone());
     asked.apparmor_profile = asked.apparmor_profile.or_else(|| own.apparmor_profile.clone());
+    asked.oom_score_adj = asked.oom_score_adj.or(own.oom_score_adj);
     if asked.rlimits.is_empty() {
         asked.rlimits.clone_from(&own.rlimits);
     }
