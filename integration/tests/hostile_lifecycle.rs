@@ -2,7 +2,11 @@
 //! never taken for the container's end.
 
 use brig_integration::command::Call;
-use brig_integration::{Container, Lab, Output, binaries, machine, need};
+use brig_integration::{
+    Container, Lab, Output, PATIENCE, binaries, machine, need, programs, wait_until,
+};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// `verb` of the container, called by a shell after `surroundings`.
 fn call_in(lab: &Lab, c: &Container<'_>, surroundings: &str, verb: &[&str]) -> Call {
@@ -75,5 +79,27 @@ fn a_container_is_not_stopped_because_brig_may_open_too_few_descriptors() {
     }
     assert!(refused > 8, "no limit was too low: nothing was tested");
     c.delete_force().ok();
+    lab.assert_clean();
+}
+
+/// Before Linux 6.9 a process is known by its start time, which stands beside its main thread's state.
+#[test]
+fn a_container_runs_as_long_as_a_thread_of_its_first_process_does() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bundle = lab.plain_bundle();
+    let program = bundle.rootfs.join("program");
+    fs::write(&program, programs::without_main_thread()).expect("write");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let c = lab.container(bundle.args(["/program"]));
+    c.run_detached();
+    let pid = c.pid();
+    let ended = || machine::process(pid).is_some_and(|process| process.state == 'Z');
+    assert!(wait_until(PATIENCE, ended), "its main thread has not ended");
+    assert_eq!(c.status(), "running");
+    c.delete().failed().says("not stopped");
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.delete().ok();
     lab.assert_clean();
 }

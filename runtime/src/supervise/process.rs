@@ -44,7 +44,7 @@ impl RecordedProcess {
     pub(super) fn new(pid: i32, pidfd: impl AsFd) -> io::Result<Self> {
         let identity = match inode(pidfd)? {
             Some(inode) => Identity::Inode(inode, Boot::now()?),
-            None => Identity::Started(start_time(pid)?.0),
+            None => Identity::Started(start_time(pid)?),
         };
         Ok(Self { pid, identity })
     }
@@ -68,7 +68,7 @@ impl RecordedProcess {
                 inode(&fd)? == Some(*recorded) && runs(&fd)? && boot.is_now()?
             }
             Identity::Started(recorded) => match start_time(self.pid) {
-                Ok((ticks, runs)) => runs && ticks == *recorded,
+                Ok(ticks) => ticks == *recorded && runs(&fd)?,
                 // Of no process any more, or hidden.
                 Err(_) if !runs(&fd)? => false,
                 Err(error) => return Err(error),
@@ -85,24 +85,23 @@ fn inode(pidfd: impl AsFd) -> io::Result<Option<u64>> {
     Ok(if is_pidfs { Some(fstat(pidfd)?.st_ino) } else { None })
 }
 
-/// A pidfd can be read from when the process has ended, whether or not it has been reaped.
+/// A pidfd can be read from when all threads of the process have ended, whether or not it has been reaped. Its state in
+/// /proc is another matter: that is the main thread's, which may end before the others.
 pub(super) fn runs(pidfd: &OwnedFd) -> io::Result<bool> {
     let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     Ok(rustix::io::retry_on_intr(|| poll(&mut polled, Some(&now)))? == 0)
 }
 
-/// The start time of a process in clock ticks since boot, and whether it still runs.
-fn start_time(pid: i32) -> io::Result<(u64, bool)> {
+/// The start time of a process in clock ticks since boot.
+fn start_time(pid: i32) -> io::Result<u64> {
     let text = small_file::read_text(format!("/proc/{pid}/stat"))?;
     let broken = || io::Error::new(io::ErrorKind::InvalidData, "unexpected /proc/PID/stat");
     // The name in parentheses may contain anything, parentheses included.
     let (_, rest) = text.rsplit_once(')').ok_or_else(broken)?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next().ok_or_else(broken)?;
     // The state is field 3, the start time field 22.
-    let ticks = fields.nth(18).and_then(|ticks| ticks.parse().ok()).ok_or_else(broken)?;
-    Ok((ticks, !matches!(state, "Z" | "X" | "x")))
+    let ticks = rest.split_ascii_whitespace().nth(19);
+    ticks.and_then(|ticks| ticks.parse().ok()).ok_or_else(broken)
 }
 
 /// The exit code that a shell would give: the process's own, or 128 + the signal.
@@ -132,7 +131,7 @@ mod tests {
 
     /// As this kernel tells processes apart, and as older ones do.
     fn both_ways(pid: i32, pidfd: &OwnedFd) -> [RecordedProcess; 2] {
-        let (started, _) = start_time(pid).expect("it runs");
+        let started = start_time(pid).expect("it runs");
         let new = RecordedProcess::new(pid, pidfd).expect("it runs");
         [new, RecordedProcess { pid, identity: Identity::Started(started) }]
     }
