@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use brig::spec::{self, Asked, ContainerId, Hardened};
-use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Layout, Unified};
+use brig_cgroup::{CgroupFacts, CgroupPlan, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -46,13 +46,10 @@ fn cgroup_plan(spec: &Hardened) -> CgroupPlan {
         controllers: controllers.to_vec(),
     };
     let request = brig_cgroup::Request {
-        id: "web",
         cgroups_path: Some("/web"),
         resources: spec.linux.resources.as_ref(),
-        driver: Driver::Fs,
         devices: &brig_cgroup::devices::default_rules(),
-        rootless: false,
-        owner: None,
+        ..brig_cgroup::Request::new("web")
     };
     brig_cgroup::plan(&CgroupFacts { layout: Layout::Unified(unified) }, &request).expect("a plan")
 }

@@ -15,9 +15,9 @@ use rustix::fs::{Mode, mkdir, rmdir};
 use rustix::io::Errno;
 
 use super::node::{Node, ancestors};
-use super::plan::{CgroupPlan, Directory, Driver, Step};
-use super::steps::Writer;
+use super::plan::{CgroupPlan, Directory, Driver, Scope, Step, properties};
 use super::systemd::Unit;
+use super::writer::Writer;
 use super::{Error, Leftover, Occupant, systemd, tree};
 
 /// How often parents are made again when somebody removes them meanwhile.
@@ -48,7 +48,7 @@ pub enum Created {
 #[derive(Debug)]
 pub struct PlannedScope {
     plan: CgroupPlan,
-    scope: systemd::Scope,
+    scope: Scope,
 }
 
 /// Makes the cgroup of `plan` with its limits.
@@ -82,7 +82,8 @@ impl PlannedScope {
         for directory in &plan.directories {
             make_way(directory)?;
         }
-        let unit = systemd::start(scope, &plan.steps, pid).map_err(Error::Systemd)?;
+        let properties = properties::of_scope(&scope, &plan.steps, pid);
+        let unit = systemd::start(scope, &properties).map_err(Error::Systemd)?;
         let member = |directory| systemd::member(&unit.scope, directory, pid).map(Some);
         // Where the process is not in the directory, that is not the scope's.
         let nodes = plan.directories.iter().map(member).collect::<Result<Vec<_>, _>>()?;

@@ -17,9 +17,7 @@
 
 mod apply;
 mod control;
-mod convert;
 mod delete;
-pub mod devices;
 mod error;
 mod facts;
 mod file;
@@ -29,19 +27,17 @@ mod oom;
 mod plan;
 mod record;
 mod stats;
-mod steps;
 pub mod systemd;
 mod tree;
 mod update;
-mod v1;
-mod v2;
+mod writer;
 
 pub use apply::{Cgroup, Created, PlannedScope, create};
 pub use error::{Error, Leftover, Occupant};
 pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
 pub use join::Join;
 pub use oom::OomWatch;
-pub use plan::{Absent, CgroupPlan, Directory, Driver, Request, Step, Write, plan};
+pub use plan::{Absent, CgroupPlan, Directory, Driver, Request, Scope, Step, Write, devices, plan};
 pub use record::{CgroupRecord, MadeDirectory, PlannedCgroup};
 pub use stats::{
     Blkio, BlkioEntry, Cpu, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Pids,

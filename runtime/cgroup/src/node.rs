@@ -116,7 +116,7 @@ impl Node {
     }
 
     pub(crate) fn has(&self, controller: &str) -> bool {
-        self.directory.controllers.iter().any(|name| name == controller)
+        self.directory.has(controller)
     }
 
     /// Opens a control file.

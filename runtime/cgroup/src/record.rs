@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::apply::Cgroup;
 use super::node::Node;
-use super::plan::{CgroupPlan, Directory, Driver, clean};
-use super::systemd::{Scope, Unit};
+use super::plan::{CgroupPlan, Directory, Driver, Scope, clean};
+use super::systemd::Unit;
 
 /// A cgroup that is going to be made, as state.json keeps it from before that on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 use brig_spec::Resources;
 
 use super::apply::Cgroup;
-use super::plan::{Step, Targets, enable_controllers, limits};
-use super::steps::Writer;
+use super::node::Node;
+use super::plan::{Step, change, properties};
+use super::writer::Writer;
 use super::{Error, systemd};
 
 impl Cgroup {
@@ -19,33 +20,26 @@ impl Cgroup {
     /// [`Error::BelowUsage`] for a limit below what is used.
     pub fn update(&self, resources: &Resources) -> Result<(), Error> {
         let directories: Vec<_> = self.nodes.iter().map(|node| node.directory.clone()).collect();
-        let steps = limits(&Targets(&directories), Some(resources))?;
+        let change = change(&directories, self.driver, resources)?;
         // Before systemd or a cgroup above is told anything.
         self.nodes.iter().try_for_each(|node| node.descriptor().map(drop))?;
-        self.check_usage(resources)?;
-        let mut writer = Writer::default();
-        let enable = enable_controllers(&directories, &steps, self.driver);
-        let steps = steps.iter().map(|step| self.completed(step)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(limit_bytes) = change.usage_limit_bytes {
+            self.check_usage(limit_bytes)?;
+        }
+        let limits: Vec<_> =
+            change.limits.iter().map(|step| self.completed(step)).collect::<Result<_, _>>()?;
         if let Some(unit) = &self.unit {
-            systemd::update(unit, &steps).map_err(Error::Systemd)?;
+            systemd::update(unit, &properties::of_limits(&limits)).map_err(Error::Systemd)?;
         }
         let nodes: Vec<_> = self.nodes.iter().map(Some).collect();
-        enable.iter().chain(&steps).try_for_each(|step| writer.step(&nodes, step))
+        let mut writer = Writer::default();
+        change.enable.iter().chain(&limits).try_for_each(|step| writer.step(&nodes, step))
     }
 
     /// v1's kernel refuses a limit below the usage itself; v2's would kill.
-    fn check_usage(&self, resources: &Resources) -> Result<(), Error> {
-        let Some(memory) = &resources.memory else {
-            return Ok(());
-        };
-        if memory.check_before_update != Some(true) {
-            return Ok(());
-        }
-        let node = self.nodes.iter().find(|node| node.directory.unified && node.has("memory"));
-        let (Some(node), Some(limit)) = (node, memory.limit) else {
-            return Ok(());
-        };
-        let Ok(limit_bytes) = u64::try_from(limit) else {
+    fn check_usage(&self, limit_bytes: u64) -> Result<(), Error> {
+        let v2 = |node: &&Node| node.directory.unified && node.has("memory");
+        let Some(node) = self.nodes.iter().find(v2) else {
             return Ok(());
         };
         let text = node.read("memory.current")?;
@@ -53,7 +47,7 @@ impl Cgroup {
             path: node.path.join("memory.current"),
             found: text.clone(),
         })?;
-        if limit_bytes != 0 && limit_bytes < usage_bytes {
+        if limit_bytes < usage_bytes {
             let field = "linux.resources.memory.limit".to_owned();
             return Err(Error::BelowUsage { field, limit_bytes, usage_bytes });
         }

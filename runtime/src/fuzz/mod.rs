@@ -114,15 +114,7 @@ pub fn cgroup_facts(bytes: &[u8]) {
         }
     };
     assert!(own.iter().all(|own| own.starts_with('/')), "{facts:?}");
-    let request = brig_cgroup::Request {
-        id: "web",
-        cgroups_path: None,
-        resources: None,
-        driver: brig_cgroup::Driver::Fs,
-        devices: &[],
-        rootless: false,
-        owner: None,
-    };
+    let request = brig_cgroup::Request::new("web");
     if let Ok(plan) = brig_cgroup::plan(&facts, &request) {
         for directory in &plan.directories {
             let leads_out = directory.path.split('/').any(|part| part == "..");

@@ -71,13 +71,10 @@ impl Made {
         let resources: Resources = serde_json::from_str(resources).unwrap();
         let defaults = devices::default_rules();
         let request = Request {
-            id: name,
             cgroups_path: Some(&path),
             resources: Some(&resources),
-            driver: Driver::Fs,
             devices: &defaults,
-            rootless: false,
-            owner: None,
+            ..Request::new(name)
         };
         let cgroup = made(&plan(facts, &request)?)?;
         Ok(Made { cgroup, parent, children: Vec::new() })
@@ -311,13 +308,9 @@ fn whatever_fails_nothing_is_left() {
     let path = format!("/{parent}/deep/er");
     let resources: Resources = serde_json::from_str(LIMITS).unwrap();
     let request = Request {
-        id: "faults",
         cgroups_path: Some(&path),
         resources: Some(&resources),
-        driver: Driver::Fs,
-        devices: &[],
-        rootless: false,
-        owner: None,
+        ..Request::new("faults")
     };
     let plan = plan(&facts, &request).unwrap();
     for at in 0..=plan.steps.len() {
@@ -420,15 +413,7 @@ fn hybrid_processes_join_both_sides() {
 /// Runs in a process of its own, as user 65534.
 #[test]
 fn without_root_a_cgroup_is_left_out_unless_asked_for() {
-    let request = Request {
-        id: "rootless",
-        cgroups_path: None,
-        resources: None,
-        driver: Driver::Fs,
-        devices: &[],
-        rootless: true,
-        owner: None,
-    };
+    let request = Request { rootless: true, ..Request::new("rootless") };
     if std::env::var_os("BRIG_TEST_ROOTLESS").is_some() {
         let facts = CgroupFacts::read().unwrap();
         let cgroup = made(&plan(&facts, &request).unwrap()).unwrap();
@@ -633,15 +618,8 @@ fn a_delegated_cgroup_belongs_to_its_user() {
     use std::os::unix::fs::MetadataExt as _;
     let Some(facts) = layout(true) else { return };
     let path = format!("/brig-test-{}-owner", std::process::id());
-    let request = Request {
-        id: "owner",
-        cgroups_path: Some(&path),
-        resources: None,
-        driver: Driver::Fs,
-        devices: &[],
-        rootless: false,
-        owner: Some((12345, 54321)),
-    };
+    let request =
+        Request { cgroups_path: Some(&path), owner: Some((12345, 54321)), ..Request::new("owner") };
     let cgroup = made(&plan(&facts, &request).unwrap()).unwrap();
     let owner = |file: &str| {
         let data = std::fs::metadata(cgroup.nodes[0].path.join(file)).unwrap();

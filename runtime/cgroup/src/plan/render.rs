@@ -1,13 +1,12 @@
 //! The plan as text for `brig plan`: a line for each directory and each write, in order.
 
-use super::super::systemd;
-use super::{Absent, CgroupPlan, Step, Write};
+use super::{Absent, CgroupPlan, Scope, Step, Write};
 
 impl CgroupPlan {
     /// The plan for a person: a line for each directory and each write, in order.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.scope.iter().flat_map(systemd::Scope::lines).collect();
+        let mut lines: Vec<String> = self.scope.iter().flat_map(Scope::lines).collect();
         lines.extend(self.steps.iter().flat_map(|step| self.step_lines(step)));
         lines
     }

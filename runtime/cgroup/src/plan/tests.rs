@@ -1,4 +1,5 @@
 use super::*;
+use crate::facts::{Hierarchy, Layout, Unified};
 
 fn hierarchy(names: &str, mount: &str) -> Hierarchy {
     Hierarchy {
@@ -44,18 +45,7 @@ fn unified() -> CgroupFacts {
 
 fn planned(facts: &CgroupFacts, path: Option<&str>, resources: &str) -> Result<CgroupPlan, Error> {
     let resources: Resources = serde_json::from_str(resources).unwrap();
-    plan(
-        facts,
-        &Request {
-            id: "web",
-            cgroups_path: path,
-            resources: Some(&resources),
-            driver: Driver::Fs,
-            devices: &[],
-            rootless: false,
-            owner: None,
-        },
-    )
+    plan(facts, &Request { cgroups_path: path, resources: Some(&resources), ..Request::new("web") })
 }
 
 fn lines(facts: &CgroupFacts, path: Option<&str>, resources: &str) -> Vec<String> {
@@ -286,15 +276,7 @@ fn unified_is_written_last_and_line_by_line() {
 
 #[test]
 fn rootless_without_a_request_is_optional() {
-    let request = Request {
-        id: "web",
-        cgroups_path: None,
-        resources: None,
-        driver: Driver::Fs,
-        devices: &[],
-        rootless: true,
-        owner: None,
-    };
+    let request = Request { rootless: true, ..Request::new("web") };
     let free = plan(&unified(), &request).unwrap();
     assert!(free.optional);
     assert!(!free.steps.iter().any(|step| matches!(step, Step::AttachDevices { .. })));
@@ -304,15 +286,7 @@ fn rootless_without_a_request_is_optional() {
 
 #[test]
 fn delegation_is_for_v2_alone() {
-    let request = Request {
-        id: "web",
-        cgroups_path: None,
-        resources: None,
-        driver: Driver::Fs,
-        devices: &[],
-        rootless: false,
-        owner: Some((1000, 1001)),
-    };
+    let request = Request { owner: Some((1000, 1001)), ..Request::new("web") };
     let last = plan(&unified(), &request).unwrap().lines().pop().unwrap();
     assert_eq!(last, "chown 1000:1001 /c/system.slice/web");
     assert!(matches!(plan(&legacy(), &request), Err(Error::Field { .. })));

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::message::{
-    Call, ERROR, Encoder, FIXED_HEADER_BYTES, METHOD_RETURN, Message, Property, total_bytes,
+    Call, ERROR, Encoder, FIXED_HEADER_BYTES, METHOD_RETURN, Message, total_bytes,
 };
+use crate::plan::properties::Property;
 
 /// How long systemd may take for a job; that of runc and of systemctl's kind.
 const TIMEOUT: Duration = Duration::from_secs(30);

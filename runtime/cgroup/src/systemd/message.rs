@@ -4,6 +4,8 @@
 //! another shape is an error, never a panic.
 //! Reference: the D-Bus specification, "Message Protocol" and "Marshaling".
 
+use crate::plan::properties::{Property, Value};
+
 /// The largest message that is read. Replies here have a few hundred bytes.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// The part of the header that has a fixed size.
@@ -24,30 +26,16 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
-/// The value of a unit property.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
-    Text(String),
-    Flag(bool),
-    Number(u64),
-    Pids(Vec<u32>),
-    Bytes(Vec<u8>),
-}
-
-impl Value {
-    fn signature(&self) -> &'static str {
-        match self {
-            Value::Text(_) => "s",
-            Value::Flag(_) => "b",
-            Value::Number(_) => "t",
-            Value::Pids(_) => "au",
-            Value::Bytes(_) => "ay",
-        }
+/// The type of a property's value, in the letters of the D-Bus specification.
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Text(_) => "s",
+        Value::Flag(_) => "b",
+        Value::Number(_) => "t",
+        Value::Pids(_) => "au",
+        Value::Bytes(_) => "ay",
     }
 }
-
-/// A named unit property.
-pub(super) type Property = (&'static str, Value);
 
 /// Little-endian marshalling; alignment counts from the start of the buffer.
 #[derive(Debug, Default)]
@@ -96,7 +84,7 @@ impl Encoder {
     }
 
     fn variant(&mut self, value: &Value) {
-        self.signature(value.signature());
+        self.signature(type_of(value));
         match value {
             Value::Text(text) => self.text(text),
             Value::Flag(flag) => self.flag(*flag),

@@ -1,11 +1,11 @@
 //! Conversions between the specification's units (those of cgroup v1) and v2's.
 
-use super::Error;
+use crate::Error;
 
 /// `cpu.weight` (1 to 10000) for v1 cpu shares (2 to 262144): the quadratic that
 /// maps minimum, default (1024 to 100) and maximum onto each other (runc pull request
 /// 4785, crun issue 1721). The earlier linear formula gave the default a weight of 39.
-pub(crate) fn shares_to_weight(shares: u64) -> u64 {
+pub(super) fn shares_to_weight(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,
@@ -23,13 +23,13 @@ pub(crate) fn shares_to_weight(shares: u64) -> u64 {
 }
 
 /// `io.weight` (1 to 10000) for a v1 blkio weight (10 to 1000), linear.
-pub(crate) fn blkio_to_io_weight(weight: u16) -> u64 {
+pub(super) fn blkio_to_io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight).max(10) - 10) * 9999 / 990
 }
 
 /// v2's `memory.swap.max` for the specification's memory+swap and memory limits.
 /// None: nothing is written. -1: no limit.
-pub(crate) fn swap_to_v2(swap: i64, limit: i64) -> Result<Option<i64>, Error> {
+pub(super) fn swap_to_v2(swap: i64, limit: i64) -> Result<Option<i64>, Error> {
     const FIELD: &str = "linux.resources.memory.swap";
     match (swap, limit) {
         // As v1 does: unlimited memory with swap unset frees swap too.
@@ -49,12 +49,12 @@ pub(crate) fn swap_to_v2(swap: i64, limit: i64) -> Result<Option<i64>, Error> {
 }
 
 /// `max` for a negative number.
-pub(crate) fn or_max(value: i64) -> String {
+pub(super) fn or_max(value: i64) -> String {
     if value < 0 { "max".to_owned() } else { value.to_string() }
 }
 
 /// Checks a huge page size as hugetlb files spell it: `2MB`, `1GB`, `64KB`.
-pub(crate) fn check_page_size(size: &str, field: &str) -> Result<(), Error> {
+pub(super) fn check_page_size(size: &str, field: &str) -> Result<(), Error> {
     let digits = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
     match digits {
         Some(digits)

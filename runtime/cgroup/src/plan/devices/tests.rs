@@ -1,5 +1,10 @@
 use proptest::prelude::*;
 
+use super::program::{
+    AND, EXIT, JUMP_ALWAYS, JUMP_EQUAL, JUMP_NOT_EQUAL, JUMP_SET, LOAD_WORD, MOVE, MOVE_REGISTER,
+    RESULT, SHIFT_RIGHT, assemble,
+};
+use super::v1::{Exceptions, covers};
 use super::*;
 
 /// A request for a device, as the kernel makes it.
@@ -137,8 +142,8 @@ proptest! {
 }
 
 fn v1_lines(rules: &[DeviceRule]) -> Vec<String> {
-    let steps = v1_writes(0, &Rules::parse(rules, &[]).unwrap()).unwrap();
-    super::super::plan::writes(&steps)
+    let steps = super::v1::writes(0, &Rules::parse(rules, &[]).unwrap()).unwrap();
+    super::super::step::writes(&steps)
         .map(|write| format!("{} {}", write.file, write.value))
         .collect()
 }
@@ -173,7 +178,7 @@ fn a_hole_in_a_wildcard_is_refused_on_v1() {
         r#"[{"allow": true, "type": "c", "major": 1, "access": "rwm"},
             {"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"}]"#,
     );
-    let error = v1_writes(0, &Rules::parse(&rules, &[]).unwrap()).unwrap_err().to_string();
+    let error = super::v1::writes(0, &Rules::parse(&rules, &[]).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("linux.resources.devices[1]: "), "{error}");
 }
 
