@@ -290,6 +290,22 @@ fn brig_hears_that_it_is_to_stop_while_ids_are_looked_up() {
     lab.assert_clean();
 }
 
+/// What root's brig keeps in /run must not be in the way: in a user namespace it could not be left out.
+#[test]
+fn an_ordinary_user_binds_the_hosts_root_after_roots_brig_has_run() {
+    need!(Brig);
+    let lab = Lab::new();
+    lab.container(lab.bundle().sh("true")).run().ok();
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("the mounts");
+    let kept = table.lines().find(|line| line.contains(" /run/brig/ns/mnt ")).expect("it is kept");
+    assert!(kept.contains(" unbindable "), "{kept}");
+    let all = json!({"destination": "/host", "source": "/", "options": ["rbind", "rslave", "ro"]});
+    let b = ordinary_users_bundle(&lab, 1).mount(all);
+    let c = lab.container(b.sh("test -d /host/run/brig && echo bound"));
+    run_by_ordinary_user(&lab, &c).go().ok().prints("bound");
+    lab.assert_clean();
+}
+
 #[test]
 fn killing_reaches_a_user_namespace() {
     let lab = Lab::new();

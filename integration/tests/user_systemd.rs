@@ -196,6 +196,23 @@ fn a_delegated_cgroup_serves_without_systemd_too() {
     lab.assert_clean();
 }
 
+/// Root's brig has left a mount namespace in /run by then.
+#[test]
+fn a_user_tries_a_command() {
+    need!(Guest, Systemd, Brig);
+    user();
+    let lab = Lab::new();
+    lab.container(lab.bundle().sh("true")).run().ok();
+    let b = Bundle::new(&lab, limits());
+    // What brig says of the command is read while that runs.
+    let inside = "sleep 3; id -u; touch /usr/x; cat /etc/shadow; ls /root /run";
+    let script = format!("brig --systemd-cgroup try -- sh -c '{inside}'");
+    let output = b.script(Place::Scope, &script).ok().prints("0\n/root:\n\n/run:");
+    let output = output.says("own cgroup ipc mnt net pid user uts").says("seccomp       filter");
+    output.says("memory at most 1024 MiB").says("Read-only").says("ermission denied");
+    lab.assert_clean();
+}
+
 #[test]
 fn a_bus_of_another_user_is_not_believed() {
     need!(Guest, Systemd);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 use std::io;
 
-use brig_child::flags::copy_limit as limit;
+use brig_child::flags::{copy_limit as limit, tree};
 use brig_child::op::{
     FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, Vector,
 };
@@ -277,6 +277,10 @@ fn hint_of_mount(op: &MountOp<'_>, errno: i32) -> Option<&'static str> {
     Some(match (op, errno) {
         (MountOp::OpenTree { .. }, libc::ENOENT) => {
             "what is to be mounted does not exist on the host; look at the mount's source"
+        }
+        (MountOp::OpenTree { flags, .. }, libc::EPERM) if flags & tree::RECURSIVE != 0 => {
+            "a mount below it is unbindable, and locked in this user namespace (/proc/self/mountinfo): the host's \
+             root can make it private there, or bind what is needed without it"
         }
         (MountOp::OpenTree { .. } | MountOp::MoveMount { .. }, libc::EPERM | libc::EINVAL) => {
             "the host locked a mount below it; bind it recursively (rbind)"

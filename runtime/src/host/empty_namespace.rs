@@ -5,10 +5,12 @@
 //! grow with the number of host mounts; and as there is nothing under the container's root but an
 //! empty directory, no old root needs to be unmounted.
 //!
-//! Kept at `/run/brig/ns/mnt` (mode 0700, an unbindable mount: namespaces(7) and mount_namespaces(7)
-//! allow the bind mount of a mount namespace only where mounts do not propagate; and a tree that holds one
-//! cannot be moved into a container, so that a bind mount of /run has to leave it out). Removing it is
-//! harmless; the next start makes it again.
+//! Kept at `/run/brig/ns/mnt`, in a directory of mode 0700 that is a private mount: a mount namespace can be
+//! bound only where mounts do not propagate (namespaces(7), mount_namespaces(7)). A tree that holds a bound one
+//! cannot be moved into a container, so a bind mount of /run has to leave it out: it is unbindable itself, and
+//! the directory is not. In a user namespace, whose copies of mounts come without bound mount namespaces, an
+//! unbindable directory would be locked, and so keep an ordinary user from any bind mount of /run or /.
+//! Removing it is harmless; the next start makes it again.
 
 use std::fs::File;
 use std::io;
@@ -71,9 +73,10 @@ fn make() -> io::Result<OwnedFd> {
     if !is_mount_point(DIRECTORY) {
         mount(Some(DIRECTORY), DIRECTORY, NO_SOURCE, MsFlags::MS_BIND, NO_SOURCE)?;
     }
-    mount(NO_SOURCE, DIRECTORY, NO_SOURCE, MsFlags::MS_UNBINDABLE, NO_SOURCE)?;
+    mount(NO_SOURCE, DIRECTORY, NO_SOURCE, MsFlags::MS_PRIVATE, NO_SOURCE)?;
     File::create(NAMESPACE)?;
     keep_a_new_namespace()?;
+    mount(NO_SOURCE, NAMESPACE, NO_SOURCE, MsFlags::MS_UNBINDABLE, NO_SOURCE)?;
     open_kept().ok_or_else(|| io::Error::other("the kept mount namespace is not one"))
 }
 

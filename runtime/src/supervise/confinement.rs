@@ -19,7 +19,9 @@ pub struct Confinement {
     bounding: u64,
     no_new_privs: bool,
     seccomp: bool,
-    namespaces: Vec<&'static str>,
+    /// Unknown where the kernel does not show them: to an ordinary user not before the program runs, and not after
+    /// its end.
+    namespaces: Option<Vec<&'static str>>,
     writable_mounts: Vec<String>,
     read_only_mounts: usize,
     limits: Limits,
@@ -47,7 +49,6 @@ impl Confinement {
 
     fn of_process(pid: i32, limits: Limits) -> io::Result<Self> {
         let status = status(pid)?;
-        let namespaces = NAMESPACES.into_iter().filter(|name| is_own(pid, name)).collect();
         let (writable_mounts, read_only_mounts) = mounts(pid)?;
         let hex =
             |name| u64::from_str_radix(field(&status, name)?, 16).map_err(|_| unexpected(name));
@@ -59,15 +60,15 @@ impl Confinement {
             bounding: hex("CapBnd")?,
             no_new_privs: field(&status, "NoNewPrivs")? == "1",
             seccomp: field(&status, "Seccomp")? == "2",
-            namespaces,
+            namespaces: own_namespaces(pid)?,
             writable_mounts,
             read_only_mounts,
             limits,
         })
     }
 
-    /// Reads the seccomp mode again: the filter is the last thing to be put in force. Also works
-    /// when the process has ended, as long as it has not been waited for.
+    /// Reads the seccomp mode again: the filter is the last thing to be put in force; and the namespaces,
+    /// where they could not be read. Also works when the process has ended, as long as it has not been waited for.
     ///
     /// # Errors
     /// It cannot be read.
@@ -75,6 +76,9 @@ impl Confinement {
         let status = status(pid).map_err(failed)?;
         self.seccomp = field(&status, "Seccomp").map_err(failed)? == "2";
         self.no_new_privs = field(&status, "NoNewPrivs").map_err(failed)? == "1";
+        if self.namespaces.is_none() {
+            self.namespaces = own_namespaces(pid).map_err(failed)?;
+        }
         Ok(())
     }
 }
@@ -111,10 +115,27 @@ fn unexpected(name: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/status: unexpected {name}"))
 }
 
-fn is_own(pid: i32, name: &str) -> bool {
-    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/{name}")).ok();
-    let theirs = of(&pid.to_string());
-    theirs.is_some() && theirs != of("self")
+/// The namespaces that `pid` does not share with the caller; `None` where they are not shown (ptrace(2),
+/// `PTRACE_MODE_READ_FSCREDS`).
+fn own_namespaces(pid: i32) -> io::Result<Option<Vec<&'static str>>> {
+    let of = |process: &str, name| std::fs::read_link(format!("/proc/{process}/ns/{name}"));
+    let mut own = Vec::new();
+    for name in NAMESPACES {
+        let callers = match of("self", name) {
+            // This kernel has none of the kind.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            answer => answer?,
+        };
+        match of(&pid.to_string(), name) {
+            Ok(theirs) if theirs == callers => {}
+            Ok(_) => own.push(name),
+            Err(error) => match error.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => return Ok(None),
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(Some(own))
 }
 
 /// The mount points that can be written to, and how many cannot.
@@ -138,7 +159,10 @@ fn capabilities(mask: u64) -> String {
 impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let yes = |value| if value { "yes" } else { "no" };
-        writeln!(f, "  namespaces    own {}", self.namespaces.join(" "))?;
+        match &self.namespaces {
+            Some(own) => writeln!(f, "  namespaces    own {}", own.join(" "))?,
+            None => writeln!(f, "  namespaces    not shown to this user")?,
+        }
         writeln!(f, "  user          {}:{} on the host", self.uid_outside, self.gid_outside)?;
         writeln!(
             f,
@@ -171,7 +195,7 @@ mod tests {
         let limits = Limits { memory_bytes: 1, pids: 1 };
         let own = Confinement::of_process(std::process::id().cast_signed(), limits);
         let own = own.expect("it runs");
-        assert_eq!(own.namespaces, Vec::<&str>::new());
+        assert_eq!(own.namespaces, Some(Vec::new()));
         assert!(own.read_only_mounts + own.writable_mounts.len() > 0);
     }
 
