@@ -543,9 +543,21 @@ fn usage_errors_have_a_code_of_their_own() {
     let lab = Lab::new();
     need!(Brig);
     lab.runtime().arg("frobnicate").go().code(2).says("frobnicate");
+    lab.runtime().arg("craete").go().code(2).says("did you mean create?");
+    lab.runtime().args(["run", "--bundel", "x"]).go().code(2).says("did you mean --bundle?");
     lab.runtime().args(["state"]).go().code(2);
     lab.runtime().args(["create", "--no-such-option", "x"]).go().code(2).says("--no-such-option");
     lab.runtime().args(["kill", "a", "b", "c"]).go().code(2);
+}
+
+#[test]
+fn what_follows_the_command_of_try_is_its_own() {
+    need!(Brig);
+    let lab = Lab::new();
+    for dashes in [&["--"][..], &[]] {
+        let call = lab.runtime().args(["try", "-q"]).args(dashes);
+        call.args(["/bin/echo", "-q", "--pids", "x"]).go().ok().prints("-q --pids x");
+    }
 }
 
 #[test]

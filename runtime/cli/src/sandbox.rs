@@ -84,7 +84,7 @@ const PASSED: [&str; 6] = ["PATH", "TERM", "LANG", "LC_ALL", "COLORTERM", "TZ"];
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    FLAGS.read_leading(&mut arguments, &mut typed)?;
     let quiet = typed.quiet;
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
     let sandbox = SandboxOptions { terminal, ..typed.sandbox.options(command(arguments)?) };
