@@ -2,7 +2,9 @@
 //! CVE-2019-5736 and CVE-2016-9962 are the classes.
 
 use brig_integration::command::{Call, Running};
-use brig_integration::{Bundle, Container, Lab, PATIENCE, binaries, json, need, wait_until};
+use brig_integration::{
+    Bundle, Container, Lab, PATIENCE, binaries, json, machine, need, wait_until,
+};
 use nix::mount::{MsFlags, mount};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::fs::{self, File, OpenOptions};
@@ -228,4 +230,62 @@ fn an_ordinary_users_brig_that_only_a_read_only_mount_protects_runs_from_a_copy(
         nix::mount::umount(program.parent().expect("a directory")).expect("unmount");
         lab.assert_clean();
     }
+}
+
+/// Without a cgroup and a pid namespace of its own: one process, and one that it has left behind.
+fn scattered<'l>(lab: &'l Lab, script: &str) -> Container<'l> {
+    lab.container(rootless_with_the_hosts_processes(lab, &format!("sleep 2222 & {script}")))
+}
+
+/// The pids of what `scattered` runs: they are this test's, as it adopts orphans.
+fn sleepers() -> Vec<i32> {
+    let sleeps = |pid: i32| {
+        let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.starts_with("sleep\0")
+    };
+    let all = machine::descendants(std::process::id().cast_signed());
+    all.iter().map(|process| process.pid).filter(|pid| sleeps(*pid)).collect()
+}
+
+#[test]
+fn what_no_cgroup_tells_of_a_container_is_killed_with_its_first_process() {
+    need!(Brig);
+    let lab = Lab::new();
+    for verb in [&["kill"][..], &["kill", "--all"], &["delete", "--force"]] {
+        let c = scattered(&lab, "sleep 3333");
+        give_to_user(&lab);
+        let user = |verb: &[&str]| as_user(&lab, &[]).args(verb).arg(c.id());
+        let bundle = c.bundle.dir.to_string_lossy().into_owned();
+        user(&["run", "--detach", "--bundle", &bundle]).go().ok();
+        assert!(wait_until(PATIENCE, || sleepers().len() == 2), "it does not run");
+        user(&["kill", "--all"]).arg("TERM").go().failed().says("has no cgroup");
+        let call = user(verb);
+        if verb[0] == "kill" { call.arg("KILL") } else { call }.go().ok();
+        assert!(wait_until(PATIENCE, || sleepers().is_empty()), "{verb:?} leaves {:?}", sleepers());
+        user(&["delete", "--force"]).go().ok();
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn a_container_whose_processes_nothing_tells_is_known_as_long_as_one_may_live() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = scattered(&lab, "exit 0");
+    give_to_user(&lab);
+    let user = |verb: &[&str]| as_user(&lab, &[]).args(verb).arg(c.id());
+    let bundle = c.bundle.dir.to_string_lossy().into_owned();
+    user(&["run", "--detach", "--bundle", &bundle]).go().ok();
+    let stopped = || user(&["state"]).go().stdout().contains("stopped");
+    assert!(wait_until(PATIENCE, stopped), "it does not end");
+    for verb in [&["delete"][..], &["delete", "--force"]] {
+        user(verb).go().failed().says("are left");
+        user(&["state"]).go().ok();
+    }
+    for pid in sleepers() {
+        lab.call("kill").args(["-KILL", &pid.to_string()]).go().ok();
+    }
+    assert!(wait_until(PATIENCE, || sleepers().is_empty()), "it is killed");
+    user(&["delete"]).go().ok();
+    lab.assert_clean();
 }

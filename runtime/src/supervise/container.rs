@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::control::is_gone;
 use super::lock::Lock;
 use super::record::{Damage, Record, StateDirectory};
-use super::{Created, Error, gate};
+use super::{Created, Error, gate, members};
 use crate::bundle::Configuration;
 use crate::execute::Launched;
 use crate::spec::{ContainerId, Hardened, NamespaceType};
@@ -266,6 +266,9 @@ impl Container {
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
         if all {
             let Some(cgroup) = self.made_cgroup()? else { return Ok(()) };
+            if cgroup.paths().is_empty() {
+                return self.kill_without_cgroup(signal);
+            }
             return match signal {
                 // Those too that are forked meanwhile.
                 libc::SIGKILL => Ok(cgroup.kill().map(drop)?),
@@ -275,6 +278,9 @@ impl Container {
         let Some(init) = self.init()? else {
             return self.kill_survivors(signal);
         };
+        if signal == libc::SIGKILL && self.kill_scattered(&init)? {
+            return Ok(());
+        }
         // Asked before: a brig that waits for the process removes the container after its end.
         let outlived = signal == libc::SIGKILL && self.may_outlive_init();
         let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
@@ -295,6 +301,39 @@ impl Container {
     /// configuration does not say.
     fn may_outlive_init(&self) -> bool {
         self.spec().map_or(true, |spec| !has_own_pid_namespace(spec))
+    }
+
+    /// A signal for all processes of a container that has no cgroup.
+    fn kill_without_cgroup(&self, signal: i32) -> Result<(), Error> {
+        if signal == libc::SIGKILL {
+            return self.kill(signal, false);
+        }
+        let what =
+            format!("container {:?} has no cgroup that tells its processes", self.id.as_str());
+        Err(Error::plain(what).with_hint("without --all the signal goes to the first one"))
+    }
+
+    /// Whether nothing holds its processes together: no cgroup, and no pid namespace of its own.
+    pub(super) fn is_scattered(&self) -> Result<bool, Error> {
+        let cgroup = if self.record.is_some() { self.made_cgroup()? } else { None };
+        Ok(cgroup.is_some_and(|cgroup| cgroup.paths().is_empty()) && self.may_outlive_init())
+    }
+
+    /// Kills `init`, its first process, and what is found of a container of which [`Container::is_scattered`] holds;
+    /// false for another.
+    pub(super) fn kill_scattered(&self, init: &OwnedFd) -> Result<bool, Error> {
+        let process = self.record.as_ref().and_then(|record| record.process.as_ref());
+        let Some(process) = process.filter(|_| self.spec().is_ok_and(has_own_mounts)) else {
+            return Ok(false);
+        };
+        if !self.is_scattered()? {
+            return Ok(false);
+        }
+        members::kill(process.pid, init).map(|()| true).map_err(|error| {
+            let id = self.id.as_str();
+            Error::system(format!("killing the processes of container {id:?}"), error)
+                .with_hint("it has no cgroup that tells them; try again")
+        })
     }
 
     fn kill_survivors(&self, signal: i32) -> Result<(), Error> {
@@ -320,6 +359,11 @@ impl Container {
 fn has_own_pid_namespace(spec: &Hardened) -> bool {
     let pids = spec.linux.namespace(NamespaceType::Pid);
     pids.is_some_and(|namespace| namespace.path.is_none())
+}
+
+fn has_own_mounts(spec: &Hardened) -> bool {
+    let mounts = spec.linux.namespace(NamespaceType::Mount);
+    mounts.is_some_and(|namespace| namespace.path.is_none())
 }
 
 fn user_name(uid: u32) -> String {

@@ -111,8 +111,10 @@ impl Container {
     fn kill_everything(&self) -> Result<(), Error> {
         let cgroup = if self.record.is_some() { self.made_cgroup()? } else { None };
         if let Some(init) = self.init()? {
-            // Whether it worked shows in the wait.
-            let _ = brig_sys::process::send_signal(&init, libc::SIGKILL);
+            if !self.kill_scattered(&init)? {
+                // Whether it worked shows in the wait.
+                let _ = brig_sys::process::send_signal(&init, libc::SIGKILL);
+            }
             if let Some(cgroup) = &cgroup
                 && cgroup.blocks_kill()?
             {
@@ -129,7 +131,29 @@ impl Container {
                 self.id().as_str()
             ))
             .with_hint("it waits in the kernel (state D in `ps`); try again when that is over")),
-            None => Ok(()),
+            None => self.none_is_left(),
+        }
+    }
+
+    /// Where no cgroup and no pid namespace tells, what has the container's root directory may be the container's.
+    fn none_is_left(&self) -> Result<(), Error> {
+        let Some(record) = self.record.as_ref().filter(|_| self.is_scattered().unwrap_or(true))
+        else {
+            return Ok(());
+        };
+        let id = self.id().as_str();
+        match super::members::rooted_at(&record.rootfs) {
+            Ok(left) if left.is_empty() => Ok(()),
+            Ok(left) => Err(Error::plain(format!(
+                "processes {left:?} are left, whose root is that of container {id:?}"
+            ))
+            .with_hint("nothing else tells which are its own; end them, and delete it again")),
+            Err(error) => {
+                printable::note(&format!(
+                    "warning: whether processes of container {id:?} are left is not known: {error}"
+                ));
+                Ok(())
+            }
         }
     }
 

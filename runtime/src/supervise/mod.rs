@@ -19,6 +19,7 @@ mod home;
 mod host_mounts;
 mod listener;
 mod lock;
+mod members;
 mod outside;
 mod preview;
 mod process;

@@ -1,0 +1,84 @@
+//! Which processes are a container's where no cgroup tells: an ordinary user's without a delegated cgroup, in a pid
+//! namespace that is not its own.
+//!
+//! Promises: what is killed shares the mount namespace of the container's first process while that one lives, and that
+//! namespace was made for the container. Must never signal by pid. A process that has left the mount namespace, or that
+//! the caller may not look at, is not found.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use brig_sys::process::send_signal;
+use rustix::fs::stat;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::process::runs;
+use crate::deadline::{AFTER_KILL, Deadline};
+
+/// Kills what shares the mount namespace of the process `pid`, which is `init`: that one last, and its end is not
+/// waited for.
+///
+/// # Errors
+/// It has ended meanwhile, or new processes come as fast as they are killed.
+pub(super) fn kill(pid: i32, init: &OwnedFd) -> io::Result<()> {
+    const REST: Duration = Duration::from_millis(5);
+    // From here on it starts none.
+    send_signal(init, libc::SIGSTOP)?;
+    let deadline = Deadline::after(AFTER_KILL);
+    loop {
+        let found = sharing_mounts(pid, init)?;
+        if found.is_empty() {
+            return send_signal(init, libc::SIGKILL);
+        }
+        for process in found {
+            // It may end by itself.
+            let _ = send_signal(&process, libc::SIGKILL);
+        }
+        if deadline.is_over() {
+            send_signal(init, libc::SIGKILL)?;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(REST);
+    }
+}
+
+fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
+    let mounts = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt"));
+    let own = mounts(init_pid)?;
+    let mut found = Vec::new();
+    for pid in pids()?.filter(|pid| *pid != init_pid) {
+        let Some(Ok(process)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()))
+        else {
+            continue;
+        };
+        // Looked at after opening, and it runs still: the link is this process's.
+        if mounts(pid).is_ok_and(|theirs| theirs == own) && runs(&process)? {
+            found.push(process);
+        }
+    }
+    match runs(init)? {
+        true => Ok(found),
+        false => Err(io::Error::other("the first process has ended meanwhile")),
+    }
+}
+
+/// The pids of processes whose root directory is `rootfs`.
+///
+/// # Errors
+/// /proc or `rootfs` cannot be looked at.
+pub(super) fn rooted_at(rootfs: &Path) -> io::Result<Vec<i32>> {
+    let root = stat(rootfs)?;
+    let is_there = |pid: &i32| {
+        stat(format!("/proc/{pid}/root"))
+            .is_ok_and(|theirs| (theirs.st_dev, theirs.st_ino) == (root.st_dev, root.st_ino))
+    };
+    Ok(pids()?.filter(is_there).collect())
+}
+
+fn pids() -> io::Result<impl Iterator<Item = i32>> {
+    let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}
