@@ -349,6 +349,39 @@ fn a_poststop_hook_that_waits_for_ever_ends_when_brig_is_to_stop() {
 }
 
 /// A bundle with a hook that outlives its timeout; the first process sees nobody's end but its own children's.
+/// Where brig does not wait for the program it waits for hooks all the same.
+#[test]
+fn a_hook_ends_with_the_create_or_start_that_is_to_stop() {
+    need!(Brig); // runc's outlives it
+    let lab = Lab::new();
+    for (kind, verb) in [
+        ("createRuntime", "create"),
+        ("createContainer", "create"),
+        ("poststart", "start"),
+        ("poststart", "run"),
+    ] {
+        let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"]}]);
+        let c = lab.container(lab.bundle().idle().set(&format!("/hooks/{kind}"), hook));
+        let brig = match verb {
+            "create" => c.create_call(&[]).spawn(),
+            "run" => c.run_call(&["--detach"]).spawn(),
+            _ => {
+                c.create().ok();
+                c.call("start", [""; 0]).spawn()
+            }
+        };
+        let hook = wait_for_hook(brig.pid());
+        tell(&brig, Signal::SIGTERM);
+        brig.wait().code(143).says("asked to stop");
+        assert!(wait_until(PATIENCE, || !machine::is_alive(hook)), "{kind} of {verb} lives on");
+        // As where a poststart hook fails.
+        let left = if verb == "start" { "stopped" } else { "gone" };
+        c.wait_status(left);
+        c.delete_force();
+        lab.assert_clean();
+    }
+}
+
 fn with_slow_hook(lab: &Lab, kind: &str) -> Bundle {
     let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 3}]);
     lab.bundle().idle().without_namespace("pid").set(&format!("/hooks/{kind}"), hook)

@@ -73,8 +73,10 @@ pub struct Created {
 /// Names the field or the step; then nothing is left.
 pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
     let blueprint = Blueprint::of_bundle(&options.bundle)?;
-    let mut given = Given::detached(wanted(&blueprint, options).terminal)?;
-    make(id, blueprint, options, Start::AtGate, &mut given).map(drop)
+    let wanted = wanted(&blueprint, options);
+    terminal::detached(wanted, |mut given| {
+        make(id, blueprint, options, Start::AtGate, &mut given).map(drop)
+    })
 }
 
 /// Makes a container with what it is given of the caller's.

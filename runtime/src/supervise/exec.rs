@@ -46,6 +46,7 @@ pub fn exec(
     let wanted = Wanted {
         terminal: process.terminal,
         console_socket: options.console_socket.is_some(),
+        hooks: false,
         owner: standard::owner(container.spec()?, process.user.uid),
     };
     let signals = foreground.signals()?;

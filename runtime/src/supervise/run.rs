@@ -10,7 +10,7 @@ use super::container::Container;
 use super::create::{Options, make};
 use super::process::exit_code;
 use super::terminal::{Between, Given, Meanwhile, Signals, Stop, Wanted};
-use super::{Error, standard};
+use super::{Error, standard, terminal};
 use crate::execute::{Launched, ended};
 use crate::plan::Start;
 use crate::spec::ContainerId;
@@ -58,9 +58,19 @@ pub fn run(id: &ContainerId, options: &Options, foreground: Foreground) -> Resul
 /// What the container's process is to have.
 pub(super) fn wanted(blueprint: &Blueprint, options: &Options) -> Wanted {
     let spec = &blueprint.config.spec;
+    let hooks = &spec.hooks;
     Wanted {
         terminal: spec.process.terminal,
         console_socket: options.console_socket.is_some(),
+        hooks: [
+            &hooks.prestart,
+            &hooks.create_runtime,
+            &hooks.create_container,
+            &hooks.start_container,
+            &hooks.poststart,
+        ]
+        .into_iter()
+        .any(|hooks| !hooks.is_empty()),
         owner: standard::owner(spec, spec.process.user.uid),
     }
 }
@@ -112,8 +122,7 @@ pub(super) fn in_foreground(
     start: impl FnOnce(Given<'_>) -> Result<Launched, Error>,
 ) -> Result<Ended, Error> {
     let Some(signals) = signals else {
-        let given = Given::detached(wanted.terminal)?;
-        return start(given).map(|_| Ended { code: 0, stopped: false });
+        return terminal::detached(wanted, start).map(|_| Ended { code: 0, stopped: false });
     };
     let (mut between, given) = Between::new(wanted)?;
     let mut meanwhile = Meanwhile { between: &mut between, signals };

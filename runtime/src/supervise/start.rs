@@ -6,7 +6,7 @@ use super::container::{Container, Status};
 use super::delete::wait_for_end;
 use super::lock::Lock;
 use super::state::OciState;
-use super::{Error, gate};
+use super::{Error, gate, terminal};
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::execute::{HookStage, Wait, describe_failure, run_hooks};
 
@@ -17,6 +17,12 @@ impl Container {
     /// The container is not in the state `created`, or the program cannot be executed, or a
     /// poststart hook fails.
     pub fn start(&mut self) -> Result<(), Error> {
+        if self.spec().is_ok_and(|spec| !spec.hooks.poststart.is_empty()) {
+            return terminal::hearing(|hearing| {
+                let stop = hearing.0.stop();
+                self.start_within(Some(hearing), Some(stop))
+            });
+        }
         self.start_within(None, None)
     }
 

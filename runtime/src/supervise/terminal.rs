@@ -179,6 +179,8 @@ pub(super) struct Wanted {
     pub(super) terminal: bool,
     /// Which goes to somebody else.
     pub(super) console_socket: bool,
+    /// Hooks at its start.
+    pub(super) hooks: bool,
     /// Its user on the host, where that one can be given something.
     pub(super) owner: Option<u32>,
 }
@@ -205,12 +207,60 @@ impl Given<'_> {
         }
     }
 
-    /// For a process that brig does not wait for.
+    /// For a process that brig does not stay with.
     pub(super) fn detached(terminal: bool) -> Result<Self, Error> {
         let standard = if terminal { standard::nothing()? } else { standard::detached()? };
         Ok(Self { standard, ..Self::default() })
     }
 }
+
+/// Starts a process that brig does not stay with. A hook would outlive a brig that a signal ends, and has a process group
+/// of its own: where there are hooks, the signals that ask to stop are heard.
+pub(super) fn detached<T>(
+    wanted: Wanted,
+    start: impl FnOnce(Given<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let given = Given::detached(wanted.terminal)?;
+    if !wanted.hooks {
+        return start(given);
+    }
+    hearing(|hearing| {
+        let stop = hearing.0.stop();
+        start(Given { wait: Some(hearing), stop: Some(stop), ..given })
+    })
+}
+
+/// Does what takes a while, and hears meanwhile that brig is to stop.
+pub(super) fn hearing<T>(
+    act: impl FnOnce(&mut Hearing<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let failed = |errno| Error::system("blocking signals", errno);
+    let before = SigSet::thread_get_mask().map_err(failed)?;
+    let signals = Signals::block()?;
+    let done = act(&mut Hearing(&signals));
+    let done = done.map_err(|error| error.with_signal(signals.asked_to_stop()));
+    // What comes later ends brig, as it did before.
+    before.thread_set_mask().map_err(failed)?;
+    done
+}
+
+/// A wait for which the caller's terminal plays no part.
+pub(super) struct Hearing<'s>(pub(super) &'s Signals);
+
+impl Wait for Hearing<'_> {
+    fn wait(&mut self, [one, other]: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
+        let stop = self.0.stop();
+        let mut set = [one, other, stop].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        rustix::io::retry_on_intr(|| poll(&mut set, None))
+            .map_err(|errno| Error::system("waiting for the container", errno))?;
+        match set.map(|entry| !entry.revents().is_empty()) {
+            [.., true] => Err(Error::plain(STOPPED)),
+            [one, other, false] => Ok([one, other]),
+        }
+    }
+}
+
+const STOPPED: &str = "brig was asked to stop during the set-up";
 
 impl Between {
     /// Makes what is needed, and what the process gets of it.
@@ -323,7 +373,7 @@ pub(super) struct Meanwhile<'b> {
 impl Wait for Meanwhile<'_> {
     fn wait(&mut self, [one, other]: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
         match self.between.wait([one, other, self.signals.stop()])? {
-            [.., true] => Err(Error::plain("brig was asked to stop during the set-up")),
+            [.., true] => Err(Error::plain(STOPPED)),
             [one, other, false] => Ok([one, other]),
         }
     }
