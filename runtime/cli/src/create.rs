@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use brig::execute::self_protection;
 use brig::spec::ContainerId;
-use brig::supervise::{self, Listeners, Options};
+use brig::supervise::{self, Options};
 
+use super::activation;
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, ignored, number, path, switch};
 use super::global::{Global, container_id};
+use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
@@ -75,9 +76,9 @@ impl Typed {
         mut arguments: Arguments,
     ) -> anyhow::Result<(ContainerId, Options)> {
         let root = global.root()?.to_owned();
-        let listeners = Listeners::of_environment()?;
+        let listeners = activation::of_environment()?;
         let id = container_id(&mut arguments)?;
-        let sockets = listeners.as_ref().map_or(0, Listeners::count);
+        let sockets = listeners.as_ref().map_or(0, |listeners| listeners.count);
         check_open("LISTEN_FDS", sockets)?;
         let preserve_fds = self.preserve_fds.saturating_add(sockets);
         check_open("--preserve-fds", preserve_fds)?;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use brig::execute::self_protection;
 use brig::spec::{self, Process, User, capability};
 use brig::supervise::{self, ExecOptions, Foreground};
 
@@ -11,6 +10,7 @@ use super::arguments::{Arguments, Usage};
 use super::create;
 use super::flags::{Flag, Flags, ignored, number, path, switch, text, value};
 use super::global::Global;
+use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {

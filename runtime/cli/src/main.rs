@@ -4,6 +4,7 @@
 //! `exec` and `try`, 1 for errors (255 for `exec`, as runc), 2 for usage.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod arguments;
 mod create;
 mod delete;
@@ -24,6 +25,7 @@ mod resume;
 mod run;
 mod sandbox;
 mod seccomp;
+mod self_protection;
 mod spec;
 mod start;
 mod state;

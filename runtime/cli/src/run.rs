@@ -1,12 +1,12 @@
 //! `brig run`.
 
-use brig::execute::self_protection;
 use brig::supervise::{self, Foreground};
 
 use super::arguments::Arguments;
 use super::create::{self, Typed};
 use super::flags::{Flag, Flags, ignored, switch};
 use super::global::Global;
+use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use brig::execute::self_protection;
 use brig::printable;
 use brig::spec::ContainerId;
 use brig::supervise::{self, Confinement, Options, SandboxOptions};
@@ -11,6 +10,7 @@ use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, switch, value};
 use super::global::Global;
 use super::quantity;
+use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {

@@ -12,7 +12,6 @@ mod netdevice;
 mod program;
 mod report;
 pub mod resctrl;
-pub mod self_protection;
 
 pub use crate::failure::Failure as Error;
 pub(crate) use end::ended;

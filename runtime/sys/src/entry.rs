@@ -7,7 +7,7 @@
 //! without touching memory but the stack.
 //!
 //! It must never decide: whatever it cannot do, and whatever it is not sure of, is left as it is,
-//! and `main` looks at the outcome (`brig::execute::self_protection`), never at this having run.
+//! and `main` looks at the outcome (`self_protection` of brig-cli), never at this having run.
 //! It may run before relocation: no libc, no static data that holds a pointer.
 //!
 //! The linker is told of `brig_entry` by the build script of the package `brig-cli`.
@@ -43,7 +43,7 @@ core::arch::global_asm!(
     "   je 3f",
     "   cmp eax, 0x61657263", // "crea"
     "   jne 2b",
-    // readlink(2): a path of one byte is that of a detached mount (`brig::execute::self_protection`),
+    // readlink(2): a path of one byte is that of a detached mount (`self_protection` of brig-cli),
     // and a failure leaves it all to `main`.
     "3: mov eax, {readlink}",
     "   lea rdi, [rip + 7f]",

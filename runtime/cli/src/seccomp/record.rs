@@ -10,7 +10,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use brig::execute::self_protection;
 use brig::printable;
 use brig::replace::{Lasting, replace};
 use brig::spec::ContainerId;
@@ -30,6 +29,7 @@ use crate::arguments::{Arguments, Usage};
 use crate::flags::{Flag, Flags, number, path, switch, value};
 use crate::global::Global;
 use crate::sandbox::{self, Sandbox};
+use crate::self_protection;
 use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {

@@ -15,6 +15,7 @@ use std::io::{self, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use brig::supervise::Error;
 use brig_sys::mount::{MountAttr, mount_setattr};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -23,8 +24,6 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::geteuid;
 use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
-
-use super::Error;
 
 const SELF: &str = "/proc/self/exe";
 /// `MOUNT_ATTR_RDONLY`.
@@ -35,7 +34,7 @@ const RDONLY: u64 = 1;
 ///
 /// # Errors
 /// No way to protect the program worked.
-pub fn ensure() -> Result<(), Error> {
+pub(super) fn ensure() -> Result<(), Error> {
     if is_read_only_clone() {
         return hide();
     }
