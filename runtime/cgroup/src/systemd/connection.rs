@@ -2,7 +2,7 @@
 //!
 //! A client of our own, as the binary has to stay small and a general D-Bus crate (zbus)
 //! brings an async runtime.
-//! Promises: no read and no write waits longer than what is left of [`TIMEOUT`].
+//! Promises: the connection, a read or a write waits no longer than what is left of [`TIMEOUT`].
 //! Reference: the D-Bus specification, "Authentication Protocol";
 //! org.freedesktop.systemd1(5).
 
@@ -10,6 +10,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::Error;
 use super::message::{
@@ -45,13 +48,22 @@ fn candidates(user: bool) -> Vec<(PathBuf, bool)> {
     vec![(SYSTEM_BUS.into(), true), (PRIVATE.into(), false)]
 }
 
+/// As `UnixStream::connect`, which waits for ever where the server does not accept (socket(7) `SO_SNDTIMEO`).
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(TIMEOUT))?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
+}
+
 impl Connection {
     /// Connects to the system's manager, or to the user's own.
     pub(super) fn open(user: bool) -> Result<Connection, Error> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let mut failure = Error::Connect { path: "user bus".into(), source: missing() };
         for (path, is_bus) in candidates(user) {
-            match UnixStream::connect(&path) {
+            match connect(&path) {
                 Ok(stream) if user => {
                     require_own_peer(&stream).map_err(|source| Error::Connect { path, source })?;
                     return Connection::greet(stream, is_bus);
