@@ -348,7 +348,6 @@ fn a_poststop_hook_that_waits_for_ever_ends_when_brig_is_to_stop() {
     }
 }
 
-/// A bundle with a hook that outlives its timeout; the first process sees nobody's end but its own children's.
 /// Where brig does not wait for the program it waits for hooks all the same.
 #[test]
 fn a_hook_ends_with_the_create_or_start_that_is_to_stop() {
@@ -382,6 +381,7 @@ fn a_hook_ends_with_the_create_or_start_that_is_to_stop() {
     }
 }
 
+/// A bundle with a hook that outlives its timeout; the first process sees nobody's end but its own children's.
 fn with_slow_hook(lab: &Lab, kind: &str) -> Bundle {
     let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 3}]);
     lab.bundle().idle().without_namespace("pid").set(&format!("/hooks/{kind}"), hook)

@@ -155,6 +155,46 @@ fn libraries_have_typed_errors() {
     );
 }
 
+/// docs/architecture.md says of each wait how long it may last.
+#[test]
+fn every_wait_is_in_the_table() {
+    const CALLS: [&str; 13] = [
+        "poll(",
+        "poll_readable(",
+        "sleep(",
+        "recv(",
+        "recv_fd(",
+        "accept(",
+        "connect(socket",
+        "net::connect(",
+        "Flock::lock(",
+        ".output()",
+        "thread.join(",
+        "made.join(",
+        "patience.wait(",
+    ];
+    let text = read("docs/architecture.md");
+    let section = text.split("\n## Waits\n").nth(1).and_then(|text| text.split("\n## ").next());
+    let names = section.expect("a section").split('`').filter(|name| name.ends_with(".rs"));
+    let listed: BTreeSet<String> = names.map(|name| format!("runtime/{name}")).collect();
+    let waits = |file: &String| {
+        let code = Source::new(&read(file)).without_tests();
+        // These are the calls themselves, as others make them.
+        let calls = ["runtime/child/src/syscall.rs", "runtime/sys/src/socket.rs"];
+        let of_tests = file.contains("/tests") || file.contains("/fuzz/");
+        let mut words = CALLS.iter();
+        !calls.contains(&file.as_str())
+            && !of_tests
+            && words.any(|word| code.code.contains(word) && !code.words(word).is_empty())
+    };
+    let found: BTreeSet<String> =
+        files(".rs").into_iter().filter(|f| f.starts_with("runtime/")).filter(waits).collect();
+    let missing: Vec<_> = found.difference(&listed).collect();
+    assert!(missing.is_empty(), "wait, and are not in the table: {missing:?}");
+    let gone: Vec<_> = listed.difference(&found).collect();
+    assert!(gone.is_empty(), "are in the table, and wait no more: {gone:?}");
+}
+
 /// `thread::spawn` panics where the kernel refuses a thread; `Builder::spawn` answers an error.
 #[test]
 fn a_thread_that_is_refused_is_an_error() {

@@ -9,7 +9,7 @@ use rustix::event::Timespec;
 /// of the container may keep it from ending.
 pub(crate) const AFTER_KILL: Duration = Duration::from_secs(10);
 
-/// How long another program is waited for that is to take a connection, or to do a short task.
+/// How long others are waited for: a brig that works on the same container, a program that is to take a connection.
 pub(crate) const OF_OTHERS: Duration = Duration::from_secs(10);
 
 /// A moment after which nothing is waited for any more, or none.

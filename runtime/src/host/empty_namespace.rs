@@ -17,7 +17,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::mpsc;
+use std::thread::sleep;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
@@ -26,12 +29,17 @@ use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use nix::unistd::{Pid, chdir, gettid, pivot_root};
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 
+use crate::deadline::Deadline;
+
 /// The directory, a private mount.
 const DIRECTORY: &str = "/run/brig/ns";
 /// The namespace itself, in it.
 const NAMESPACE: &str = "/run/brig/ns/mnt";
 
 const NO_SOURCE: Option<&str> = None;
+
+/// How long another brig is waited for: it is a matter of milliseconds, and a container can do without.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The kept mount namespace.
 #[derive(Debug)]
@@ -64,9 +72,7 @@ fn is_namespace(file: impl AsFd) -> bool {
 
 fn make() -> io::Result<OwnedFd> {
     crate::trusted::make_directory(Path::new(DIRECTORY)).map_err(io::Error::other)?;
-    let lock = File::open("/run/brig")?;
-    let _lock =
-        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+    let _lock = lock(File::open("/run/brig")?, Deadline::after(PATIENCE))?;
     if let Some(fd) = open_kept() {
         return Ok(fd);
     }
@@ -78,6 +84,20 @@ fn make() -> io::Result<OwnedFd> {
     keep_a_new_namespace()?;
     mount(NO_SOURCE, NAMESPACE, NO_SOURCE, MsFlags::MS_UNBINDABLE, NO_SOURCE)?;
     open_kept().ok_or_else(|| io::Error::other("the kept mount namespace is not one"))
+}
+
+/// Waits for another brig that makes the namespace at this moment. One that is stopped meanwhile
+/// keeps no start for ever.
+fn lock(mut file: File, deadline: Deadline) -> io::Result<Flock<File>> {
+    const REST: Duration = Duration::from_millis(2);
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((back, Errno::EWOULDBLOCK)) if !deadline.is_over() => file = back,
+            Err((_, errno)) => return Err(errno.into()),
+        }
+        sleep(REST);
+    }
 }
 
 /// Whether a mount's root is at `path`, as it is seen now: the mount table also lists what others
@@ -150,4 +170,23 @@ fn empty_this_thread() -> io::Result<()> {
         | MsFlags::MS_NOEXEC;
     mount(NO_SOURCE, root, NO_SOURCE, hardened, NO_SOURCE)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_brig_is_waited_for_and_not_for_ever() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let open = || File::open(file.path()).expect("it is there");
+        let held = lock(open(), Deadline::NEVER).expect("nobody has it");
+        let error = lock(open(), Deadline::after(Duration::ZERO)).expect_err("it is held");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock(open(), Deadline::NEVER));
+            drop(held);
+            waiting.join().expect("no panic").expect("it is free");
+        });
+    }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use brig_cgroup::Stats;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Error;
 use super::container::{Container, Status};
-use super::{Error, create::PATIENCE};
+use crate::deadline::{Deadline, OF_OTHERS};
 use crate::spec::Resources;
 
 /// What [`Container::watch`] tells of.
@@ -26,7 +27,7 @@ impl Container {
     /// It is neither created nor running, or the cgroup cannot be frozen; then it runs on.
     pub fn pause(&mut self) -> Result<(), Error> {
         // A start that is under way would wait for ever for a frozen process.
-        let lock = self.directory.lock(PATIENCE)?;
+        let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         self.reload(&lock)?;
         match self.status_under(&lock)? {
             Status::Created | Status::Running => Ok(self.cgroup()?.freeze()?),
@@ -39,7 +40,7 @@ impl Container {
     /// # Errors
     /// It is not paused.
     pub fn resume(&mut self) -> Result<(), Error> {
-        let lock = self.directory.lock(PATIENCE)?;
+        let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         self.reload(&lock)?;
         match self.status_under(&lock)? {
             Status::Paused => Ok(self.cgroup()?.thaw()?),

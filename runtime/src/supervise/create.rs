@@ -2,7 +2,6 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedScope};
 use bumpalo::Bump;
@@ -30,9 +29,6 @@ use crate::host::Host;
 use crate::plan::{self, Join, Plan, Start};
 use crate::replace::{Lasting, replace};
 use crate::spec::ContainerId;
-
-/// How long a command waits for another one that works on the same container.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the caller asks for, besides what the bundle says.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use super::container::{Container, Status};
 use super::lock::Lock;
 use super::record::{Damage, Record};
 use super::state::OciState;
-use crate::deadline::{AFTER_KILL, Deadline};
+use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::printable;
 use crate::spec::Hardened;
@@ -35,7 +35,7 @@ impl Container {
         if force == Force::Yes {
             self.kill_everything()?;
         }
-        let Some(lock) = self.directory.lock_if_there(super::create::PATIENCE)? else {
+        let Some(lock) = self.directory.lock_if_there(Deadline::after(OF_OTHERS))? else {
             // Somebody else was first.
             return if force == Force::Yes { Ok(()) } else { Err(Self::missing(self.id())) };
         };

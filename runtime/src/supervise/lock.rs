@@ -11,7 +11,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brig_pseudofs::small_file;
 use nix::errno::Errno;
@@ -19,6 +19,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::fstat;
 
 use super::Error;
+use crate::deadline::Deadline;
 
 /// What a holder does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +41,16 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Locks `file`, which was opened for this, and waits at most `patience` for another holder.
-    pub(super) fn take(file: OwnedFd, purpose: Purpose, patience: Duration) -> Result<Self, Error> {
+    /// Locks `file`, which was opened for this, and waits until the deadline for another holder.
+    pub(super) fn take(file: OwnedFd, purpose: Purpose, deadline: Deadline) -> Result<Self, Error> {
         let wanted = match purpose {
             Purpose::Making => bytes(libc::F_WRLCK, CHANGING, 2),
             Purpose::Changing => bytes(libc::F_WRLCK, CHANGING, 1),
         };
-        let deadline = Instant::now() + patience;
         loop {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)) {
                 Ok(_) => return Ok(Self { file }),
-                Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() < deadline => {
+                Err(Errno::EAGAIN | Errno::EACCES) if !deadline.is_over() => {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 Err(Errno::EAGAIN | Errno::EACCES) => {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn take(path: &Path, purpose: Purpose) -> Result<Lock, Error> {
-        Lock::take(open(path), purpose, Duration::ZERO)
+        Lock::take(open(path), purpose, Deadline::after(Duration::ZERO))
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
     fn a_holder_is_waited_for() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let held = take(file.path(), Purpose::Changing).expect("nobody has it");
-        let wait = || Lock::take(open(file.path()), Purpose::Changing, Duration::from_secs(60));
+        let wait = || Lock::take(open(file.path()), Purpose::Changing, Deadline::NEVER);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(wait);
             drop(held);

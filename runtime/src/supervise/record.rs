@@ -24,6 +24,7 @@ use super::Error;
 use super::lock::{self, Lock, Purpose};
 use super::process::RecordedProcess;
 use crate::bundle::Configuration;
+use crate::deadline::Deadline;
 use crate::execute::ResctrlRecord;
 use crate::spec::ContainerId;
 use crate::trusted;
@@ -117,7 +118,7 @@ impl StateDirectory {
         })?;
         let directory = Self::held(root, name, path)?
             .ok_or_else(|| Error::plain(format!("container {name:?} went away")))?;
-        match directory.lock_for(Purpose::Making, Duration::ZERO) {
+        match directory.lock_for(Purpose::Making, Deadline::after(Duration::ZERO)) {
             Ok(lock) => Ok((directory, lock)),
             Err(error) => {
                 directory.remove()?;
@@ -177,22 +178,22 @@ impl StateDirectory {
         Error::system(format!("{doing} {}", self.path.join(name).display()), error)
     }
 
-    /// The lock, once nobody else changes the container; `patience` is how long that is waited for.
-    pub(super) fn lock(&self, patience: Duration) -> Result<Lock, Error> {
-        self.lock_for(Purpose::Changing, patience)
+    /// The lock, once nobody else changes the container; another holder is waited for until the deadline.
+    pub(super) fn lock(&self, deadline: Deadline) -> Result<Lock, Error> {
+        self.lock_for(Purpose::Changing, deadline)
     }
 
     /// The same; `None` where the container has been removed meanwhile.
-    pub(super) fn lock_if_there(&self, patience: Duration) -> Result<Option<Lock>, Error> {
+    pub(super) fn lock_if_there(&self, deadline: Deadline) -> Result<Option<Lock>, Error> {
         let Some(file) = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)? else { return Ok(None) };
-        let lock = Lock::take(file, Purpose::Changing, patience)?;
+        let lock = Lock::take(file, Purpose::Changing, deadline)?;
         Ok(self.is_there()?.then_some(lock))
     }
 
-    fn lock_for(&self, purpose: Purpose, patience: Duration) -> Result<Lock, Error> {
+    fn lock_for(&self, purpose: Purpose, deadline: Deadline) -> Result<Lock, Error> {
         let file = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)?;
         let file = file.ok_or_else(|| self.failed("locking", LOCK, Errno::NOENT))?;
-        Lock::take(file, purpose, patience)
+        Lock::take(file, purpose, deadline)
     }
 
     /// Whether a brig is making the container.
@@ -354,7 +355,9 @@ pub fn list(root: &Path) -> Result<Vec<ContainerId>, Error> {
 mod tests {
     use super::*;
 
-    const NO_PATIENCE: Duration = Duration::ZERO;
+    fn now() -> Deadline {
+        Deadline::after(Duration::ZERO)
+    }
 
     fn made(root: &Path) -> (StateDirectory, Lock) {
         let id = ContainerId::parse("c1").expect("an id");
@@ -377,8 +380,8 @@ mod tests {
         first.remove().expect("remove");
         drop(lock);
         // As one that has waited for it: nobody else has it any more.
-        Lock::take(file, Purpose::Changing, NO_PATIENCE).expect("lock");
-        assert!(late.lock_if_there(NO_PATIENCE).expect("look").is_none(), "it is gone");
+        Lock::take(file, Purpose::Changing, now()).expect("lock");
+        assert!(late.lock_if_there(now()).expect("look").is_none(), "it is gone");
         let id = ContainerId::parse("c1").expect("an id");
         std::fs::create_dir(root.path().join(id.as_str())).expect("the next one, still empty");
         late.remove().expect("nothing to do");
@@ -386,7 +389,7 @@ mod tests {
         std::fs::remove_dir(root.path().join("c1")).expect("remove");
         let (_next, _lock) = made(root.path());
         later.remove().expect("nothing to do");
-        assert!(later.lock_if_there(NO_PATIENCE).expect("look").is_none(), "it is another one");
+        assert!(later.lock_if_there(now()).expect("look").is_none(), "it is another one");
         assert!(found(root.path()).read(RECORD).expect("read").is_some());
     }
 

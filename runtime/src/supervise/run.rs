@@ -11,6 +11,7 @@ use super::create::{Options, make};
 use super::process::exit_code;
 use super::terminal::{Between, Given, Meanwhile, Signals, Stop, Wanted};
 use super::{Error, standard, terminal};
+use crate::deadline::{Deadline, OF_OTHERS};
 use crate::execute::{Launched, ended};
 use crate::plan::Start;
 use crate::spec::ContainerId;
@@ -97,7 +98,7 @@ pub(super) fn remove_after(
     signals: Option<&Signals>,
 ) -> Result<Ended, Error> {
     let Some(container) = container else { return ended };
-    let lock = container.directory.lock_if_there(super::create::PATIENCE);
+    let lock = container.directory.lock_if_there(Deadline::after(OF_OTHERS));
     // Or somebody else has removed it.
     let stop = signals.map(Signals::stop);
     let removed = lock.and_then(|lock| lock.map_or(Ok(()), |lock| container.remove(&lock, stop)));

@@ -7,7 +7,7 @@ use super::delete::wait_for_end;
 use super::lock::Lock;
 use super::state::OciState;
 use super::{Error, gate, terminal};
-use crate::deadline::{AFTER_KILL, Deadline};
+use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, run_hooks};
 
 impl Container {
@@ -32,7 +32,7 @@ impl Container {
         wait: Option<&mut dyn Wait>,
         stop: Option<BorrowedFd<'_>>,
     ) -> Result<(), Error> {
-        let lock = self.directory.lock(super::create::PATIENCE)?;
+        let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         let mut status = self.status_under(&lock)?;
         if status != Status::Created {
             // It may have been made while somebody else held the lock.

@@ -7,7 +7,8 @@
 //! a watched container is confined by everything but its filter. Reference: seccomp_unotify(2).
 
 use std::os::fd::OwnedFd;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, sleep};
+use std::time::Duration;
 
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::Answer;
@@ -24,6 +25,7 @@ use super::run::{in_foreground, make_and_start, remove_after, wanted};
 use super::terminal::Stop;
 use super::{Error, Foreground};
 use crate::bundle::Seccomp;
+use crate::deadline::{AFTER_KILL, Deadline};
 use crate::spec::ContainerId;
 
 /// The flags of sendmsg(2) with which the container's process hands over its listener: a filter
@@ -73,7 +75,7 @@ pub fn watch<W: Watcher>(
     });
     // Kills what is left of the container's processes, so that the listener comes to its end.
     let ended = remove_after(ended, container, signals.as_ref());
-    let answered = thread.map(join);
+    let answered = thread.map(|thread| join(thread, Deadline::after(AFTER_KILL)));
     let ended = ended?;
     let watcher = answered.unwrap_or_else(|| Err(never_began()))?;
     Ok(Watched { code: ended.code, stopped: ended.stopped, watcher })
@@ -95,6 +97,9 @@ fn never_began() -> Error {
         .with_hint("this kernel may lack user notification (Linux 5.5)")
 }
 
+/// Nothing tells a deadline of a thread's end.
+const REST: Duration = Duration::from_millis(1);
+
 type Thread<W> = JoinHandle<Result<W, Error>>;
 
 fn spawn<W: Watcher>(socket: OwnedFd, mut watcher: W) -> Result<Thread<W>, Error> {
@@ -108,7 +113,15 @@ fn spawn<W: Watcher>(socket: OwnedFd, mut watcher: W) -> Result<Thread<W>, Error
     spawned.map_err(|error| Error::system("starting the thread that answers system calls", error))
 }
 
-fn join<W>(thread: Thread<W>) -> Result<W, Error> {
+/// Where a process of the container does not end, neither does the thread: there is always somebody to answer.
+fn join<W>(thread: Thread<W>, deadline: Deadline) -> Result<W, Error> {
+    while !thread.is_finished() {
+        if deadline.is_over() {
+            return Err(Error::plain("a process of the container can still make system calls")
+                .with_hint("it is killed and does not end: it is traced, or waits in the kernel"));
+        }
+        sleep(REST);
+    }
     thread.join().unwrap_or_else(|_| Err(Error::plain("the thread that answers calls broke off")))
 }
 
@@ -151,5 +164,23 @@ fn answer_all(listener: &Listener, watcher: &mut impl Watcher) -> Result<(), Err
         };
         // A thread that is gone needs no answer.
         listener.reply(call.id, reply).map_err(failed)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_is_waited_for_and_not_for_ever() {
+        let short = Builder::new().spawn(|| Ok(7)).expect("the kernel gives a thread");
+        assert_eq!(join(short, Deadline::NEVER).expect("it ends"), 7);
+        let (end, ends) = channel::<()>();
+        let endless = Builder::new().spawn(move || Ok(ends.recv().is_ok()));
+        let endless = endless.expect("the kernel gives a thread");
+        join(endless, Deadline::after(Duration::ZERO)).expect_err("it does not end");
+        drop(end);
     }
 }
