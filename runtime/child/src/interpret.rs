@@ -6,6 +6,7 @@ use crate::file::write_all;
 use crate::op::{Op, Slot};
 use crate::report::{Report, ReportKind};
 use crate::syscall::{self, Answer, Fault, fault};
+use crate::target::Place;
 
 /// What the operations of one child share.
 pub(crate) struct Child<'a, 's> {
@@ -16,6 +17,8 @@ pub(crate) struct Child<'a, 's> {
     pub(crate) index: u32,
     /// What [`ProgramOp::FindProgram`] found.
     pub(crate) program: Option<&'a CStr>,
+    /// The container's root, once it has been looked at: its descriptor, and where it is.
+    pub(crate) root: Option<(i32, Place)>,
 }
 
 /// Runs `ops` and never returns: it ends in execve(2), or in a failure record and exit code 1.
@@ -27,7 +30,7 @@ pub(crate) struct Child<'a, 's> {
 /// others what the plan says the supervisor fills in, or -1.
 pub fn run(ops: &[Op<'_>], slots: &mut [i32], supervisors_end: i32) -> ! {
     let reports = slots.get(usize::from(Slot::SUPERVISOR.0)).copied().unwrap_or(-1);
-    let mut child = Child { slots, reports, index: 0, program: None };
+    let mut child = Child { slots, reports, index: 0, program: None, root: None };
     if syscall::close(supervisors_end).is_err() {
         syscall::exit(1);
     }

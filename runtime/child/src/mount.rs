@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::interpret::Child;
 use crate::op::{Enter, MountOp, Slot};
 use crate::syscall::{self, Answer, MountAttr, fault};
-use crate::target::{INSIDE, is_directory, not_the_root};
+use crate::target::INSIDE;
 
 /// `OPEN_TREE_CLONE` and `OPEN_TREE_CLOEXEC` of linux/mount.h.
 const CLONE: u32 = 1 | libc::O_CLOEXEC as u32;
@@ -48,13 +48,13 @@ impl Child<'_, '_> {
             }
             MountOp::Mask { root, path, masks, tolerates } => {
                 match tolerates.apply(self.open_inside(root, path))? {
-                    Some(target) => mask(self.fd(masks)?, target),
+                    Some((target, directory)) => mask(self.fd(masks)?, target, directory),
                     None => Ok(()),
                 }
             }
             MountOp::Readonly { root, path, tolerates } => {
                 match tolerates.apply(self.open_inside(root, path))? {
-                    Some(target) => make_readonly(target),
+                    Some((target, _)) => make_readonly(target),
                     None => Ok(()),
                 }
             }
@@ -62,18 +62,18 @@ impl Child<'_, '_> {
         }
     }
 
-    /// Opens `path` below `root`.
-    fn open_inside(&self, root: Slot, path: &CStr) -> Answer<i32> {
+    /// Opens `path` below `root`, and says whether it is a directory.
+    fn open_inside(&mut self, root: Slot, path: &CStr) -> Answer<(i32, bool)> {
         let root = self.fd(root)?;
         let fd = syscall::openat2(root, path, libc::O_PATH, 0, INSIDE)?;
-        not_the_root(fd, root).map(|()| fd)
+        self.below_root(fd, root).map(|directory| (fd, directory))
     }
 }
 
 // Descriptors are left to execve, which closes them all at once.
 
-fn mask(masks: i32, target: i32) -> Answer<()> {
-    let name = if is_directory(target)? { MASK_DIRECTORY } else { MASK_FILE };
+fn mask(masks: i32, target: i32, directory: bool) -> Answer<()> {
+    let name = if directory { MASK_DIRECTORY } else { MASK_FILE };
     attach(syscall::open_tree(masks, name, CLONE)?, target)
 }
 

@@ -25,7 +25,7 @@ pub(crate) const AS_IT_IS: i32 = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
 pub(crate) const PATH_MAX: usize = 4096;
 
 impl Child<'_, '_> {
-    pub(crate) fn open_target(&self, root: Slot, path: &CStr, target: Target) -> Answer<i32> {
+    pub(crate) fn open_target(&mut self, root: Slot, path: &CStr, target: Target) -> Answer<i32> {
         let root = self.fd(root)?;
         let directory = match target {
             Target::Directory | Target::Within | Target::NoLink => true,
@@ -43,27 +43,53 @@ impl Child<'_, '_> {
             answer => answer?,
         };
         match directory {
-            false if is_directory(fd)? => return Err(fault(libc::SYS_openat2, libc::EISDIR)),
-            true if target != Target::Within => not_the_root(fd, root)?,
-            _ => {}
+            false if is_directory(fd)? => Err(fault(libc::SYS_openat2, libc::EISDIR)),
+            true if target != Target::Within => self.below_root(fd, root).map(|_| fd),
+            _ => Ok(fd),
         }
-        Ok(fd)
+    }
+
+    /// Whether what is open as `fd` is a directory. Fails where a link of the image has led to the root: whoever is
+    /// in a mount's root stays below what is mounted on it, so that a mount would succeed without effect.
+    pub(crate) fn below_root(&mut self, fd: i32, root: i32) -> Answer<bool> {
+        let found = Place::of(fd)?;
+        if found.directory && found == self.place_of_root(root)? {
+            return Err(fault(libc::SYS_move_mount, libc::EBUSY));
+        }
+        Ok(found.directory)
+    }
+
+    /// One look serves all targets: the root is open, and so it stays where it is.
+    fn place_of_root(&mut self, root: i32) -> Answer<Place> {
+        match self.root {
+            Some((fd, place)) if fd == root => Ok(place),
+            _ => {
+                let place = Place::of(root)?;
+                self.root = Some((root, place));
+                Ok(place)
+            }
+        }
     }
 }
 
-pub(crate) fn is_directory(fd: i32) -> Answer<bool> {
-    let stat = syscall::statx(fd, c"", AS_IT_IS)?;
-    Ok(u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFDIR)
+/// Where an open file is, and whether it is a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    mount: u64,
+    inode: u64,
+    directory: bool,
 }
 
-/// Fails where a link of the image has led to the root: whoever is in a mount's root stays below what is
-/// mounted on it, so that this would succeed without effect.
-pub(crate) fn not_the_root(fd: i32, root: i32) -> Answer<()> {
-    let place = |fd| syscall::statx(fd, c"", AS_IT_IS).map(|stat| (stat.stx_mnt_id, stat.stx_ino));
-    if place(fd)? == place(root)? {
-        return Err(fault(libc::SYS_move_mount, libc::EBUSY));
+impl Place {
+    fn of(fd: i32) -> Answer<Self> {
+        let stat = syscall::statx(fd, c"", AS_IT_IS)?;
+        let directory = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFDIR;
+        Ok(Self { mount: stat.stx_mnt_id, inode: stat.stx_ino, directory })
     }
-    Ok(())
+}
+
+fn is_directory(fd: i32) -> Answer<bool> {
+    Place::of(fd).map(|place| place.directory)
 }
 
 /// A copy of the start of a path, with room for its end.

@@ -1,6 +1,7 @@
 //! Signals that the caller ignores.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::ptr;
 
@@ -16,13 +17,8 @@ const LIBCS: RangeInclusive<c_int> = 32..=34;
 /// execve(2), give a caught signal its default action back, an ignored one they leave. An ignored SIGCHLD would have
 /// the kernel reap brig's children, so that their ends are lost and their pids somebody else's.
 pub fn catch_ignored() {
-    let status = fs::read_to_string("/proc/self/status").ok();
-    let set = status.as_deref().and_then(|status| {
-        let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    });
-    // Where it cannot be read, each is asked for.
-    let set = set.unwrap_or(u64::MAX);
+    // Where it cannot be told, each is asked for.
+    let set = ignored().unwrap_or(u64::MAX);
     for signal in ALL.filter(|signal| set >> (signal - 1) & 1 == 1) {
         if LIBCS.contains(&signal) {
             restore(signal);
@@ -30,6 +26,16 @@ pub fn catch_ignored() {
             catch(signal);
         }
     }
+}
+
+/// The set of those that the caller ignores, or more, from one read: before the line there is nothing long but the
+/// list of groups.
+fn ignored() -> Option<u64> {
+    let mut page = [0; 4096];
+    let length = File::open("/proc/self/status").and_then(|mut file| file.read(&mut page)).ok()?;
+    let mut lines = page.get(..length)?.split(|byte| *byte == b'\n');
+    let digits = lines.find_map(|line| line.strip_prefix(b"SigIgn:"))?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?.trim(), 16).ok()
 }
 
 fn is_ignored(signal: c_int) -> bool {
