@@ -103,3 +103,26 @@ fn a_container_runs_as_long_as_a_thread_of_its_first_process_does() {
     c.delete().ok();
     lab.assert_clean();
 }
+
+#[test]
+fn a_signal_to_all_neither_pauses_a_container_nor_ends_a_pause() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    let signals = "while [ ! -e end ]; do \"$@\" || exit; done";
+    let call =
+        lab.call("/bin/sh").cwd(lab.dir()).args(["-c", signals, "sh"]).arg(binaries::runtime());
+    let call = call.arg("--root").arg(lab.root()).args(["kill", "--all", c.id(), "CONT"]);
+    let signalling = call.spawn();
+    for round in 0..20 {
+        c.verb("pause").ok();
+        assert_eq!(c.status(), "paused", "round {round}");
+        c.verb("resume").ok();
+        assert_eq!(c.status(), "running", "round {round}");
+    }
+    fs::write(lab.dir().join("end"), "").expect("write");
+    signalling.wait().ok();
+    c.delete_force().ok();
+    lab.assert_clean();
+}

@@ -4,6 +4,7 @@
 //! cgroup; a pid that may have been reused is checked again through its pidfd.
 //! Reference: cgroup-v2.rst "cgroup.freeze", "cgroup.kill"; freezer-subsystem.rst.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
@@ -20,6 +21,8 @@ use super::{Error, tree};
 
 /// A freeze waits for system calls to come to an end.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Processes may be started as fast as they are signalled.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Killed processes may have much memory to give back.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after cgroup.kill those that it has spared get a signal of their own: longer than most take to end.
@@ -145,11 +148,13 @@ impl Cgroup {
             .ok_or(Error::Unsupported { control: "freezing", missing: "freezer hierarchy" })
     }
 
-    /// Sends `signal` to every process in the cgroup, which is frozen meanwhile where it
-    /// can be, so that none escapes by forking.
+    /// Sends `signal` to every process in the cgroup, each once, until there is no further one. Nothing is frozen
+    /// meanwhile: others would take that for a pause, the thaw would end a pause, and a brig that is killed would
+    /// leave the container frozen.
     ///
     /// # Errors
-    /// [`Error::Call`] when a process cannot be signalled (one that has ended is none).
+    /// [`Error::Call`] when a process cannot be signalled (one that has ended is none); [`Error::Timeout`] when
+    /// new ones come for ten seconds.
     pub fn signal_all(&self, signal: i32) -> Result<(), Error> {
         let Some(node) = self.census() else {
             return Ok(());
@@ -160,20 +165,34 @@ impl Cgroup {
             let (call, path) = ("pidfd_send_signal", node.path.clone());
             return Err(Error::Call { call, path, source });
         }
-        let was_frozen = self.is_frozen().unwrap_or(false);
-        let froze = !was_frozen && self.freeze().is_ok();
-        let result = self.signal_once(node, signal);
-        if froze || (was_frozen && signal == libc::SIGKILL) {
+        let patience = Patience::new(SIGNAL_TIMEOUT);
+        let (mut seen, mut result) = (BTreeSet::new(), Ok(()));
+        loop {
+            let mut new = self.pids()?;
+            new.retain(|pid| seen.insert(*pid));
+            if new.is_empty() {
+                break;
+            }
+            result = result.and(self.signal_each(node, &new, signal));
+            if patience.is_over() {
+                return Err(patience.error(node, "free of new processes"));
+            }
+        }
+        if signal == libc::SIGKILL && self.is_frozen().unwrap_or(false) {
             self.thaw().or_else(gone_is_fine)?;
         }
-        result.map(drop)
+        result
     }
 
-    /// Answers how many there were. One that cannot be signalled keeps no other from it: the first error is told
-    /// at the end.
+    /// Answers how many there were.
     fn signal_once(&self, node: &Node, signal: i32) -> Result<usize, Error> {
         let all = self.pids()?;
-        let (mut left, mut at_once) = (&all[..], SIGNALLED_AT_ONCE);
+        self.signal_each(node, &all, signal).map(|()| all.len())
+    }
+
+    /// One that cannot be signalled keeps no other from it: the first error is told at the end.
+    fn signal_each(&self, node: &Node, all: &[i32], signal: i32) -> Result<(), Error> {
+        let (mut left, mut at_once) = (all, SIGNALLED_AT_ONCE);
         let mut signalled = Ok(());
         while !left.is_empty() {
             let (pids, later) = left.split_at(at_once.min(left.len()));
@@ -185,7 +204,7 @@ impl Cgroup {
                 }
             }
         }
-        signalled.map(|()| all.len())
+        signalled
     }
 
     /// Where descriptors run out nobody has been signalled yet.
