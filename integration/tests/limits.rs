@@ -85,67 +85,6 @@ fn a_memory_limit_of_one_mebibyte_starts() {
 }
 
 #[test]
-fn v1_files_hold_what_was_asked() {
-    need!(CgroupV1);
-    let lab = Lab::new();
-    let resources = json!({
-        "memory": {"limit": 67_108_864, "reservation": 33_554_432, "swap": 67_108_864},
-        "cpu": {"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"},
-        "pids": {"limit": 33}, "devices": [{"allow": false, "access": "rwm"}],
-    });
-    let c = lab.container(lab.bundle().set("/linux/resources", resources).idle());
-    c.run_detached();
-    for (controller, file, value) in [
-        ("memory", "memory.limit_in_bytes", "67108864"),
-        ("memory", "memory.soft_limit_in_bytes", "33554432"),
-        ("cpu", "cpu.shares", "512"),
-        ("cpu", "cpu.cfs_quota_us", "50000"),
-        ("cpu", "cpu.cfs_period_us", "100000"),
-        ("cpuset", "cpuset.cpus", "0"),
-        ("cpuset", "cpuset.mems", "0"),
-        ("pids", "pids.max", "33"),
-    ] {
-        assert_eq!(c.cgroup_file(controller, file), value, "{file}");
-    }
-    let pid = c.pid().to_string();
-    for controller in ["memory", "cpu", "cpuset", "pids", "devices", "freezer", "blkio", "cpuacct"]
-    {
-        assert!(
-            c.cgroup_file(controller, "cgroup.procs").lines().any(|l| l == pid),
-            "{controller}"
-        );
-    }
-    let devices = c.cgroup_file("devices", "devices.list");
-    assert!(devices.contains("c 1:3 rwm") && !devices.contains("a *:* rwm"), "{devices}");
-}
-
-#[test]
-fn v2_files_hold_what_was_asked() {
-    need!(CgroupV2);
-    let lab = Lab::new();
-    let resources = json!({
-        "memory": {"limit": 67_108_864, "reservation": 33_554_432, "swap": 134_217_728},
-        "cpu": {"quota": 50_000, "period": 100_000, "cpus": "0"},
-        "pids": {"limit": 33}, "devices": [{"allow": false, "access": "rwm"}],
-        "unified": {"memory.high": "50331648"},
-    });
-    let c = lab.container(lab.bundle().set("/linux/resources", resources).idle());
-    c.run_detached();
-    for (file, value) in [
-        ("memory.max", "67108864"),
-        ("memory.low", "33554432"),
-        ("memory.swap.max", "67108864"),
-        ("memory.high", "50331648"),
-        ("cpu.max", "50000 100000"),
-        ("cpuset.cpus", "0"),
-        ("pids.max", "33"),
-    ] {
-        assert_eq!(c.cgroup_file("", file), value, "{file}");
-    }
-    assert!(c.cgroup_file("", "cgroup.procs").lines().any(|l| l == c.pid().to_string()));
-}
-
-#[test]
 fn v2_shares_become_a_weight() {
     need!(CgroupV2);
     let lab = Lab::new();

@@ -153,30 +153,6 @@ const LIMITS: &str = r#"{
 }"#;
 
 #[test]
-fn v1_limits_are_what_the_kernel_shows() {
-    let Some(facts) = layout(false) else { return };
-    let made = Made::new(&facts, "limits", LIMITS).unwrap();
-    let expected = [
-        ("cpu.shares", "512"),
-        ("cpu.cfs_quota_us", "50000"),
-        ("cpu.cfs_period_us", "20000"),
-        ("cpu.cfs_burst_us", "1000"),
-        ("cpuset.cpus", "0"),
-        ("cpuset.mems", "0"),
-        ("memory.limit_in_bytes", "67108864"),
-        ("memory.memsw.limit_in_bytes", "134217728"),
-        ("memory.soft_limit_in_bytes", "33554432"),
-        ("pids.max", "17"),
-    ];
-    for (file, value) in expected {
-        assert_eq!(made.read(file), value, "{file}");
-    }
-    let devices = made.read("devices.list");
-    assert!(devices.contains("c 1:3 rwm") && !devices.contains('a'), "{devices}");
-    assert_eq!(devices.lines().count(), devices::default_rules().len());
-}
-
-#[test]
 fn v1_join_reaches_every_hierarchy() {
     let Some(facts) = layout(false) else { return };
     let mut made = Made::new(&facts, "join", "{}").unwrap();
@@ -189,37 +165,6 @@ fn v1_join_reaches_every_hierarchy() {
     for line in text.lines().filter(|line| !line.starts_with("0::")) {
         assert!(line.ends_with("/join"), "{line}");
     }
-}
-
-const V2_LIMITS: &str = r#"{
-    "cpu": {"shares": 512, "quota": 50000, "period": 20000, "burst": 1000, "cpus": "0", "mems": "0"},
-    "memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432},
-    "pids": {"limit": 17},
-    "unified": {"memory.high": "50331648", "cgroup.max.depth": "2"}
-}"#;
-
-#[test]
-fn v2_limits_are_what_the_kernel_shows() {
-    let Some(facts) = layout(true) else { return };
-    let made = Made::new(&facts, "limits", V2_LIMITS).unwrap();
-    let expected = [
-        ("cpu.weight", "59"),
-        ("cpu.max", "50000 20000"),
-        ("cpu.max.burst", "1000"),
-        ("cpuset.cpus", "0"),
-        ("cpuset.mems", "0"),
-        ("memory.max", "67108864"),
-        ("memory.swap.max", "67108864"),
-        ("memory.low", "33554432"),
-        ("memory.high", "50331648"),
-        ("pids.max", "17"),
-        ("cgroup.max.depth", "2"),
-    ];
-    for (file, value) in expected {
-        assert_eq!(made.read(file), value, "{file}");
-    }
-    let programs = brig_sys::bpf::own_device_programs(made.cgroup.nodes[0].descriptor().unwrap());
-    assert_eq!(programs.unwrap().len(), 1);
 }
 
 #[test]
