@@ -1,8 +1,8 @@
 //! From a configuration to the program of its seccomp filter, which is compiled once.
 //!
 //! Nearly all containers of a node have the same `linux.seccomp`, byte for byte, and compiling
-//! Docker's, or even reading it, takes a tenth of a start. So a privileged brig keeps programs below `/run/brig/seccomp`
-//! (mode 0700), each with the text that it was compiled from and with the identity of the brig that
+//! Docker's, or even reading it, takes 8 % of a start (docs/performance.md, "Shortcuts"). So a privileged brig keeps
+//! programs below `/run/brig/seccomp` (mode 0700), each with the text that it was compiled from and with the identity of the brig that
 //! did so; a program is used only where both are the same, compared in full. Sixty-four at most are
 //! kept: a file for each remainder of a hash, replaced by rename.
 //!

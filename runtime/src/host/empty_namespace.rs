@@ -3,7 +3,8 @@
 //! A new mount namespace copies its parent's mount table and drops the copy at its end: 1.1 µs for
 //! each host mount, twice. Containers start from this one instead, so that their start does not
 //! grow with the number of host mounts; and as there is nothing under the container's root but an
-//! empty directory, no old root needs to be unmounted.
+//! empty directory, no old root needs to be unmounted. It saves 4 % of a start where the host has a hundred
+//! mounts, and 27 % where it has a thousand (docs/performance.md, "Shortcuts").
 //!
 //! Kept at `/run/brig/ns/mnt`, in a directory of mode 0700 that is a private mount: a mount namespace can be
 //! bound only where mounts do not propagate (namespaces(7), mount_namespaces(7)). A tree that holds a bound one
