@@ -6,6 +6,7 @@
 
 use std::hint::black_box;
 
+use brig::caller::Caller;
 use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use brig::spec::{self, Asked, ContainerId, Hardened};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Layout, Unified};
@@ -22,8 +23,8 @@ const BUNDLE: &[u8] = include_bytes!("../bundles/docker.json");
 
 /// Root on a host with cgroup v2.
 const HOST: HostFacts = HostFacts {
-    privileged: true,
-    initial_user_namespace: true,
+    caller: Caller::Root,
+    setgroups: true,
     empty_namespace: true,
     apparmor: false,
     selinux: false,

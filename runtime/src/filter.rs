@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use brig_pseudofs::small_file;
 use brig_seccomp::positions::Positions;
 use brig_seccomp::{Arch, Instruction, Program};
-use nix::unistd::geteuid;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, statx};
 
 use crate::bundle::{CONFIG_FILE, Configuration, Seccomp};
+use crate::caller::Caller;
 use crate::replace::{Lasting, replace};
 
 const DIRECTORY: &str = "/run/brig/seccomp";
@@ -132,9 +132,9 @@ struct Kept {
 }
 
 impl Kept {
-    /// `None` for an ordinary user, and where the directory is not root's alone.
+    /// `None` for who is not root of the machine, and where the directory is not root's alone.
     fn open() -> Option<Self> {
-        if !geteuid().is_root() {
+        if Caller::get() != Caller::Root {
             return None;
         }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::PATH | OFlags::CLOEXEC;

@@ -7,8 +7,8 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use brig_pseudofs::small_file;
-use nix::unistd::geteuid;
 
+use crate::caller::Caller;
 use crate::plan::HostFacts;
 
 mod empty_namespace;
@@ -28,13 +28,12 @@ impl Host {
     /// Looks at the machine.
     #[must_use]
     pub fn read() -> Self {
-        let privileged = geteuid().is_root();
-        let initial_user_namespace = in_initial_user_namespace();
+        let caller = Caller::get();
         let empty_namespace =
-            if privileged && initial_user_namespace { EmptyNamespace::open().ok() } else { None };
+            if caller == Caller::Root { EmptyNamespace::open().ok() } else { None };
         let facts = HostFacts {
-            privileged,
-            initial_user_namespace,
+            caller,
+            setgroups: caller.may_set_groups(),
             empty_namespace: empty_namespace.is_some(),
             apparmor: false,
             selinux: false,
@@ -49,14 +48,5 @@ impl Host {
         self.facts.apparmor = enabled.is_ok_and(|text| text.starts_with('Y'));
         self.facts.selinux = fs::exists("/sys/fs/selinux/enforce").unwrap_or(false);
         self
-    }
-}
-
-/// The initial user namespace has a fixed number (linux/proc_ns.h `PROC_USER_INIT_INO`). A kernel
-/// without user namespaces has no such link, and no other.
-fn in_initial_user_namespace() -> bool {
-    match rustix::fs::readlink("/proc/self/ns/user", Vec::with_capacity(32)) {
-        Ok(link) => link.as_bytes() == b"user:[4026531837]",
-        Err(errno) => errno == rustix::io::Errno::NOENT,
     }
 }

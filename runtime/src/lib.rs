@@ -4,6 +4,7 @@
 pub use brig_spec as spec;
 
 pub mod bundle;
+pub mod caller;
 mod deadline;
 pub mod execute;
 pub mod failure;

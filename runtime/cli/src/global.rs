@@ -1,7 +1,9 @@
 //! The flags before the verb, and what they say.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use brig::caller::Caller;
 use brig::spec::ContainerId;
 use brig::supervise::{Container, Error};
 
@@ -25,7 +27,7 @@ pub(super) const FLAGS: Flags<Global> = Flags(&[("options", OPTIONS)]);
 const OPTIONS: &[Flag<Global>] = &[
     path(
         "--root DIR  where containers' state is kept (default /run/brig/containers, or \
-         $XDG_RUNTIME_DIR/brig for an ordinary user); nobody but the caller and root may be able to \
+         $XDG_RUNTIME_DIR/brig for an ordinary user, and in a user namespace unless $USER is root); nobody but the caller and root may be able to \
          write there",
         |it| &mut it.root,
     ),
@@ -79,18 +81,55 @@ impl Global {
     }
 }
 
-/// Where states are kept unless `--root` says. For an ordinary user there is no place to fall back to
-/// that is not everybody's, so it is the user's own run directory (basedir-spec: absolute) or none.
+/// Where states are kept unless `--root` says.
 fn default_root() -> Option<PathBuf> {
-    if nix::unistd::geteuid().is_root() {
-        return Some(PathBuf::from("/run/brig/containers"));
+    let variable = std::env::var_os;
+    state_directory(Caller::get(), variable("XDG_RUNTIME_DIR").map(PathBuf::from), variable("USER"))
+}
+
+/// For an ordinary user there is no place to fall back to that is not everybody's, so it is the user's own run
+/// directory (basedir-spec: absolute) or none. Root of a user namespace is an ordinary user outside, unless
+/// its name is root's too, as in a container that is a system of its own: as with runc.
+fn state_directory(
+    caller: Caller,
+    runtime: Option<PathBuf>,
+    user: Option<OsString>,
+) -> Option<PathBuf> {
+    let own = runtime.filter(|path| path.is_absolute()).map(|path| path.join("brig"));
+    let machine = || PathBuf::from("/run/brig/containers");
+    match caller {
+        Caller::Root => Some(machine()),
+        Caller::RootOfUserNamespace if user.is_some_and(|name| name == "root") => Some(machine()),
+        Caller::RootOfUserNamespace => Some(own.unwrap_or_else(machine)),
+        Caller::User => own,
     }
-    let directory = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    directory.filter(|directory| directory.is_absolute()).map(|directory| directory.join("brig"))
 }
 
 /// Reads the id that a verb operates on.
 pub(super) fn container_id(arguments: &mut Arguments) -> anyhow::Result<ContainerId> {
     let id = arguments.positional("CONTAINER-ID")?;
     Ok(ContainerId::parse(&id)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Caller, state_directory};
+
+    #[test]
+    fn states_are_kept_where_only_the_caller_writes() {
+        let place = |caller, runtime: Option<&str>, user: Option<&str>| {
+            let found = state_directory(caller, runtime.map(Into::into), user.map(Into::into));
+            found.map(|path| path.to_string_lossy().into_owned())
+        };
+        let (machine, own) = (Some("/run/brig/containers".to_owned()), Some("/r/brig".to_owned()));
+        assert_eq!(place(Caller::Root, Some("/r"), Some("me")), machine);
+        for user in [Some("me"), None] {
+            assert_eq!(place(Caller::RootOfUserNamespace, Some("/r"), user), own);
+        }
+        assert_eq!(place(Caller::RootOfUserNamespace, Some("/r"), Some("root")), machine);
+        assert_eq!(place(Caller::RootOfUserNamespace, None, Some("me")), machine);
+        assert_eq!(place(Caller::User, Some("/r"), Some("root")), own);
+        assert_eq!(place(Caller::User, None, None), None);
+        assert_eq!(place(Caller::User, Some("r"), None), None);
+    }
 }

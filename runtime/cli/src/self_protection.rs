@@ -15,13 +15,13 @@ use std::io::{self, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use brig::caller::Caller;
 use brig::supervise::Error;
 use brig_sys::mount::{MountAttr, mount_setattr};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, stat};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::geteuid;
 use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
@@ -59,7 +59,7 @@ pub(super) fn ensure() -> Result<(), Error> {
 /// No container's process may trace this one or take its descriptors. An ordinary user's brig must
 /// stay readable for newuidmap(1); its children hide themselves once they have their ids.
 fn hide() -> Result<(), Error> {
-    if !geteuid().is_root() {
+    if !Caller::get().is_root() {
         return Ok(());
     }
     brig_sys::process::set_undumpable()
@@ -84,7 +84,7 @@ fn is_out_of_reach() -> bool {
     let others = Mode::S_IWGRP | Mode::S_IWOTH;
     let is_roots =
         stat(SELF).is_ok_and(|stat| stat.st_uid == 0 && stat.st_mode & others.bits() == 0);
-    !geteuid().is_root() && is_roots
+    !Caller::get().is_root() && is_roots
 }
 
 fn is_sealed() -> bool {

@@ -19,6 +19,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::end::reap;
 use super::{Error, program};
+use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::spec::IdMapping;
 
@@ -61,7 +62,7 @@ impl IdMaps {
 /// # Errors
 /// What the kernel, newuidmap or newgidmap says; these are killed when `stop` can be read.
 pub fn write_id_maps(pid: i32, maps: &IdMaps, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
-    if geteuid().is_root() {
+    if Caller::get().is_root() {
         write_map(pid, "uid_map", &maps.uids)?;
         return write_map(pid, "gid_map", &maps.gids);
     }

@@ -279,7 +279,8 @@ fn hint_of_mount(op: &MountOp<'_>, errno: i32) -> Option<&'static str> {
             "what is to be mounted does not exist on the host; look at the mount's source"
         }
         (MountOp::OpenTree { flags, .. }, libc::EPERM) if flags & tree::RECURSIVE != 0 => {
-            "a mount below it is unbindable, and locked in this user namespace (/proc/self/mountinfo): the host's \
+            "the mounts are those of another user namespace (`unshare -m` gives brig its own), or one below it is \
+             unbindable and locked in this one (/proc/self/mountinfo): the host's \
              root can make it private there, or bind what is needed without it"
         }
         (MountOp::OpenTree { .. } | MountOp::MoveMount { .. }, libc::EPERM | libc::EINVAL) => {

@@ -7,6 +7,7 @@ use bumpalo::Bump;
 use serde_json::{Value, json};
 
 use super::seccomp::Bytes;
+use crate::caller::Caller;
 use crate::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use crate::spec::{self, ContainerId};
 use crate::template;
@@ -157,13 +158,17 @@ fn pointers(value: &Value, at: &mut String, found: &mut Vec<String>) {
     }
 }
 
-/// Root, or an ordinary user, on cgroup v2 or v1.
+/// Root, root of a user namespace, or an ordinary user, on cgroup v2 or v1.
 fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
-    let privileged = kind & 4 == 0;
+    let caller = match kind & 12 {
+        12 => Caller::RootOfUserNamespace,
+        4 => Caller::User,
+        _ => Caller::Root,
+    };
     let host = HostFacts {
-        privileged,
-        initial_user_namespace: privileged,
-        empty_namespace: privileged && kind & 8 == 0,
+        caller,
+        setgroups: caller != Caller::RootOfUserNamespace || kind & 16 == 0,
+        empty_namespace: caller == Caller::Root && kind & 8 == 0,
         apparmor: kind & 16 == 0,
         selinux: kind & 16 == 0,
     };
@@ -190,7 +195,7 @@ fn planned(spec: &spec::Hardened, text: &[u8], kind: u8) -> bool {
         resources: linux.resources.as_ref(),
         driver: if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs },
         devices: &brig_cgroup::devices::default_rules(),
-        rootless: !host.privileged,
+        rootless: host.caller != Caller::Root,
         owner: None,
     };
     let cgroup = brig_cgroup::plan(&facts, &asked).or_else(|error| {

@@ -15,6 +15,7 @@ use super::namespaces::{DETACHED, Namespaces};
 use super::render::quoted;
 use super::rootfs::target;
 use super::{Refusal, Request};
+use crate::caller::Caller;
 use crate::spec;
 
 /// A device of the container.
@@ -115,7 +116,7 @@ pub(super) fn open(
             devices.push(Device { field: None, path, mode, number, uid: 0, gid: 0, bound: None });
         }
     }
-    if all.has(namespace::USER) || !request.host.initial_user_namespace {
+    if all.has(namespace::USER) || request.host.caller != Caller::Root {
         let kept = |device: &&mut Device| bound_dev && device.in_dev() || device.is_fifo();
         for device in devices.iter_mut().filter(|device| !kept(device)) {
             device.bound = Some(device.concerning(builder, |builder| open_node(builder, device))?);

@@ -59,7 +59,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let cpus = request.process.exec_cpu_affinity.as_ref();
     let initial = cpus.and_then(|cpus| cpus.initial.as_deref());
     affinity(&mut builder, "process.execCPUAffinity.initial", initial)?;
-    let enters_user = request.host.privileged && flags & namespace::USER != 0;
+    let enters_user = request.host.caller.is_root() && flags & namespace::USER != 0;
     host_side_limits(&mut builder, request.process, enters_user)?;
     let init = builder.input(SlotUse::Init);
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
@@ -73,7 +73,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let late = flags & namespace::CGROUP;
     let late = if user != 0 && all.joins(late) && !request.join.into { 0 } else { late };
     let flags = flags & !late;
-    if request.host.privileged && user != 0 {
+    if request.host.caller.is_root() && user != 0 {
         builder.push(NamespaceOp::Setns { fd: init, flags: flags & !user });
         builder.push(NamespaceOp::Setns { fd: init, flags: user });
     } else {
@@ -151,7 +151,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         preserve_fds: request.preserve_fds,
         seccomp: request.seccomp,
         landlock: None,
-        setgroups: request.host.privileged || !single,
+        setgroups: request.host.setgroups && (request.host.caller.is_root() || !single),
         personality: personality(request.spec),
         gate: false,
         start_hooks: false,

@@ -41,7 +41,7 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     }
     // Takes this back, too. An ordinary user's process was not hidden as far as newuidmap(1) and hooks had to
     // look at it; now it may wait at the gate, and whoever is executed in the container must not trace it.
-    if changes_ids || !tail.host.privileged {
+    if changes_ids || !tail.host.caller.is_root() {
         hide(builder);
     }
     if changes_user {

@@ -31,6 +31,7 @@ use brig_child::Op;
 use bumpalo::Bump;
 use private_proc::PrivateProc;
 
+use crate::caller::Caller;
 use crate::spec::{ContainerId, Hardened};
 
 pub use build::SlotUse;
@@ -42,10 +43,11 @@ pub use render::{call_name, render, render_op};
 /// What the planner knows of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFacts {
-    /// brig may mount in its own mount namespace without a user namespace.
-    pub privileged: bool,
-    /// brig is in the initial user namespace, where device nodes can be made.
-    pub initial_user_namespace: bool,
+    /// Who has called brig. Root of any user namespace may mount in a mount namespace that belongs to it; device
+    /// nodes only root of the machine can make.
+    pub caller: Caller,
+    /// brig may call setgroups(2) in its own user namespace.
+    pub setgroups: bool,
     /// The kept mount namespace that holds nothing but an empty directory is there.
     pub empty_namespace: bool,
     /// AppArmor is enabled.

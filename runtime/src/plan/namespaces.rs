@@ -15,6 +15,7 @@ use super::build::{Builder, SlotUse};
 use super::mounts::Sources;
 use super::rootfs::{RootMode, open_sources};
 use super::{Join, Refusal, Request, mounts};
+use crate::caller::Caller;
 use crate::spec::{Config, Process, TimeOffset, sysctl};
 
 /// The namespaces of a specification.
@@ -106,7 +107,7 @@ pub(super) enum UserNamespace {
 impl Stages {
     pub(super) fn choose(all: &Namespaces, request: &Request<'_>) -> Result<Self, Refusal> {
         let root = RootMode::choose(all, request)?;
-        let privileged = request.host.privileged;
+        let privileged = request.host.caller.is_root();
         let two = all.joins(namespace::PID)
             || all.joins(namespace::USER)
             || all.new & namespace::TIME != 0
@@ -123,7 +124,7 @@ impl Stages {
         // What is mounted into the container is opened while the process is still among the host's
         // mounts: a copy's would be slaves of these, and a shared bind mount would lead nowhere. Root of
         // another user namespace may open nothing in mounts that are not its own.
-        if privileged && request.host.initial_user_namespace && !two {
+        if request.host.caller == Caller::Root && !two {
             unshared |= cloned & namespace::MOUNT;
             cloned &= !namespace::MOUNT;
         }
@@ -157,7 +158,7 @@ fn own_user_namespace(all: &Namespaces, request: &Request<'_>) -> UserNamespace 
         return UserNamespace::Given;
     }
     // Mounts are mapped before a process of the host is in it, so one that serves as their map is there already.
-    let map = if request.host.privileged { mounts::own_map(request) } else { None };
+    let map = if request.host.caller.is_root() { mounts::own_map(request) } else { None };
     map.map_or(UserNamespace::New, UserNamespace::Held)
 }
 
@@ -170,11 +171,11 @@ pub(super) fn enter<'s>(
     stages: &Stages,
 ) -> Result<Sources<'s>, Refusal> {
     builder.push(ProcessOp::DieWithParent { enabled: true });
-    let user = request.host.privileged && all.has(namespace::USER);
+    let user = request.host.caller.is_root() && all.has(namespace::USER);
     host_side_limits(builder, &request.spec.process, user)?;
     let sources = match stages.second {
         None => enter_alone(builder, request, all, stages)?,
-        Some(flags) if request.host.privileged => {
+        Some(flags) if request.host.caller.is_root() => {
             enter_from_host(builder, request, all, stages, flags)?
         }
         Some(flags) => enter_as_user(builder, request, all, stages, flags)?,
@@ -377,7 +378,7 @@ fn time_namespace(
         lines.push_str(&format!("{clock} {secs} {nanosecs}\n"));
     }
     if !lines.is_empty() {
-        if !request.host.privileged && all.joins(namespace::USER) {
+        if !request.host.caller.is_root() && all.joins(namespace::USER) {
             // The process is hidden by now, even from itself.
             return Err(Refusal::new(
                 "linux.timeOffsets",

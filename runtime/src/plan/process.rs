@@ -90,10 +90,12 @@ pub(super) fn finish(
     })
 }
 
-/// An unprivileged user's map of one group allows setgroups(2) to nobody (user_namespaces(7)).
+/// An ordinary user's map of one group allows setgroups(2) to nobody, in no namespace below it either
+/// (user_namespaces(7)).
 fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
     let single = matches!(request.spec.linux.gid_mappings.as_slice(), [only] if only.count == 1);
-    request.host.privileged || !(all.new & namespace::USER != 0 && single)
+    let new_and_single = all.new & namespace::USER != 0 && single;
+    request.host.setgroups && (request.host.caller.is_root() || !new_and_single)
 }
 
 /// Kernel parameters are written through a procfs that nobody else can reach, so that a mount in

@@ -15,6 +15,7 @@ use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::render::quoted;
 use super::{Refusal, Request, RootDirectory};
 use super::{attach, devices, labels};
+use crate::caller::Caller;
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};
 use crate::spec::{Config, Hooks};
@@ -46,7 +47,7 @@ impl RootMode {
         // a user namespace may mount proc only where one is already visible.
         let needs_host =
             sees_host(request.spec) || all.has(namespace::USER) || request.join.by_supervisor;
-        let empty = request.host.empty_namespace && request.host.privileged && !needs_host;
+        let empty = request.host.empty_namespace && request.host.caller.is_root() && !needs_host;
         Ok(if empty { Self::Empty } else { Self::HostCopy })
     }
 }
@@ -84,14 +85,14 @@ fn open_root(
     stages: &Stages,
 ) -> Result<Slot, Refusal> {
     // In a copy of the host's mounts they have other numbers.
-    let at_home = request.host.privileged && stages.first & u64::from(namespace::MOUNT) == 0;
+    let at_home = request.host.caller.is_root() && stages.first & u64::from(namespace::MOUNT) == 0;
     let mount = at_home.then_some(request.root.mount);
     let directory = find_root(builder, request, mount)?;
     let into = builder.made("rootfs");
     // A tree that is the host's own holds namespaces bound to files, which must not be moved
     // (namespaces(7)); what else is mounted below it is then listed. Without privilege only a
     // whole tree may be cloned.
-    let alone = request.read_only_tree && request.host.privileged;
+    let alone = request.read_only_tree && request.host.caller == Caller::Root;
     let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
     let flags = flags | tree::EMPTY_PATH;
     builder.push(MountOp::OpenTree { dir: directory, path: c"", flags, into });

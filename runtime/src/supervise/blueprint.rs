@@ -12,6 +12,7 @@ use super::Error;
 use super::record::Record;
 use super::root::Root;
 use crate::bundle::Configuration;
+use crate::caller::Caller;
 use crate::filter::Filter;
 use crate::plan::{self, HostFacts, Join, Plan, Start};
 use crate::spec::{ContainerId, Hardened, IdMapping, Linux, Process};
@@ -77,15 +78,15 @@ impl Blueprint {
         [self.linux().uid_mappings.clone(), self.linux().gid_mappings.clone()]
     }
 
-    /// The plan of its cgroup, for a brig that is `root`, or not.
+    /// The plan of its cgroup, for a brig that this caller has called.
     pub(super) fn plan_cgroup(
         &self,
         id: &ContainerId,
         facts: &CgroupFacts,
         driver: Driver,
-        root: bool,
+        caller: Caller,
     ) -> Result<CgroupPlan, Error> {
-        plan_cgroup(&self.config.spec, id, facts, driver, root)
+        plan_cgroup(&self.config.spec, id, facts, driver, caller)
     }
 
     /// The plan of its first process.
@@ -148,7 +149,7 @@ pub(super) fn plan_cgroup(
     id: &ContainerId,
     facts: &CgroupFacts,
     driver: Driver,
-    root: bool,
+    caller: Caller,
 ) -> Result<CgroupPlan, Error> {
     let request = brig_cgroup::Request {
         id: id.as_str(),
@@ -156,7 +157,7 @@ pub(super) fn plan_cgroup(
         resources: spec.linux.resources.as_ref(),
         driver,
         devices: &brig_cgroup::devices::default_rules(),
-        rootless: !root,
+        rootless: caller != Caller::Root,
         owner: None,
     };
     Ok(brig_cgroup::plan(facts, &request)?)

@@ -22,6 +22,7 @@ use super::terminal::Given;
 use super::transaction::{Made, Transaction};
 use super::{Error, Status, gate, terminal};
 use crate::bundle::Configuration;
+use crate::caller::Caller;
 use crate::deadline::Deadline;
 use crate::execute::{Event, Inputs, Launch, Launched, Wait};
 use crate::filter::Filter;
@@ -93,10 +94,9 @@ pub(super) fn make(
     let standard = std::mem::take(&mut given.standard);
     let inputs = Inputs { console_socket, standard, ..Inputs::default() };
     let filter = blueprint.filter()?;
-    let user = geteuid();
     let driver = if options.systemd_cgroup { Driver::Systemd } else { Driver::Fs };
-    let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, driver, user.is_root())?;
-    let record = blueprint.record(id, &cgroup, user.as_raw(), now());
+    let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, driver, Caller::get())?;
+    let record = blueprint.record(id, &cgroup, geteuid().as_raw(), now());
     // From here on everything is on a list.
     let mut transaction = Transaction::begin(&options.root, id, &blueprint, record)?;
     let mut patient = Deadline::NEVER;

@@ -3,7 +3,6 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use brig_cgroup::{CgroupFacts, Directory, Driver, PlannedCgroup};
-use nix::unistd::geteuid;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
@@ -12,6 +11,7 @@ use super::container::{Container, Status};
 use super::lock::Lock;
 use super::record::{Damage, Record};
 use super::state::OciState;
+use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::printable;
@@ -94,8 +94,8 @@ impl Container {
     /// Removes the cgroup that a container of this configuration has. Nothing tells whether it is this one's: it is
     /// removed only where it is empty.
     fn discard_cgroup(&self, spec: &Hardened) -> Result<(), Error> {
-        let (facts, root) = (CgroupFacts::read()?, geteuid().is_root());
-        let plan = plan_cgroup(spec, self.id(), &facts, Driver::Fs, root)?;
+        let (facts, caller) = (CgroupFacts::read()?, Caller::get());
+        let plan = plan_cgroup(spec, self.id(), &facts, Driver::Fs, caller)?;
         PlannedCgroup::of(&plan).discard()?;
         let left = plan.directories.iter().map(Directory::absolute).find(|path| path.exists());
         match left {

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
 use bumpalo::Bump;
-use nix::unistd::geteuid;
 
 use super::Error;
 use super::blueprint::{Blueprint, Circumstances};
+use crate::caller::Caller;
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
 use crate::printable;
@@ -22,7 +22,7 @@ pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String,
     let filter = blueprint.filter()?;
     let facts = CgroupFacts::read()?;
     let driver = if systemd { Driver::Systemd } else { Driver::Fs };
-    let cgroup = blueprint.plan_cgroup(id, &facts, driver, geteuid().is_root())?;
+    let cgroup = blueprint.plan_cgroup(id, &facts, driver, Caller::get())?;
     let host = Host::read().with_security_modules();
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let plan = blueprint.plan(

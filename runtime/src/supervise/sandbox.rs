@@ -25,6 +25,7 @@ use super::run::{in_foreground, remove_after, wanted};
 use super::terminal::Stop;
 use super::{Confinement, Error, Foreground};
 use crate::bundle::{Configuration, Seccomp};
+use crate::caller::Caller;
 use crate::plan::Start;
 use crate::spec::ContainerId;
 
@@ -205,14 +206,14 @@ fn config(sandbox: &SandboxOptions, over: &Over) -> Value {
 
 /// The id map (for the caller's own id, where it can have no other), and the user inside.
 fn identity() -> (impl Fn(u32) -> Value, u32) {
-    let privileged = geteuid().is_root();
+    let is_root = Caller::get() == Caller::Root;
     // Sandboxes that run at the same time do not share ids.
     let first = FIRST_ID + std::process::id() % RANGES * 65_536;
-    let ids = move |own: u32| match privileged {
+    let ids = move |own: u32| match is_root {
         true => json!({ "containerID": 0, "hostID": first, "size": 65_536 }),
         false => json!({ "containerID": 0, "hostID": own, "size": 1 }),
     };
-    (ids, if privileged { 1000 } else { 0 })
+    (ids, if is_root { 1000 } else { 0 })
 }
 
 /// What lies over the host's root in the sandbox, by absolute paths without links.
@@ -231,8 +232,8 @@ struct Over {
 impl Over {
     fn read(root: &Root, cwd: &Path) -> Result<Self, Error> {
         let host = HostMounts::read(root.expected().mount, cwd)?;
-        // An ordinary user's sandbox gets the whole tree.
-        let whole = !geteuid().is_root();
+        // Whom the mounts do not belong to gets the whole tree.
+        let whole = Caller::get() != Caller::Root;
         let places = |wanted: &[&str]| {
             let mut places: Vec<String> = Vec::new();
             for &path in wanted {

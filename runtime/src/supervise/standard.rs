@@ -9,13 +9,14 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::unistd::{fchown, geteuid};
+use nix::unistd::fchown;
 use rustix::fs::{OFlags, fcntl_setfl, fstat};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::termios::isatty;
 
 use super::Error;
 use super::stream::{Kind, Stream, own};
+use crate::caller::Caller;
 use crate::printable;
 use crate::spec::{Config, NamespaceType};
 
@@ -112,7 +113,7 @@ fn is_same(one: impl AsFd, other: impl AsFd) -> Result<bool, Error> {
 
 /// Who the program's user is on the host, where brig can give it something: /dev/stdout is opened by name.
 pub(super) fn owner(spec: &Config, uid: u32) -> Option<u32> {
-    if !geteuid().is_root() {
+    if !Caller::get().is_root() {
         return None;
     }
     on_host(spec, uid)

@@ -1,5 +1,6 @@
 //! Whole plans, as text.
 
+use brig::caller::Caller;
 use brig::plan::{Start, render};
 use brig_cgroup::Driver;
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ fn without_empty_namespace() -> Machine {
 /// Its root owns neither the host's mounts nor the kept namespace.
 fn in_a_user_namespace() -> Machine {
     let mut machine = without_empty_namespace();
-    machine.host.initial_user_namespace = false;
+    machine.host.caller = Caller::RootOfUserNamespace;
     machine
 }
 

@@ -1,5 +1,6 @@
 //! Configurations and machines to plan for.
 
+use brig::caller::Caller;
 use brig::plan::{HostFacts, Join, Plan, Refusal, Request, RootDirectory, Start, plan};
 use brig::spec::{self, Asked, ContainerId, Hardened};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
@@ -77,8 +78,8 @@ impl Machine {
     /// Root on cgroup v2 with a kept empty mount namespace.
     pub(crate) fn v2() -> Self {
         let host = HostFacts {
-            privileged: true,
-            initial_user_namespace: true,
+            caller: Caller::Root,
+            setgroups: true,
             empty_namespace: true,
             apparmor: false,
             selinux: false,
@@ -109,7 +110,7 @@ impl Machine {
 
     pub(crate) fn rootless() -> Self {
         let mut machine = Self::v2();
-        machine.host.privileged = false;
+        machine.host.caller = Caller::User;
         machine.host.empty_namespace = false;
         machine
     }
@@ -121,7 +122,7 @@ impl Machine {
             resources: None,
             driver: self.driver,
             devices: &[],
-            rootless: !self.host.privileged,
+            rootless: self.host.caller != Caller::Root,
             owner: None,
         };
         brig_cgroup::plan(&self.cgroups, &request).expect("a cgroup plan")
