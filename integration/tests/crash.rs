@@ -248,6 +248,74 @@ fn killed_in_start() {
     }
 }
 
+/// At each of its system calls from the gate on: the container waits and can be started, or it runs.
+#[test]
+fn a_start_that_is_killed_half_way_has_happened_or_not() {
+    need!(Brig);
+    let lab = Lab::new();
+    half_way(&lab, &lab.container(lab.bundle().idle()));
+    // The process takes its time between the gate and the program.
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.3"]}]);
+    half_way(&lab, &lab.container(lab.bundle().idle().set("/hooks/startContainer", hook)));
+    lab.assert_clean();
+}
+
+fn half_way(lab: &Lab, c: &Container<'_>) {
+    let calls = calls_from_the_gate_on(lab, c);
+    assert!(calls.iter().any(|(name, _)| name == "sendto"), "{calls:?}");
+    let mut seen = Vec::new();
+    for (name, nth) in calls {
+        let at = format!("killed in {name} {nth}");
+        c.create().ok();
+        let (trace, inject) =
+            (format!("trace={name}"), format!("inject={name}:signal=KILL:when={nth}"));
+        let strace = ["strace", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let killed = c.call("start", [""; 0]).under(strace).go();
+        assert!(!killed.succeeded(), "{at}: it was not");
+        let program = || machine::process(c.pid()).map(|process| process.name);
+        // Whether it has been let in shows once it has come to itself.
+        std::thread::sleep(Duration::from_millis(50));
+        let status = c.status();
+        match status.as_str() {
+            "created" => c.start().ok(),
+            _ => c.start().failed().says("already running"),
+        };
+        assert_eq!(c.status(), "running", "{at}: {status}");
+        let runs = wait_until(PATIENCE, || program().as_deref() == Some("idle"));
+        assert!(runs, "{at}: {status}: {:?} runs", program());
+        c.delete().failed().says("not stopped");
+        c.delete_force().ok();
+        seen.push(status);
+    }
+    assert!(
+        ["created", "running"].iter().all(|status| seen.iter().any(|s| s == status)),
+        "{seen:?}"
+    );
+    lab.assert_clean();
+}
+
+/// What an undisturbed `start` calls from the gate on, and each one's how many-th call of its kind that is.
+fn calls_from_the_gate_on(lab: &Lab, c: &Container<'_>) -> Vec<(String, usize)> {
+    c.create().ok();
+    let trace = lab.path("trace");
+    let strace = ["strace", "-qqq", "-o", &trace.to_string_lossy()];
+    c.call("start", [""; 0]).under(strace).go().ok();
+    c.delete_force().ok();
+    let trace = std::fs::read_to_string(trace).expect("the trace");
+    let mut names: Vec<String> = Vec::new();
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let Some((name, _)) = line.split_once('(') else { continue };
+        names.push(name.to_owned());
+        let nth = names.iter().filter(|other| *other == name).count();
+        if line.contains("start.sock") || !calls.is_empty() {
+            calls.push((name.to_owned(), nth));
+        }
+    }
+    calls.retain(|(name, _)| name != "exit_group");
+    calls
+}
+
 #[test]
 fn killed_in_exec() {
     let lab = Lab::new();

@@ -33,6 +33,9 @@ impl Child<'_, '_> {
             match syscall::read(connection, &mut byte) {
                 Ok(0) => syscall::close(connection).map(drop)?,
                 answer => {
+                    // Nobody waits behind it now: to whom a killed `start` has left the gate's name, that tells so. Where a
+                    // filter refuses it shows when the program runs.
+                    let _ = syscall::close(listener);
                     self.reports = connection;
                     return answer.map(drop);
                 }

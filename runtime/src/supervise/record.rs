@@ -3,8 +3,8 @@
 //!
 //! `state.json` is the record, replaced by rename, and names the cgroup before a process can be in it;
 //! `process.json` names the first process, once there is one; `config.json` is a copy of the
-//! specification as it was at create; `start.sock` is the start gate while it is closed; `lock` is for
-//! [`Lock`].
+//! specification as it was at create; `start.sock` is the start gate while it is closed, `start.sock.opening`
+//! while it is opened; `lock` is for [`Lock`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -103,6 +103,8 @@ const CONFIG: &str = "config.json";
 const LOCK: &str = "lock";
 /// The start gate's socket.
 pub(super) const GATE: &str = "start.sock";
+/// The same once a `start` is about to open it.
+pub(super) const OPENING: &str = "start.sock.opening";
 
 impl StateDirectory {
     /// Makes the directory of a new container, and locks it.
@@ -279,7 +281,7 @@ impl StateDirectory {
     pub(super) fn remove(&self) -> Result<(), Error> {
         let mut had_record = false;
         // The record first: whoever is killed after that leaves nothing that needs what is gone.
-        for name in [RECORD, NEW_RECORD, PROCESS, GATE, CONFIG, LOCK] {
+        for name in [RECORD, NEW_RECORD, PROCESS, GATE, OPENING, CONFIG, LOCK] {
             match unlinkat(&self.held, name, AtFlags::empty()) {
                 Ok(()) => had_record |= name == RECORD,
                 Err(Errno::NOENT) => {}

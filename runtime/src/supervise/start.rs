@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use super::container::{Container, Status};
 use super::delete::wait_for_end;
+use super::gate::Passed;
 use super::lock::Lock;
 use super::state::OciState;
 use super::{Error, gate, terminal};
@@ -41,9 +42,7 @@ impl Container {
         }
         match status {
             Status::Created => {}
-            Status::Running => {
-                return Err(Error::plain("cannot start an already running container"));
-            }
+            Status::Running => return Err(runs()),
             Status::Paused => {
                 return Err(Error::plain("cannot start a container in the paused state")
                     .with_hint("`brig resume` it first"));
@@ -56,7 +55,11 @@ impl Container {
         let record = self.record()?;
         // What cannot be read must not show when the program runs already.
         self.spec()?;
-        if let Some(report) = gate::pass(&self.directory, wait)? {
+        let report = match gate::pass(&self.directory, wait)? {
+            Passed::Now(report) => report,
+            Passed::Before => return Err(runs()),
+        };
+        if let Some(report) = report {
             // An engine that hears of the failure deletes the container at once, and containerd's shim
             // refuses that, and stays for good, as long as it has not seen the end of the process.
             if let Ok(Some(init)) = self.init() {
@@ -79,4 +82,8 @@ impl Container {
         run_hooks(HookStage::Poststart, hooks, &state, stop)
             .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
     }
+}
+
+fn runs() -> Error {
+    Error::plain("cannot start an already running container")
 }
