@@ -178,40 +178,6 @@ fn the_filter_holds_for_an_ordinary_user() {
     }
 }
 
-/// The filter is loaded early here, and what follows fails: brig must neither wait nor leave a process that
-/// cannot even end.
-#[test]
-fn a_filter_that_refuses_the_end_of_a_process_makes_nobody_wait() {
-    need!(Brig); // runc's init spins, too
-    let lab = Lab::new();
-    for names in [
-        json!(["exit_group"]),
-        json!(["exit_group", "exit"]),
-        json!(["exit_group", "exit", "write"]),
-    ] {
-        let rules = json!([{"names": names, "action": "SCMP_ACT_ERRNO"}]);
-        let b = filtered(lab.bundle(), rules).set("/process/noNewPrivileges", false);
-        let c = lab.container(b.args(["/nowhere"]));
-        c.run().failed();
-        c.create().failed();
-        lab.assert_clean();
-    }
-}
-
-#[test]
-fn a_filter_that_refuses_to_read_is_told_by_start() {
-    need!(Brig);
-    let lab = Lab::new();
-    let rules = json!([{"names": ["read"], "action": "SCMP_ACT_ERRNO"}]);
-    let b = filtered(lab.bundle(), rules).set("/process/noNewPrivileges", false).idle();
-    let c = lab.container(b);
-    c.create().ok();
-    c.start().failed().says("start gate");
-    c.wait_status("stopped");
-    c.delete().ok();
-    lab.assert_clean();
-}
-
 /// A startContainer hook is a program of the image: it and what it leaves running are confined as the
 /// container's own program is.
 #[test]

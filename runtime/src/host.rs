@@ -10,6 +10,7 @@ use brig_pseudofs::small_file;
 
 use crate::caller::Caller;
 use crate::plan::HostFacts;
+use crate::spec::Process;
 
 mod empty_namespace;
 
@@ -25,9 +26,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks at the machine.
+    /// Looks at the machine, for a process that is to be like this one.
     #[must_use]
-    pub fn read() -> Self {
+    pub fn read(process: &Process) -> Self {
         let caller = Caller::get();
         let empty_namespace =
             if caller == Caller::Root { EmptyNamespace::open().ok() } else { None };
@@ -37,6 +38,8 @@ impl Host {
             empty_namespace: empty_namespace.is_some(),
             apparmor: false,
             selinux: false,
+            no_new_privileges: process.no_new_privileges
+                || rustix::thread::no_new_privs() != Ok(false),
         };
         Self { facts, empty_namespace }
     }

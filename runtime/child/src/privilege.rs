@@ -14,7 +14,8 @@ impl Child<'_, '_> {
                 syscall::prctl(option, value, 0, 0, 0).map(drop)
             }
             PrivilegeOp::KeepBounding { keep } => keep_bounding(keep),
-            PrivilegeOp::Capset { effective, permitted, inheritable } => {
+            PrivilegeOp::Capset { effective, permitted, inheritable, until_execve } => {
+                let (effective, permitted) = (effective | until_execve, permitted | until_execve);
                 syscall::capset(effective, permitted, inheritable).map(drop)
             }
             PrivilegeOp::SetAmbient { ambient } => set_ambient(ambient),
@@ -41,12 +42,11 @@ impl Child<'_, '_> {
 /// Apart, because every page of a stack frame is touched where the frame begins.
 #[inline(never)]
 fn notify(filter: &[u8], flags: u64, socket: i32, state: i32) -> Answer<()> {
-    // Before the filter, which may report this call: then nobody could answer yet.
+    // From the filter on there is one call, sendmsg: the listener is close-on-exec.
     let mut message = [0; 16384];
     let length = read_from_start(state, &mut message)?;
     let listener = syscall::seccomp_filter(filter, flags)? as i32;
-    syscall::send_fd(socket, message.get(..length).unwrap_or_default(), listener)?;
-    syscall::close(listener).map(drop)
+    syscall::send_fd(socket, message.get(..length).unwrap_or_default(), listener).map(drop)
 }
 
 fn read_from_start(fd: i32, buffer: &mut [u8]) -> Answer<usize> {

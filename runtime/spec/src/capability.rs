@@ -49,6 +49,9 @@ pub const NAMES: [&str; 41] = [
     "CAP_CHECKPOINT_RESTORE",
 ];
 
+/// `CAP_SYS_ADMIN` as a bit mask (linux/capability.h).
+pub const SYS_ADMIN: u64 = 1 << 21;
+
 /// The five sets of a process as bit masks: bit N is capability number N.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sets {

@@ -214,7 +214,6 @@ impl<'p> Launch<'p> {
             _ => "ended".to_owned(),
         };
         Error::plain(format!("the container's process {how} while it was set up"))
-            .with_hint(EARLY_FILTER)
     }
 
     /// Kills the processes that are still here; the pids of those that have not ended in time.
@@ -279,9 +278,6 @@ fn clone_failed(error: std::io::Error) -> Error {
     Error::system("clone3", error).with_hint(hint)
 }
 
-const EARLY_FILTER: &str =
-    "a seccomp profile without noNewPrivileges also confines the set-up itself";
-
 impl Wait for Deadline {
     fn wait(&mut self, fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
         let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -332,7 +328,7 @@ pub fn describe_failure(report: &Report, after_gate: usize, words: &[String]) ->
     let index = (report.op as usize).checked_sub(after_gate);
     let Some(what) = index.and_then(|index| words.get(index)).map(String::as_str) else {
         let source = std::io::Error::from_raw_os_error(report.value);
-        return Error::system("waiting at the start gate", source).with_hint(EARLY_FILTER);
+        return Error::system("waiting at the start gate", source);
     };
     if report.value == libc::ETIME {
         return hook_is_late(report, what);

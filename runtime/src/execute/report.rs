@@ -59,8 +59,10 @@ fn of_op(report: &Report, op: &Op<'_>, plan: &Plan<'_>) -> Error {
             };
             return too_much_to_copy(&place, report.detail, *bytes, *entries);
         }
-        Op::Privilege(PrivilegeOp::Capset { permitted, .. }) if errno == libc::EPERM => {
-            return not_granted(*permitted);
+        Op::Privilege(PrivilegeOp::Capset { permitted, until_execve, .. })
+            if errno == libc::EPERM =>
+        {
+            return not_granted(permitted | until_execve);
         }
         _ => {}
     }

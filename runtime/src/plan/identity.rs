@@ -3,6 +3,9 @@
 //! The order is the kernel's: the bounding set falls while `CAP_SETPCAP` is there, groups before
 //! the user, capabilities after it (capabilities(7)). Nothing is inheritable or ambient unless the
 //! specification asks for it.
+//!
+//! Where the process may gain privileges, loading its filter takes `CAP_SYS_ADMIN` (seccomp(2)), and the filter comes
+//! last. So that one is held until execve(2), which takes it away unless the specification grants it.
 
 use brig_child::flags::prctl;
 use brig_child::op::{PrivilegeOp, ProcessOp};
@@ -11,7 +14,7 @@ use super::Refusal;
 use super::build::Builder;
 use super::namespaces::hide;
 use super::process::{KEEPCAPS, Tail};
-use crate::spec::capability::Sets;
+use crate::spec::capability::{SYS_ADMIN, Sets};
 
 pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<(), Refusal> {
     let user = &tail.process.user;
@@ -48,7 +51,8 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
         builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 0 });
     }
     let Sets { effective, permitted, inheritable, .. } = sets;
-    builder.push(PrivilegeOp::Capset { effective, permitted, inheritable });
+    let until_execve = to_load_the_filter(tail) & !(effective & permitted);
+    builder.push(PrivilegeOp::Capset { effective, permitted, inheritable, until_execve });
     let ambient = sets.grantable_ambient();
     if ambient != 0 {
         builder.push(PrivilegeOp::SetAmbient { ambient });
@@ -57,4 +61,12 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
         builder.push(PrivilegeOp::Prctl { option: prctl::NO_NEW_PRIVS, value: 1 });
     }
     Ok(())
+}
+
+/// What loading the filter takes. Nothing with no_new_privs, whoever has set it: execve(2) leaves a process that has it
+/// what it had before, so what is not needed must not be held.
+fn to_load_the_filter(tail: &Tail<'_>) -> u64 {
+    let needless =
+        tail.seccomp.is_none() || tail.no_new_privileges() || tail.host.no_new_privileges;
+    if needless { 0 } else { SYS_ADMIN }
 }

@@ -10,11 +10,11 @@
 mod attach;
 mod build;
 mod devices;
-mod early_filter;
 mod environment;
 mod error;
 mod exec;
 mod fields;
+mod handover;
 mod identity;
 mod labels;
 mod mounts;
@@ -54,6 +54,8 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// SELinux is enabled.
     pub selinux: bool,
+    /// The process has no_new_privs: because that is asked for, or because brig has it, which its children inherit.
+    pub no_new_privileges: bool,
 }
 
 /// When the container's program starts.

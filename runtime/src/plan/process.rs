@@ -13,7 +13,7 @@ use super::private_proc::PrivateProc;
 use super::render::quoted;
 use super::rootfs::Terminal;
 use super::{HostFacts, Refusal, Request, Start};
-use super::{early_filter, environment, identity, labels};
+use super::{environment, handover, identity, labels};
 use crate::spec::{Config, Hook, NumberList, Process, Scheduler, sysctl};
 
 /// What the process's namespaces are given: names, an interface, a session.
@@ -178,10 +178,6 @@ impl Tail<'_> {
         self.close_descriptors(builder);
         let cwd = builder.text(&self.process.cwd)?;
         builder.push(ProcessOp::Chdir { path: cwd, create: self.new_root });
-        if !self.no_new_privileges() {
-            self.seccomp.map_or(Ok(()), early_filter::check)?;
-            self.seccomp(builder)?;
-        }
         identity::become_user(builder, self)?;
         let mask = self.process.user.umask.unwrap_or(0o022);
         builder.push(ProcessOp::Umask { mask });
@@ -209,19 +205,19 @@ impl Tail<'_> {
     }
 
     /// startContainer hooks are programs of the image and may leave others running, so each loads the
-    /// program's filter for itself; where that is loaded early they have it already. A process has one
-    /// listener (seccomp(2)) and it is the program's: in a hook, calls that notify fail with `ENOSYS`.
+    /// program's filter for itself. A process has one listener (seccomp(2)) and it is the program's: in a hook,
+    /// calls that notify fail with `ENOSYS`.
     fn filter_of_hooks<'a>(&self, builder: &Builder<'a>) -> Option<(&'a [u8], u64)> {
         /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and `WAIT_KILLABLE_RECV`, which goes with it only.
         const OF_LISTENERS: u64 = 1 << 3 | 1 << 5;
-        let program = self.seccomp.filter(|_| self.start_hooks && self.no_new_privileges())?;
+        let program = self.seccomp.filter(|_| self.start_hooks)?;
         Some((builder.bytes(program.to_bytes()), program.flags & !OF_LISTENERS))
     }
 
+    /// The filter and execve(2), with nothing in between: a profile has to allow what the program calls, not what
+    /// brig does.
     pub(super) fn program(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        if self.no_new_privileges() {
-            self.seccomp(builder)?;
-        }
+        self.load_filter(builder)?;
         let args = &self.process.args;
         let mut env = environment::of(&self.process.env);
         let home = format!("HOME={}", self.home.unwrap_or("/"));
@@ -253,8 +249,9 @@ impl Tail<'_> {
         self.process.no_new_privileges
     }
 
-    fn seccomp(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+    fn load_filter(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
         let Some(program) = self.seccomp else { return Ok(()) };
+        handover::check(program)?;
         let filter = builder.bytes(program.to_bytes());
         let socket = program.notify.then(|| {
             (builder.input(SlotUse::SeccompListener), builder.input(SlotUse::SeccompState))

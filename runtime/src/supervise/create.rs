@@ -131,7 +131,7 @@ impl Making<'_> {
         mut inputs: Inputs,
         wait: &mut dyn Wait,
     ) -> Result<Launched, Error> {
-        let mut host = Host::read();
+        let mut host = Host::read(&self.blueprint.config.spec.process);
         if self.blueprint.wants_label() {
             host = host.with_security_modules();
         }

@@ -93,7 +93,7 @@ fn launch_in(
         None => cgroup.join_further(init_pid)?,
     };
     let join = inputs.join(join);
-    let mut host = Host::read();
+    let mut host = Host::read(process);
     host.empty_namespace = None;
     let host = host.with_security_modules();
     let arena = Bump::with_capacity(plan::ARENA_BYTES);

@@ -23,7 +23,7 @@ pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String,
     let facts = CgroupFacts::read()?;
     let driver = if systemd { Driver::Systemd } else { Driver::Fs };
     let cgroup = blueprint.plan_cgroup(id, &facts, driver, Caller::get())?;
-    let host = Host::read().with_security_modules();
+    let host = Host::read(&blueprint.config.spec.process).with_security_modules();
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let plan = blueprint.plan(
         &arena,

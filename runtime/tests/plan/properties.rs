@@ -1,6 +1,7 @@
 //! What holds for every plan, whatever the configuration and the machine.
 
 use brig::plan::{Plan, SlotUse, Start};
+use brig::spec::capability::SYS_ADMIN;
 use brig_child::flags::{namespace, prctl};
 use brig_child::op::{
     FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
@@ -171,14 +172,16 @@ fn privileges_fall_in_order(case: &Case, plan: &Plan<'_>, filtered: bool) {
     assert_eq!(nnp.is_some(), case.no_new_privileges);
     let seccomp = order.first(|op| matches!(op, Op::Privilege(PrivilegeOp::Seccomp { .. })));
     assert_eq!(seccomp.is_some(), filtered, "a filter that is asked for is loaded");
-    if let (Some(nnp), Some(seccomp)) = (nnp, seccomp) {
-        assert!(nnp < seccomp);
-        assert_eq!(seccomp, exec - 1, "with no_new_privs the filter is the last but the program");
-    }
+    assert!(seccomp.is_none_or(|at| at == exec - 1), "the filter is the last but the program");
+    assert!(nnp.is_none_or(|at| at < exec - 1));
+    let Op::Privilege(PrivilegeOp::Capset { until_execve, .. }) = plan.ops[capset] else {
+        unreachable!("found above")
+    };
+    let needs = filtered && !case.no_new_privileges;
+    assert_eq!(until_execve, if needs { SYS_ADMIN } else { 0 }, "a filter needs the privilege");
     for op in &plan.ops[capset..] {
         if let Op::Program(ProgramOp::Hook(hook)) = op {
-            let needs = filtered && case.no_new_privileges;
-            assert_eq!(hook.filter.is_some(), needs, "a program of the image has the filter");
+            assert_eq!(hook.filter.is_some(), filtered, "a program of the image has the filter");
         }
     }
     let closed =

@@ -83,6 +83,7 @@ impl Machine {
             empty_namespace: true,
             apparmor: false,
             selinux: false,
+            no_new_privileges: false,
         };
         let cgroups = CgroupFacts { layout: Layout::Unified(unified("/sys/fs/cgroup")) };
         Self { host, cgroups, driver: Driver::Fs }

@@ -17,8 +17,9 @@ pub enum PrivilegeOp<'a> {
     /// Drops every capability but these from the bounding set, up to the last that the kernel
     /// knows (`EINVAL` tells), so that a newer kernel's are dropped too.
     KeepBounding { keep: u64 },
-    /// capset(2).
-    Capset { effective: u64, permitted: u64, inheritable: u64 },
+    /// capset(2). What is held `until_execve` is effective and permitted besides: execve(2) looks at neither
+    /// set, only at the others and the program's file (capabilities(7)).
+    Capset { effective: u64, permitted: u64, inheritable: u64, until_execve: u64 },
     /// Makes exactly these capabilities ambient.
     SetAmbient { ambient: u64 },
     /// landlock_add_rule(2), `LANDLOCK_RULE_PATH_BENEATH`.

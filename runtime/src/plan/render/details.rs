@@ -6,7 +6,7 @@ use brig_child::op::{
 };
 
 use super::At;
-use super::names::{filter, literal, open_flags, resolve, tolerated, tree_flags};
+use super::names::{capabilities, filter, literal, open_flags, resolve, tolerated, tree_flags};
 
 pub(super) fn details(op: &Op<'_>, at: At<'_>) -> Vec<String> {
     match op {
@@ -121,6 +121,10 @@ fn privilege(op: &PrivilegeOp<'_>, at: At<'_>) -> Vec<String> {
         | PrivilegeOp::LandlockRestrictSelf { ruleset } => vec![format!("by {}", at(*ruleset))],
         PrivilegeOp::Seccomp { socket, .. } => listed([socket
             .map(|(socket, state)| format!("its listener to {} with {}", at(socket), at(state)))]),
+        PrivilegeOp::Capset { until_execve: 0, .. } => Vec::new(),
+        PrivilegeOp::Capset { until_execve, .. } => {
+            vec![format!("effective and permitted {} until execve", capabilities(*until_execve))]
+        }
         PrivilegeOp::KeepBounding { .. } => {
             vec!["up to the last that the kernel knows".to_owned()]
         }
@@ -128,7 +132,6 @@ fn privilege(op: &PrivilegeOp<'_>, at: At<'_>) -> Vec<String> {
         | PrivilegeOp::Setgid { .. }
         | PrivilegeOp::Setuid { .. }
         | PrivilegeOp::Prctl { .. }
-        | PrivilegeOp::Capset { .. }
         | PrivilegeOp::SetAmbient { .. } => Vec::new(),
     }
 }

@@ -222,7 +222,7 @@ fn privilege(op: &PrivilegeOp<'_>, name: &str, at: At<'_>) -> String {
             format!("{name} {} {value}", option(*number))
         }
         PrivilegeOp::KeepBounding { keep } => format!("{name} all but {}", capabilities(*keep)),
-        PrivilegeOp::Capset { effective, permitted, inheritable } => format!(
+        PrivilegeOp::Capset { effective, permitted, inheritable, .. } => format!(
             "{name} effective {} permitted {} inheritable {}",
             capabilities(*effective),
             capabilities(*permitted),
