@@ -1,17 +1,17 @@
 //! The calls that every recorded profile allows, whether or not the program was seen to make
 //! them: data, each with its reason.
 //!
-//! A runtime loads the filter before it executes the program, so what it does in between must be
-//! allowed too. Found by starting a program that does nothing under profiles from which one call
-//! after the other was taken away, with brig, runc 1.1.5 and crun 1.8.1.
+//! What a runtime does between loading the filter and executing the program must be allowed too. brig does nothing in
+//! between; profiles are for other runtimes as well. Found by starting a program that does nothing under profiles from
+//! which one call after the other was taken away, with runc 1.1.5 and crun 1.8.1.
 
-/// How the process is started, which decides when its filter is loaded.
+/// How the process is started, which decides when runc and crun load its filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Privileges {
-    /// `noNewPrivileges`: the filter is loaded last.
+    /// `noNewPrivileges`: they load the filter late.
     NoNewPrivileges,
-    /// Without it loading a filter needs `CAP_SYS_ADMIN`: the filter is loaded before capabilities
-    /// and user are set, and covers that.
+    /// Without it loading a filter needs `CAP_SYS_ADMIN`: they load it before they set capabilities and user, and it
+    /// covers that.
     MayGain,
 }
 
@@ -48,8 +48,8 @@ static BASE: &[Base] = &[
     // The kernel has them made when a signal came: which may not have happened in recording.
     any("rt_sigreturn"),
     any("restart_syscall"),
-    // brig and runc close what they hold; runc finds it in /proc/self/fd, having made sure that
-    // this is a procfs, and opens and writes its start FIFO.
+    // runc closes what it holds, which it finds in /proc/self/fd, having made sure that this is a procfs, and opens and
+    // writes its start FIFO.
     any("close"),
     any("fcntl"),
     any("fstatfs"),
@@ -73,7 +73,7 @@ static BASE: &[Base] = &[
     any("sigaltstack"),
     any("tgkill"),
     with("clone", &[0]),
-    // brig, runc and crun change user, groups, capabilities and directory.
+    // runc and crun change user, groups, capabilities and directory.
     early("capget"),
     early("capset"),
     early("chdir"),
@@ -81,18 +81,6 @@ static BASE: &[Base] = &[
     early("setgid"),
     early("setgroups"),
     early("setuid"),
-    // brig alone.
-    early("close_range"),
-    early("faccessat2"),
-    early("fchdir"),
-    early("openat2"),
-    early("recvfrom"),
-    early("rt_sigtimedwait"),
-    early("sendto"),
-    early("setresgid"),
-    early("setresuid"),
-    early("statx"),
-    early("umask"),
     // runc alone: finds the program, opens its start FIFO, and looks at its parent.
     early("faccessat"),
     early("fstat"),

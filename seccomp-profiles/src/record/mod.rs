@@ -151,7 +151,7 @@ impl Observations {
     /// Takes note of a call of the program.
     pub fn observe(&mut self, data: &SeccompData) -> Answer {
         self.made += 1;
-        let Some(seen) = self.known(data) else { return self.first(data, arguments::of) };
+        let Some(seen) = self.known(data) else { return self.first(data) };
         // Where nothing distinguishes one call from the next, one is enough.
         if !seen.checks.is_empty() {
             seen.add(&data.args);
@@ -161,27 +161,12 @@ impl Observations {
         Answer::Continue
     }
 
-    /// Takes note of a call that a runtime makes under the filter before the program runs. Another
-    /// runtime may make it with other arguments, so they do not count.
-    pub fn observe_setup(&mut self, data: &SeccompData) -> Answer {
-        self.made += 1;
-        let Some(seen) = self.known(data) else { return self.first(data, |_| &[]) };
-        while !seen.checks.is_empty() {
-            seen.forget();
-        }
-        Answer::Continue
-    }
-
     fn known(&mut self, data: &SeccompData) -> Option<&mut Seen> {
         let at = self.calls.binary_search_by_key(&data.nr, |call| call.0).ok()?;
         (data.arch == self.arch.audit()).then(|| &mut self.calls[at].1)
     }
 
-    fn first(
-        &mut self,
-        data: &SeccompData,
-        checks: impl Fn(&str) -> &'static [arguments::Check],
-    ) -> Answer {
+    fn first(&mut self, data: &SeccompData) -> Answer {
         if let Some(foreign) = self.foreign_call(data) {
             if self.foreign.len() < MOST_STRANGE {
                 insert(&mut self.foreign, foreign);
@@ -194,7 +179,7 @@ impl Observations {
             }
             return Answer::Fail(ENOSYS as i32);
         };
-        let mut seen = Seen::new(name, checks(name));
+        let mut seen = Seen::new(name, arguments::of(name));
         seen.add(&data.args);
         self.own_listener |= name == "seccomp" && asks_for_listener(&data.args);
         let at = self.calls.partition_point(|call| call.0 < data.nr);

@@ -235,17 +235,15 @@ impl Session<'_> {
         for run in 1..=self.request.runs {
             let blueprint = self.blueprint()?;
             privileges = privileges_of(&blueprint);
-            let learner = Learner {
-                observations: Observations::new(Arch::native()),
-                // Later, what brig does before the program runs is known, and not reported.
-                set_up: run == 1,
-                keeps_set_up: privileges == Privileges::MayGain,
-            };
             let filter = match run {
                 1 => watching(HANDOVER_FLAGS),
                 _ => watching_the_rest(&synthesized(&all, privileges, &[])?, HANDOVER_FLAGS),
             };
-            let ended = self.watch(blueprint, filter, Answering::Learns(learner))?;
+            let ended = self.watch(
+                blueprint,
+                filter,
+                Answering::Learns(Observations::new(Arch::native())),
+            )?;
             let seen = ended.watcher.learnt()?;
             refuse_foreign(&seen)?;
             if !ended.stopped {
@@ -348,7 +346,7 @@ impl Session<'_> {
     }
 }
 
-/// When the filter of this container is loaded.
+/// When other runtimes load the filter of this container.
 fn privileges_of(blueprint: &Blueprint) -> Privileges {
     match blueprint.config.spec.process.no_new_privileges {
         true => Privileges::NoNewPrivileges,
@@ -360,24 +358,15 @@ fn privileges_of(blueprint: &Blueprint) -> Privileges {
 #[derive(Debug)]
 enum Answering {
     /// Lets every call go on, and takes note.
-    Learns(Learner),
+    Learns(Observations),
     /// Refuses what the profile refuses.
     Verifies(Verification),
-}
-
-#[derive(Debug)]
-struct Learner {
-    observations: Observations,
-    /// The program is not executed yet: the calls are brig's own.
-    set_up: bool,
-    /// These belong to the profile, as the filter will be loaded before them too.
-    keeps_set_up: bool,
 }
 
 impl Answering {
     fn learnt(self) -> Result<Observations, Error> {
         match self {
-            Self::Learns(learner) => Ok(learner.observations),
+            Self::Learns(observations) => Ok(observations),
             Self::Verifies(_) => Err(Error::plain("nothing was learnt in a run for verifying")),
         }
     }
@@ -393,22 +382,8 @@ impl Answering {
 impl Watcher for Answering {
     fn answer(&mut self, call: &SeccompData) -> Answer {
         match self {
-            Self::Learns(learner) => learner.answer(call),
+            Self::Learns(observations) => observations.observe(call),
             Self::Verifies(verification) => verification.answer(call),
-        }
-    }
-}
-
-impl Learner {
-    fn answer(&mut self, call: &SeccompData) -> Answer {
-        if !self.set_up {
-            return self.observations.observe(call);
-        }
-        let name = Arch::native().syscall_name(call.nr);
-        self.set_up = !matches!(name, Some("execve" | "execveat"));
-        match self.keeps_set_up {
-            true => self.observations.observe_setup(call),
-            false => Answer::Continue,
         }
     }
 }
