@@ -410,3 +410,63 @@ fn what_waits_for_its_start_is_out_of_the_containers_reach() {
     }
     lab.assert_clean();
 }
+
+/// `/no-interpreter`: found, and yet not executable.
+fn with_a_script(bundle: Bundle) -> Bundle {
+    let path = bundle.rootfs.join("no-interpreter");
+    fs::write(&path, "#!/nowhere\n").expect("write a script");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    bundle
+}
+
+/// Neither a program that never ran nor a wait without end, whatever is left to the process.
+#[test]
+fn what_is_not_executed_and_cannot_say_so_has_failed() {
+    need!(Brig); // runc takes it for the program's end
+    let lab = Lab::new();
+    let bundle = with_a_script(lab.bundle()).args(["/no-interpreter"]);
+    let mut told = 0;
+    let exits = ["execve", "exit", "exit_group"];
+    for calls in [&exits[..], &exits[..2], &exits[..1]] {
+        for (nnp, default) in [true, false].into_iter().flat_map(|nnp| DEFAULTS.map(|it| (nnp, it)))
+        {
+            let c = lab.container(set(&bundle, nnp, only(calls, default)));
+            let words = "exec: \"/no-interpreter\": not executed, and linux.seccomp keeps";
+            c.run().failed().says(words).says("allow write");
+            c.run_call(&["--detach"]).go().failed().says(words);
+            c.create().ok();
+            // Whoever reaps the process may be faster than `start`, which then cannot know.
+            told += usize::from(c.start().stderr().contains(words));
+            c.wait_status("stopped");
+            c.delete().ok();
+        }
+    }
+    assert!(told > 9, "{told} of 18 were told by start");
+    let heard = set(&bundle, false, only(&["execve", "write", "exit_group"], DEFAULTS[2]));
+    lab.container(heard).run().failed().says("exec: \"/no-interpreter\": no such file");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_filter_that_refuses_execve_is_refused() {
+    need!(Brig); // under runc it fails at the start
+    let lab = Lab::new();
+    let bundle = with_programs(lab.bundle()).args(["/exits"]);
+    for (nnp, verdict) in [true, false].into_iter().flat_map(|nnp| {
+        ["errno 1", "errno 38", "kill process"].into_iter().zip(DEFAULTS).map(move |it| (nnp, it))
+    }) {
+        let (verdict, default) = verdict;
+        let c = lab.container(set(&bundle, nnp, only(&["exit", "exit_group", "write"], default)));
+        for output in [c.run(), c.create()] {
+            output.failed().says("linux.seccomp").says("execve").says(&format!("{verdict:?}"));
+        }
+    }
+    // A condition on an address cannot be judged; the kernel does.
+    let mut filter = only(&["exit", "exit_group", "write"], DEFAULTS[0]);
+    let args = json!([{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]);
+    let rule = json!({"names": ["execve"], "action": "SCMP_ACT_ALLOW", "args": args});
+    filter["syscalls"].as_array_mut().expect("a list").push(rule);
+    let output = lab.container(set(&bundle, false, filter)).run().failed();
+    output.says("exec: \"/exits\": operation not permitted").says("linux.seccomp");
+    lab.assert_clean();
+}

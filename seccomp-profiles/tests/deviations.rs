@@ -129,8 +129,9 @@ programs fall back.
 
 Under brig a profile of your own has to allow what the program calls, and `execve`, with which it is started: brig makes no
 other call under the filter, with or without `noNewPrivileges`. One that notifies (`SCMP_ACT_NOTIFY`) has to allow
-`sendmsg` besides, if only with the flags 0x5600 (argument 2), with which the listener is handed over. Other runtimes need
-more; `brig seccomp record` adds what runc and crun do.
+`sendmsg` besides, if only with the flags 0x5600 (argument 2), with which the listener is handed over. Where
+`write` is not allowed, brig cannot say why a program could not be executed. Other runtimes need more; `brig seccomp
+record` adds what runc and crun do.
 
 | profile | for | calls allowed (x86_64) | instructions (x86_64, aarch64) |
 |---|---|---|---|

@@ -13,7 +13,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::end::reap;
-use super::report::{CGROUP_OF_A_USER, EXECUTING, hook_is_late, not_executed};
+use super::executed::has_executed;
+use super::report::{CGROUP_OF_A_USER, EXECUTING, hook_is_late, not_executed, untold, words};
 use super::{Error, Inputs};
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::plan::{Plan, Start};
@@ -128,7 +129,7 @@ impl<'p> Launch<'p> {
         }
         loop {
             let Some(report) = self.report(wait)? else {
-                return if self.ready { self.over() } else { Err(self.died()) };
+                return if self.ready { self.executed() } else { Err(self.died()) };
             };
             self.due = Due::Answer;
             let pid = self.process().map_or(0, |process| process.pid);
@@ -165,6 +166,17 @@ impl<'p> Launch<'p> {
     fn born(&self) -> Result<Event<'_>, Error> {
         let Process { pid, pidfd } = self.process().ok_or_else(is_over)?;
         Ok(Event::Born { pid: *pid, pidfd: pidfd.as_fd() })
+    }
+
+    /// The socket has ended after the last record: the process is its program, or could not tell that it is not.
+    fn executed(&mut self) -> Result<Event<'_>, Error> {
+        let pid = self.process().map_or(0, |process| process.pid);
+        // Who has executed its program may be gone, with all that is known of it.
+        if self.plan.mute && !has_executed(pid).unwrap_or(true) {
+            let last = self.plan.ops.last().map(|op| words(op, self.plan));
+            return Err(untold(last.as_slice()));
+        }
+        self.over()
     }
 
     /// Gives the container's process out of hand.

@@ -4,6 +4,7 @@
 //! Must never change what the plan says, and must leave no process behind when it fails.
 
 mod end;
+mod executed;
 mod hooks;
 mod idmap;
 mod inputs;
@@ -15,10 +16,11 @@ pub mod resctrl;
 
 pub use crate::failure::Failure as Error;
 pub(crate) use end::ended;
+pub(crate) use executed::has_executed;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
 pub use launch::{Event, Launch, Launched, Wait, describe_failure, read_report};
 pub use netdevice::{NetDevices, network_namespace_of};
-pub use report::words;
+pub use report::{untold, words};
 pub use resctrl::{Resctrl, ResctrlRecord};

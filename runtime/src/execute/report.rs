@@ -168,10 +168,21 @@ pub(super) fn not_executed(what: &str, errno: i32) -> Error {
             error.with_hint("the program is for another architecture, or a script without #!")
         }
         libc::EACCES | libc::EPERM => error.with_hint(
-            "a mount with noexec or a security module forbids it; for SELinux and AppArmor see `dmesg`",
+            "a mount with noexec, a security module (for SELinux and AppArmor see `dmesg`) or linux.seccomp forbids it",
         ),
         _ => error,
     }
+}
+
+/// The process has not become its program, and a filter has kept it from telling why. `words` are those of its last
+/// operations.
+#[must_use]
+#[cold]
+pub fn untold(words: &[String]) -> Error {
+    let what = words.last().map_or(EXECUTING, String::as_str);
+    Error::plain(format!("{what}: not executed, and linux.seccomp keeps the process from telling why"))
+        .with_hint("allow write in the profile to hear it: the interpreter may be missing, the program for another \
+                    architecture, or its mount noexec")
 }
 
 fn not_entered(path: &str, errno: i32) -> Error {

@@ -79,7 +79,7 @@ pub(super) fn is_planned(bytes: &[u8]) -> bool {
 /// Takes what no Linux can do out of the configuration with every field.
 fn plannable(config: &mut Value) {
     config["linux"]["seccomp"]["syscalls"] =
-        json!([{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]);
+        json!([{"names": ["execve"], "action": "SCMP_ACT_ALLOW"}]);
     config["process"]["commandLine"] = Value::Null;
     config["process"]["user"]["username"] = Value::Null;
     config["process"]["terminal"] = json!(false);
@@ -208,7 +208,7 @@ fn planned(spec: &spec::Hardened, text: &[u8], kind: u8) -> bool {
     let (cgroup, driver) = (cgroup.expect("a cgroup that asks for nothing"), asked.driver);
     let filter = spec.seccomp.clone().map(|range| brig_seccomp::read_part(text, range));
     let Ok(filter) = filter.transpose() else { return false };
-    let filter = filter.map(|filter| brig_seccomp::compile(&filter, brig_seccomp::Arch::X86_64));
+    let filter = filter.map(|filter| brig_seccomp::compile(&filter, brig_seccomp::Arch::native()));
     let Ok(filter) = filter.transpose() else { return false };
     let id = ContainerId::parse("web").expect("an id");
     let request = Request {

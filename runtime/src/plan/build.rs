@@ -82,6 +82,8 @@ pub(super) struct Builder<'a> {
     ops: Vec<Op<'a>>,
     slots: Vec<SlotUse<'a>>,
     fields: Vec<(Range<usize>, String)>,
+    /// See [`Plan::mute`].
+    pub(super) mute: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -91,6 +93,7 @@ impl<'a> Builder<'a> {
             ops: Vec::with_capacity(96),
             slots: vec![SlotUse::Cwd, SlotUse::Supervisor],
             fields: Vec::new(),
+            mute: false,
         }
     }
 
@@ -215,6 +218,7 @@ impl<'a> Builder<'a> {
             slots: self.slots,
             fields: self.fields,
             after_gate,
+            mute: self.mute,
         })
     }
 }

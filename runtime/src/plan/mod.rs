@@ -14,9 +14,9 @@ mod environment;
 mod error;
 mod exec;
 mod fields;
-mod handover;
 mod identity;
 mod labels;
+mod last_calls;
 mod mounts;
 mod namespaces;
 mod private_proc;
@@ -150,6 +150,8 @@ pub struct Plan<'a> {
     fields: Vec<(Range<usize>, String)>,
     /// Index of the first operation after the start gate; the number of operations where there is no gate.
     pub after_gate: usize,
+    /// A failure of execve may go unheard: the filter, which comes before, does not let the process tell of it.
+    pub mute: bool,
 }
 
 impl Plan<'_> {

@@ -13,7 +13,7 @@ use super::private_proc::PrivateProc;
 use super::render::quoted;
 use super::rootfs::Terminal;
 use super::{HostFacts, Refusal, Request, Start};
-use super::{environment, handover, identity, labels};
+use super::{environment, identity, labels, last_calls};
 use crate::spec::{Config, Hook, NumberList, Process, Scheduler, sysctl};
 
 /// What the process's namespaces are given: names, an interface, a session.
@@ -251,7 +251,7 @@ impl Tail<'_> {
 
     fn load_filter(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
         let Some(program) = self.seccomp else { return Ok(()) };
-        handover::check(program)?;
+        builder.mute = last_calls::check(program)?;
         let filter = builder.bytes(program.to_bytes());
         let socket = program.notify.then(|| {
             (builder.input(SlotUse::SeccompListener), builder.input(SlotUse::SeccompState))

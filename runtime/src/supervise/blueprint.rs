@@ -139,6 +139,7 @@ impl Blueprint {
             resctrl: None,
             annotations: spec.annotations.clone(),
             after_gate: (0, Vec::new()),
+            mute: false,
         }
     }
 }

@@ -193,6 +193,7 @@ impl Making<'_> {
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(&made.directory)?);
             made.record.after_gate = (plan.after_gate, words_after_gate(plan));
+            made.record.mute = plan.mute;
         }
         // Before there is a process: if brig is killed it may live on without having been recorded
         // (from the moment on when it waits at the gate), and is known by its cgroup.

@@ -61,6 +61,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// The child's operations past the start gate, in words, and the index of the first.
     pub after_gate: (usize, Vec<String>),
+    /// A failure of the last of these may go unheard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mute: bool,
 }
 
 impl Record {

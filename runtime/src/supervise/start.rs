@@ -9,7 +9,7 @@ use super::lock::Lock;
 use super::state::OciState;
 use super::{Error, gate, terminal};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
-use crate::execute::{HookStage, Wait, describe_failure, run_hooks};
+use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
 
 impl Container {
     /// Lets the program run.
@@ -67,6 +67,11 @@ impl Container {
             }
             let (first, words) = &record.after_gate;
             return Err(describe_failure(&report, *first, words));
+        }
+        let pid = record.process.as_ref().map_or(0, |process| process.pid);
+        // Who has executed its program may be gone, with all that is known of it.
+        if record.mute && !has_executed(pid).unwrap_or(true) {
+            return Err(untold(&record.after_gate.1));
         }
         self.poststart(&lock, stop)
     }
