@@ -2,7 +2,7 @@
 //! the caller's environment. brig acts on what root or its caller wrote, and on nothing else.
 
 use brig_integration::command::Call;
-use brig_integration::{Lab, Output, binaries, json, need};
+use brig_integration::{Lab, Output, PATIENCE, binaries, json, machine, need, wait_until};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -377,4 +377,56 @@ fn an_executed_process_has_the_containers_oom_score_whatever_the_callers_is() {
     score(json!({})).prints("500");
     score(json!({"oomScoreAdj": 600})).prints("600");
     c.delete_force().ok();
+}
+
+/// Its pids are others: from there nobody can tell whether a container lives, or which process is meant.
+#[test]
+fn from_another_pid_namespace_nothing_is_done_to_a_container() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    let elsewhere = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let refused = |verb: &str, options: &[&str], rest: &[&str]| {
+        let call = c.call(verb, options.iter().copied()).args(rest).under(elsewhere);
+        call.go().failed().says("is of another pid namespace");
+    };
+    for status in ["created", "running"] {
+        if status == "created" {
+            c.create().ok();
+        } else {
+            c.start().ok();
+        }
+        for verb in ["state", "start", "delete", "pause", "resume", "ps"] {
+            refused(verb, &[], &[]);
+        }
+        refused("delete", &["--force"], &[]);
+        refused("kill", &[], &["KILL"]);
+        refused("kill", &["--all"], &["KILL"]);
+        refused("exec", &[], &["/bin/true"]);
+        refused("update", &["--pids-limit", "7"], &[]);
+        refused("events", &["--stats"], &[]);
+        assert_eq!(c.status(), status);
+    }
+    let pid = c.pid();
+    c.delete_force().ok();
+    assert!(!machine::is_alive(pid));
+    // The other way round: the host sees the process, under another pid.
+    let script = "\"$@\" run --detach --bundle \"$BUNDLE\" \"$ID\" </dev/null >/dev/null 2>&1 && exec sleep 1000";
+    let bundle = &c.bundle;
+    bundle.write();
+    let inside = lab.call("/bin/sh").env("BUNDLE", &bundle.dir).env("ID", c.id());
+    let inside =
+        inside.args(["-c", script, "sh"]).arg(binaries::runtime()).arg("--root").arg(lab.root());
+    let mut inside = inside.under(elsewhere).spawn();
+    let record = lab.root().join(c.id()).join("process.json");
+    assert!(wait_until(PATIENCE, || fs::read_to_string(&record)
+        .is_ok_and(|text| text.contains("namespace"))));
+    c.verb("state").failed().says("is of another pid namespace");
+    c.delete_force().failed().says("process.json, and `brig delete --force` it");
+    inside.kill();
+    inside.wait();
+    // With its pid namespace the container has ended, which its record does not tell: as the hint says.
+    fs::remove_file(record).expect("the record");
+    c.delete_force().ok();
+    lab.assert_clean();
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::control::is_gone;
 use super::lock::Lock;
-use super::record::{Damage, Record, StateDirectory};
+use super::process::{RecordedProcess, Unknown};
+use super::record::{Damage, PROCESS, Record, StateDirectory};
 use super::{Created, Error, gate, members};
 use crate::bundle::Configuration;
 use crate::execute::Launched;
@@ -176,14 +177,39 @@ impl Container {
     /// # Errors
     /// Whether it has ended cannot be known.
     pub fn init(&self) -> Result<Option<OwnedFd>, Error> {
+        let Some(process) = self.recorded_process() else { return Ok(None) };
+        process.open().map_err(|unknown| self.unknown(process, unknown))
+    }
+
+    fn recorded_process(&self) -> Option<&RecordedProcess> {
         let process = self.record.as_ref().and_then(|record| record.process.as_ref());
-        let process = process.or(self.damage.as_ref().and_then(|damage| damage.process.as_ref()));
-        let Some(process) = process else { return Ok(None) };
-        process.open().map_err(|error| {
-            let id = self.id.as_str();
-            Error::system(format!("looking for process {} of container {id:?}", process.pid), error)
-                .with_hint("brig needs all of the kernel's /proc, and a free descriptor")
-        })
+        process.or(self.damage.as_ref().and_then(|damage| damage.process.as_ref()))
+    }
+
+    /// That its processes have pids here: a cgroup lists none of those that have not.
+    pub(super) fn must_be_visible(&self) -> Result<(), Error> {
+        let Some(process) = self.recorded_process() else { return Ok(()) };
+        process.must_be_findable().map_err(|unknown| self.unknown(process, unknown))
+    }
+
+    fn unknown(&self, process: &RecordedProcess, unknown: Unknown) -> Error {
+        let (id, pid) = (self.id.as_str(), process.pid);
+        match unknown {
+                Unknown::System(error) => {
+                    Error::system(format!("looking for process {pid} of container {id:?}"), error)
+                        .with_hint("brig needs all of the kernel's /proc, and a free descriptor")
+                }
+                Unknown::Elsewhere => Error::plain(format!(
+                    "container {id:?} is of another pid namespace: whether its process {pid} lives cannot be seen from here"
+                ))
+                .with_hint(
+                    format!(
+                "call brig where the container was made (on the host, or in the same container); if that pid namespace \
+                 has ended, so has the container: remove {}, and `brig delete --force` it",
+                self.directory.path().join(PROCESS).display()
+            ),
+                ),
+            }
     }
 
     /// Its status now.
@@ -265,6 +291,7 @@ impl Container {
     /// It does not run, or the kernel refuses.
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
         if all {
+            self.must_be_visible()?;
             let Some(cgroup) = self.made_cgroup()? else { return Ok(()) };
             if cgroup.paths().is_empty() {
                 return self.kill_without_cgroup(signal);

@@ -53,6 +53,7 @@ impl Container {
     /// # Errors
     /// The cgroup cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        self.must_be_visible()?;
         Ok(self.made_cgroup()?.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.pids())?)
     }
 

@@ -1,13 +1,17 @@
 //! Processes that a record names: found by pid, known by what no other process has, held by pidfd.
+//!
+//! Promises: a process is taken for ended only where its pid would have found it: in the boot and the pid namespace in
+//! which it was recorded.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use brig_pseudofs::boot::Boot;
+use brig_pseudofs::identity::Identity as NamespaceIdentity;
 use brig_pseudofs::small_file;
 use nix::sys::wait::WaitStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{fstat, fstatfs};
+use rustix::fs::{fstat, fstatfs, stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -23,6 +27,26 @@ pub struct RecordedProcess {
     pub pid: i32,
     /// What tells it from others that have had, or will have, that pid.
     pub identity: Identity,
+    /// The pid namespace that its pid is of: what /proc/self/ns/pid is to the brig that has recorded it
+    /// (namespaces(7)). Records of an earlier brig have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<NamespaceIdentity>,
+}
+
+/// Why it cannot be known whether a recorded process has ended: who takes it for the end would remove what belongs to a
+/// process that lives.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    /// It is of another pid namespace than brig.
+    Elsewhere,
+    /// What the kernel says.
+    System(io::Error),
+}
+
+impl<E: Into<io::Error>> From<E> for Unknown {
+    fn from(error: E) -> Self {
+        Self::System(error.into())
+    }
 }
 
 /// What no two processes have in common, if they have the same pid.
@@ -46,14 +70,38 @@ impl RecordedProcess {
             Some(inode) => Identity::Inode(inode, Boot::now()?),
             None => Identity::Started(start_time(pid)?),
         };
-        Ok(Self { pid, identity })
+        Ok(Self { pid, identity, namespace: pid_namespace()? })
     }
 
     /// A descriptor of the process; `None` once it has ended.
     ///
     /// # Errors
-    /// That cannot be known: who takes it for the end would remove what belongs to a process that lives.
-    pub(super) fn open(&self) -> io::Result<Option<OwnedFd>> {
+    /// That cannot be known.
+    pub(super) fn open(&self) -> Result<Option<OwnedFd>, Unknown> {
+        let found = self.find()?;
+        if found.is_none() {
+            self.must_be_findable()?;
+        }
+        Ok(found)
+    }
+
+    /// That a process which is not found has ended: here its pid would lead to it.
+    ///
+    /// # Errors
+    /// It would not, or that cannot be known.
+    pub(super) fn must_be_findable(&self) -> Result<(), Unknown> {
+        if let Identity::Inode(_, boot) = &self.identity
+            && !boot.is_now()?
+        {
+            return Ok(());
+        }
+        match self.namespace.is_some() && self.namespace != pid_namespace()? {
+            true => Err(Unknown::Elsewhere),
+            false => Ok(()),
+        }
+    }
+
+    fn find(&self) -> Result<Option<OwnedFd>, Unknown> {
         let pid = u32::try_from(self.pid).ok().and_then(|_| Pid::from_raw(self.pid));
         let pid = pid.ok_or_else(|| io::Error::other("the recorded pid is not one"))?;
         let fd = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -68,13 +116,27 @@ impl RecordedProcess {
                 inode(&fd)? == Some(*recorded) && runs(&fd)? && boot.is_now()?
             }
             Identity::Started(recorded) => match start_time(self.pid) {
-                Ok(ticks) => ticks == *recorded && runs(&fd)?,
+                Ok(ticks) if ticks == *recorded => {
+                    // One of another namespace may have its pid, and have started with it.
+                    self.must_be_findable()?;
+                    runs(&fd)?
+                }
+                Ok(_) => false,
                 // Of no process any more, or hidden.
                 Err(_) if !runs(&fd)? => false,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             },
         };
         Ok(same.then_some(fd))
+    }
+}
+
+/// brig's own pid namespace, which its pids are of; `None` where the kernel has none.
+fn pid_namespace() -> io::Result<Option<NamespaceIdentity>> {
+    match stat("/proc/self/ns/pid") {
+        Ok(found) => Ok(Some(NamespaceIdentity::from(&found))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -133,7 +195,8 @@ mod tests {
     fn both_ways(pid: i32, pidfd: &OwnedFd) -> [RecordedProcess; 2] {
         let started = start_time(pid).expect("it runs");
         let new = RecordedProcess::new(pid, pidfd).expect("it runs");
-        [new, RecordedProcess { pid, identity: Identity::Started(started) }]
+        let namespace = new.namespace;
+        [new, RecordedProcess { pid, identity: Identity::Started(started), namespace }]
     }
 
     fn found(process: &RecordedProcess) -> bool {
@@ -163,6 +226,32 @@ mod tests {
             assert!(!found(&recorded));
         }
         child.kill().and_then(|()| child.wait().map(drop)).expect("it runs");
+    }
+
+    /// Another pid namespace has its own pids: one that is not found may run.
+    #[test]
+    fn in_another_pid_namespace_it_has_not_ended() {
+        let ((mut child, pidfd), (mut other, _)) = (child(), child());
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let elsewhere = Some(NamespaceIdentity::of(&pidfd).expect("it is not brig's"));
+        for mut process in both_ways(pid, &pidfd) {
+            process.namespace = elsewhere;
+            let is_started = matches!(process.identity, Identity::Started(_));
+            // A pidfd tells the process itself, whatever its pid.
+            assert_eq!(matches!(process.open(), Err(Unknown::Elsewhere)), is_started);
+            process.pid = i32::try_from(other.id()).expect("a pid");
+            if let Identity::Started(ticks) = &mut process.identity {
+                *ticks -= 1;
+            }
+            assert!(matches!(process.open(), Err(Unknown::Elsewhere)), "{process:?}");
+            process.pid = i32::MAX;
+            assert!(matches!(process.open(), Err(Unknown::Elsewhere)), "{process:?}");
+            process.namespace = None;
+            assert!(!found(&process), "as an earlier brig has recorded it: {process:?}");
+        }
+        for child in [&mut child, &mut other] {
+            child.kill().and_then(|()| child.wait().map(drop)).expect("it runs");
+        }
     }
 
     #[test]

@@ -101,7 +101,8 @@ pub struct StateDirectory {
 
 const RECORD: &str = "state.json";
 const NEW_RECORD: &str = "state.json.new";
-const PROCESS: &str = "process.json";
+/// The first process.
+pub(super) const PROCESS: &str = "process.json";
 const CONFIG: &str = "config.json";
 const LOCK: &str = "lock";
 /// The start gate's socket.
