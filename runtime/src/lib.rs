@@ -5,7 +5,7 @@ pub use brig_spec as spec;
 
 pub mod bundle;
 pub mod caller;
-mod deadline;
+pub mod deadline;
 pub mod execute;
 pub mod failure;
 pub mod features;
@@ -20,4 +20,4 @@ pub mod replace;
 pub mod supervise;
 pub mod template;
 mod trusted;
-mod unix_socket;
+pub mod unix_socket;

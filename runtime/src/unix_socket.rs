@@ -20,7 +20,7 @@ const REST: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// What connect(2) says; `TimedOut` where the program has taken no connection by the deadline.
-pub(crate) fn connect_to(path: &Path, deadline: Deadline) -> io::Result<OwnedFd> {
+pub fn connect_to(path: &Path, deadline: Deadline) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     let address = UnixAddr::new(path)?;

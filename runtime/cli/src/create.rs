@@ -1,13 +1,14 @@
 //! `brig create`, and the flags that it shares with `run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brig::spec::ContainerId;
-use brig::supervise::{self, Options};
+use brig::supervise::{self, Blueprint, Error, Force, Options};
 
 use super::activation;
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, ignored, number, path, switch};
+use super::foreground::{Wanted, detached, with_pid_file};
 use super::global::{Global, container_id};
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -31,8 +32,8 @@ const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
 #[derive(Debug, Default)]
 pub(super) struct Typed {
     bundle: Option<PathBuf>,
-    console_socket: Option<PathBuf>,
-    pid_file: Option<PathBuf>,
+    pub(super) console_socket: Option<PathBuf>,
+    pub(super) pid_file: Option<PathBuf>,
     preserve_fds: u32,
     no_new_keyring: bool,
     /// `run` alone has this one, and the next.
@@ -64,14 +65,32 @@ fn create(global: &Global, mut arguments: Arguments) -> Outcome {
     FLAGS.read(&mut arguments, &mut typed)?;
     let (id, options) = typed.options(global, arguments)?;
     self_protection::ensure()?;
-    supervise::create(&id, &options)?;
+    let blueprint = typed.blueprint()?;
+    let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
+    detached(wanted, |io, wait| {
+        let (container, process) = supervise::create(&id, blueprint, &options, io, wait)?;
+        match with_pid_file(typed.pid_file.as_deref(), process) {
+            Ok(_) => Ok(()),
+            // Who does not know its pid cannot start it.
+            Err(error) => Err(container.delete(Force::Yes).err().unwrap_or(error)),
+        }
+    })?;
     Ok(0)
 }
 
 impl Typed {
+    fn bundle(&self) -> &Path {
+        self.bundle.as_deref().unwrap_or(Path::new("."))
+    }
+
+    /// What is to be made of the bundle.
+    pub(super) fn blueprint(&self) -> Result<Blueprint, Error> {
+        Blueprint::of_bundle(self.bundle())
+    }
+
     /// What is to be made, with the id, which is all that there may be besides flags.
     pub(super) fn options(
-        &mut self,
+        &self,
         global: &Global,
         mut arguments: Arguments,
     ) -> anyhow::Result<(ContainerId, Options)> {
@@ -82,15 +101,12 @@ impl Typed {
         check_open("LISTEN_FDS", sockets)?;
         let preserve_fds = self.preserve_fds.saturating_add(sockets);
         check_open("--preserve-fds", preserve_fds)?;
-        let bundle = self.bundle.take().unwrap_or_else(|| PathBuf::from("."));
-        global.log.debug(&format!("bundle {} for container {id:?}", bundle.display()));
+        let bundle = self.bundle().display();
+        global.log.debug(&format!("bundle {bundle} for container {:?}", id.as_str()));
         arguments.end()?;
         let options = Options {
             root,
-            bundle,
             systemd_cgroup: global.systemd_cgroup,
-            console_socket: self.console_socket.take(),
-            pid_file: self.pid_file.take(),
             preserve_fds,
             listeners,
             new_keyring: !self.no_new_keyring,

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use brig::spec::{self, Process, User, capability};
-use brig::supervise::{self, ExecOptions, Foreground};
+use brig::supervise::{self, ExecOptions};
 
 use super::arguments::{Arguments, Usage};
 use super::create;
 use super::flags::{Flag, Flags, ignored, number, path, switch, text, value};
+use super::foreground::{Signals, Stop, Wanted, in_foreground, with_pid_file};
 use super::global::Global;
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -103,16 +104,19 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         }
         None => typed.change(container.spec()?.process.clone(), command)?,
     };
+    let wanted = Wanted::another(container.spec()?, &process, typed.console_socket.as_deref());
     let options = ExecOptions {
         process,
-        console_socket: typed.console_socket,
-        pid_file: typed.pid_file,
         preserve_fds: typed.preserve_fds,
         cgroup: typed.cgroup,
         ignore_paused: typed.ignore_paused,
     };
-    let foreground = if typed.detach { Foreground::Detach } else { Foreground::Wait };
-    Ok(supervise::exec(&container, &options, foreground)?)
+    let signals = if typed.detach { None } else { Some(Signals::block()?) };
+    let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
+        let process = supervise::exec(&container, &options, io, wait)?;
+        with_pid_file(typed.pid_file.as_deref(), process)
+    })?;
+    Ok(ended.code)
 }
 
 impl Typed {

@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod features;
 mod flags;
+mod foreground;
 mod global;
 mod kill;
 mod layout;

@@ -1,10 +1,11 @@
 //! `brig run`.
 
-use brig::supervise::{self, Foreground};
+use brig::supervise;
 
 use super::arguments::Arguments;
 use super::create::{self, Typed};
 use super::flags::{Flag, Flags, ignored, switch};
+use super::foreground::{Signals, Stop, Wanted, in_foreground, remove_after, with_pid_file};
 use super::global::Global;
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -38,10 +39,19 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     FLAGS.read(&mut arguments, &mut typed)?;
     let (id, options) = typed.options(global, arguments)?;
     self_protection::ensure()?;
-    let foreground = match (typed.detach, typed.keep) {
-        (true, _) => Foreground::Detach,
-        (false, true) => Foreground::WaitAndKeep,
-        (false, false) => Foreground::Wait,
+    let blueprint = typed.blueprint()?;
+    let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
+    // Blocked from here on, to be heard.
+    let signals = if typed.detach { None } else { Some(Signals::block()?) };
+    let mut container = None;
+    let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
+        let (new, process) = supervise::run(&id, blueprint, &options, io, wait)?;
+        container = Some(new);
+        with_pid_file(typed.pid_file.as_deref(), process)
+    });
+    let ended = match ended.is_ok() && (typed.detach || typed.keep) {
+        true => ended,
+        false => remove_after(ended, container, signals.as_ref()),
     };
-    Ok(supervise::run(&id, &options, foreground)?)
+    Ok(ended?.code)
 }

@@ -1,17 +1,22 @@
 //! `brig try`.
 
+mod blueprint;
+mod host_mounts;
+
 use std::path::PathBuf;
 
 use brig::printable;
 use brig::spec::ContainerId;
-use brig::supervise::{self, Confinement, Options, SandboxOptions};
+use brig::supervise::{self, Confinement, Options};
 
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, switch, value};
+use super::foreground::{Signals, Stop, Wanted, in_foreground, remove_after};
 use super::global::Global;
 use super::quantity;
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
+pub(super) use blueprint::SandboxOptions;
 
 pub(super) const VERB: Verb = Verb {
     name: "try",
@@ -95,26 +100,39 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
     let options = Options {
         root: global.root()?.to_owned(),
-        bundle: PathBuf::from("/"),
         systemd_cgroup: global.systemd_cgroup,
-        console_socket: None,
-        pid_file: None,
         preserve_fds: 0,
         listeners: None,
         new_keyring: true,
     };
-    let mut show = |confinement: &Confinement, landlock: bool| {
-        if quiet {
-            return;
+    let blueprint = sandbox.blueprint()?;
+    let landlock = blueprint.landlock.is_some();
+    let wanted = Wanted::first(&blueprint.config, None);
+    let signals = Signals::block()?;
+    let mut container = None;
+    let ended = in_foreground(Some(&signals), wanted, Stop::PassOn, |io, wait| {
+        let (new, process) = supervise::create(&id, blueprint, &options, io, wait)?;
+        // From here on it is removed, whatever fails.
+        let new = container.insert(new);
+        let mut confinement = Confinement::read(process.pid(), &new.cgroup()?)?;
+        new.start(wait)?;
+        confinement.refresh(process.pid())?;
+        if !quiet {
+            show(&confinement, landlock);
         }
-        let landlock = match landlock {
-            true => "in force (the kernel shows no more of it)",
-            false => "none: this kernel has no Landlock",
-        };
-        printable::note("brig: what confines the command, read back from the kernel:");
-        printable::tell(&format!("{confinement}  landlock      {landlock}\n"));
+        Ok(process)
+    });
+    Ok(remove_after(ended, container, Some(&signals))?.code)
+}
+
+/// Says what confines the command.
+fn show(confinement: &Confinement, landlock: bool) {
+    let landlock = match landlock {
+        true => "in force (the kernel shows no more of it)",
+        false => "none: this kernel has no Landlock",
     };
-    Ok(supervise::try_command(&id, &options, &sandbox, &mut show)?)
+    printable::note("brig: what confines the command, read back from the kernel:");
+    printable::tell(&format!("{confinement}  landlock      {landlock}\n"));
 }
 
 impl Sandbox {

@@ -1,7 +1,10 @@
 //! `brig start`.
 
+use brig::deadline::Deadline;
+
 use super::arguments::Arguments;
 use super::flags::NONE;
+use super::foreground::hearing;
 use super::global::Global;
 use super::verb::{Does, Outcome, Verb};
 
@@ -18,6 +21,13 @@ Lets the program of a container run that `brig create` made.
 };
 
 fn run(global: &Global, arguments: Arguments) -> Outcome {
-    global.only(arguments)?.start()?;
+    let mut container = global.only(arguments)?;
+    // A hook would outlive a brig that a signal ends.
+    if container.spec().is_ok_and(|spec| !spec.hooks.poststart.is_empty()) {
+        hearing(|wait| container.start(wait))?;
+    } else {
+        let mut patient = Deadline::NEVER;
+        container.start(&mut patient)?;
+    }
     Ok(0)
 }

@@ -5,13 +5,15 @@
 //! tracer first (ptrace(2)).
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Signal, pidfd_send_signal};
 
-use crate::deadline::Deadline;
+use super::Process;
+use crate::deadline::{AFTER_KILL, Deadline};
 
 /// Nothing tells when the tracer has been told.
 const REST: Duration = Duration::from_millis(20);
@@ -20,7 +22,7 @@ const REST: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// What waitid(2) says.
-pub(crate) fn ended(pidfd: impl AsFd) -> io::Result<Option<WaitStatus>> {
+pub(super) fn ended(pidfd: impl AsFd) -> io::Result<Option<WaitStatus>> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
     match waitid(Id::PIDFd(pidfd.as_fd()), flags)? {
         WaitStatus::StillAlive => Ok(None),
@@ -32,18 +34,29 @@ pub(crate) fn ended(pidfd: impl AsFd) -> io::Result<Option<WaitStatus>> {
 ///
 /// # Errors
 /// As [`ended`].
-pub(super) fn reap(pidfd: &OwnedFd, deadline: Deadline) -> io::Result<Option<WaitStatus>> {
+pub(super) fn reap(pidfd: impl AsFd, deadline: Deadline) -> io::Result<Option<WaitStatus>> {
     let mut has_ended = false;
     loop {
-        match ended(pidfd)? {
+        match ended(&pidfd)? {
             None if !deadline.is_over() => {}
             answer => return Ok(answer),
         }
-        let mut set = [PollFd::new(pidfd, PollFlags::IN)];
+        let mut set = [PollFd::new(&pidfd, PollFlags::IN)];
         let _ = poll(&mut set, deadline.left().as_ref());
         if has_ended {
             std::thread::sleep(REST);
         }
         has_ended = !set[0].revents().is_empty();
     }
+}
+
+/// Kills processes, and waits for their end; the pids of those that have not ended in time.
+pub(super) fn kill_all<'p>(processes: impl IntoIterator<Item = &'p Process> + Clone) -> Vec<i32> {
+    for process in processes.clone() {
+        let _ = pidfd_send_signal(process, Signal::KILL);
+    }
+    let deadline = Deadline::after(AFTER_KILL);
+    // An error: its end has been heard already.
+    let left = processes.into_iter().filter(|process| matches!(reap(process, deadline), Ok(None)));
+    left.map(Process::pid).collect()
 }

@@ -4,18 +4,17 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use brig_child::{Report, ReportKind};
-use brig_sys::launch::Process;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::wait::WaitStatus;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::end::reap;
+use super::end::{kill_all, reap};
 use super::executed::has_executed;
+use super::process::with_what_is_left;
 use super::report::{CGROUP_OF_A_USER, EXECUTING, hook_is_late, not_executed, untold, words};
-use super::{Error, Inputs};
+use super::{Error, Inputs, Process};
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::plan::{Plan, Start};
 
@@ -40,25 +39,7 @@ pub enum Event<'l> {
         pid: i32,
     },
     /// It waits at the gate, or is the program: the last event.
-    Ready(Launched),
-}
-
-/// The container's process.
-#[derive(Debug)]
-pub struct Launched {
-    /// Its pid in brig's namespace.
-    pub pid: i32,
-    /// A descriptor of it.
-    pub pidfd: OwnedFd,
-}
-
-impl Launched {
-    /// Ends it, as something that belongs to its start has failed; the same error, which tells of a process that does
-    /// not end in time.
-    #[must_use]
-    pub fn end(self, error: Error) -> Error {
-        with_what_is_left(error, &end([(self.pid, &self.pidfd)].into_iter()))
-    }
+    Ready(Process),
 }
 
 /// How brig waits while the child is set up: it may have to copy what the child's hooks write to a terminal, and
@@ -69,6 +50,11 @@ pub trait Wait {
     /// # Errors
     /// An error ends the launch, and the child.
     fn wait(&mut self, fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error>;
+
+    /// Can be read when brig is asked to stop, where that is heard: programs that brig runs meanwhile are ended then.
+    fn stop(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// A child that is set up: gives out its events one by one. Dropped before the last, it ends what there is.
@@ -113,7 +99,8 @@ impl<'p> Launch<'p> {
                 .map_err(clone_failed)?;
         drop((theirs, opened, inputs));
         let due = if plan.intermediate { Due::Nothing } else { Due::Birth };
-        let (first, second) = (Some(process), None);
+        let first = Some(Process::new(process.pid, process.pidfd));
+        let second = None;
         Ok(Self { plan, start, socket: ours, due, ready: false, first, second })
     }
 
@@ -132,10 +119,10 @@ impl<'p> Launch<'p> {
                 return if self.ready { self.executed() } else { Err(self.died()) };
             };
             self.due = Due::Answer;
-            let pid = self.process().map_or(0, |process| process.pid);
+            let pid = self.process().map_or(0, Process::pid);
             match report.kind {
                 kind if kind == ReportKind::Cloned as u32 => {
-                    self.second = Some(adopt(report.value)?);
+                    self.second = Some(Process::adopt(report.value)?);
                     return self.born();
                 }
                 kind if kind == ReportKind::WantsSetup as u32 => return Ok(Event::Setup { pid }),
@@ -164,13 +151,13 @@ impl<'p> Launch<'p> {
     }
 
     fn born(&self) -> Result<Event<'_>, Error> {
-        let Process { pid, pidfd } = self.process().ok_or_else(is_over)?;
-        Ok(Event::Born { pid: *pid, pidfd: pidfd.as_fd() })
+        let process = self.process().ok_or_else(is_over)?;
+        Ok(Event::Born { pid: process.pid(), pidfd: process.as_fd() })
     }
 
     /// The socket has ended after the last record: the process is its program, or could not tell that it is not.
     fn executed(&mut self) -> Result<Event<'_>, Error> {
-        let pid = self.process().map_or(0, |process| process.pid);
+        let pid = self.process().map_or(0, Process::pid);
         // Who has executed its program may be gone, with all that is known of it.
         if self.plan.mute && !has_executed(pid).unwrap_or(true) {
             let last = self.plan.ops.last().map(|op| words(op, self.plan));
@@ -182,8 +169,7 @@ impl<'p> Launch<'p> {
     /// Gives the container's process out of hand.
     fn over(&mut self) -> Result<Event<'_>, Error> {
         let process = self.second.take().or_else(|| self.first.take()).ok_or_else(is_over)?;
-        let Process { pid, pidfd } = process;
-        Ok(Event::Ready(Launched { pid, pidfd }))
+        Ok(Event::Ready(process))
     }
 
     /// The next record; `None` where no more can come.
@@ -193,7 +179,7 @@ impl<'p> Launch<'p> {
     fn report(&self, wait: &mut dyn Wait) -> Result<Option<Report>, Error> {
         let intermediate = self.first.as_ref().filter(|_| self.plan.intermediate);
         let other = match (intermediate, &self.second) {
-            (Some(intermediate), None) => intermediate.pidfd.as_fd(),
+            (Some(intermediate), None) => intermediate.as_fd(),
             _ => self.socket.as_fd(),
         };
         loop {
@@ -215,7 +201,7 @@ impl<'p> Launch<'p> {
 
     fn died(&self) -> Error {
         let deadline = Deadline::after(AFTER_KILL);
-        let end = self.process().and_then(|process| reap(&process.pidfd, deadline).ok().flatten());
+        let end = self.process().and_then(|process| reap(process, deadline).ok().flatten());
         let how = match end {
             Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => {
                 return Error::plain("the container's process was killed while it was set up")
@@ -231,7 +217,7 @@ impl<'p> Launch<'p> {
     /// Kills the processes that are still here; the pids of those that have not ended in time.
     fn end(&mut self) -> Vec<i32> {
         let left: Vec<_> = [self.first.take(), self.second.take()].into_iter().flatten().collect();
-        end(left.iter().map(|process| (process.pid, &process.pidfd)))
+        kill_all(&left)
     }
 }
 
@@ -241,38 +227,6 @@ impl Drop for Launch<'_> {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Kills processes, and waits for their end; the pids of those that have not ended in time.
-fn end<'p>(processes: impl Iterator<Item = (i32, &'p OwnedFd)> + Clone) -> Vec<i32> {
-    for (_, pidfd) in processes.clone() {
-        let _ = pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
-    }
-    let deadline = Deadline::after(AFTER_KILL);
-    // An error: its end has been heard already.
-    let left = processes.filter(|(_, pidfd)| matches!(reap(pidfd, deadline), Ok(None)));
-    left.map(|(pid, _)| pid).collect()
-}
-
-fn with_what_is_left(error: Error, left: &[i32]) -> Error {
-    if left.is_empty() {
-        return error;
-    }
-    let left: Vec<_> = left.iter().map(i32::to_string).collect();
-    error.with_hint(format!(
-        "process {} is killed and has not ended yet: it is frozen (`brig resume`), traced, or waits in the kernel",
-        left.join(", ")
-    ))
-}
-
-/// The intermediate has made the container's process, which is brig's child: nobody else can reap it, so its
-/// pid is its own.
-fn adopt(pid: i32) -> Result<Process, Error> {
-    let doing = "opening the container's process";
-    let known = Pid::from_raw(pid).ok_or_else(|| Error::plain(doing))?;
-    let pidfd =
-        pidfd_open(known, PidfdFlags::empty()).map_err(|errno| Error::system(doing, errno))?;
-    Ok(Process { pid, pidfd })
 }
 
 fn is_over() -> Error {

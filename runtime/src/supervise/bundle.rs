@@ -32,7 +32,10 @@ impl Blueprint {
     }
 
     /// Its filter, if it has one: compiled, or as it was kept.
-    pub(super) fn filter(&self) -> Result<Option<Filter>, Error> {
+    ///
+    /// # Errors
+    /// The profile is not acceptable.
+    pub fn filter(&self) -> Result<Option<Filter>, Error> {
         Ok(Filter::of(&self.config, &self.bundle)?)
     }
 

@@ -9,12 +9,13 @@ use brig_sys::process::send_signal;
 use serde::Serialize;
 
 use super::control::is_gone;
+use super::create::Created;
 use super::lock::Lock;
 use super::process::{RecordedProcess, Unknown};
 use super::record::{Damage, PROCESS, Record, StateDirectory};
-use super::{Created, Error, gate, members};
+use super::{Error, gate, members};
 use crate::bundle::Configuration;
-use crate::execute::Launched;
+use crate::execute::Process;
 use crate::spec::{ContainerId, Hardened, NamespaceType};
 
 /// runtime.md, "State", with runc's `paused`.
@@ -104,7 +105,7 @@ impl Container {
     }
 
     /// The container that has just been made, its process, and its lock.
-    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Launched, Lock) {
+    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Process, Lock) {
         let Created { directory, record, config, process, lock } = created;
         let (record, config) = (Some(record), OnceCell::from(config));
         (Self { id: id.clone(), directory, record, damage: None, config }, process, lock)

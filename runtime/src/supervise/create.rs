@@ -1,34 +1,29 @@
 //! `create`: from a blueprint to a process that waits at the start gate.
 
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedScope};
 use bumpalo::Bump;
 use nix::unistd::geteuid;
-use rustix::fs::CWD;
 
 use super::activation::Listeners;
 use super::blueprint::{Blueprint, Circumstances};
+use super::container::Container;
 use super::early_hooks::{self, StateFiles};
 use super::listener::Listener;
 use super::lock::Lock;
 use super::outside::Outside;
 use super::process::RecordedProcess;
 use super::record::{Record, StateDirectory};
-use super::run::wanted;
 use super::state::now;
-use super::terminal::Given;
 use super::transaction::{Made, Transaction};
-use super::{Error, Status, gate, terminal};
+use super::{Error, Io, Status, gate};
 use crate::bundle::Configuration;
 use crate::caller::Caller;
-use crate::deadline::Deadline;
-use crate::execute::{Event, Inputs, Launch, Launched, Wait};
+use crate::execute::{Event, Inputs, Launch, Process, Wait};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, Join, Plan, Start};
-use crate::replace::{Lasting, replace};
 use crate::spec::ContainerId;
 
 /// What the caller asks for, besides what the bundle says.
@@ -36,14 +31,8 @@ use crate::spec::ContainerId;
 pub struct Options {
     /// The directory of all state directories.
     pub root: PathBuf,
-    /// The bundle.
-    pub bundle: PathBuf,
     /// cgroups are made by systemd.
     pub systemd_cgroup: bool,
-    /// Where the terminal's master goes.
-    pub console_socket: Option<PathBuf>,
-    /// A file that gets the pid.
-    pub pid_file: Option<PathBuf>,
     /// Descriptors after standard error that the program inherits, the sockets among them.
     pub preserve_fds: u32,
     /// Sockets that are the program's, the first of these.
@@ -54,55 +43,54 @@ pub struct Options {
 
 /// A container that has been made.
 #[derive(Debug)]
-pub struct Created {
+pub(super) struct Created {
     pub(super) directory: StateDirectory,
     pub(super) record: Record,
     pub(super) config: Configuration,
     /// Held since before anything of it was made.
     pub(super) lock: Lock,
     /// Its first process.
-    pub process: Launched,
+    pub(super) process: Process,
 }
 
-/// Makes a container.
+/// Makes a container whose process waits to be started.
 ///
 /// # Errors
 /// Names the field or the step; then nothing is left.
-pub fn create(id: &ContainerId, options: &Options) -> Result<(), Error> {
-    let blueprint = Blueprint::of_bundle(&options.bundle)?;
-    let wanted = wanted(&blueprint, options);
-    terminal::detached(wanted, |mut given| {
-        make(id, blueprint, options, Start::AtGate, &mut given).map(drop)
-    })
+pub fn create(
+    id: &ContainerId,
+    blueprint: Blueprint,
+    options: &Options,
+    io: Io,
+    wait: &mut dyn Wait,
+) -> Result<(Container, Process), Error> {
+    let created = make(id, blueprint, options, Start::AtGate, io, wait)?;
+    let (container, process, _unlocked) = Container::of(id, created);
+    Ok((container, process))
 }
 
-/// Makes a container with what it is given of the caller's.
+/// Makes a container, and keeps its lock.
 pub(super) fn make(
     id: &ContainerId,
     mut blueprint: Blueprint,
     options: &Options,
     start: Start,
-    given: &mut Given<'_>,
+    io: Io,
+    wait: &mut dyn Wait,
 ) -> Result<Created, Error> {
     // What can be refused before anything is made.
     if let Some(listeners) = &options.listeners {
         listeners.tell(&mut blueprint.config.spec);
     }
-    let wants_terminal = blueprint.config.spec.process.terminal;
-    let console_socket =
-        terminal::console(wants_terminal, options.console_socket.as_deref(), given.console.take())?;
-    let standard = std::mem::take(&mut given.standard);
-    let inputs = Inputs { console_socket, standard, ..Inputs::default() };
+    io.check(blueprint.config.spec.process.terminal)?;
+    let inputs = Inputs { console_socket: io.console, standard: io.standard, ..Inputs::default() };
     let filter = blueprint.filter()?;
     let driver = if options.systemd_cgroup { Driver::Systemd } else { Driver::Fs };
     let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, driver, Caller::get())?;
     let record = blueprint.record(id, &cgroup, geteuid().as_raw(), now());
     // From here on everything is on a list.
     let mut transaction = Transaction::begin(&options.root, id, &blueprint, record)?;
-    let mut patient = Deadline::NEVER;
-    let making =
-        Making { id, options, start, blueprint: &mut blueprint, cgroup, filter, stop: given.stop };
-    let wait = given.wait().unwrap_or(&mut patient);
+    let making = Making { id, options, start, blueprint: &mut blueprint, cgroup, filter };
     match making.carry_out(&mut transaction, inputs, wait) {
         Ok(process) => {
             let (directory, record, lock) = transaction.commit();
@@ -120,17 +108,16 @@ struct Making<'m> {
     blueprint: &'m mut Blueprint,
     cgroup: CgroupPlan,
     filter: Option<Filter>,
-    stop: Option<BorrowedFd<'m>>,
 }
 
 impl Making<'_> {
-    /// The cgroup, the plan, the process, the pid file.
+    /// The cgroup, the plan, the process.
     fn carry_out(
         mut self,
         made: &mut Transaction,
         mut inputs: Inputs,
         wait: &mut dyn Wait,
-    ) -> Result<Launched, Error> {
+    ) -> Result<Process, Error> {
         let mut host = Host::read(&self.blueprint.config.spec.process);
         if self.blueprint.wants_label() {
             host = host.with_security_modules();
@@ -154,8 +141,7 @@ impl Making<'_> {
         )?;
         inputs.landlock = self.blueprint.landlock.take().map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
-        let launched = self.launch(made, &plan, inputs, scope, wait)?;
-        write_pid_file(self.options.pid_file.as_deref(), launched)
+        self.launch(made, &plan, inputs, scope, wait)
     }
 
     /// Makes the cgroup, or what systemd makes it from, and says how the process comes into it.
@@ -184,7 +170,7 @@ impl Making<'_> {
         mut inputs: Inputs,
         scope: Option<PlannedScope>,
         wait: &mut dyn Wait,
-    ) -> Result<Launched, Error> {
+    ) -> Result<Process, Error> {
         let states = StateFiles::make(plan, &mut inputs)?;
         inputs.open_namespaces(plan)?;
         let outside = Outside::of(self.blueprint, plan, scope, &inputs)?;
@@ -211,7 +197,7 @@ impl Making<'_> {
         mut outside: Outside,
         mut states: StateFiles,
         listener: Option<&Listener>,
-    ) -> Result<Launched, Error> {
+    ) -> Result<Process, Error> {
         loop {
             match launch.next(wait)? {
                 Event::Born { pid, pidfd } => {
@@ -220,16 +206,16 @@ impl Making<'_> {
                     made.born(process)?;
                 }
                 Event::Setup { pid } => {
-                    outside.set_up(self.id, self.blueprint, pid, made, self.stop)?;
+                    outside.set_up(self.id, self.blueprint, pid, made, wait.stop())?;
                 }
                 Event::Hooks { pid } => {
                     if let Some(listener) = listener {
                         listener.tell(self.filter.as_ref(), &made.record, Status::Creating, pid)?;
                     }
                     let spec = &self.blueprint.config.spec;
-                    early_hooks::run(&spec.hooks, &made.record, &mut states, self.stop)?;
+                    early_hooks::run(&spec.hooks, &made.record, &mut states, wait.stop())?;
                 }
-                Event::Ready(launched) => return Ok(launched),
+                Event::Ready(process) => return Ok(process),
             }
         }
     }
@@ -238,18 +224,4 @@ impl Making<'_> {
 fn words_after_gate(plan: &Plan<'_>) -> Vec<String> {
     let after = plan.ops.get(plan.after_gate..).unwrap_or_default();
     after.iter().map(|op| crate::execute::words(op, plan)).collect()
-}
-
-/// Writes the pid, where that is asked for. A process whose pid cannot be told is ended.
-pub(super) fn write_pid_file(path: Option<&Path>, launched: Launched) -> Result<Launched, Error> {
-    match path.map_or(Ok(()), |path| write_pid(path, launched.pid)) {
-        Ok(()) => Ok(launched),
-        Err(error) => Err(launched.end(error)),
-    }
-}
-
-/// A reader never sees half of it.
-fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
-    replace(CWD, path, 0o644, pid.to_string().as_bytes(), Lasting::Brig)
-        .map_err(|error| Error::system(format!("writing the pid file {}", path.display()), error))
 }

@@ -68,7 +68,7 @@ impl Container {
             self.remove_made(record)?;
             return self.directory.remove();
         }
-        self.remove(&lock, None)
+        self.remove_under(&lock, None)
     }
 
     /// Removes what is known of a container whose record is damaged: its first process, and what that one is not needed
@@ -157,10 +157,26 @@ impl Container {
         }
     }
 
+    /// Removes the container after its end, for who has waited for that: also one that brig has just run, and has not
+    /// recorded. Hooks end when `stop` can be read.
+    ///
+    /// # Errors
+    /// Something lives, or could not be removed. None where somebody else was first.
+    pub fn remove(self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        match self.directory.lock_if_there(Deadline::after(OF_OTHERS))? {
+            Some(lock) => self.remove_under(&lock, stop),
+            None => Ok(()),
+        }
+    }
+
     /// The processes, the groups, the hooks, the directory: the record goes last. While something
     /// lives, or a group is left, the container stays as it is; of the rest all is tried. Hooks end when `stop` can
     /// be read.
-    pub(super) fn remove(self, _lock: &Lock, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    pub(super) fn remove_under(
+        self,
+        _lock: &Lock,
+        stop: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Error> {
         let mut failures = Vec::new();
         if let Some(record) = &self.record {
             self.remove_made(record)?;

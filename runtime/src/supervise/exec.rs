@@ -1,30 +1,21 @@
 //! `exec`: another process in a running container.
 
-use std::path::PathBuf;
-
 use bumpalo::Bump;
 
 use super::container::{Container, Status};
-use super::create::write_pid_file;
 use super::listener::Listener;
-use super::terminal::{Given, Stop, Wanted};
-use super::{Error, Foreground, home, standard, terminal};
-use crate::deadline::Deadline;
-use crate::execute::{Event, Inputs, Launch, Launched, Wait, resctrl};
+use super::{Error, Io, home};
+use crate::execute::{Event, Inputs, Launch, Process, Wait, resctrl};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
-use crate::spec::{self, Process};
+use crate::spec;
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
 pub struct ExecOptions {
     /// The new process.
-    pub process: Process,
-    /// Where the terminal's master goes.
-    pub console_socket: Option<PathBuf>,
-    /// A file that gets the pid.
-    pub pid_file: Option<PathBuf>,
+    pub process: spec::Process,
     /// Descriptors after standard error that the program inherits.
     pub preserve_fds: u32,
     /// A cgroup below the container's.
@@ -33,40 +24,22 @@ pub struct ExecOptions {
     pub ignore_paused: bool,
 }
 
-/// Runs a process in a container; the answer is its exit code, 0 where it is not waited for.
+/// Starts a process in a container.
 ///
 /// # Errors
 /// The container does not run, or the process cannot be started; then none is left.
 pub fn exec(
     container: &Container,
     options: &ExecOptions,
-    foreground: Foreground,
-) -> Result<u8, Error> {
-    let process = &options.process;
-    let wanted = Wanted {
-        terminal: process.terminal,
-        console_socket: options.console_socket.is_some(),
-        hooks: false,
-        owner: standard::owner(container.spec()?, process.user.uid),
-    };
-    let signals = foreground.signals()?;
-    super::run::in_foreground(signals.as_ref(), wanted, Stop::PassOn, |given| {
-        launch_in(container, options, given)
-    })
-    .map(|ended| ended.code)
-}
-
-fn launch_in(
-    container: &Container,
-    options: &ExecOptions,
-    given: Given<'_>,
-) -> Result<Launched, Error> {
+    io: Io,
+    wait: &mut dyn Wait,
+) -> Result<Process, Error> {
     match container.status()? {
         Status::Created | Status::Running => {}
         Status::Paused if options.ignore_paused => {}
         Status::Paused => {
-            let what = "cannot exec in a paused container (use --ignore-paused to override)";
-            return Err(Error::plain(what).with_hint("`brig resume` it first"));
+            let what = "cannot exec in a paused container";
+            return Err(Error::plain(what).with_hint("resume it first, or ask to ignore that"));
         }
         Status::Creating | Status::Stopped => {
             return Err(Error::plain("cannot exec in a stopped container"));
@@ -81,12 +54,14 @@ fn launch_in(
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
     let process = &spec::harden_process(options.process.clone(), spec);
-    let wants = process.terminal;
-    let console_socket =
-        terminal::console(wants, options.console_socket.as_deref(), given.console)?;
-    let standard = given.standard;
-    let replaced = standard.each_ref().map(Option::is_some);
-    let mut inputs = Inputs { console_socket, standard, init: Some(init), ..Inputs::default() };
+    io.check(process.terminal)?;
+    let replaced = io.standard.each_ref().map(Option::is_some);
+    let mut inputs = Inputs {
+        console_socket: io.console,
+        standard: io.standard,
+        init: Some(init),
+        ..Inputs::default()
+    };
     let cgroup = container.cgroup()?;
     let join = match &options.cgroup {
         Some(sub) => cgroup.join_sub(sub)?,
@@ -116,11 +91,8 @@ fn launch_in(
     )?;
     let listener = Listener::connect(filter, &plan, None, &mut inputs)?;
     let mut launch = Launch::begin(&plan, inputs, Start::AtOnce)?;
-    let mut patient = Deadline::NEVER;
-    let wait = given.wait.unwrap_or(&mut patient);
     let served = serve(&mut launch, wait, container, listener.as_ref().zip(filter));
-    let launched = served.map_err(|error| launch.abort(error))?;
-    write_pid_file(options.pid_file.as_deref(), launched)
+    served.map_err(|error| launch.abort(error))
 }
 
 /// Does what the process waits for, until it is the program.
@@ -129,7 +101,7 @@ fn serve(
     wait: &mut dyn Wait,
     container: &Container,
     listener: Option<(&Listener, &Filter)>,
-) -> Result<Launched, Error> {
+) -> Result<Process, Error> {
     let record = container.record()?;
     loop {
         match launch.next(wait)? {
@@ -144,7 +116,7 @@ fn serve(
                     listener.tell(Some(filter), record, Status::Running, pid)?;
                 }
             }
-            Event::Ready(launched) => return Ok(launched),
+            Event::Ready(process) => return Ok(process),
         }
     }
 }

@@ -85,12 +85,8 @@ fn is_there(directory: &StateDirectory, name: &str) -> Result<bool, Error> {
     }
 }
 
-/// Opens the gate and waits until the program runs. Without `wait`, only the process ends that, or a signal that ends
-/// brig. Only for the holder of the container's lock.
-pub(super) fn pass(
-    directory: &StateDirectory,
-    wait: Option<&mut dyn Wait>,
-) -> Result<Passed, Error> {
+/// Opens the gate and waits until the program runs. Only for the holder of the container's lock.
+pub(super) fn pass(directory: &StateDirectory, wait: &mut dyn Wait) -> Result<Passed, Error> {
     let socket = endpoint(SockFlag::empty())?;
     set_socket_timeout(&socket, Timeout::Send, Some(TIMEOUT))
         .map_err(|errno| failed(directory, errno))?;
@@ -114,8 +110,6 @@ pub(super) fn pass(
     if !connected {
         return Ok(Passed::Before);
     }
-    if let Some(wait) = wait {
-        while wait.wait([socket.as_fd(), socket.as_fd()])? == [false, false] {}
-    }
+    while wait.wait([socket.as_fd(), socket.as_fd()])? == [false, false] {}
     read_report(&socket).map(Passed::Now)
 }

@@ -22,6 +22,10 @@ use crate::unix_socket::connect_to;
 /// What one message from the child can hold (`PrivilegeOp::Seccomp` of brig-child).
 const STATE_LIMIT_BYTES: usize = 16 << 10;
 
+/// The flags of sendmsg(2) with which the container's process hands over its listener: a filter
+/// that reports sendmsg must let these pass, as nobody could answer yet.
+pub const HANDOVER_FLAGS: u32 = brig_child::syscall::HANDOVER_FLAGS.cast_unsigned();
+
 /// The file for the state.
 #[derive(Debug)]
 pub(super) struct Listener(File);

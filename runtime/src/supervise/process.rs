@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use brig_pseudofs::boot::Boot;
 use brig_pseudofs::identity::Identity as NamespaceIdentity;
 use brig_pseudofs::small_file;
-use nix::sys::wait::WaitStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs, stat};
 use rustix::io::Errno;
@@ -164,16 +163,6 @@ fn start_time(pid: i32) -> io::Result<u64> {
     // The state is field 3, the start time field 22.
     let ticks = rest.split_ascii_whitespace().nth(19);
     ticks.and_then(|ticks| ticks.parse().ok()).ok_or_else(broken)
-}
-
-/// The exit code that a shell would give: the process's own, or 128 + the signal.
-pub(super) fn exit_code(status: WaitStatus) -> u8 {
-    let code = match status {
-        WaitStatus::Exited(_, code) => code,
-        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
-        _ => 255,
-    };
-    u8::try_from(code & 0xff).unwrap_or(255)
 }
 
 #[cfg(test)]

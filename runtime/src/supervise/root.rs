@@ -42,7 +42,10 @@ impl Root {
     }
 
     /// The host's own root.
-    pub(super) fn of_host() -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn of_host() -> Result<Self, Error> {
         Self::open(CWD, Path::new("/"), Path::new("/"))
     }
 
@@ -79,7 +82,8 @@ impl Root {
     }
 
     /// What the child has to find.
-    pub(super) fn expected(&self) -> RootDirectory<'_> {
+    #[must_use]
+    pub fn expected(&self) -> RootDirectory<'_> {
         let Self { ref path, device, inode, mount, .. } = *self;
         RootDirectory { path, device, inode, mount }
     }

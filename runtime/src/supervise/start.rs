@@ -7,32 +7,17 @@ use super::delete::wait_for_end;
 use super::gate::Passed;
 use super::lock::Lock;
 use super::state::OciState;
-use super::{Error, gate, terminal};
+use super::{Error, gate};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
 
 impl Container {
-    /// Lets the program run.
+    /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
     ///
     /// # Errors
     /// The container is not in the state `created`, or the program cannot be executed, or a
     /// poststart hook fails.
-    pub fn start(&mut self) -> Result<(), Error> {
-        if self.spec().is_ok_and(|spec| !spec.hooks.poststart.is_empty()) {
-            return terminal::hearing(|hearing| {
-                let stop = hearing.0.stop();
-                self.start_within(Some(hearing), Some(stop))
-            });
-        }
-        self.start_within(None, None)
-    }
-
-    /// The same for a brig that has something else to do meanwhile, or hears by `stop` that it is to stop.
-    pub(super) fn start_within(
-        &mut self,
-        wait: Option<&mut dyn Wait>,
-        stop: Option<BorrowedFd<'_>>,
-    ) -> Result<(), Error> {
+    pub fn start(&mut self, wait: &mut dyn Wait) -> Result<(), Error> {
         let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         let mut status = self.status_under(&lock)?;
         if status != Status::Created {
@@ -73,7 +58,7 @@ impl Container {
         if record.mute && !has_executed(pid).unwrap_or(true) {
             return Err(untold(&record.after_gate.1));
         }
-        self.poststart(&lock, stop)
+        self.poststart(&lock, wait.stop())
     }
 
     /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).

@@ -10,6 +10,7 @@ mod export;
 mod profile;
 mod record;
 mod show;
+mod watch;
 mod words;
 
 use brig_seccomp::Arch;

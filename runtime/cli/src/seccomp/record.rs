@@ -2,7 +2,7 @@
 //!
 //! Promises that a profile is written whole or not at all, and that nothing is written of a run
 //! that failed: a profile of the failure would be worse than none. What is learnt, and how it
-//! becomes a profile, is `brig_seccomp::record`'s; how a program is watched, `supervise::watch`'s.
+//! becomes a profile, is `brig_seccomp::record`'s; how a program is watched, `watch`'s.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,7 +13,7 @@ use anyhow::Context;
 use brig::printable;
 use brig::replace::{Lasting, replace};
 use brig::spec::ContainerId;
-use brig::supervise::{self, Blueprint, Error, HANDOVER_FLAGS, Options, Watched, Watcher};
+use brig::supervise::{Blueprint, Error, HANDOVER_FLAGS, Options};
 use brig_seccomp::Arch;
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::{
@@ -24,6 +24,7 @@ use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::CWD;
 
 use super::profile::Profile;
+use super::watch::{Watched, Watcher, watch};
 use super::words::pretty;
 use crate::arguments::{Arguments, Usage};
 use crate::flags::{Flag, Flags, number, path, switch, value};
@@ -318,7 +319,7 @@ impl Session<'_> {
             Some(bundle) => Blueprint::of_bundle(bundle),
             None => {
                 let command = self.request.command.clone();
-                Blueprint::of_sandbox(&self.request.sandbox.options(command))
+                self.request.sandbox.options(command).blueprint()
             }
         }
     }
@@ -333,16 +334,13 @@ impl Session<'_> {
         let id = format!("record-{}-{}", std::process::id(), self.number);
         let options = Options {
             root: self.global.root()?.to_owned(),
-            bundle: blueprint.bundle.clone(),
             systemd_cgroup: self.global.systemd_cgroup,
-            console_socket: None,
-            pid_file: None,
             preserve_fds: 0,
             listeners: None,
             new_keyring: true,
         };
         let id = ContainerId::parse(&id)?;
-        Ok(supervise::watch(&id, blueprint, &options, filter, watcher)?)
+        Ok(watch(&id, blueprint, &options, filter, watcher)?)
     }
 }
 

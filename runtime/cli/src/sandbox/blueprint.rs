@@ -8,6 +8,9 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use brig::bundle::{Configuration, Seccomp};
+use brig::caller::Caller;
+use brig::supervise::{Blueprint, Error, Landlock, Root};
 use brig_seccomp::Arch;
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -16,34 +19,23 @@ use landlock::{
 use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
 
-use super::blueprint::{Blueprint, Landlock};
-use super::container::Container;
-use super::create::{Options, make};
 use super::host_mounts::{Fate, HostMounts, Place};
-use super::root::Root;
-use super::run::{in_foreground, remove_after, wanted};
-use super::terminal::Stop;
-use super::{Confinement, Error, Foreground};
-use crate::bundle::{Configuration, Seccomp};
-use crate::caller::Caller;
-use crate::plan::Start;
-use crate::spec::ContainerId;
 
 /// What is to be run, and with how much.
 #[derive(Clone, Debug)]
-pub struct SandboxOptions {
+pub(crate) struct SandboxOptions {
     /// The command.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// `memory.max` in bytes.
-    pub memory_bytes: i64,
+    pub(crate) memory_bytes: i64,
     /// `pids.max`.
-    pub pids: i64,
+    pub(crate) pids: i64,
     /// Whether the command gets a terminal.
-    pub terminal: bool,
+    pub(crate) terminal: bool,
     /// The variables of the caller's environment that the command gets.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// The caller's working directory.
-    pub cwd: PathBuf,
+    pub(crate) cwd: PathBuf,
 }
 
 /// Directories that the command may write to: empty, in memory, gone at the end.
@@ -74,37 +66,6 @@ const PROFILE: &str = "restricted";
 /// and how many ranges of 65,536 there are.
 const FIRST_ID: u32 = 524_288;
 const RANGES: u32 = 20_000;
-
-/// Runs a command in a sandbox; the answer is its exit code. `show` gets what confines it.
-///
-/// # Errors
-/// As `run`.
-pub fn try_command(
-    id: &ContainerId,
-    options: &Options,
-    sandbox: &SandboxOptions,
-    show: &mut dyn FnMut(&Confinement, bool),
-) -> Result<u8, Error> {
-    let blueprint = Blueprint::of_sandbox(sandbox)?;
-    let landlock = blueprint.landlock.is_some();
-    let mut container = None;
-    let wanted = wanted(&blueprint, options);
-    let signals = Foreground::Wait.signals()?;
-    let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |mut given| {
-        let made = make(id, blueprint, options, Start::AtGate, &mut given)?;
-        let (new, process, lock) = Container::of(id, made);
-        drop(lock);
-        // From here on it is removed, whatever fails.
-        let new = container.insert(new);
-        let mut confinement = Confinement::read(process.pid, &new.cgroup()?)?;
-        let stop = given.stop;
-        new.start_within(given.wait(), stop)?;
-        confinement.refresh(process.pid)?;
-        show(&confinement, landlock);
-        Ok(process)
-    });
-    remove_after(ended, container, signals.as_ref()).map(|ended| ended.code)
-}
 
 /// Files: read and execute everywhere, write in [`WRITABLE`] and /dev only; no signal and no
 /// abstract socket out of the sandbox. `None` where the kernel has no Landlock.
@@ -137,15 +98,15 @@ fn create(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
     }
 }
 
-impl Blueprint {
-    /// Composes the sandbox of `try`.
+impl SandboxOptions {
+    /// The sandbox, as a container that is to be made.
     ///
     /// # Errors
     /// The command cannot be part of a specification, or a Landlock ruleset cannot be made.
-    pub fn of_sandbox(sandbox: &SandboxOptions) -> Result<Self, Error> {
+    pub(crate) fn blueprint(&self) -> Result<Blueprint, Error> {
         let root = Root::of_host()?;
-        let over = Over::read(&root, &sandbox.cwd)?;
-        Ok(Self { landlock: landlock(&over.writable)?, ..blueprint(sandbox, root, &over)? })
+        let over = Over::read(&root, &self.cwd)?;
+        Ok(Blueprint { landlock: landlock(&over.writable)?, ..blueprint(self, root, &over)? })
     }
 }
 
@@ -170,7 +131,7 @@ fn config(sandbox: &SandboxOptions, over: &Over) -> Value {
         .collect();
     let seccomp = brig_seccomp::builtin(PROFILE);
     json!({
-        "ociVersion": crate::spec::VERSION,
+        "ociVersion": brig::spec::VERSION,
         "hostname": "brig",
         "root": { "path": "/", "readonly": true },
         "process": {
@@ -307,7 +268,7 @@ fn mounts(sandbox: &SandboxOptions, over: &Over) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::Filter;
+    use brig::filter::Filter;
 
     #[test]
     fn the_sandbox_passes_the_checks_of_every_specification() {

@@ -10,6 +10,10 @@ use std::os::fd::OwnedFd;
 use std::thread::{Builder, JoinHandle, sleep};
 use std::time::Duration;
 
+use brig::bundle::Seccomp;
+use brig::deadline::{AFTER_KILL, Deadline};
+use brig::spec::ContainerId;
+use brig::supervise::{self, Blueprint, Error, Options};
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::Answer;
 use brig_sys::notify::{Listener, Reply, knows_filter_flags};
@@ -19,41 +23,30 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::blueprint::Blueprint;
-use super::create::Options;
-use super::run::{in_foreground, make_and_start, remove_after, wanted};
-use super::terminal::Stop;
-use super::{Error, Foreground};
-use crate::bundle::Seccomp;
-use crate::deadline::{AFTER_KILL, Deadline};
-use crate::spec::ContainerId;
-
-/// The flags of sendmsg(2) with which the container's process hands over its listener: a filter
-/// that reports sendmsg must let these pass, as nobody could answer yet.
-pub const HANDOVER_FLAGS: u32 = brig_child::syscall::HANDOVER_FLAGS.cast_unsigned();
+use crate::foreground::{Signals, Stop, Wanted, in_foreground, remove_after};
 
 /// Who answers the calls that a filter reports.
-pub trait Watcher: Send + 'static {
+pub(super) trait Watcher: Send + 'static {
     /// What becomes of a call.
     fn answer(&mut self, call: &SeccompData) -> Answer;
 }
 
 /// How a watched run ended.
 #[derive(Debug)]
-pub struct Watched<W> {
+pub(super) struct Watched<W> {
     /// The program's exit code.
-    pub code: u8,
+    pub(super) code: u8,
     /// Whether brig was asked to stop, and passed that on.
-    pub stopped: bool,
+    pub(super) stopped: bool,
     /// The watcher, with what it knows now.
-    pub watcher: W,
+    pub(super) watcher: W,
 }
 
 /// Runs a container under `filter` in place of the one that it asks for, and removes it.
 ///
 /// # Errors
 /// As `run`; or the calls could not be answered.
-pub fn watch<W: Watcher>(
+pub(super) fn watch<W: Watcher>(
     id: &ContainerId,
     mut blueprint: Blueprint,
     options: &Options,
@@ -66,15 +59,17 @@ pub fn watch<W: Watcher>(
             .map_err(|errno| Error::system("making a socket for the listener", errno))?;
     blueprint.watcher = Some(theirs);
     let (mut container, mut thread) = (None, None);
-    let wanted = wanted(&blueprint, options);
-    let signals = Foreground::Wait.signals()?;
-    let ended = in_foreground(signals.as_ref(), wanted, Stop::KillAtSecond, |given| {
+    let wanted = Wanted::first(&blueprint.config, None);
+    let signals = Signals::block()?;
+    let ended = in_foreground(Some(&signals), wanted, Stop::KillAtSecond, |io, wait| {
         // Only now: signals are blocked, and a new thread inherits that.
         thread = Some(spawn(ours, watcher)?);
-        make_and_start(id, blueprint, options, given, &mut container)
+        let (new, process) = supervise::run(id, blueprint, options, io, wait)?;
+        container = Some(new);
+        Ok(process)
     });
     // Kills what is left of the container's processes, so that the listener comes to its end.
-    let ended = remove_after(ended, container, signals.as_ref());
+    let ended = remove_after(ended, container, Some(&signals));
     let answered = thread.map(|thread| join(thread, Deadline::after(AFTER_KILL)));
     let ended = ended?;
     let watcher = answered.unwrap_or_else(|| Err(never_began()))?;

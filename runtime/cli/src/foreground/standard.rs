@@ -9,16 +9,16 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use brig::caller::Caller;
+use brig::printable;
+use brig::spec::{Config, NamespaceType};
+use brig::supervise::Error;
 use nix::unistd::fchown;
 use rustix::fs::{OFlags, fcntl_setfl, fstat};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::termios::isatty;
 
-use super::Error;
 use super::stream::{Kind, Stream, own};
-use crate::caller::Caller;
-use crate::printable;
-use crate::spec::{Config, NamespaceType};
 
 /// What is handed over instead of the caller's own descriptors.
 pub(super) type Standard = [Option<OwnedFd>; 3];
@@ -142,7 +142,7 @@ mod tests {
                 r#"{{"ociVersion": "1.0.2", "root": {{"path": "rootfs"}}, "process": {{"cwd": "/", "args": ["x"]}},
                 "linux": {{"namespaces": [{namespaces}], "uidMappings": [{maps}], "gidMappings": [{maps}]}}}}"#
             );
-            crate::spec::harden(crate::spec::Asked::read(text.as_bytes()).expect("a specification"))
+            brig::spec::harden(brig::spec::Asked::read(text.as_bytes()).expect("a specification"))
         };
         assert_eq!(on_host(&spec(r#"{"type": "pid"}"#, ""), 1000), Some(1000));
         let maps = r#"{"containerID": 0, "hostID": 5000, "size": 1}, {"containerID": 1, "hostID": 70000, "size": 1000}"#;

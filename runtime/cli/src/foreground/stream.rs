@@ -8,11 +8,10 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use brig::supervise::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-
-use super::Error;
 
 /// What a line of a terminal holds at most, and what a pipe takes at once (`N_TTY_BUF_SIZE`, `PIPE_BUF`).
 const CHUNK_BYTES: usize = 4096;

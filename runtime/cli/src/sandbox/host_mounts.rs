@@ -11,10 +11,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use brig::supervise::Error;
 use brig_pseudofs::mountinfo::Mount;
 use brig_pseudofs::small_file;
-
-use super::Error;
 
 /// What becomes of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
