@@ -3,6 +3,7 @@
 
 use brig_integration::{Lab, PATIENCE, json, machine, need, wait_until};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn run_passes_output_and_exit_code_on() {
@@ -351,6 +352,51 @@ fn list_shows_containers_and_their_status() {
     lab.runtime().arg("list").go().ok().says("BUNDLE").says(running.id());
     let quiet = lab.runtime().args(["list", "--quiet"]).go().ok().stdout();
     assert_eq!(quiet.lines().count(), 3, "{quiet}");
+}
+
+/// As runc names on standard error what it cannot load, and exits with 0.
+#[test]
+fn list_names_what_it_cannot_show() {
+    need!(Brig);
+    let lab = Lab::new();
+    let shown = lab.container(lab.bundle().idle());
+    shown.run_detached();
+    let root = lab.root();
+    let unfinished = |name: &str, files: &[&str]| {
+        fs::create_dir(root.join(name)).expect("make a directory");
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o700)).expect("chmod");
+        for file in files {
+            fs::write(root.join(name).join(file), "").expect("write");
+        }
+    };
+    // Killed after its directory was made, and after its lock; what is no directory was never a container.
+    unfinished("begun", &[]);
+    unfinished("locked", &["lock"]);
+    unfinished("theirs", &["lock", "state.json"]);
+    lab.call("chown").arg("4712").arg(root.join("theirs")).go().ok();
+    fs::write(root.join("file"), "").expect("write");
+    for options in [&["list"][..], &["list", "--format", "json"]] {
+        let said = lab.runtime().args(options).go().ok();
+        assert!(said.stdout().contains(shown.id()), "{}", said.stdout());
+        let words = said.stderr();
+        for named in [
+            "begun is a container that is being made",
+            "\"locked\" was never completed",
+            "user 4712",
+        ] {
+            assert!(words.contains(named), "{named}: {words}");
+        }
+        assert_eq!(words.lines().count(), 3, "{words}");
+    }
+    let quiet = lab.runtime().args(["list", "--quiet"]).go().ok();
+    assert_eq!(quiet.stdout().lines().count(), 3, "{}", quiet.stdout());
+    assert!(quiet.stderr().contains("begun"), "{}", quiet.stderr());
+    for name in ["begun", "locked"] {
+        lab.runtime().args(["delete", "--force", name]).go().ok();
+        assert!(!root.join(name).exists());
+    }
+    fs::remove_dir_all(root.join("theirs")).expect("remove");
+    fs::remove_file(root.join("file")).expect("remove");
 }
 
 #[test]

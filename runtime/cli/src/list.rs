@@ -1,7 +1,7 @@
 //! `brig list`.
 
 use brig::printable;
-use brig::supervise::{self, Container, Shown};
+use brig::supervise::{self, Container, Listed, Shown};
 
 use super::arguments::{Arguments, Format};
 use super::flags::{Flags, format, switch};
@@ -14,7 +14,8 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig list [OPTION...]
 
-Lists the containers below --root.
+Lists the containers below --root. One that cannot be shown (it is being made, its record is damaged, another user's,
+or of another pid namespace) is named on standard error; the exit code is 0 all the same, as with runc.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
@@ -38,7 +39,10 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut typed = Typed::default();
     FLAGS.read(&mut arguments, &mut typed)?;
     arguments.end()?;
-    let ids = supervise::list(global.root()?)?;
+    let Listed { ids, unclear } = supervise::list(global.root()?)?;
+    for what in unclear {
+        printable::note(&format!("warning: {what}"));
+    }
     if typed.quiet {
         let lines: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
         print(&lines)?;
@@ -46,14 +50,11 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     }
     let mut shown = Vec::new();
     for id in ids {
-        // It may be deleted meanwhile, or not be complete yet: then it is not shown.
+        // One that has been deleted meanwhile is not shown, every other one that cannot be is named.
         let found = Container::find(global.root()?, &id);
-        let status = found.and_then(|found| found.map(|one| one.status().map(|_| one)).transpose());
-        match status {
-            Ok(one) => shown.extend(one.and_then(|one| one.show().ok())),
-            Err(error) => {
-                printable::note(&format!("warning: container {:?}: {error}", id.as_str()));
-            }
+        match found.and_then(|found| found.map(|one| one.show()).transpose()) {
+            Ok(one) => shown.extend(one),
+            Err(error) => printable::note(&format!("warning: {error}")),
         }
     }
     let text = match typed.format {

@@ -271,6 +271,9 @@ impl Container {
     /// As [`Container::status`] and [`Container::record`].
     pub fn show(&self) -> Result<Shown, Error> {
         let status = self.status()?;
+        if status == Status::Creating && self.record.is_none() {
+            return Err(Error::plain(format!("container {:?} is being made", self.id.as_str())));
+        }
         let record = self.record()?;
         let running = status != Status::Stopped;
         Ok(Shown {

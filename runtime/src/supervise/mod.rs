@@ -42,7 +42,7 @@ pub use exec::{ExecOptions, exec};
 pub use io::Io;
 pub use listener::HANDOVER_FLAGS;
 pub use preview::preview;
-pub use record::{Record, StateDirectory, list};
+pub use record::{Listed, Record, StateDirectory, list};
 pub use root::Root;
 pub use run::run;
 pub use state::now;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use brig_cgroup::{CgroupRecord, PlannedCgroup};
 use brig_pseudofs::identity::Identity;
 use brig_pseudofs::small_file;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -337,24 +337,49 @@ fn names(directory: OwnedFd) -> Result<Vec<String>, Errno> {
     Ok(names)
 }
 
-/// The ids of all containers below `root`, sorted.
+/// What is below a root of states.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The ids of the containers, sorted.
+    pub ids: Vec<ContainerId>,
+    /// Directories that bear the name of one and cannot be taken for one.
+    pub unclear: Vec<Error>,
+}
+
+/// Lists the containers below `root`.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn list(root: &Path) -> Result<Vec<ContainerId>, Error> {
+pub fn list(root: &Path) -> Result<Listed, Error> {
     let failed = |errno| Error::system(format!("reading {}", root.display()), errno);
-    let Some(held) = trusted::open_directory(root)? else { return Ok(Vec::new()) };
+    let mut listed = Listed::default();
+    let Some(held) = trusted::open_directory(root)? else { return Ok(listed) };
     let readable = openat(&held, ".", READABLE, Mode::empty()).map_err(failed)?;
-    let mut ids = Vec::new();
     for name in names(readable).map_err(failed)? {
         let Ok(id) = ContainerId::parse(&name) else { continue };
         let lock = Path::new(id.as_str()).join(LOCK);
-        if statat(&held, &lock, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-            ids.push(id);
+        match statat(&held, &lock, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => listed.ids.push(id),
+            Err(errno) => listed.unclear.extend(unclear(&held, root, &name, errno)),
         }
     }
-    ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    Ok(ids)
+    listed.ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    Ok(listed)
+}
+
+/// What is to be said of an entry whose lock cannot be seen; nothing of one that is gone, or no directory.
+fn unclear(root: &OwnedFd, path: &Path, name: &str, errno: Errno) -> Option<Error> {
+    let found = statat(root, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    (FileType::from_raw_mode(found.st_mode) == FileType::Directory).then_some(())?;
+    let path = path.join(name);
+    Some(match errno {
+        Errno::NOENT => Error::plain(format!(
+            "{} is a container that is being made, or of which only that is left, or none",
+            path.display()
+        ))
+        .with_hint("where no brig works on it, `brig delete --force` removes it"),
+        _ => Error::system(format!("looking at {}", path.display()), errno),
+    })
 }
 
 #[cfg(test)]
@@ -409,7 +434,7 @@ mod tests {
             let error = directory.remove().expect_err("it holds more").to_string();
             assert!(error.contains("c1 ") && error.ends_with(": .nfs0001"), "{error}");
             assert!(foreign.exists());
-            assert_eq!(list(root.path()).expect("list").len(), 1);
+            assert_eq!(list(root.path()).expect("list").ids.len(), 1);
         }
         std::fs::remove_file(&foreign).expect("remove");
         directory.remove().expect("it holds no more");
