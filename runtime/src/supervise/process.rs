@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use brig_pseudofs::boot::Boot;
 use brig_pseudofs::identity::Identity as NamespaceIdentity;
@@ -132,11 +133,17 @@ impl RecordedProcess {
 
 /// brig's own pid namespace, which its pids are of; `None` where the kernel has none.
 fn pid_namespace() -> io::Result<Option<NamespaceIdentity>> {
-    match stat("/proc/self/ns/pid") {
-        Ok(found) => Ok(Some(NamespaceIdentity::from(&found))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno.into()),
+    // A process never changes it.
+    static OWN: OnceLock<Option<NamespaceIdentity>> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Ok(*own);
     }
+    let own = match stat("/proc/self/ns/pid") {
+        Ok(found) => Some(NamespaceIdentity::from(&found)),
+        Err(Errno::NOENT) => None,
+        Err(errno) => return Err(errno.into()),
+    };
+    Ok(*OWN.get_or_init(|| own))
 }
 
 /// The inode of a pidfd; `None` before Linux 6.9, where all have the same.
