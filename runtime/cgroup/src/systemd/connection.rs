@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::Error;
 use super::message::{
     Call, ERROR, Encoder, FIXED_HEADER_BYTES, METHOD_RETURN, Message, total_bytes,
 };
+use super::{Error, peer};
 use crate::plan::properties::Property;
 
 /// How long systemd may take for a job; that of runc and of systemctl's kind.
@@ -64,11 +64,10 @@ impl Connection {
         let mut failure = Error::Connect { path: "user bus".into(), source: missing() };
         for (path, is_bus) in candidates(user) {
             match connect(&path) {
-                Ok(stream) if user => {
-                    require_own_peer(&stream).map_err(|source| Error::Connect { path, source })?;
+                Ok(stream) => {
+                    peer::check(&stream, user).map_err(|source| Error::Connect { path, source })?;
                     return Connection::greet(stream, is_bus);
                 }
-                Ok(stream) => return Connection::greet(stream, is_bus),
                 Err(source) => failure = Error::Connect { path, source },
             }
         }
@@ -98,15 +97,15 @@ impl Connection {
         Ok(connection)
     }
 
-    /// AUTH EXTERNAL: the kernel tells the other side who we are.
+    /// AUTH EXTERNAL: the kernel tells the other side who we are. No user id is given, which may be another outside of
+    /// brig's user namespace; sd-bus gives none either.
     fn authenticate(&mut self) -> Result<(), Error> {
-        let uid = rustix::process::geteuid().as_raw().to_string();
-        let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.send(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
-        self.arm()?;
-        let mut line = String::new();
-        let mut limited = self.stream.by_ref().take(MAX_LINE_BYTES);
-        limited.read_line(&mut line).map_err(io_error)?;
+        self.send(b"\0AUTH EXTERNAL\r\n")?;
+        let mut line = self.line()?;
+        if line.trim_end() == "DATA" {
+            self.send(b"DATA\r\n")?;
+            line = self.line()?;
+        }
         if !line.starts_with("OK ") {
             return Err(Error::Refused {
                 call: "AUTH",
@@ -115,6 +114,14 @@ impl Connection {
             });
         }
         self.send(b"BEGIN\r\n")
+    }
+
+    fn line(&mut self) -> Result<String, Error> {
+        self.arm()?;
+        let mut line = String::new();
+        let mut limited = self.stream.by_ref().take(MAX_LINE_BYTES);
+        limited.read_line(&mut line).map_err(io_error)?;
+        Ok(line)
     }
 
     /// The rest of the time is the limit of the next read or write.
@@ -245,18 +252,6 @@ impl Connection {
         let mut body = Encoder::default();
         body.text(unit);
         self.manager("ResetFailedUnit", "s", &body.0).map(drop)
-    }
-}
-
-/// The address of a user's bus comes from the environment. Who listens there decides whether limits are
-/// in force, and says so: it must be the user or root (unix(7), `SO_PEERCRED`).
-fn require_own_peer(stream: &UnixStream) -> io::Result<()> {
-    let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
-    match peer == rustix::process::geteuid() || peer.is_root() {
-        true => Ok(()),
-        false => {
-            Err(io::Error::other(format!("the server runs as another user, {}", peer.as_raw())))
-        }
     }
 }
 

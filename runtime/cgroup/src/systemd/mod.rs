@@ -11,6 +11,7 @@
 mod connection;
 mod error;
 mod message;
+mod peer;
 
 use serde::{Deserialize, Serialize};
 
