@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use brig::spec::{self, Process, User, capability};
-use brig::supervise::{self, ExecOptions};
+use brig::supervise::ExecOptions;
 
 use super::arguments::{Arguments, Usage};
 use super::create;
@@ -113,7 +113,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     };
     let signals = if typed.detach { None } else { Some(Signals::block()?) };
     let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
-        let process = supervise::exec(&container, &options, io, wait)?;
+        let process = container.exec(&options, io, wait)?;
         with_pid_file(typed.pid_file.as_deref(), process)
     })?;
     Ok(ended.code)

@@ -21,7 +21,7 @@ Lets the program of a container run that `brig create` made.
 };
 
 fn run(global: &Global, arguments: Arguments) -> Outcome {
-    let mut container = global.only(arguments)?;
+    let container = global.only(arguments)?;
     // A hook would outlive a brig that a signal ends.
     if container.spec().is_ok_and(|spec| !spec.hooks.poststart.is_empty()) {
         hearing(|wait| container.start(wait))?;

@@ -1,22 +1,23 @@
-//! A container that exists: what state it is in, and what can be done to it at once.
+//! A container that exists, for who wants something of it.
 
-use std::cell::OnceCell;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use brig_cgroup::Cgroup;
-use brig_sys::process::send_signal;
-use serde::Serialize;
+use brig_cgroup::{Cgroup, Stats};
 
-use super::control::is_gone;
+use super::control::Happened;
 use super::create::Created;
+use super::delete::Force;
+use super::exec::{self, ExecOptions};
+use super::known::{Known, Shown};
 use super::lock::Lock;
-use super::process::{RecordedProcess, Unknown};
-use super::record::{Damage, PROCESS, Record, StateDirectory};
-use super::{Error, gate, members};
+use super::record::{Record, StateDirectory};
+use super::{Error, Io};
 use crate::bundle::Configuration;
-use crate::execute::Process;
-use crate::spec::{ContainerId, Hardened, NamespaceType};
+use crate::execute::{Process, Wait};
+use crate::spec::{ContainerId, Hardened, Resources};
 
 /// runtime.md, "State", with runc's `paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,37 +48,17 @@ impl Status {
     }
 }
 
-/// A container that exists.
-#[derive(Debug)]
+/// A handle of a container: it can be kept as long as one likes, and used by several threads at once. Each operation asks
+/// anew how the container is; others may work on it meanwhile, by this handle or from other processes, and are waited
+/// for (10 s at most) where that is needed.
+///
+/// It is that of one container: after its removal operations fail, also where another has its id by then.
+#[derive(Clone, Debug)]
 pub struct Container {
     id: ContainerId,
-    pub(super) directory: StateDirectory,
-    pub(super) record: Option<Record>,
-    pub(super) damage: Option<Damage>,
-    /// Known where this brig has just made the container.
-    config: OnceCell<Configuration>,
-}
-
-/// What `state` prints and `list --format json` has as elements: runc's fields.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shown {
-    oci_version: String,
-    /// Its id.
-    pub id: String,
-    /// Its first process; 0 where there is none.
-    pub pid: i32,
-    /// Its status.
-    pub status: &'static str,
-    /// Its bundle.
-    pub bundle: PathBuf,
-    rootfs: PathBuf,
-    /// When it was created.
-    pub created: String,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    annotations: std::collections::BTreeMap<String, String>,
-    /// The name of the user who created it.
-    pub owner: String,
+    directory: Arc<StateDirectory>,
+    /// Known where this brig has made it: then nobody changes it any more.
+    record: Option<Arc<Record>>,
 }
 
 impl Container {
@@ -86,35 +67,48 @@ impl Container {
     /// # Errors
     /// There is none, or as [`Container::find`].
     pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        Self::find(root, id)?.ok_or_else(|| Self::missing(id))
-    }
-
-    pub(super) fn missing(id: &ContainerId) -> Error {
-        Error::plain(format!("container {:?} does not exist", id.as_str()))
-            .with_hint("`brig list` shows what there is below this --root")
+        Self::find(root, id)?.ok_or_else(|| Known::missing(id))
     }
 
     /// The same; `None` where there is none.
     ///
     /// # Errors
-    /// Another user can have written its record.
+    /// Another user can have put there what is in its directory.
     pub fn find(root: &Path, id: &ContainerId) -> Result<Option<Self>, Error> {
-        let Some(directory) = StateDirectory::find(root, id)? else { return Ok(None) };
-        let (record, damage) = directory.load()?;
-        Ok(Some(Self { id: id.clone(), directory, record, damage, config: OnceCell::new() }))
+        let directory = StateDirectory::find(root, id)?.map(Arc::new);
+        Ok(directory.map(|directory| Self { id: id.clone(), directory, record: None }))
     }
 
-    /// The container that has just been made, its process, and its lock.
-    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Process, Lock) {
+    /// The container that has just been made, what is known of it, its process, and its lock.
+    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Known, Process, Lock) {
         let Created { directory, record, config, process, lock } = created;
-        let (record, config) = (Some(record), OnceCell::from(config));
-        (Self { id: id.clone(), directory, record, damage: None, config }, process, lock)
+        let (directory, record) = (Arc::new(directory.with_config(config)), Arc::new(record));
+        let container = Self { id: id.clone(), directory, record: Some(record) };
+        let known = container.made();
+        (container, known, process, lock)
     }
 
-    /// Reads the record again: it may have changed while somebody else held the lock.
-    pub(super) fn reload(&mut self, _lock: &Lock) -> Result<(), Error> {
-        (self.record, self.damage) = self.directory.load()?;
-        Ok(())
+    fn made(&self) -> Known {
+        Known {
+            id: self.id.clone(),
+            directory: Arc::clone(&self.directory),
+            record: self.record.clone(),
+            damage: None,
+        }
+    }
+
+    /// What is recorded of it now.
+    fn now(&self) -> Result<Known, Error> {
+        let known = match &self.record {
+            Some(_) => self.made(),
+            None => Known::read(&self.id, &self.directory)?,
+        };
+        // What is read of a directory that has been removed is nothing.
+        let may_be_gone = self.record.is_some() || known.is_unrecorded();
+        if may_be_gone && !self.directory.is_there()? {
+            return Err(Known::missing(&self.id));
+        }
+        Ok(known)
     }
 
     /// Its id.
@@ -123,30 +117,12 @@ impl Container {
         &self.id
     }
 
-    /// Its record.
-    ///
-    /// # Errors
-    /// brig was killed before it wrote one, or it is damaged.
-    pub fn record(&self) -> Result<&Record, Error> {
-        self.record.as_ref().ok_or_else(|| match &self.damage {
-            Some(damage) => damage.error(),
-            None => Error::plain(format!("container {:?} was never completed", self.id.as_str()))
-                .with_hint("`brig delete --force` removes what is left of it"),
-        })
-    }
-
     /// Its configuration, as it was at create.
     ///
     /// # Errors
     /// The copy cannot be read.
     pub fn config(&self) -> Result<&Configuration, Error> {
-        match self.config.get() {
-            Some(config) => Ok(config),
-            None => {
-                let config = self.directory.load_config()?;
-                Ok(self.config.get_or_init(|| config))
-            }
-        }
+        self.directory.config()
     }
 
     /// Its specification, as it was at create.
@@ -162,55 +138,15 @@ impl Container {
     /// # Errors
     /// There is none yet, or the record names no cgroup of a container.
     pub fn cgroup(&self) -> Result<Cgroup, Error> {
-        self.made_cgroup()?.ok_or_else(|| {
-            Error::plain(format!("container {:?} has no cgroup yet", self.id.as_str()))
-                .with_hint("wait for its `create`; if that was killed, `brig delete --force` it")
-        })
+        self.now()?.cgroup()
     }
 
-    /// The same; `None` before it is made. Nothing can be in it then.
-    pub(super) fn made_cgroup(&self) -> Result<Option<Cgroup>, Error> {
-        Ok(self.record()?.cgroup.as_ref().map(Cgroup::open).transpose()?)
-    }
-
-    /// A descriptor of its first process; `None` before there is one, and once it has ended.
+    /// A descriptor of its first process (pidfd_open(2)); `None` before there is one, and once it has ended.
     ///
     /// # Errors
     /// Whether it has ended cannot be known.
     pub fn init(&self) -> Result<Option<OwnedFd>, Error> {
-        let Some(process) = self.recorded_process() else { return Ok(None) };
-        process.open().map_err(|unknown| self.unknown(process, unknown))
-    }
-
-    fn recorded_process(&self) -> Option<&RecordedProcess> {
-        let process = self.record.as_ref().and_then(|record| record.process.as_ref());
-        process.or(self.damage.as_ref().and_then(|damage| damage.process.as_ref()))
-    }
-
-    /// That its processes have pids here: a cgroup lists none of those that have not.
-    pub(super) fn must_be_visible(&self) -> Result<(), Error> {
-        let Some(process) = self.recorded_process() else { return Ok(()) };
-        process.must_be_findable().map_err(|unknown| self.unknown(process, unknown))
-    }
-
-    fn unknown(&self, process: &RecordedProcess, unknown: Unknown) -> Error {
-        let (id, pid) = (self.id.as_str(), process.pid);
-        match unknown {
-                Unknown::System(error) => {
-                    Error::system(format!("looking for process {pid} of container {id:?}"), error)
-                        .with_hint("brig needs all of the kernel's /proc, and a free descriptor")
-                }
-                Unknown::Elsewhere => Error::plain(format!(
-                    "container {id:?} is of another pid namespace: whether its process {pid} lives cannot be seen from here"
-                ))
-                .with_hint(
-                    format!(
-                "call brig where the container was made (on the host, or in the same container); if that pid namespace \
-                 has ended, so has the container: remove {}, and `brig delete --force` it",
-                self.directory.path().join(PROCESS).display()
-            ),
-                ),
-            }
+        self.now()?.init()
     }
 
     /// Its status now.
@@ -218,75 +154,37 @@ impl Container {
     /// # Errors
     /// It cannot be known.
     pub fn status(&self) -> Result<Status, Error> {
-        self.status_where(|| self.directory.is_being_made())
-    }
-
-    /// The same for the holder of its lock: nobody is making it then.
-    pub(super) fn status_under(&self, _lock: &Lock) -> Result<Status, Error> {
-        self.status_where(|| Ok(false))
-    }
-
-    fn status_where(
-        &self,
-        is_being_made: impl Fn() -> Result<bool, Error>,
-    ) -> Result<Status, Error> {
-        if let Some(damage) = &self.damage {
-            return Err(damage.error());
-        }
-        let ended = self.init()?.is_none();
-        let unborn = self.record.as_ref().is_none_or(|record| record.process.is_none());
-        if (!ended || unborn) && is_being_made()? {
-            return Ok(Status::Creating);
-        }
-        if ended && !self.runs_unrecorded()? {
-            return Ok(Status::Stopped);
-        }
-        // Before the gate: a frozen process would not hear a start.
-        if self.is_frozen()? {
-            return Ok(Status::Paused);
-        }
-        let closed = gate::is_closed(&self.directory)?;
-        Ok(if closed { Status::Created } else { Status::Running })
-    }
-
-    /// Whether its program may run although no record says so: the brig that ran it was killed before it could record
-    /// the process, which the cgroup holds.
-    fn runs_unrecorded(&self) -> Result<bool, Error> {
-        let unborn = self.record.as_ref().is_some_and(|record| record.process.is_none());
-        Ok(unborn && !gate::is_closed(&self.directory)? && !self.pids()?.is_empty())
-    }
-
-    /// False where nothing can freeze it (a rootless container on cgroup v1).
-    fn is_frozen(&self) -> Result<bool, Error> {
-        let Some(cgroup) = self.made_cgroup()? else { return Ok(false) };
-        match cgroup.is_frozen() {
-            Err(error) if is_gone(&error) || error.is_unsupported() => Ok(false),
-            answer => Ok(answer?),
-        }
+        self.now()?.status()
     }
 
     /// What `state` prints.
     ///
     /// # Errors
-    /// As [`Container::status`] and [`Container::record`].
+    /// As [`Container::status`]; brig was killed before it had made it, or the record is damaged.
     pub fn show(&self) -> Result<Shown, Error> {
-        let status = self.status()?;
-        if status == Status::Creating && self.record.is_none() {
-            return Err(Error::plain(format!("container {:?} is being made", self.id.as_str())));
-        }
-        let record = self.record()?;
-        let running = status != Status::Stopped;
-        Ok(Shown {
-            oci_version: record.oci_version.clone(),
-            id: record.id.clone(),
-            pid: record.process.as_ref().filter(|_| running).map_or(0, |process| process.pid),
-            status: status.name(),
-            bundle: record.bundle.clone(),
-            rootfs: record.rootfs.clone(),
-            created: record.created.clone(),
-            annotations: record.annotations.clone(),
-            owner: user_name(record.owner),
-        })
+        self.now()?.show()
+    }
+
+    /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
+    ///
+    /// # Errors
+    /// The container is not in the state `created`, or the program cannot be executed, or a
+    /// poststart hook fails.
+    pub fn start(&self, wait: &mut dyn Wait) -> Result<(), Error> {
+        self.now()?.start(wait)
+    }
+
+    /// Starts another process in it.
+    ///
+    /// # Errors
+    /// The container does not run, or the process cannot be started; then none is left.
+    pub fn exec(
+        &self,
+        options: &ExecOptions,
+        io: Io,
+        wait: &mut dyn Wait,
+    ) -> Result<Process, Error> {
+        exec::exec(&self.now()?, options, io, wait)
     }
 
     /// Sends `signal` to its first process, or with `all` to every process of its cgroup.
@@ -294,112 +192,78 @@ impl Container {
     /// # Errors
     /// It does not run, or the kernel refuses.
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
-        if all {
-            self.must_be_visible()?;
-            let Some(cgroup) = self.made_cgroup()? else { return Ok(()) };
-            if cgroup.paths().is_empty() {
-                return self.kill_without_cgroup(signal);
-            }
-            return match signal {
-                // Those too that are forked meanwhile.
-                libc::SIGKILL => Ok(cgroup.kill().map(drop)?),
-                _ => Ok(cgroup.signal_all(signal)?),
-            };
-        }
-        let Some(init) = self.init()? else {
-            return self.kill_survivors(signal);
-        };
-        if signal == libc::SIGKILL && self.kill_scattered(&init)? {
-            return Ok(());
-        }
-        // Asked before: a brig that waits for the process removes the container after its end.
-        let outlived = signal == libc::SIGKILL && self.may_outlive_init();
-        let doing = || format!("sending signal {signal} to container {:?}", self.id.as_str());
-        send_signal(&init, signal).map_err(|error| Error::system(doing(), error))?;
-        if signal == libc::SIGKILL
-            && (outlived || self.record.is_some())
-            && let Some(cgroup) = self.made_cgroup()?
-            // No process ends with the first one, or the first one does not: the cgroup says which are the
-            // container's.
-            && (outlived || cgroup.blocks_kill()?)
-        {
-            cgroup.kill()?;
-        }
-        Ok(())
+        self.now()?.kill(signal, all)
     }
 
-    /// Whether processes may outlive its first one: where the pid namespace is not its own, or where a damaged
-    /// configuration does not say.
-    fn may_outlive_init(&self) -> bool {
-        self.spec().map_or(true, |spec| !has_own_pid_namespace(spec))
+    /// Freezes its processes, and waits until they are.
+    ///
+    /// # Errors
+    /// It is neither created nor running, or the cgroup cannot be frozen; then it runs on.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.now()?.pause()
     }
 
-    /// A signal for all processes of a container that has no cgroup.
-    fn kill_without_cgroup(&self, signal: i32) -> Result<(), Error> {
-        if signal == libc::SIGKILL {
-            return self.kill(signal, false);
+    /// Lets its frozen processes run again.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.now()?.resume()
+    }
+
+    /// The pids of its processes as brig's pid namespace sees them, sorted; none when it has stopped.
+    ///
+    /// # Errors
+    /// The cgroup cannot be read.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        self.now()?.pids()
+    }
+
+    /// What it uses.
+    ///
+    /// # Errors
+    /// It does not run, or the cgroup cannot be read.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.now()?.stats()
+    }
+
+    /// Changes the limits that `resources` names.
+    ///
+    /// # Errors
+    /// It does not run, or the first limit that the kernel refuses, with those before it in effect.
+    pub fn update(&self, resources: &Resources) -> Result<(), Error> {
+        self.now()?.update(resources)
+    }
+
+    /// Tells what happens until it ends; `tell` may end the watching with an error.
+    ///
+    /// # Errors
+    /// As [`Container::stats`]; out-of-memory events cannot be had; what `tell` says.
+    pub fn watch<E: From<Error>>(
+        &self,
+        interval: Duration,
+        tell: impl FnMut(Happened) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.now()?.watch(interval, tell)
+    }
+
+    /// Removes it wholly.
+    ///
+    /// # Errors
+    /// It runs and `force` does not say otherwise, or something could not be removed.
+    pub fn delete(&self, force: Force) -> Result<(), Error> {
+        self.now()?.delete(force)
+    }
+
+    /// Removes it after the end of its process, for who has made it and waited for that. Hooks end when `stop` can be
+    /// read. Nothing where somebody else has removed it.
+    ///
+    /// # Errors
+    /// Something lives, or could not be removed.
+    pub fn remove(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        match &self.record {
+            Some(_) => self.made().remove(stop),
+            None => Known::read(&self.id, &self.directory)?.remove(stop),
         }
-        let what =
-            format!("container {:?} has no cgroup that tells its processes", self.id.as_str());
-        Err(Error::plain(what).with_hint("without --all the signal goes to the first one"))
-    }
-
-    /// Whether nothing holds its processes together: no cgroup, and no pid namespace of its own.
-    pub(super) fn is_scattered(&self) -> Result<bool, Error> {
-        let cgroup = if self.record.is_some() { self.made_cgroup()? } else { None };
-        Ok(cgroup.is_some_and(|cgroup| cgroup.paths().is_empty()) && self.may_outlive_init())
-    }
-
-    /// Kills `init`, its first process, and what is found of a container of which [`Container::is_scattered`] holds;
-    /// false for another.
-    pub(super) fn kill_scattered(&self, init: &OwnedFd) -> Result<bool, Error> {
-        let process = self.record.as_ref().and_then(|record| record.process.as_ref());
-        let Some(process) = process.filter(|_| self.spec().is_ok_and(has_own_mounts)) else {
-            return Ok(false);
-        };
-        if !self.is_scattered()? {
-            return Ok(false);
-        }
-        members::kill(process.pid, init).map(|()| true).map_err(|error| {
-            let id = self.id.as_str();
-            Error::system(format!("killing the processes of container {id:?}"), error)
-                .with_hint("it has no cgroup that tells them; try again")
-        })
-    }
-
-    fn kill_survivors(&self, signal: i32) -> Result<(), Error> {
-        let unrecorded = self.runs_unrecorded()?;
-        if signal == libc::SIGKILL
-            && (self.record.is_some() || self.damage.is_some())
-            && (self.damage.is_some() || unrecorded || self.may_outlive_init())
-            && let Some(cgroup) = self.made_cgroup()?
-            && cgroup.kill()?
-        {
-            return Ok(());
-        }
-        if unrecorded {
-            let what = "the first process is not known: brig was killed before it could record it";
-            return Err(
-                Error::plain(what).with_hint("KILL and `--all` reach all that is in the cgroup")
-            );
-        }
-        Err(self.not("running", Status::Stopped))
-    }
-}
-
-fn has_own_pid_namespace(spec: &Hardened) -> bool {
-    let pids = spec.linux.namespace(NamespaceType::Pid);
-    pids.is_some_and(|namespace| namespace.path.is_none())
-}
-
-fn has_own_mounts(spec: &Hardened) -> bool {
-    let mounts = spec.linux.namespace(NamespaceType::Mount);
-    mounts.is_some_and(|namespace| namespace.path.is_none())
-}
-
-fn user_name(uid: u32) -> String {
-    match nix::unistd::User::from_uid(uid.into()) {
-        Ok(Some(user)) => user.name,
-        _ => String::new(),
     }
 }

@@ -7,11 +7,12 @@ use brig_cgroup::Stats;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Error;
-use super::container::{Container, Status};
+use super::container::Status;
+use super::known::Known;
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::spec::Resources;
 
-/// What [`Container::watch`] tells of.
+/// What [`Known::watch`] tells of.
 #[derive(Debug)]
 pub enum Happened {
     /// Its memory has run out.
@@ -20,12 +21,9 @@ pub enum Happened {
     Interval(Box<Stats>),
 }
 
-impl Container {
+impl Known {
     /// Freezes its processes, and waits until they are.
-    ///
-    /// # Errors
-    /// It is neither created nor running, or the cgroup cannot be frozen; then it runs on.
-    pub fn pause(&mut self) -> Result<(), Error> {
+    pub(super) fn pause(&mut self) -> Result<(), Error> {
         // A start that is under way would wait for ever for a frozen process.
         let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         self.reload(&lock)?;
@@ -36,10 +34,7 @@ impl Container {
     }
 
     /// Lets its frozen processes run again.
-    ///
-    /// # Errors
-    /// It is not paused.
-    pub fn resume(&mut self) -> Result<(), Error> {
+    pub(super) fn resume(&mut self) -> Result<(), Error> {
         let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         self.reload(&lock)?;
         match self.status_under(&lock)? {
@@ -49,37 +44,25 @@ impl Container {
     }
 
     /// The pids of its processes as brig's pid namespace sees them, sorted; none when it has stopped.
-    ///
-    /// # Errors
-    /// The cgroup cannot be read.
-    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+    pub(super) fn pids(&self) -> Result<Vec<i32>, Error> {
         self.must_be_visible()?;
         Ok(self.made_cgroup()?.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.pids())?)
     }
 
     /// What it uses.
-    ///
-    /// # Errors
-    /// It does not run, or the cgroup cannot be read.
-    pub fn stats(&self) -> Result<Stats, Error> {
+    pub(super) fn stats(&self) -> Result<Stats, Error> {
         self.must_live()?;
         Ok(self.cgroup()?.stats()?)
     }
 
     /// Changes the limits that `resources` names.
-    ///
-    /// # Errors
-    /// It does not run, or the first limit that the kernel refuses, with those before it in effect.
-    pub fn update(&self, resources: &Resources) -> Result<(), Error> {
+    pub(super) fn update(&self, resources: &Resources) -> Result<(), Error> {
         self.must_live()?;
         Ok(self.cgroup()?.update(resources)?)
     }
 
     /// Tells what happens until it ends; `tell` may end the watching with an error.
-    ///
-    /// # Errors
-    /// As [`Container::stats`]; out-of-memory events cannot be had; what `tell` says.
-    pub fn watch<E: From<Error>>(
+    pub(super) fn watch<E: From<Error>>(
         &self,
         interval: Duration,
         mut tell: impl FnMut(Happened) -> Result<(), E>,
@@ -121,7 +104,7 @@ impl Container {
     }
 
     pub(super) fn not(&self, wanted: &str, status: Status) -> Error {
-        Error::plain(wrong_state(self.id().as_str(), wanted, status))
+        Error::plain(wrong_state(self.id.as_str(), wanted, status))
     }
 }
 
@@ -155,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::spec::ContainerId;
+    use crate::supervise::Container;
 
     #[test]
     fn callers_find_the_words_that_they_look_for() {

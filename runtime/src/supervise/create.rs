@@ -65,7 +65,7 @@ pub fn create(
     wait: &mut dyn Wait,
 ) -> Result<(Container, Process), Error> {
     let created = make(id, blueprint, options, Start::AtGate, io, wait)?;
-    let (container, process, _unlocked) = Container::of(id, created);
+    let (container, _, process, _unlocked) = Container::of(id, created);
     Ok((container, process))
 }
 

@@ -7,7 +7,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
 use super::blueprint::plan_cgroup;
-use super::container::{Container, Status};
+use super::container::Status;
+use super::known::Known;
 use super::lock::Lock;
 use super::record::{Damage, Record};
 use super::state::OciState;
@@ -26,18 +27,15 @@ pub enum Force {
     Yes,
 }
 
-impl Container {
+impl Known {
     /// Removes the container wholly.
-    ///
-    /// # Errors
-    /// It runs and `force` does not say otherwise, or something could not be removed.
-    pub fn delete(mut self, force: Force) -> Result<(), Error> {
+    pub(super) fn delete(mut self, force: Force) -> Result<(), Error> {
         if force == Force::Yes {
             self.kill_everything()?;
         }
         let Some(lock) = self.directory.lock_if_there(Deadline::after(OF_OTHERS))? else {
             // Somebody else was first.
-            return if force == Force::Yes { Ok(()) } else { Err(Self::missing(self.id())) };
+            return if force == Force::Yes { Ok(()) } else { Err(Self::missing(&self.id)) };
         };
         self.reload(&lock)?;
         if let Some(damage) = &self.damage {
@@ -51,7 +49,7 @@ impl Container {
         if force == Force::No && !matches!(status, Status::Stopped | Status::Created) {
             return Err(Error::plain(format!(
                 "cannot delete container {:?} that is not stopped: {}",
-                self.id().as_str(),
+                self.id.as_str(),
                 status.name()
             ))
             .with_hint("stop it first with `brig kill`, or use `brig delete --force`"));
@@ -95,7 +93,7 @@ impl Container {
     /// removed only where it is empty.
     fn discard_cgroup(&self, spec: &Hardened) -> Result<(), Error> {
         let (facts, caller) = (CgroupFacts::read()?, Caller::get());
-        let plan = plan_cgroup(spec, self.id(), &facts, Driver::Fs, caller)?;
+        let plan = plan_cgroup(spec, &self.id, &facts, Driver::Fs, caller)?;
         PlannedCgroup::of(&plan).discard()?;
         let left = plan.directories.iter().map(Directory::absolute).find(|path| path.exists());
         match left {
@@ -128,7 +126,7 @@ impl Container {
         match self.init()? {
             Some(_) => Err(Error::plain(format!(
                 "the first process of container {:?} does not end",
-                self.id().as_str()
+                self.id.as_str()
             ))
             .with_hint("it waits in the kernel (state D in `ps`); try again when that is over")),
             None => self.none_is_left(),
@@ -141,7 +139,7 @@ impl Container {
         else {
             return Ok(());
         };
-        let id = self.id().as_str();
+        let id = self.id.as_str();
         match super::members::rooted_at(&record.rootfs) {
             Ok(left) if left.is_empty() => Ok(()),
             Ok(left) => Err(Error::plain(format!(
@@ -159,10 +157,7 @@ impl Container {
 
     /// Removes the container after its end, for who has waited for that: also one that brig has just run, and has not
     /// recorded. Hooks end when `stop` can be read.
-    ///
-    /// # Errors
-    /// Something lives, or could not be removed. None where somebody else was first.
-    pub fn remove(self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    pub(super) fn remove(self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         match self.directory.lock_if_there(Deadline::after(OF_OTHERS))? {
             Some(lock) => self.remove_under(&lock, stop),
             None => Ok(()),
@@ -206,7 +201,7 @@ impl Container {
             return Ok(());
         }
         match &self.spec()?.linux.intel_rdt {
-            Some(rdt) => resctrl::discard(self.id().as_str(), rdt),
+            Some(rdt) => resctrl::discard(self.id.as_str(), rdt),
             None => Ok(()),
         }
     }

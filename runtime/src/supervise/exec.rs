@@ -2,7 +2,8 @@
 
 use bumpalo::Bump;
 
-use super::container::{Container, Status};
+use super::container::Status;
+use super::known::Known;
 use super::listener::Listener;
 use super::{Error, Io, home};
 use crate::execute::{Event, Inputs, Launch, Process, Wait, resctrl};
@@ -28,8 +29,8 @@ pub struct ExecOptions {
 ///
 /// # Errors
 /// The container does not run, or the process cannot be started; then none is left.
-pub fn exec(
-    container: &Container,
+pub(super) fn exec(
+    container: &Known,
     options: &ExecOptions,
     io: Io,
     wait: &mut dyn Wait,
@@ -49,7 +50,7 @@ pub fn exec(
     let init = container.init()?.ok_or_else(gone)?;
     let record = container.record()?;
     let init_pid = record.process.as_ref().ok_or_else(gone)?.pid;
-    let config = container.config()?;
+    let config = container.directory.config()?;
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
@@ -77,7 +78,7 @@ pub fn exec(
     let plan = plan::plan_exec(
         &arena,
         &ExecRequest {
-            id: container.id(),
+            id: &container.id,
             spec,
             process,
             host: &host.facts,
@@ -99,7 +100,7 @@ pub fn exec(
 fn serve(
     launch: &mut Launch<'_>,
     wait: &mut dyn Wait,
-    container: &Container,
+    container: &Known,
     listener: Option<(&Listener, &Filter)>,
 ) -> Result<Process, Error> {
     let record = container.record()?;
@@ -108,7 +109,7 @@ fn serve(
             Event::Born { .. } => {}
             Event::Setup { pid } => {
                 if let Some(rdt) = &container.spec()?.linux.intel_rdt {
-                    resctrl::join(container.id().as_str(), rdt, record.resctrl.as_ref(), pid)?;
+                    resctrl::join(container.id.as_str(), rdt, record.resctrl.as_ref(), pid)?;
                 }
             }
             Event::Hooks { pid } => {

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use brig_cgroup::{CgroupRecord, PlannedCgroup};
@@ -97,6 +98,7 @@ pub struct StateDirectory {
     root: OwnedFd,
     name: String,
     held: OwnedFd,
+    config: OnceLock<Configuration>,
 }
 
 const RECORD: &str = "state.json";
@@ -146,7 +148,13 @@ impl StateDirectory {
 
     fn held(root: OwnedFd, name: &str, path: PathBuf) -> Result<Option<Self>, Error> {
         let held = trusted::directory_in(&root, name, &path)?;
-        Ok(held.map(|held| Self { path, root, name: name.to_owned(), held }))
+        Ok(held.map(|held| Self {
+            path,
+            root,
+            name: name.to_owned(),
+            held,
+            config: OnceLock::new(),
+        }))
     }
 
     /// Where it is.
@@ -262,11 +270,20 @@ impl StateDirectory {
         Damage { words, process: None }
     }
 
-    /// The configuration as it was at create.
-    pub(super) fn load_config(&self) -> Result<Configuration, Error> {
+    /// The configuration as it was at create, which nobody changes.
+    pub(super) fn config(&self) -> Result<&Configuration, Error> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
         let missing = || self.failed("reading", CONFIG, Errno::NOENT);
         let text = self.read(CONFIG)?.ok_or_else(missing)?;
-        Ok(Configuration::parse(&self.path, text)?)
+        let config = Configuration::parse(&self.path, text)?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// The same where it is known already.
+    pub(super) fn with_config(self, config: Configuration) -> Self {
+        Self { config: OnceLock::from(config), ..self }
     }
 
     /// Whether it is still what its name leads to: who has waited for the lock may find that it has been removed, and

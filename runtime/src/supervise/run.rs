@@ -20,12 +20,12 @@ pub fn run(
     wait: &mut dyn Wait,
 ) -> Result<(Container, Process), Error> {
     let created = make(id, blueprint, options, Start::AtOnce, io, wait)?;
-    let (container, process, lock) = Container::of(id, created);
-    match container.poststart(&lock, wait.stop()) {
+    let (container, known, process, lock) = Container::of(id, created);
+    match known.poststart(&lock, wait.stop()) {
         Ok(()) => Ok((container, process)),
         Err(error) => {
             // What cannot be removed keeps its record.
-            let _ = container.remove_under(&lock, wait.stop());
+            let _ = known.remove_under(&lock, wait.stop());
             Err(error)
         }
     }

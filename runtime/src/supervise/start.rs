@@ -2,22 +2,19 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::container::{Container, Status};
+use super::container::Status;
 use super::delete::wait_for_end;
 use super::gate::Passed;
+use super::known::Known;
 use super::lock::Lock;
 use super::state::OciState;
 use super::{Error, gate};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
 
-impl Container {
+impl Known {
     /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
-    ///
-    /// # Errors
-    /// The container is not in the state `created`, or the program cannot be executed, or a
-    /// poststart hook fails.
-    pub fn start(&mut self, wait: &mut dyn Wait) -> Result<(), Error> {
+    pub(super) fn start(&mut self, wait: &mut dyn Wait) -> Result<(), Error> {
         let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         let mut status = self.status_under(&lock)?;
         if status != Status::Created {
