@@ -422,7 +422,7 @@ fn from_another_pid_namespace_nothing_is_done_to_a_container() {
     assert!(wait_until(PATIENCE, || fs::read_to_string(&record)
         .is_ok_and(|text| text.contains("namespace"))));
     c.verb("state").failed().says("is of another pid namespace");
-    c.delete_force().failed().says("process.json, and `brig delete --force` it");
+    c.delete_force().failed().says("process.json, and delete it by force");
     inside.kill();
     inside.wait();
     // With its pid namespace the container has ended, which its record does not tell: as the hint says.

@@ -234,6 +234,32 @@ fn words_have_one_way_out() {
     );
 }
 
+/// What stands below the front doors does not know their verbs and flags: another door has others.
+#[test]
+fn libraries_do_not_speak_of_the_command_line() {
+    let libraries = ["runtime/src/", "runtime/cgroup/src/", "runtime/spec/src/"];
+    let is_others = |line: &str| line.contains("systemctl") || line.contains("systemd-run");
+    let mut found = Vec::new();
+    for file in files("rs").iter().filter(|file| libraries.iter().any(|dir| file.starts_with(dir)))
+    {
+        let text = read(file);
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            let says = line.contains("`brig ")
+                || line.split([' ', '"', '`']).any(|word| {
+                    word.strip_prefix("--").is_some_and(|name| {
+                        name.starts_with(|first: char| first.is_ascii_lowercase())
+                    })
+                });
+            let is_comment = line.trim_start().starts_with("//");
+            if says && !is_comment && !is_others(line) && !file.ends_with("tests.rs") {
+                found.push(format!("{file}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "a verb or a flag in a library:\n{}", found.join("\n"));
+}
+
 #[test]
 fn every_dependency_has_its_line() {
     let document = read("docs/dependencies.md");

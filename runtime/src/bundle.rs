@@ -57,7 +57,7 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Some("is --bundle right? `brig spec` writes a config.json to start from")
+                Some("is it the right directory? a bundle has a config.json")
             }
             Self::Read { .. } => Some("check the permissions of the bundle"),
             Self::NotRegular { .. } => Some("config.json must be a regular file"),

@@ -5,9 +5,44 @@
 
 use std::{fmt, io};
 
+/// What kind of failure it is, for who decides what to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// What was asked for is not there: the container, its cgroup, the bundle.
+    NotFound,
+    /// There is one with that id already.
+    AlreadyExists,
+    /// The container is not in a state for it: stopped, running, paused.
+    WrongState,
+    /// What was asked for is not acceptable, or this machine cannot give it: a field of the specification, an option.
+    Refused,
+    /// The caller may not: the kernel says so (EPERM, EACCES), or another user could have written what is read.
+    Denied,
+    /// It has not happened within its limit.
+    TimedOut,
+    /// Somebody else works on it, or is in it.
+    Busy,
+    /// The kernel, or a program, failed otherwise.
+    Kernel,
+    /// What brig has recorded cannot be read.
+    Damaged,
+}
+
+impl Kind {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            _ => Self::Kernel,
+        }
+    }
+}
+
 /// What was being done, to which object, and why it failed.
 #[derive(Debug)]
 pub struct Failure {
+    kind: Kind,
     doing: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     hint: Option<String>,
@@ -15,30 +50,41 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something that needs no further cause.
+    /// Something that needs no further cause; [`Kind::Refused`] unless it is said to be of another.
     #[cold]
     pub fn plain(what: impl Into<String>) -> Self {
-        Self { doing: what.into(), source: None, hint: None, signal: None }
+        let kind = Kind::Refused;
+        Self { kind, doing: what.into(), source: None, hint: None, signal: None }
     }
 
-    /// The system refused what was being done.
+    /// The system refused what was being done; the kind is that of the error.
     #[cold]
     pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
         Self {
+            kind: Kind::of(&source),
             doing: doing.into(),
-            source: Some(Box::new(source.into())),
+            source: Some(Box::new(source)),
             hint: None,
             signal: None,
         }
     }
 
-    /// Another part explains why.
+    /// Another part explains why; [`Kind::Kernel`] unless it is said to be of another.
     #[cold]
     pub fn because<E>(doing: impl Into<String>, source: E) -> Self
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        Self { doing: doing.into(), source: Some(Box::new(source)), hint: None, signal: None }
+        let kind = Kind::Kernel;
+        Self { kind, doing: doing.into(), source: Some(Box::new(source)), hint: None, signal: None }
+    }
+
+    /// The same of another kind.
+    #[must_use]
+    #[cold]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     /// The same with a hint.
@@ -79,6 +125,12 @@ impl Failure {
         self.signal
     }
 
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
@@ -98,26 +150,59 @@ impl std::error::Error for Failure {
     }
 }
 
+/// An error of another part, whose words stay as they are.
 macro_rules! explained_by {
-    ($($kind:ty),*) => {$(
+    ($($kind:ty: $of:expr),* $(,)?) => {$(
         impl From<$kind> for Failure {
             fn from(error: $kind) -> Self {
+                let of: fn(&$kind) -> Kind = $of;
+                let kind = of(&error);
                 let hint = error.hint().map(|hint| hint.to_string());
                 let doing = error.to_string();
-                match std::error::Error::source(&error).is_some() {
-                    // Its own words and its cause stay one chain.
-                    true => Self { doing, source: Some(Box::new(Cause(Box::new(error)))), hint, signal: None },
-                    false => Self { doing, source: None, hint, signal: None },
-                }
+                // Its own words and its cause stay one chain.
+                let source = std::error::Error::source(&error)
+                    .is_some()
+                    .then(|| Box::new(Cause(Box::new(error))) as _);
+                Self { kind, doing, source, hint, signal: None }
             }
         }
     )*};
 }
 
-explained_by!(crate::plan::Refusal, crate::bundle::Error, crate::spec::Error, brig_cgroup::Error);
-explained_by!(crate::filter::Error);
-explained_by!(brig_seccomp::CompileError);
-explained_by!(brig_seccomp::record::MergeError);
+explained_by! {
+    crate::plan::Refusal: |_| Kind::Refused,
+    crate::bundle::Error: kind_of_bundle,
+    crate::spec::Error: |_| Kind::Refused,
+    brig_cgroup::Error: kind_of_cgroup,
+    crate::filter::Error: |_| Kind::Refused,
+    brig_seccomp::CompileError: |_| Kind::Refused,
+    brig_seccomp::record::MergeError: |_| Kind::Refused,
+}
+
+fn kind_of_bundle(error: &crate::bundle::Error) -> Kind {
+    match error {
+        crate::bundle::Error::Read { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::of(source),
+        },
+        _ => Kind::Refused,
+    }
+}
+
+fn kind_of_cgroup(error: &brig_cgroup::Error) -> Kind {
+    use brig_cgroup::Error;
+    match error {
+        Error::Occupied { .. } | Error::Left { .. } => Kind::Busy,
+        Error::Gone { .. } => Kind::NotFound,
+        Error::Timeout { .. } => Kind::TimedOut,
+        Error::CleanUp { cause, .. } => kind_of_cgroup(cause),
+        Error::Write { source, .. }
+        | Error::Call { source, .. }
+        | Error::DeviceProgram { source, .. } => Kind::of(source),
+        Error::Content { .. } | Error::Systemd(_) => Kind::Kernel,
+        _ => Kind::Refused,
+    }
+}
 
 /// What is below an error whose words are already those of the one above it.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, read
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// As many symbolic links as the kernel follows (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
@@ -147,7 +147,7 @@ fn look_or_make(
         // Another brig was first.
         Ok(()) | Err(Errno::EXIST) => look(here, name, path),
         Err(errno) => Err(Failure::system(format!("making {}", path.display()), errno)
-            .with_hint("give a --root where the caller may make directories")),
+            .with_hint("keep states where the caller may make directories")),
     }
 }
 
@@ -220,7 +220,8 @@ fn writable_by_others(stat: &Stat, path: &Path) -> Failure {
 
 fn planted(path: &Path, fault: &str) -> Failure {
     Failure::plain(format!("{} {fault}: brig does not trust what is there", path.display()))
-        .with_hint("state must be where only the caller and root can write: see --root")
+        .of_kind(Kind::Denied)
+        .with_hint("keep states where only the caller and root can write")
 }
 
 fn failed(path: &Path, error: impl Into<io::Error>) -> Failure {

@@ -228,7 +228,7 @@ impl Error {
             ),
             Error::Gone { .. } => Some(
                 "somebody has removed it or moved the container's processes; \
-                 `brig delete --force` ends the container"
+                 a forced delete ends the container"
                     .into(),
             ),
             Error::Unseen { .. } => Some(

@@ -16,6 +16,7 @@ use super::process::with_what_is_left;
 use super::report::{CGROUP_OF_A_USER, EXECUTING, hook_is_late, not_executed, untold, words};
 use super::{Error, Inputs, Process};
 use crate::deadline::{AFTER_KILL, Deadline};
+use crate::failure::Kind;
 use crate::plan::{Plan, Start};
 
 /// What a launch has come to. The child goes on when the next event is asked for, not before.
@@ -235,7 +236,9 @@ fn is_over() -> Error {
 
 fn clone_failed(error: std::io::Error) -> Error {
     let hint = match error.raw_os_error() {
-        Some(libc::EPERM) => "brig needs root, or a user namespace (spec --rootless)",
+        Some(libc::EPERM) => {
+            "an ordinary user needs a user namespace: see linux.namespaces and linux.uidMappings"
+        }
         Some(libc::EACCES) => CGROUP_OF_A_USER,
         Some(libc::ENOSPC) => "too many namespaces: see /proc/sys/user/max_*_namespaces",
         Some(libc::EINVAL) => "this kernel lacks one of the namespaces in linux.namespaces",
@@ -250,6 +253,7 @@ impl Wait for Deadline {
         match poll(&mut set, self.left().as_ref()) {
             Ok(0) if self.is_over() => {
                 Err(Error::plain("the container's process was not set up in time")
+                    .of_kind(Kind::TimedOut)
                     .with_hint("something that it opens, or a hook, takes longer than it may"))
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {

@@ -22,7 +22,7 @@ impl Blueprint {
     pub fn of_bundle(bundle: &Path) -> Result<Self, Error> {
         let (directory, bundle) = open(bundle).map_err(|error| {
             Error::system(format!("opening bundle {}", bundle.display()), error)
-                .with_hint("--bundle must be a directory with a config.json")
+                .with_hint("a bundle is a directory with a config.json")
         })?;
         let config = Configuration::load(&directory, &bundle)?;
         let path = Path::new(&config.spec.root.path);

@@ -10,6 +10,7 @@ use super::Error;
 use super::container::Status;
 use super::known::Known;
 use crate::deadline::{Deadline, OF_OTHERS};
+use crate::failure::Kind;
 use crate::spec::Resources;
 
 /// What [`Known::watch`] tells of.
@@ -104,7 +105,7 @@ impl Known {
     }
 
     pub(super) fn not(&self, wanted: &str, status: Status) -> Error {
-        Error::plain(wrong_state(self.id.as_str(), wanted, status))
+        Error::plain(wrong_state(self.id.as_str(), wanted, status)).of_kind(Kind::WrongState)
     }
 }
 

@@ -15,6 +15,7 @@ use super::state::OciState;
 use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
+use crate::failure::Kind;
 use crate::printable;
 use crate::spec::Hardened;
 
@@ -52,14 +53,15 @@ impl Known {
                 self.id.as_str(),
                 status.name()
             ))
-            .with_hint("stop it first with `brig kill`, or use `brig delete --force`"));
+            .of_kind(Kind::WrongState)
+            .with_hint("kill it first, or delete it by force"));
         }
         if let Some(record) = &self.record
             && let Err(error) = self.spec()
         {
             if force == Force::No {
                 return Err(error.with_hint(
-                    "`brig delete --force` removes the container, without its poststop hooks",
+                    "a forced delete removes the container, without its poststop hooks",
                 ));
             }
             printable::note(&format!("warning: {error}; no poststop hook is run"));
@@ -99,6 +101,7 @@ impl Known {
         match left {
             None => Ok(()),
             Some(path) => Err(Error::plain(format!("cgroup {} is in use", path.display()))
+                .of_kind(Kind::Busy)
                 .with_hint(
                     "it may be this container's: end what is in it, and delete the container again",
                 )),
@@ -128,6 +131,7 @@ impl Known {
                 "the first process of container {:?} does not end",
                 self.id.as_str()
             ))
+            .of_kind(Kind::TimedOut)
             .with_hint("it waits in the kernel (state D in `ps`); try again when that is over")),
             None => self.none_is_left(),
         }
@@ -145,6 +149,7 @@ impl Known {
             Ok(left) => Err(Error::plain(format!(
                 "processes {left:?} are left, whose root is that of container {id:?}"
             ))
+            .of_kind(Kind::Busy)
             .with_hint("nothing else tells which are its own; end them, and delete it again")),
             Err(error) => {
                 printable::note(&format!(

@@ -7,6 +7,7 @@ use super::known::Known;
 use super::listener::Listener;
 use super::{Error, Io, home};
 use crate::execute::{Event, Inputs, Launch, Process, Wait, resctrl};
+use crate::failure::Kind;
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
@@ -35,18 +36,20 @@ pub(super) fn exec(
     io: Io,
     wait: &mut dyn Wait,
 ) -> Result<Process, Error> {
+    let gone = || Error::plain("cannot exec in a stopped container").of_kind(Kind::WrongState);
     match container.status()? {
         Status::Created | Status::Running => {}
         Status::Paused if options.ignore_paused => {}
         Status::Paused => {
             let what = "cannot exec in a paused container";
-            return Err(Error::plain(what).with_hint("resume it first, or ask to ignore that"));
+            return Err(Error::plain(what)
+                .of_kind(Kind::WrongState)
+                .with_hint("resume it first, or ask to ignore that"));
         }
         Status::Creating | Status::Stopped => {
-            return Err(Error::plain("cannot exec in a stopped container"));
+            return Err(gone());
         }
     }
-    let gone = || Error::plain("cannot exec in a stopped container");
     let init = container.init()?.ok_or_else(gone)?;
     let record = container.record()?;
     let init_pid = record.process.as_ref().ok_or_else(gone)?.pid;

@@ -17,6 +17,7 @@ use super::lock::Lock;
 use super::process::{RecordedProcess, Unknown};
 use super::record::{Damage, PROCESS, Record, StateDirectory};
 use super::{Error, gate, members};
+use crate::failure::Kind;
 use crate::spec::{ContainerId, Hardened, NamespaceType};
 
 /// What `state` prints and `list --format json` has as elements: runc's fields.
@@ -60,7 +61,10 @@ impl Known {
 
     pub(super) fn missing(id: &ContainerId) -> Error {
         Error::plain(format!("container {:?} does not exist", id.as_str()))
-            .with_hint("`brig list` shows what there is below this --root")
+            .of_kind(Kind::NotFound)
+            .with_hint(
+                "look at the list of containers: they may be kept below another root directory",
+            )
     }
 
     /// Whether there is nothing: it has been removed, or brig was killed before it could record it.
@@ -79,7 +83,8 @@ impl Known {
         self.record.as_deref().ok_or_else(|| match &self.damage {
             Some(damage) => damage.error(),
             None => Error::plain(format!("container {:?} was never completed", self.id.as_str()))
-                .with_hint("`brig delete --force` removes what is left of it"),
+                .of_kind(Kind::Damaged)
+                .with_hint("a forced delete removes what is left of it"),
         })
     }
 
@@ -92,7 +97,8 @@ impl Known {
     pub(super) fn cgroup(&self) -> Result<Cgroup, Error> {
         self.made_cgroup()?.ok_or_else(|| {
             Error::plain(format!("container {:?} has no cgroup yet", self.id.as_str()))
-                .with_hint("wait for its `create`; if that was killed, `brig delete --force` it")
+                .of_kind(Kind::WrongState)
+                .with_hint("wait until it is made; if that was killed, delete it by force")
         })
     }
 
@@ -131,7 +137,7 @@ impl Known {
                 .with_hint(
                     format!(
                 "call brig where the container was made (on the host, or in the same container); if that pid namespace \
-                 has ended, so has the container: remove {}, and `brig delete --force` it",
+                 has ended, so has the container: remove {}, and delete it by force",
                 self.directory.path().join(PROCESS).display()
             ),
                 ),
@@ -191,7 +197,8 @@ impl Known {
     pub(super) fn show(&self) -> Result<Shown, Error> {
         let status = self.status()?;
         if status == Status::Creating && self.record.is_none() {
-            return Err(Error::plain(format!("container {:?} is being made", self.id.as_str())));
+            return Err(Error::plain(format!("container {:?} is being made", self.id.as_str()))
+                .of_kind(Kind::WrongState));
         }
         let record = self.record()?;
         let running = status != Status::Stopped;
@@ -257,7 +264,7 @@ impl Known {
         }
         let what =
             format!("container {:?} has no cgroup that tells its processes", self.id.as_str());
-        Err(Error::plain(what).with_hint("without --all the signal goes to the first one"))
+        Err(Error::plain(what).with_hint("its first process alone can be sent a signal"))
     }
 
     /// Whether nothing holds its processes together: no cgroup, and no pid namespace of its own.
@@ -295,9 +302,8 @@ impl Known {
         }
         if unrecorded {
             let what = "the first process is not known: brig was killed before it could record it";
-            return Err(
-                Error::plain(what).with_hint("KILL and `--all` reach all that is in the cgroup")
-            );
+            return Err(Error::plain(what)
+                .with_hint("KILL, and a signal to all, reach all that is in the cgroup"));
         }
         Err(self.not("running", Status::Stopped))
     }

@@ -20,6 +20,7 @@ use rustix::fs::fstat;
 
 use super::Error;
 use crate::deadline::Deadline;
+use crate::failure::Kind;
 
 /// What a holder does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ impl Lock {
                     let holder = holder(&file).map(|pid| format!("process {pid}"));
                     let holder = holder.as_deref().unwrap_or("another process");
                     return Err(Error::plain(format!("{holder} is working on this container"))
+                        .of_kind(Kind::Busy)
                         .with_hint("wait for it, or end it"));
                 }
                 Err(errno) => return Err(Error::system("locking the container", errno)),

@@ -31,7 +31,7 @@ mod start;
 mod state;
 mod transaction;
 
-pub use crate::failure::Failure as Error;
+pub use crate::failure::{Failure as Error, Kind as ErrorKind};
 pub use activation::Listeners;
 pub use blueprint::{Blueprint, Landlock};
 pub use confinement::Confinement;

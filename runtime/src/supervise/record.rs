@@ -27,6 +27,7 @@ use super::process::RecordedProcess;
 use crate::bundle::Configuration;
 use crate::deadline::Deadline;
 use crate::execute::ResctrlRecord;
+use crate::failure::Kind;
 use crate::spec::ContainerId;
 use crate::trusted;
 
@@ -84,8 +85,8 @@ pub(super) struct Damage {
 
 impl Damage {
     pub(super) fn error(&self) -> Error {
-        Error::plain(&*self.words).with_hint(
-            "`brig kill` reaches its first process, where that is known; `brig delete --force` removes the container",
+        Error::plain(&*self.words).of_kind(Kind::Damaged).with_hint(
+            "a kill reaches its first process, where that is known; a forced delete removes the container",
         )
     }
 }
@@ -120,7 +121,8 @@ impl StateDirectory {
         rustix::fs::mkdirat(&root, name, Mode::RWXU).map_err(|errno| match errno {
             Errno::EXIST => {
                 Error::plain(format!("container with given ID already exists: {name:?}"))
-                    .with_hint("choose another id, or remove the old container with `brig delete`")
+                    .of_kind(Kind::AlreadyExists)
+                    .with_hint("choose another id, or delete the old container")
             }
             _ => Error::system(format!("making {}", path.display()), errno),
         })?;
@@ -335,7 +337,7 @@ impl StateDirectory {
             }
             Err(_) => "nothing else is left of the container: remove the directory",
         };
-        Error::plain(what).with_hint(hint)
+        Error::plain(what).of_kind(Kind::Busy).with_hint(hint)
     }
 }
 
@@ -394,7 +396,7 @@ fn unclear(root: &OwnedFd, path: &Path, name: &str, errno: Errno) -> Option<Erro
             "{} is a container that is being made, or of which only that is left, or none",
             path.display()
         ))
-        .with_hint("where no brig works on it, `brig delete --force` removes it"),
+        .with_hint("where no brig works on it, a forced delete removes it"),
         _ => Error::system(format!("looking at {}", path.display()), errno),
     })
 }

@@ -11,6 +11,7 @@ use super::state::OciState;
 use super::{Error, gate};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
+use crate::failure::Kind;
 
 impl Known {
     /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
@@ -26,13 +27,13 @@ impl Known {
             Status::Created => {}
             Status::Running => return Err(runs()),
             Status::Paused => {
-                return Err(Error::plain("cannot start a container in the paused state")
-                    .with_hint("`brig resume` it first"));
+                return Err(wrong("cannot start a container in the paused state")
+                    .with_hint("resume it first"));
             }
             Status::Stopped => {
-                return Err(Error::plain("cannot start a container that has stopped"));
+                return Err(wrong("cannot start a container that has stopped"));
             }
-            Status::Creating => return Err(Error::plain("the container is still being created")),
+            Status::Creating => return Err(wrong("the container is still being created")),
         }
         let record = self.record()?;
         // What cannot be read must not show when the program runs already.
@@ -72,5 +73,9 @@ impl Known {
 }
 
 fn runs() -> Error {
-    Error::plain("cannot start an already running container")
+    wrong("cannot start an already running container")
+}
+
+fn wrong(what: &str) -> Error {
+    Error::plain(what).of_kind(Kind::WrongState)
 }

@@ -40,13 +40,16 @@ impl Scope {
     }
 }
 
+/// What asks for a scope, in errors.
+const DRIVER: &str = "cgroup driver systemd";
+
 /// Plans the scope: `cgroupsPath` is `slice:prefix:name`, or absent.
 pub(super) fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<Scope, Error> {
     const FIELD: &str = "linux.cgroupsPath";
     let refuse = |problem: String| Error::field(FIELD, problem);
     let Layout::Unified(unified) = &facts.layout else {
         let problem = "the systemd driver needs cgroup v2: on v1 systemd lifts device rules";
-        return Err(Error::field("--systemd-cgroup", problem));
+        return Err(Error::field(DRIVER, problem));
     };
     let text = request.cgroups_path.unwrap_or("");
     let (slice, prefix, name) = match text.split(':').collect::<Vec<_>>()[..] {
@@ -93,7 +96,7 @@ fn user_root(own: &str) -> Result<String, Error> {
     match slice {
         Some((at, uid)) => Ok(format!("{}/user@{uid}.service/", parts[..=at].join("/"))),
         None => Err(Error::field(
-            "--systemd-cgroup",
+            DRIVER,
             format!("brig runs in {own}, which is not below a user's slice (user-UID.slice)"),
         )),
     }

@@ -63,7 +63,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Connect { .. } | Error::Io { .. } | Error::Protocol => {
-                Some("is systemd running? without it, leave out --systemd-cgroup".into())
+                Some("is systemd running? without it, brig has to make cgroups itself (the driver cgroupfs)".into())
             }
             Error::Timeout { .. } => {
                 Some("see `systemctl list-jobs` and `journalctl -b _PID=1`".into())
