@@ -132,7 +132,8 @@ fn a_users_scope_has_its_limits_from_start_to_end() {
     let procs = fs::read_to_string(b.scope().join("cgroup.procs")).expect("cgroup.procs");
     assert_eq!(procs.lines().count(), 2, "{procs}");
 
-    let update = "brig update --memory 33554432 --pids-limit 22 $name && \
+    // The bus is the one that the container was made by, whatever the session says now.
+    let update = "(unset XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS; brig update --memory 33554432 --pids-limit 22 $name) && \
         systemctl --user show -p MemoryMax,TasksMax brig-$name.scope";
     b.script(Place::Scope, update).ok().says("MemoryMax=33554432").says("TasksMax=22");
     assert_eq!(files(&b.scope()), ["33554432", "22", "50000 100000"]);
@@ -210,6 +211,36 @@ fn a_user_tries_a_command() {
     let output = b.script(Place::Scope, &script).ok().prints("0\n/root:\n\n/run:");
     let output = output.says("own cgroup ipc mnt net pid user uts").says("seccomp       filter");
     output.says("memory at most 1024 MiB").says("Read-only").says("ermission denied");
+    lab.assert_clean();
+}
+
+/// As rootless Podman calls it: the same user, whose id is 0 in a user namespace.
+#[test]
+fn root_of_a_user_namespace_has_the_users_systemd() {
+    need!(Guest, Systemd);
+    user();
+    let lab = Lab::new();
+    let b = Bundle::new(&lab, json!({"pids": {"limit": 44}}));
+    let file = b.dir.join("config.json");
+    let mut spec: Value = serde_json::from_slice(&fs::read(&file).expect("read")).expect("JSON");
+    for ids in ["uidMappings", "gidMappings"] {
+        spec["linux"][ids] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    }
+    fs::write(&file, spec.to_string()).expect("write config.json");
+    let inside = |verb: &str| {
+        format!(
+            "unshare -Urm {} --root {} {verb}",
+            lab.dir().join("runtime").display(),
+            lab.dir().join("root").display()
+        )
+    };
+    let verbs = [
+        inside("--systemd-cgroup run --detach $name"),
+        "systemctl --user show -p TasksMax brig-$name.scope".to_owned(),
+    ];
+    b.script(Place::Scope, &verbs.join(" && ")).ok().says("TasksMax=44");
+    b.script(Place::Scope, &inside("delete --force $name")).ok();
+    assert!(!b.scope().exists());
     lab.assert_clean();
 }
 

@@ -106,7 +106,7 @@ impl Typed {
         arguments.end()?;
         let options = Options {
             root,
-            systemd_cgroup: global.systemd_cgroup,
+            systemd: global.systemd(),
             preserve_fds,
             listeners,
             new_keyring: !self.no_new_keyring,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use brig::caller::Caller;
 use brig::spec::ContainerId;
-use brig::supervise::{Container, Error};
+use brig::supervise::{Container, Error, Systemd};
 
 use super::arguments::Arguments;
 use super::flags::{Flag, Flags, NONE, ignored, path, switch, value};
@@ -16,7 +16,7 @@ use super::log::{Log, LogFormat};
 pub(super) struct Global {
     /// `None` where nobody has said which, and none can be assumed.
     root: Option<PathBuf>,
-    pub(super) systemd_cgroup: bool,
+    systemd_cgroup: bool,
     pub(super) log: Log,
     pub(super) version: bool,
     pub(super) help: bool,
@@ -66,6 +66,15 @@ impl Global {
         })
     }
 
+    /// The systemd that makes cgroups, where that is asked for. A user's own is found as by systemctl(1).
+    pub(super) fn systemd(&self) -> Option<Systemd> {
+        self.systemd_cgroup.then(|| {
+            let variable = std::env::var_os;
+            let session = variable("DBUS_SESSION_BUS_ADDRESS").and_then(|a| a.into_string().ok());
+            Systemd { user_bus: user_bus(session.as_deref(), variable("XDG_RUNTIME_DIR")) }
+        })
+    }
+
     /// The container that a verb operates on, with arguments to come.
     pub(super) fn open(&self, arguments: &mut Arguments) -> anyhow::Result<Container> {
         let id = container_id(arguments)?;
@@ -85,6 +94,13 @@ impl Global {
 fn default_root() -> Option<PathBuf> {
     let variable = std::env::var_os;
     state_directory(Caller::get(), variable("XDG_RUNTIME_DIR").map(PathBuf::from), variable("USER"))
+}
+
+/// The socket in the address of a session's bus, else the one in the run directory (dbus-daemon(1), sd_bus_open_user(3)).
+fn user_bus(session: Option<&str>, runtime: Option<OsString>) -> Option<PathBuf> {
+    let given = session.and_then(|a| a.split([',', ';']).next()?.strip_prefix("unix:path="));
+    let own = || Some(PathBuf::from(runtime?).join("bus"));
+    given.map(PathBuf::from).or_else(own)
 }
 
 /// For an ordinary user there is no place to fall back to that is not everybody's, so it is the user's own run
@@ -113,7 +129,21 @@ pub(super) fn container_id(arguments: &mut Arguments) -> anyhow::Result<Containe
 
 #[cfg(test)]
 mod tests {
-    use super::{Caller, state_directory};
+    use super::{Caller, state_directory, user_bus};
+
+    #[test]
+    fn a_users_bus_is_the_sessions_or_in_the_run_directory() {
+        let bus = |session, runtime: Option<&str>| {
+            let found = user_bus(session, runtime.map(Into::into));
+            found.map(|path| path.to_string_lossy().into_owned())
+        };
+        let own = Some("/r/bus".to_owned());
+        assert_eq!(bus(Some("unix:path=/x,guid=7"), Some("/r")), Some("/x".to_owned()));
+        assert_eq!(bus(Some("unix:path=/x;unix:path=/y"), None), Some("/x".to_owned()));
+        assert_eq!(bus(Some("unix:abstract=/x"), Some("/r")), own);
+        assert_eq!(bus(None, Some("/r")), own);
+        assert_eq!(bus(None, None), None);
+    }
 
     #[test]
     fn states_are_kept_where_only_the_caller_writes() {

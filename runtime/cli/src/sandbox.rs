@@ -100,7 +100,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
     let options = Options {
         root: global.root()?.to_owned(),
-        systemd_cgroup: global.systemd_cgroup,
+        systemd: global.systemd(),
         preserve_fds: 0,
         listeners: None,
         new_keyring: true,

@@ -195,6 +195,7 @@ fn planned(spec: &spec::Hardened, text: &[u8], kind: u8) -> bool {
         cgroups_path: linux.cgroups_path.as_deref(),
         resources: linux.resources.as_ref(),
         driver: if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs },
+        user_bus: None,
         devices: &brig_cgroup::devices::default_rules(),
         rootless: host.caller != Caller::Root,
         owner: None,

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedCgroup};
 use bumpalo::Bump;
 
-use super::Error;
 use super::record::Record;
 use super::root::Root;
+use super::{Error, Systemd};
 use crate::bundle::Configuration;
 use crate::caller::Caller;
 use crate::filter::Filter;
@@ -83,10 +83,10 @@ impl Blueprint {
         &self,
         id: &ContainerId,
         facts: &CgroupFacts,
-        driver: Driver,
+        systemd: Option<&Systemd>,
         caller: Caller,
     ) -> Result<CgroupPlan, Error> {
-        plan_cgroup(&self.config.spec, id, facts, driver, caller)
+        plan_cgroup(&self.config.spec, id, facts, systemd, caller)
     }
 
     /// The plan of its first process.
@@ -149,14 +149,15 @@ pub(super) fn plan_cgroup(
     spec: &Hardened,
     id: &ContainerId,
     facts: &CgroupFacts,
-    driver: Driver,
+    systemd: Option<&Systemd>,
     caller: Caller,
 ) -> Result<CgroupPlan, Error> {
     let request = brig_cgroup::Request {
         id: id.as_str(),
         cgroups_path: spec.linux.cgroups_path.as_deref(),
         resources: spec.linux.resources.as_ref(),
-        driver,
+        driver: if systemd.is_some() { Driver::Systemd } else { Driver::Fs },
+        user_bus: systemd.and_then(|systemd| systemd.user_bus.as_deref()),
         devices: &brig_cgroup::devices::default_rules(),
         rootless: caller != Caller::Root,
         owner: None,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedScope};
+use brig_cgroup::{CgroupFacts, CgroupPlan, PlannedScope};
 use bumpalo::Bump;
 use nix::unistd::geteuid;
 
@@ -26,13 +26,20 @@ use crate::host::Host;
 use crate::plan::{self, Join, Plan, Start};
 use crate::spec::ContainerId;
 
+/// The systemd that makes cgroups: the machine's for root of it, else the caller's own.
+#[derive(Clone, Debug, Default)]
+pub struct Systemd {
+    /// The socket of the caller's own bus, if there is one.
+    pub user_bus: Option<PathBuf>,
+}
+
 /// What the caller asks for, besides what the bundle says.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The directory of all state directories.
     pub root: PathBuf,
     /// cgroups are made by systemd.
-    pub systemd_cgroup: bool,
+    pub systemd: Option<Systemd>,
     /// Descriptors after standard error that the program inherits, the sockets among them.
     pub preserve_fds: u32,
     /// Sockets that are the program's, the first of these.
@@ -85,8 +92,12 @@ pub(super) fn make(
     io.check(blueprint.config.spec.process.terminal)?;
     let inputs = Inputs { console_socket: io.console, standard: io.standard, ..Inputs::default() };
     let filter = blueprint.filter()?;
-    let driver = if options.systemd_cgroup { Driver::Systemd } else { Driver::Fs };
-    let cgroup = blueprint.plan_cgroup(id, &CgroupFacts::read()?, driver, Caller::get())?;
+    let cgroup = blueprint.plan_cgroup(
+        id,
+        &CgroupFacts::read()?,
+        options.systemd.as_ref(),
+        Caller::get(),
+    )?;
     let record = blueprint.record(id, &cgroup, geteuid().as_raw(), now());
     // From here on everything is on a list.
     let mut transaction = Transaction::begin(&options.root, id, &blueprint, record)?;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use brig_cgroup::{CgroupFacts, Directory, Driver, PlannedCgroup};
+use brig_cgroup::{CgroupFacts, Directory, PlannedCgroup};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
@@ -95,7 +95,7 @@ impl Known {
     /// removed only where it is empty.
     fn discard_cgroup(&self, spec: &Hardened) -> Result<(), Error> {
         let (facts, caller) = (CgroupFacts::read()?, Caller::get());
-        let plan = plan_cgroup(spec, &self.id, &facts, Driver::Fs, caller)?;
+        let plan = plan_cgroup(spec, &self.id, &facts, None, caller)?;
         PlannedCgroup::of(&plan).discard()?;
         let left = plan.directories.iter().map(Directory::absolute).find(|path| path.exists());
         match left {

@@ -37,7 +37,7 @@ pub use blueprint::{Blueprint, Landlock};
 pub use confinement::Confinement;
 pub use container::{Container, Status};
 pub use control::Happened;
-pub use create::{Options, create};
+pub use create::{Options, Systemd, create};
 pub use delete::Force;
 pub use exec::ExecOptions;
 pub use io::Io;

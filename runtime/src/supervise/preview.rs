@@ -5,8 +5,8 @@ use std::path::Path;
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Layout};
 use bumpalo::Bump;
 
-use super::Error;
 use super::blueprint::{Blueprint, Circumstances};
+use super::{Error, Systemd};
 use crate::caller::Caller;
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
@@ -17,12 +17,15 @@ use crate::spec::ContainerId;
 ///
 /// # Errors
 /// As `create`, as far as planning goes.
-pub fn preview(id: &ContainerId, bundle: &Path, systemd: bool) -> Result<String, Error> {
+pub fn preview(
+    id: &ContainerId,
+    bundle: &Path,
+    systemd: Option<&Systemd>,
+) -> Result<String, Error> {
     let blueprint = Blueprint::of_bundle(bundle)?;
     let filter = blueprint.filter()?;
     let facts = CgroupFacts::read()?;
-    let driver = if systemd { Driver::Systemd } else { Driver::Fs };
-    let cgroup = blueprint.plan_cgroup(id, &facts, driver, Caller::get())?;
+    let cgroup = blueprint.plan_cgroup(id, &facts, systemd, Caller::get())?;
     let host = Host::read(&blueprint.config.spec.process).with_security_modules();
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let plan = blueprint.plan(

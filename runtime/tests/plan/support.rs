@@ -122,6 +122,7 @@ impl Machine {
             cgroups_path: spec.linux.cgroups_path.as_deref(),
             resources: None,
             driver: self.driver,
+            user_bus: None,
             devices: &[],
             rootless: self.host.caller != Caller::Root,
             owner: None,

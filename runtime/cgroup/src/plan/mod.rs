@@ -13,6 +13,8 @@ mod render;
 mod scope;
 mod step;
 
+use std::path::Path;
+
 use brig_spec::{DeviceRule, Resources};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,9 @@ pub struct Request<'a> {
     pub resources: Option<&'a Resources>,
     /// Who makes the cgroup.
     pub driver: Driver,
+    /// Where the manager of the user who calls brig is reached: the socket of that user's bus. For [`Driver::Systemd`]
+    /// and `rootless`.
+    pub user_bus: Option<&'a Path>,
     /// Device rules that follow those of `resources.devices`; for a container that
     /// is to have the usual devices, [`devices::default_rules`]. The last rule that
     /// matches decides; without any the answer is no.
@@ -74,6 +79,7 @@ impl<'a> Request<'a> {
             cgroups_path: None,
             resources: None,
             driver: Driver::Fs,
+            user_bus: None,
             devices: &[],
             rootless: false,
             owner: None,

@@ -4,6 +4,8 @@
 //! `devices.allow`), and nothing would tell.
 //! Reference: systemd.unit(5), systemd.slice(5), systemd.scope(5).
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use super::Request;
@@ -25,6 +27,9 @@ pub struct Scope {
     pub description: String,
     /// The manager is the calling user's, not the system's.
     pub user: bool,
+    /// The socket of that user's bus. Recorded, as later verbs may be called from another session, or from none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bus: Option<PathBuf>,
     /// The cgroup below the hierarchy's root, without a leading `/`.
     pub cgroup: String,
 }
@@ -78,6 +83,7 @@ pub(super) fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<Scope, 
         slice: slice.to_owned(),
         description: format!("brig container {}", request.id),
         user: request.rootless,
+        bus: request.user_bus.filter(|_| request.rootless).map(Path::to_owned),
     })
 }
 

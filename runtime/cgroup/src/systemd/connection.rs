@@ -18,6 +18,7 @@ use super::message::{
     Call, ERROR, Encoder, FIXED_HEADER_BYTES, METHOD_RETURN, Message, total_bytes,
 };
 use super::{Error, peer};
+use crate::plan::Scope;
 use crate::plan::properties::Property;
 
 /// How long systemd may take for a job; that of runc and of systemctl's kind.
@@ -38,14 +39,11 @@ pub(super) struct Connection {
 
 /// Sockets on which the manager may be, in order of preference, and whether each is a
 /// bus, on which one has to say hello.
-fn candidates(user: bool) -> Vec<(PathBuf, bool)> {
-    if user {
-        let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
-        let path = address.as_deref().and_then(|a| a.split(',').next()?.strip_prefix("unix:path="));
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("bus"));
-        return path.map(PathBuf::from).or(runtime).map(|path| (path, true)).into_iter().collect();
+fn candidates(scope: &Scope) -> Vec<(PathBuf, bool)> {
+    match scope.user {
+        true => scope.bus.iter().map(|path| (path.clone(), true)).collect(),
+        false => vec![(SYSTEM_BUS.into(), true), (PRIVATE.into(), false)],
     }
-    vec![(SYSTEM_BUS.into(), true), (PRIVATE.into(), false)]
 }
 
 /// As `UnixStream::connect`, which waits for ever where the server does not accept (socket(7) `SO_SNDTIMEO`).
@@ -58,14 +56,15 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 impl Connection {
-    /// Connects to the system's manager, or to the user's own.
-    pub(super) fn open(user: bool) -> Result<Connection, Error> {
+    /// Connects to the scope's manager: the system's, or the user's own.
+    pub(super) fn open(scope: &Scope) -> Result<Connection, Error> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let mut failure = Error::Connect { path: "user bus".into(), source: missing() };
-        for (path, is_bus) in candidates(user) {
+        for (path, is_bus) in candidates(scope) {
             match connect(&path) {
                 Ok(stream) => {
-                    peer::check(&stream, user).map_err(|source| Error::Connect { path, source })?;
+                    peer::check(&stream, scope.user)
+                        .map_err(|source| Error::Connect { path, source })?;
                     return Connection::greet(stream, is_bus);
                 }
                 Err(source) => failure = Error::Connect { path, source },

@@ -68,7 +68,7 @@ impl Unit {
 
 /// Starts the scope, with `properties`.
 pub(crate) fn start(scope: Scope, properties: &[Property]) -> Result<Unit, Error> {
-    let mut connection = Connection::open(scope.user)?;
+    let mut connection = Connection::open(&scope)?;
     match connection.start(&scope.unit, properties) {
         // What is left of a unit that failed before.
         Err(error) if error.is("UnitExists") => {
@@ -103,7 +103,7 @@ pub(crate) fn update(unit: &Unit, changed: &[Property]) -> Result<(), Error> {
     if changed.is_empty() {
         return Ok(());
     }
-    let mut connection = Connection::open(unit.scope.user)?;
+    let mut connection = Connection::open(&unit.scope)?;
     match unit.runs(&mut connection)? {
         true => connection.set(&unit.scope.unit, changed),
         false => Err(Error::Another { unit: unit.scope.unit.clone() }),
@@ -117,7 +117,7 @@ pub(crate) fn stop(cgroup: &Cgroup, unit: &Unit) -> Result<(), Error> {
     if !cgroup.nodes.iter().any(|node| node.is_there().unwrap_or(true)) {
         return Ok(());
     }
-    let mut connection = Connection::open(unit.scope.user)?;
+    let mut connection = Connection::open(&unit.scope)?;
     if !unit.runs(&mut connection)? {
         return Ok(());
     }

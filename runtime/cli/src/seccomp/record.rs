@@ -334,7 +334,7 @@ impl Session<'_> {
         let id = format!("record-{}-{}", std::process::id(), self.number);
         let options = Options {
             root: self.global.root()?.to_owned(),
-            systemd_cgroup: self.global.systemd_cgroup,
+            systemd: self.global.systemd(),
             preserve_fds: 0,
             listeners: None,
             new_keyring: true,
