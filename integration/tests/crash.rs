@@ -107,7 +107,7 @@ fn a_damaged_configuration_keeps_nothing_alive() {
         damaged();
         c.start().code(1).says("config.json");
         assert_eq!(c.status(), "created", "{damage:?}");
-        c.delete().code(1).says("config.json").says("--force");
+        c.delete().code(1).says("config.json").says("forced delete");
         c.delete_force().ok().says("warning: ");
         c.run_detached();
         damaged();
@@ -159,7 +159,7 @@ fn a_damaged_record_keeps_nothing_alive() {
         std::fs::write(lab.root().join(c.id()).join(file), damage).expect("write");
         c.verb("state").code(1).says(file).says("is damaged");
         lab.runtime().arg("list").go().ok().says(file).says("is damaged");
-        c.delete().code(1).says("is damaged").says("--force");
+        c.delete().code(1).says("is damaged").says("forced delete");
         assert!(machine::is_alive(pid), "{file} {damage:?}");
         c.kill("KILL").ok();
         assert!(wait_until(PATIENCE, || !machine::is_alive(pid)), "{file} {damage:?}");
