@@ -234,6 +234,26 @@ fn words_have_one_way_out() {
     );
 }
 
+/// Who has called brig is found out in one place: user 0 may be root of a user namespace only.
+#[test]
+fn who_calls_is_asked_in_one_place() {
+    holds(
+        |file| {
+            file.starts_with("runtime/")
+                && file != "runtime/src/caller.rs"
+                && !file.ends_with("tests.rs")
+        },
+        |source| {
+            let source = source.without_tests();
+            let found = ["geteuid().is_root", "getuid().is_root", "Uid::effective().is_root"];
+            let found = found.iter().flat_map(|word| source.words(word));
+            found
+                .map(|at| (source.line_of(at), "a user id for a caller: see brig::caller".into()))
+                .collect()
+        },
+    );
+}
+
 /// What stands below the front doors does not know their verbs and flags: another door has others.
 #[test]
 fn libraries_do_not_speak_of_the_command_line() {
