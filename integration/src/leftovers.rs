@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
@@ -80,12 +81,19 @@ pub fn keep_reaping() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         std::thread::spawn(|| {
-            loop {
+            while !LEFT_TO_THE_TEST.load(Ordering::Relaxed) {
                 reap();
                 std::thread::sleep(Duration::from_millis(4));
             }
         });
     });
+}
+
+static LEFT_TO_THE_TEST: AtomicBool = AtomicBool::new(false);
+
+/// From here on the test waits for its children itself, as those of the library are its own.
+pub fn leave_children_to_the_test() {
+    LEFT_TO_THE_TEST.store(true, Ordering::Relaxed);
 }
 
 /// Collects the orphans that have exited.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use brig::spec::ContainerId;
-use brig::supervise::{self, Blueprint, Error, Force, Options};
+use brig::supervise::{Blueprint, Error, Force, Options};
 
 use super::activation;
 use super::arguments::{Arguments, Usage};
@@ -64,11 +64,12 @@ fn create(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut typed = Typed::default();
     FLAGS.read(&mut arguments, &mut typed)?;
     let (id, options) = typed.options(global, arguments)?;
+    let node = global.node()?;
     self_protection::ensure()?;
     let blueprint = typed.blueprint()?;
     let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
     detached(wanted, |io, wait| {
-        let (container, process) = supervise::create(&id, blueprint, &options, io, wait)?;
+        let (container, process) = node.create(&id, blueprint, &options, io, wait)?;
         match with_pid_file(typed.pid_file.as_deref(), process) {
             Ok(_) => Ok(()),
             // Who does not know its pid cannot start it.
@@ -94,7 +95,6 @@ impl Typed {
         global: &Global,
         mut arguments: Arguments,
     ) -> anyhow::Result<(ContainerId, Options)> {
-        let root = global.root()?.to_owned();
         let listeners = activation::of_environment()?;
         let id = container_id(&mut arguments)?;
         let sockets = listeners.as_ref().map_or(0, |listeners| listeners.count);
@@ -105,7 +105,6 @@ impl Typed {
         global.log.debug(&format!("bundle {bundle} for container {:?}", id.as_str()));
         arguments.end()?;
         let options = Options {
-            root,
             systemd: global.systemd(),
             preserve_fds,
             listeners,

@@ -1,6 +1,6 @@
 //! `brig delete`.
 
-use brig::supervise::{Container, Force};
+use brig::supervise::Force;
 
 use super::arguments::Arguments;
 use super::flags::{Flags, switch};
@@ -39,10 +39,10 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let force = if typed.force { Force::Yes } else { Force::No };
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    let root = global.root()?;
+    let node = global.node()?;
     let container = match force {
-        Force::Yes => Container::find(root, &id)?,
-        Force::No => Some(Container::open(root, &id)?),
+        Force::Yes => node.find(&id)?,
+        Force::No => Some(node.container(&id)?),
     };
     if let Some(container) = container {
         container.delete(force)?;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use brig::supervise::{Container, Happened};
+use brig::supervise::Happened;
 use brig_cgroup::Stats;
 use serde::Serialize;
 
@@ -72,7 +72,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     FLAGS.read(&mut arguments, &mut typed)?;
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    let container = Container::open(global.root()?, &id)?;
+    let container = global.node()?.container(&id)?;
     if typed.once {
         tell(&stats(id.as_str(), container.stats()?))?;
         return Ok(0);

@@ -1,11 +1,12 @@
 //! The flags before the verb, and what they say.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use brig::caller::Caller;
 use brig::spec::ContainerId;
-use brig::supervise::{Container, Error, Systemd};
+use brig::supervise::{Container, Error, Node, Systemd};
 
 use super::arguments::Arguments;
 use super::flags::{Flag, Flags, NONE, ignored, path, switch, value};
@@ -58,12 +59,13 @@ impl Global {
         Ok(global)
     }
 
-    /// The directory of all state directories.
-    pub(super) fn root(&self) -> Result<&Path, Error> {
-        self.root.as_deref().ok_or_else(|| {
+    /// Where containers are kept; what happens to them is logged.
+    pub(super) fn node(&self) -> Result<Node, Error> {
+        let root = self.root.as_deref().ok_or_else(|| {
             Error::plain("there is no directory for states: XDG_RUNTIME_DIR is not set")
                 .with_hint("set it to your own run directory (as a login does), or give --root DIR")
-        })
+        })?;
+        Ok(Node::new(root).with_observer(Arc::new(self.log.clone())))
     }
 
     /// The systemd that makes cgroups, where that is asked for. A user's own is found as by systemctl(1).
@@ -78,7 +80,7 @@ impl Global {
     /// The container that a verb operates on, with arguments to come.
     pub(super) fn open(&self, arguments: &mut Arguments) -> anyhow::Result<Container> {
         let id = container_id(arguments)?;
-        Ok(Container::open(self.root()?, &id)?)
+        Ok(self.node()?.container(&id)?)
     }
 
     /// The container of a verb that takes nothing else.
@@ -86,7 +88,7 @@ impl Global {
         NONE.read(&mut arguments, &mut ())?;
         let id = container_id(&mut arguments)?;
         arguments.end()?;
-        Ok(Container::open(self.root()?, &id)?)
+        Ok(self.node()?.container(&id)?)
     }
 }
 

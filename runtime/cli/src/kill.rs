@@ -1,7 +1,5 @@
 //! `brig kill`.
 
-use brig::supervise::Container;
-
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flags, switch};
 use super::global::{Global, container_id};
@@ -41,7 +39,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         Some(text) => signal_number(&text)?,
     };
     arguments.end()?;
-    Container::open(global.root()?, &id)?.kill(signal, typed.all)?;
+    global.node()?.container(&id)?.kill(signal, typed.all)?;
     Ok(0)
 }
 

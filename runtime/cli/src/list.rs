@@ -1,7 +1,7 @@
 //! `brig list`.
 
 use brig::printable;
-use brig::supervise::{self, Container, Listed, Shown};
+use brig::supervise::{ErrorKind, Listed, Shown};
 
 use super::arguments::{Arguments, Format};
 use super::flags::{Flags, format, switch};
@@ -40,7 +40,8 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut typed = Typed::default();
     FLAGS.read(&mut arguments, &mut typed)?;
     arguments.end()?;
-    let Listed { ids, unclear } = supervise::list(global.root()?)?;
+    let node = global.node()?;
+    let Listed { ids, unclear } = node.list()?;
     for what in unclear {
         printable::note(&format!("warning: {what}"));
     }
@@ -52,9 +53,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut shown = Vec::new();
     for id in ids {
         // One that has been deleted meanwhile is not shown, every other one that cannot be is named.
-        let found = Container::find(global.root()?, &id);
-        match found.and_then(|found| found.map(|one| one.show()).transpose()) {
-            Ok(one) => shown.extend(one),
+        match node.container(&id).and_then(|found| found.show()) {
+            Ok(one) => shown.push(one),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => printable::note(&format!("warning: {error}")),
         }
     }

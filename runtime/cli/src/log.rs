@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use brig::printable;
+use brig::spec::ContainerId;
+use brig::supervise::{Event, Observer};
 
 use super::arguments::Usage;
 
@@ -61,6 +63,12 @@ impl Log {
         }
     }
 
+    /// Reports what an operation has gone on without.
+    fn warning(&self, message: &str) {
+        printable::note(&format!("warning: {message}"));
+        self.write("warning", message);
+    }
+
     fn write(&self, level: &str, message: &str) {
         let Some(path) = &self.file else { return };
         let time = brig::supervise::now();
@@ -74,6 +82,19 @@ impl Log {
         let file = OpenOptions::new().append(true).create(true).open(path);
         // The error has been told on standard error already; there is nobody else to tell.
         let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+}
+
+impl Observer for Log {
+    fn observe(&self, id: &ContainerId, event: &Event<'_>) {
+        let id = id.as_str();
+        match event {
+            Event::Warned(words) => self.warning(words),
+            Event::Born { pid } => self.debug(&format!("container {id:?}: process {pid} is there")),
+            Event::Started => self.debug(&format!("container {id:?}: its program runs")),
+            Event::OutOfMemory => self.debug(&format!("container {id:?}: out of memory")),
+            _ => {}
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! `brig run`.
 
-use brig::supervise;
-
 use super::arguments::Arguments;
 use super::create::{self, Typed};
 use super::flags::{Flag, Flags, ignored, switch};
@@ -38,6 +36,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut typed = Typed::default();
     FLAGS.read(&mut arguments, &mut typed)?;
     let (id, options) = typed.options(global, arguments)?;
+    let node = global.node()?;
     self_protection::ensure()?;
     let blueprint = typed.blueprint()?;
     let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
@@ -45,7 +44,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let signals = if typed.detach { None } else { Some(Signals::block()?) };
     let mut container = None;
     let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
-        let (new, process) = supervise::run(&id, blueprint, &options, io, wait)?;
+        let (new, process) = node.run(&id, blueprint, &options, io, wait)?;
         container = Some(new);
         with_pid_file(typed.pid_file.as_deref(), process)
     });

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use brig::printable;
 use brig::spec::ContainerId;
-use brig::supervise::{self, Confinement, Options};
+use brig::supervise::{Confinement, Options};
 
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, switch, value};
@@ -96,22 +96,18 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     if sandbox.command.is_empty() {
         return Err(Usage::new("COMMAND is missing").into());
     }
+    let node = global.node()?;
     self_protection::ensure()?;
     let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
-    let options = Options {
-        root: global.root()?.to_owned(),
-        systemd: global.systemd(),
-        preserve_fds: 0,
-        listeners: None,
-        new_keyring: true,
-    };
+    let options =
+        Options { systemd: global.systemd(), preserve_fds: 0, listeners: None, new_keyring: true };
     let blueprint = sandbox.blueprint()?;
     let landlock = blueprint.landlock.is_some();
     let wanted = Wanted::first(&blueprint.config, None);
     let signals = Signals::block()?;
     let mut container = None;
     let ended = in_foreground(Some(&signals), wanted, Stop::PassOn, |io, wait| {
-        let (new, process) = supervise::create(&id, blueprint, &options, io, wait)?;
+        let (new, process) = node.create(&id, blueprint, &options, io, wait)?;
         // From here on it is removed, whatever fails.
         let new = container.insert(new);
         let mut confinement = Confinement::read(process.pid(), &new.cgroup()?)?;

@@ -9,7 +9,6 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use brig::spec::{self, Resources};
-use brig::supervise::Container;
 use serde_json::{Map, Value as Json, json};
 
 use super::arguments::{Arguments, Usage, Value};
@@ -127,7 +126,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         }
         Some(file) => read(&file)?,
     };
-    Container::open(global.root()?, &id)?.update(&resources)?;
+    global.node()?.container(&id)?.update(&resources)?;
     Ok(0)
 }
 

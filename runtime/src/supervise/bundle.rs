@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::blueprint::Blueprint;
 use super::root::Root;
-use super::{Error, home};
+use super::{Error, ErrorKind, home};
 use crate::bundle::Configuration;
 use crate::filter::Filter;
 
@@ -21,8 +21,10 @@ impl Blueprint {
     /// Names what is missing, or the field that is refused.
     pub fn of_bundle(bundle: &Path) -> Result<Self, Error> {
         let (directory, bundle) = open(bundle).map_err(|error| {
-            Error::system(format!("opening bundle {}", bundle.display()), error)
-                .with_hint("a bundle is a directory with a config.json")
+            let is_missing = error.kind() == io::ErrorKind::NotFound;
+            let failed = Error::system(format!("opening bundle {}", bundle.display()), error)
+                .with_hint("a bundle is a directory with a config.json");
+            if is_missing { failed.of_kind(ErrorKind::NotFound) } else { failed }
         })?;
         let config = Configuration::load(&directory, &bundle)?;
         let path = Path::new(&config.spec.root.path);

@@ -1,7 +1,6 @@
 //! A container that exists, for who wants something of it.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::delete::Force;
 use super::exec::{self, ExecOptions};
 use super::known::{Known, Shown};
 use super::lock::Lock;
+use super::node::Node;
 use super::record::{Record, StateDirectory};
 use super::{Error, Io};
 use crate::bundle::Configuration;
@@ -55,6 +55,7 @@ impl Status {
 /// It is that of one container: after its removal operations fail, also where another has its id by then.
 #[derive(Clone, Debug)]
 pub struct Container {
+    node: Node,
     id: ContainerId,
     directory: Arc<StateDirectory>,
     /// Known where this brig has made it: then nobody changes it any more.
@@ -62,34 +63,27 @@ pub struct Container {
 }
 
 impl Container {
-    /// The container with this id below `root`.
-    ///
-    /// # Errors
-    /// There is none, or as [`Container::find`].
-    pub fn open(root: &Path, id: &ContainerId) -> Result<Self, Error> {
-        Self::find(root, id)?.ok_or_else(|| Known::missing(id))
-    }
-
-    /// The same; `None` where there is none.
-    ///
-    /// # Errors
-    /// Another user can have put there what is in its directory.
-    pub fn find(root: &Path, id: &ContainerId) -> Result<Option<Self>, Error> {
-        let directory = StateDirectory::find(root, id)?.map(Arc::new);
-        Ok(directory.map(|directory| Self { id: id.clone(), directory, record: None }))
+    pub(super) fn found(node: Node, id: ContainerId, directory: StateDirectory) -> Self {
+        Self { node, id, directory: Arc::new(directory), record: None }
     }
 
     /// The container that has just been made, what is known of it, its process, and its lock.
-    pub(super) fn of(id: &ContainerId, created: Created) -> (Self, Known, Process, Lock) {
+    pub(super) fn of(
+        node: &Node,
+        id: &ContainerId,
+        created: Created,
+    ) -> (Self, Known, Process, Lock) {
         let Created { directory, record, config, process, lock } = created;
         let (directory, record) = (Arc::new(directory.with_config(config)), Arc::new(record));
-        let container = Self { id: id.clone(), directory, record: Some(record) };
+        let container =
+            Self { node: node.clone(), id: id.clone(), directory, record: Some(record) };
         let known = container.made();
         (container, known, process, lock)
     }
 
     fn made(&self) -> Known {
         Known {
+            node: self.node.clone(),
             id: self.id.clone(),
             directory: Arc::clone(&self.directory),
             record: self.record.clone(),
@@ -101,7 +95,7 @@ impl Container {
     fn now(&self) -> Result<Known, Error> {
         let known = match &self.record {
             Some(_) => self.made(),
-            None => Known::read(&self.id, &self.directory)?,
+            None => Known::read(&self.node, &self.id, &self.directory)?,
         };
         // What is read of a directory that has been removed is nothing.
         let may_be_gone = self.record.is_some() || known.is_unrecorded();
@@ -263,7 +257,7 @@ impl Container {
     pub fn remove(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         match &self.record {
             Some(_) => self.made().remove(stop),
-            None => Known::read(&self.id, &self.directory)?.remove(stop),
+            None => Known::read(&self.node, &self.id, &self.directory)?.remove(stop),
         }
     }
 }

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Error;
 use super::container::Status;
 use super::known::Known;
+use super::node::Event;
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::failure::Kind;
 use crate::spec::Resources;
@@ -81,7 +82,10 @@ impl Known {
                 None => return Ok(()),
                 Some(0) => {}
                 // As runc: notices that came together are one event.
-                Some(_) => tell(Happened::OutOfMemory)?,
+                Some(_) => {
+                    self.node.tell(&self.id, &Event::OutOfMemory);
+                    tell(Happened::OutOfMemory)?;
+                }
             }
             if ended {
                 return Ok(());
@@ -139,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::spec::ContainerId;
-    use crate::supervise::Container;
+    use crate::supervise::Node;
 
     #[test]
     fn callers_find_the_words_that_they_look_for() {
@@ -148,7 +152,8 @@ mod tests {
         let words = wrong_state("c1", "paused", Status::Running);
         assert_eq!(words, "container not paused: \"c1\" is running");
         let root = tempfile::tempdir().unwrap();
-        let error = Container::open(root.path(), &ContainerId::parse("c1").unwrap()).unwrap_err();
+        let error =
+            Node::new(root.path()).container(&ContainerId::parse("c1").unwrap()).unwrap_err();
         assert!(error.to_string().ends_with(" does not exist"), "{error}");
     }
 

@@ -12,6 +12,7 @@ use super::container::Container;
 use super::early_hooks::{self, StateFiles};
 use super::listener::Listener;
 use super::lock::Lock;
+use super::node::{self, Node};
 use super::outside::Outside;
 use super::process::RecordedProcess;
 use super::record::{Record, StateDirectory};
@@ -36,8 +37,6 @@ pub struct Systemd {
 /// What the caller asks for, besides what the bundle says.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory of all state directories.
-    pub root: PathBuf,
     /// cgroups are made by systemd.
     pub systemd: Option<Systemd>,
     /// Descriptors after standard error that the program inherits, the sockets among them.
@@ -60,24 +59,23 @@ pub(super) struct Created {
     pub(super) process: Process,
 }
 
-/// Makes a container whose process waits to be started.
-///
-/// # Errors
-/// Names the field or the step; then nothing is left.
-pub fn create(
+/// See [`Node::create`].
+pub(super) fn create(
+    node: &Node,
     id: &ContainerId,
     blueprint: Blueprint,
     options: &Options,
     io: Io,
     wait: &mut dyn Wait,
 ) -> Result<(Container, Process), Error> {
-    let created = make(id, blueprint, options, Start::AtGate, io, wait)?;
-    let (container, _, process, _unlocked) = Container::of(id, created);
+    let created = make(node, id, blueprint, options, Start::AtGate, io, wait)?;
+    let (container, _, process, _unlocked) = Container::of(node, id, created);
     Ok((container, process))
 }
 
 /// Makes a container, and keeps its lock.
 pub(super) fn make(
+    node: &Node,
     id: &ContainerId,
     mut blueprint: Blueprint,
     options: &Options,
@@ -100,8 +98,8 @@ pub(super) fn make(
     )?;
     let record = blueprint.record(id, &cgroup, geteuid().as_raw(), now());
     // From here on everything is on a list.
-    let mut transaction = Transaction::begin(&options.root, id, &blueprint, record)?;
-    let making = Making { id, options, start, blueprint: &mut blueprint, cgroup, filter };
+    let mut transaction = Transaction::begin(node.root(), id, &blueprint, record)?;
+    let making = Making { node, id, options, start, blueprint: &mut blueprint, cgroup, filter };
     match making.carry_out(&mut transaction, inputs, wait) {
         Ok(process) => {
             let (directory, record, lock) = transaction.commit();
@@ -113,6 +111,7 @@ pub(super) fn make(
 
 /// What is to be made, and how.
 struct Making<'m> {
+    node: &'m Node,
     id: &'m ContainerId,
     options: &'m Options,
     start: Start,
@@ -215,6 +214,7 @@ impl Making<'_> {
                     let process = RecordedProcess::new(pid, pidfd)
                         .map_err(|error| Error::system("recording the process", error))?;
                     made.born(process)?;
+                    self.node.tell(self.id, &node::Event::Born { pid });
                 }
                 Event::Setup { pid } => {
                     outside.set_up(self.id, self.blueprint, pid, made, wait.stop())?;

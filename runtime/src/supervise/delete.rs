@@ -16,7 +16,6 @@ use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::failure::Kind;
-use crate::printable;
 use crate::spec::Hardened;
 
 /// Whether a container may be deleted while it runs.
@@ -64,7 +63,7 @@ impl Known {
                     "a forced delete removes the container, without its poststop hooks",
                 ));
             }
-            printable::note(&format!("warning: {error}; no poststop hook is run"));
+            self.warn(&format!("{error}; no poststop hook is run"));
             self.remove_made(record)?;
             return self.directory.remove();
         }
@@ -74,7 +73,7 @@ impl Known {
     /// Removes what is known of a container whose record is damaged: its first process, and what that one is not needed
     /// for, by the copy of its configuration.
     fn remove_damaged(&self, damage: &Damage) -> Result<(), Error> {
-        printable::note(&format!("warning: {}; no poststop hook is run", damage.error()));
+        self.warn(&format!("{}; no poststop hook is run", damage.error()));
         match (&self.record, self.spec()) {
             (Some(record), _) => self.remove_made(record)?,
             (None, Ok(spec)) => {
@@ -83,9 +82,7 @@ impl Known {
             }
             (None, Err(error)) => {
                 self.kill_everything()?;
-                printable::note(&format!(
-                    "warning: {error}; its cgroup is not known, and may be left"
-                ));
+                self.warn(&format!("{error}; its cgroup is not known, and may be left"));
             }
         }
         self.directory.remove()
@@ -152,8 +149,8 @@ impl Known {
             .of_kind(Kind::Busy)
             .with_hint("nothing else tells which are its own; end them, and delete it again")),
             Err(error) => {
-                printable::note(&format!(
-                    "warning: whether processes of container {id:?} are left is not known: {error}"
+                self.warn(&format!(
+                    "whether processes of container {id:?} are left is not known: {error}"
                 ));
                 Ok(())
             }
@@ -223,7 +220,7 @@ impl Known {
             if let Err(error) =
                 run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state, stop)
             {
-                printable::note(&format!("warning: {error}"));
+                self.warn(&format!("{error}"));
             }
         }
         Ok(())

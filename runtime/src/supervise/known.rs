@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::container::Status;
 use super::control::is_gone;
 use super::lock::Lock;
+use super::node::{Event, Node};
 use super::process::{RecordedProcess, Unknown};
 use super::record::{Damage, PROCESS, Record, StateDirectory};
 use super::{Error, gate, members};
@@ -45,6 +46,7 @@ pub struct Shown {
 /// What is recorded of a container, as it was read when an operation began.
 #[derive(Debug)]
 pub(super) struct Known {
+    pub(super) node: Node,
     pub(super) id: ContainerId,
     pub(super) directory: Arc<StateDirectory>,
     pub(super) record: Option<Arc<Record>>,
@@ -53,10 +55,25 @@ pub(super) struct Known {
 
 impl Known {
     /// Reads the record.
-    pub(super) fn read(id: &ContainerId, directory: &Arc<StateDirectory>) -> Result<Self, Error> {
+    pub(super) fn read(
+        node: &Node,
+        id: &ContainerId,
+        directory: &Arc<StateDirectory>,
+    ) -> Result<Self, Error> {
         let (record, damage) = directory.load()?;
         let record = record.map(Arc::new);
-        Ok(Self { id: id.clone(), directory: Arc::clone(directory), record, damage })
+        Ok(Self {
+            node: node.clone(),
+            id: id.clone(),
+            directory: Arc::clone(directory),
+            record,
+            damage,
+        })
+    }
+
+    /// Tells of something that an operation goes on without.
+    pub(super) fn warn(&self, words: &str) {
+        self.node.tell(&self.id, &Event::Warned(words));
     }
 
     pub(super) fn missing(id: &ContainerId) -> Error {
@@ -74,7 +91,7 @@ impl Known {
 
     /// Reads the record again: it may have changed while somebody else held the lock.
     pub(super) fn reload(&mut self, _lock: &Lock) -> Result<(), Error> {
-        *self = Self::read(&self.id, &self.directory)?;
+        *self = Self::read(&self.node, &self.id, &self.directory)?;
         Ok(())
     }
 

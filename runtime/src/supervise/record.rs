@@ -366,10 +366,7 @@ pub struct Listed {
 }
 
 /// Lists the containers below `root`.
-///
-/// # Errors
-/// The directory cannot be read.
-pub fn list(root: &Path) -> Result<Listed, Error> {
+pub(super) fn list(root: &Path) -> Result<Listed, Error> {
     let failed = |errno| Error::system(format!("reading {}", root.display()), errno);
     let mut listed = Listed::default();
     let Some(held) = trusted::open_directory(root)? else { return Ok(listed) };

@@ -7,6 +7,7 @@ use super::delete::wait_for_end;
 use super::gate::Passed;
 use super::known::Known;
 use super::lock::Lock;
+use super::node::Event;
 use super::state::OciState;
 use super::{Error, gate};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
@@ -56,6 +57,7 @@ impl Known {
         if record.mute && !has_executed(pid).unwrap_or(true) {
             return Err(untold(&record.after_gate.1));
         }
+        self.node.tell(&self.id, &Event::Started);
         self.poststart(&lock, wait.stop())
     }
 

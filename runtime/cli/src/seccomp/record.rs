@@ -333,14 +333,13 @@ impl Session<'_> {
         self.number += 1;
         let id = format!("record-{}-{}", std::process::id(), self.number);
         let options = Options {
-            root: self.global.root()?.to_owned(),
             systemd: self.global.systemd(),
             preserve_fds: 0,
             listeners: None,
             new_keyring: true,
         };
         let id = ContainerId::parse(&id)?;
-        Ok(watch(&id, blueprint, &options, filter, watcher)?)
+        Ok(watch(&self.global.node()?, &id, blueprint, &options, filter, watcher)?)
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use brig::bundle::Seccomp;
 use brig::deadline::{AFTER_KILL, Deadline};
 use brig::spec::ContainerId;
-use brig::supervise::{self, Blueprint, Error, Options};
+use brig::supervise::{Blueprint, Error, Node, Options};
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::Answer;
 use brig_sys::notify::{Listener, Reply, knows_filter_flags};
@@ -47,6 +47,7 @@ pub(super) struct Watched<W> {
 /// # Errors
 /// As `run`; or the calls could not be answered.
 pub(super) fn watch<W: Watcher>(
+    node: &Node,
     id: &ContainerId,
     mut blueprint: Blueprint,
     options: &Options,
@@ -64,7 +65,7 @@ pub(super) fn watch<W: Watcher>(
     let ended = in_foreground(Some(&signals), wanted, Stop::KillAtSecond, |io, wait| {
         // Only now: signals are blocked, and a new thread inherits that.
         thread = Some(spawn(ours, watcher)?);
-        let (new, process) = supervise::run(id, blueprint, options, io, wait)?;
+        let (new, process) = node.run(id, blueprint, options, io, wait)?;
         container = Some(new);
         Ok(process)
     });

@@ -1,0 +1,240 @@
+//! The library in a program of its own, as a shim links it: many threads, one process, and the command line beside it.
+
+use brig::deadline::Deadline;
+use brig::execute::{Exit, Process};
+use brig::spec::{self, ContainerId};
+use brig::supervise::{
+    Blueprint, Container, ErrorKind, Event, ExecOptions, Force, Io, Node, Observer, Options, Status,
+};
+use brig_integration::bundle::Bundle;
+use brig_integration::{Lab, leftovers, need};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+const THREADS: usize = 16;
+
+fn lab() -> Lab {
+    let lab = Lab::new();
+    leftovers::leave_children_to_the_test();
+    lab
+}
+
+fn options() -> Options {
+    Options { systemd: None, preserve_fds: 0, listeners: None, new_keyring: true }
+}
+
+fn id(name: &str) -> ContainerId {
+    ContainerId::parse(name).expect("an id")
+}
+
+fn blueprint(bundle: &Bundle) -> Blueprint {
+    bundle.write();
+    Blueprint::of_bundle(&bundle.dir).expect("a bundle")
+}
+
+fn created(node: &Node, name: &str, bundle: &Bundle) -> (Container, Process) {
+    let mut patient = Deadline::NEVER;
+    let made = node.create(&id(name), blueprint(bundle), &options(), Io::default(), &mut patient);
+    made.expect("it is made")
+}
+
+fn exec_true(container: &Container) -> Process {
+    let process = container.spec().expect("it is read").process.clone();
+    let args = ["/bin/true".to_owned()].to_vec();
+    let process = spec::Process { args, ..process };
+    let options = ExecOptions { process, preserve_fds: 0, cgroup: None, ignore_paused: false };
+    let mut patient = Deadline::NEVER;
+    container.exec(&options, Io::default(), &mut patient).expect("it runs")
+}
+
+/// How it ends, which must be soon.
+fn end(process: &Process) -> Exit {
+    let limit = Timespec { tv_sec: 30, tv_nsec: 0 };
+    let mut set = [PollFd::new(process, PollFlags::IN)];
+    assert_eq!(poll(&mut set, Some(&limit)), Ok(1), "it has not ended");
+    process.try_wait().expect("it is ours").expect("it has ended")
+}
+
+/// Descriptors, threads, and KiB of memory that are this process's own.
+fn holds() -> [usize; 3] {
+    let count = |path: &str| fs::read_dir(path).expect("proc is mounted").count();
+    let status = fs::read_to_string("/proc/self/status").expect("proc is mounted");
+    let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let memory = memory.and_then(|text| text.trim().strip_suffix(" kB"));
+    let memory = memory.and_then(|text| text.trim().parse().ok()).expect("a number");
+    [count("/proc/self/fd"), count("/proc/self/task"), memory]
+}
+
+fn one_life(node: &Node, name: &str, bundle: &Bundle) {
+    let (container, process) = created(node, name, bundle);
+    let mut patient = Deadline::NEVER;
+    container.start(&mut patient).expect("it starts");
+    assert_eq!(end(&exec_true(&container)), Exit::Code(0));
+    container.kill(9, false).expect("it runs");
+    assert_eq!(end(&process), Exit::Signal(9));
+    container.delete(Force::No).expect("it has ended");
+}
+
+/// Sixteen threads, each one container after the other, while another allocates without a pause: what a thread holds when
+/// another one clones is never in the way of the clone.
+#[test]
+fn a_thousand_containers_in_one_process_leave_nothing_in_it() {
+    need!(Brig);
+    let lab = lab();
+    let (node, token) = (Node::new(lab.root()), lab.token().to_owned());
+    let count =
+        if std::env::var("BRIG_LANE").is_ok_and(|lane| lane != "host") { 100 } else { 1000 };
+    let bundles: Vec<_> = (0..THREADS).map(|_| lab.bundle().idle()).collect();
+    let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let warm = Mutex::new(None);
+    thread::scope(|scope| {
+        let allocating = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let many: Vec<_> = (1..64).map(|size| vec![1_u8; size * 37]).collect();
+                drop(many);
+            }
+        });
+        let lives = |bundle: &Bundle| {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return;
+                }
+                if number == count / 4 {
+                    *warm.lock().expect("no panic") = Some(holds()[2]);
+                }
+                one_life(&node, &format!("{token}-{number}"), bundle);
+            }
+        };
+        let threads: Vec<_> =
+            bundles.iter().map(|bundle| scope.spawn(move || lives(bundle))).collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        over.store(true, Ordering::Relaxed);
+        allocating.join().expect("no panic");
+    });
+    let [descriptors, threads, memory] = holds();
+    // Standard ones, the test's own, and the directory that is being read.
+    assert!(descriptors <= 8, "{descriptors} descriptors");
+    // The test's harness has one of its own.
+    assert!(threads <= 2, "{threads} threads");
+    let warm = warm.into_inner().expect("no panic").expect("a quarter has run");
+    assert!(memory <= warm + 4096, "{warm} KiB after a quarter, {memory} KiB at the end");
+    lab.assert_clean();
+}
+
+#[test]
+fn each_kind_of_failure_is_told_by_its_kind() {
+    need!(Brig);
+    let lab = lab();
+    let node = Node::new(lab.root());
+    let mut patient = Deadline::NEVER;
+    let kind = |result: Result<(), brig::supervise::Error>| result.expect_err("it fails").kind();
+    let name = lab.id();
+    assert_eq!(kind(node.container(&id(&name)).map(drop)), ErrorKind::NotFound);
+    let missing = Blueprint::of_bundle(&lab.path("nowhere"));
+    assert_eq!(kind(missing.map(drop)), ErrorKind::NotFound);
+    let refused = lab.bundle().idle().set("/process/cwd", "relative");
+    refused.write();
+    assert_eq!(kind(Blueprint::of_bundle(&refused.dir).map(drop)), ErrorKind::Refused);
+    let bundle = lab.bundle().idle();
+    let (container, process) = created(&node, &name, &bundle);
+    let again =
+        node.create(&id(&name), blueprint(&bundle), &options(), Io::default(), &mut patient);
+    assert!(matches!(kind(again.map(drop)), ErrorKind::AlreadyExists));
+    let other = lab.id();
+    let occupied =
+        node.create(&id(&other), blueprint(&bundle), &options(), Io::default(), &mut patient);
+    assert_eq!(kind(occupied.map(drop)), ErrorKind::Busy, "its cgroup is another's");
+    assert_eq!(kind(container.resume()), ErrorKind::WrongState);
+    container.start(&mut patient).expect("it starts");
+    assert_eq!(kind(container.start(&mut patient)), ErrorKind::WrongState);
+    assert_eq!(kind(container.delete(Force::No)), ErrorKind::WrongState);
+    let state = lab.root().join(&name).join("state.json");
+    let record = fs::read(&state).expect("it is there");
+    fs::write(&state, b"{").expect("it is written");
+    let found = node.container(&id(&name)).expect("it is there");
+    assert_eq!(kind(found.status().map(drop)), ErrorKind::Damaged);
+    fs::write(&state, record).expect("it is written");
+    container.delete(Force::Yes).expect("it is ended");
+    assert_eq!(end(&process), Exit::Signal(9));
+    assert_eq!(kind(container.status().map(drop)), ErrorKind::NotFound);
+    let root = lab.path("planted");
+    planted(&root);
+    let denied = Node::new(root).find(&id("web"));
+    assert_eq!(kind(denied.map(drop)), ErrorKind::Denied);
+    lab.assert_clean();
+}
+
+/// A directory that everybody may write.
+fn planted(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir(path).expect("it is new");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("it is ours");
+}
+
+#[test]
+fn a_handle_follows_what_the_command_line_does() {
+    need!(Brig);
+    let lab = lab();
+    let node = Node::new(lab.root());
+    let c = lab.container(lab.bundle().idle());
+    c.create().ok();
+    let handle = node.container(&id(c.id())).expect("it is there");
+    let status = || handle.status().expect("it can be known");
+    assert_eq!(status(), Status::Created);
+    c.start().ok();
+    assert_eq!(status(), Status::Running);
+    c.verb("pause").ok();
+    assert_eq!(status(), Status::Paused);
+    handle.resume().expect("it is paused");
+    assert_eq!(c.status(), "running");
+    assert_eq!(end(&exec_true(&handle)), Exit::Code(0));
+    c.delete_force().ok();
+    let gone = || handle.status().expect_err("it is gone").kind();
+    assert_eq!(gone(), ErrorKind::NotFound);
+    c.run_detached();
+    assert_eq!(gone(), ErrorKind::NotFound, "another one has its id");
+    assert_eq!(handle.kill(9, false).expect_err("it is gone").kind(), ErrorKind::NotFound);
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Observer for Heard {
+    fn observe(&self, id: &ContainerId, event: &Event<'_>) {
+        let told = match event {
+            Event::Born { pid } => format!("{} is born: {}", id.as_str(), *pid > 1),
+            Event::Started => format!("{} has started", id.as_str()),
+            Event::Warned(words) => format!("{}: {words}", id.as_str()),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().expect("no panic").push(told);
+    }
+}
+
+#[test]
+fn an_observer_hears_of_birth_and_start_and_of_what_is_left_out() {
+    need!(Brig);
+    let lab = lab();
+    let heard = Arc::new(Heard::default());
+    let node = Node::new(lab.root()).with_observer(heard.clone());
+    let (name, mut patient) = (lab.id(), Deadline::NEVER);
+    let failing = serde_json::json!({ "poststop": [{ "path": "/bin/false" }] });
+    let (container, process) = created(&node, &name, &lab.bundle().idle().set("/hooks", failing));
+    container.start(&mut patient).expect("it starts");
+    container.delete(Force::Yes).expect("it is ended");
+    assert_eq!(end(&process), Exit::Signal(9));
+    let heard = heard.0.lock().expect("no panic");
+    let hook = format!("{name}: hooks.poststop[0] (/bin/false)");
+    assert_eq!(heard[..2], [format!("{name} is born: true"), format!("{name} has started")]);
+    assert!(heard[2].starts_with(&hook) && heard.len() == 3, "{heard:?}");
+    lab.assert_clean();
+}
