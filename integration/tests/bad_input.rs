@@ -52,7 +52,6 @@ refusals! {
     uid_as_text: |b| b.set("/process/user/uid", "0"), "process.user.uid";
     gid_invalid: |b| b.set("/process/user/gid", 4_294_967_295_u64), "process.user.gid";
     additional_gid_invalid: |b| b.set("/process/user/additionalGids", json!([1, 4_294_967_295_u64])), "process.user.additionalGids[1]";
-    capability_unknown: |b| b.set("/process/capabilities/bounding/-", "CAP_FLY"), "process.capabilities.bounding[3]";
     rlimit_unknown: |b| b.set("/process/rlimits", json!([{"type": "RLIMIT_LUCK", "hard": 1, "soft": 1}])), "process.rlimits[0]";
     rlimit_twice: |b| b.set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "hard": 1, "soft": 1}, {"type": "RLIMIT_CORE", "hard": 2, "soft": 2}])), "process.rlimits[1]";
     rlimit_soft_above_hard: |b| b.set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "hard": 1, "soft": 2}])), "process.rlimits[0]";
@@ -218,15 +217,6 @@ fn a_root_that_is_a_symbolic_link_to_the_host_is_not_followed_blindly() {
 }
 
 #[test]
-fn an_unknown_capability_never_yields_a_container() {
-    let lab = Lab::new();
-    need!(Brig); // runc 1.1 warns and goes on
-    let c = lab.container(lab.bundle().caps(&["CAP_KILL", "CAP_FLY"]));
-    c.run().code(1).says("CAP_FLY");
-    lab.assert_clean();
-}
-
-#[test]
 fn what_cannot_be_executed_fails_at_create_or_start() {
     let lab = Lab::new();
     for (program, why) in
@@ -255,10 +245,6 @@ fn a_process_file_for_exec_is_checked_too() {
     for (text, field) in [
         (json!({"args": [], "cwd": "/"}), "args"),
         (json!({"args": ["/bin/true"], "cwd": "tmp"}), "cwd"),
-        (
-            json!({"args": ["/bin/true"], "cwd": "/", "capabilities": {"bounding": ["CAP_FLY"]}}),
-            "capabilities.bounding[0]",
-        ),
         (json!({"args": ["/bin/true"], "cwd": "/", "user": {"uid": -1, "gid": 0}}), "user.uid"),
     ] {
         std::fs::write(&file, text.to_string()).expect("write");

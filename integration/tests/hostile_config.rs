@@ -299,16 +299,3 @@ fn a_mask_with_a_slash_at_its_end_hides_the_file_all_the_same() {
     }
     lab.assert_clean();
 }
-
-/// runc leaves out what it does not know by its exact name.
-#[test]
-fn capabilities_in_another_spelling_are_refused() {
-    need!(Brig);
-    let lab = Lab::new();
-    for (name, exact) in [("cap_sys_admin", "CAP_SYS_ADMIN"), ("KILL", "CAP_KILL")] {
-        let bundle = lab.bundle().sh("true").set("/process/capabilities/bounding/-", name);
-        let output = lab.container(bundle).run().failed();
-        output.says("process.capabilities.bounding[").says(&format!("`{exact}`"));
-    }
-    lab.assert_clean();
-}

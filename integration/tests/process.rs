@@ -1,6 +1,7 @@
 //! Fields of `process`, seen from inside. Reference: the OCI runtime specification's config.md.
 
 use brig_integration::{Lab, json, need};
+use serde_json::Value;
 use std::fs;
 
 #[test]
@@ -44,6 +45,33 @@ fn capabilities_are_exactly_those_listed() {
     assert_eq!(caps["permitted"], "0000000000000021");
     assert_eq!(caps["inheritable"], "0000000000000000");
     assert_eq!(caps["ambient"], "0000000000000000");
+}
+
+/// config.md "Linux Process": it MUST be logged as a warning. runc logs the first one alone.
+#[test]
+fn capabilities_that_cannot_be_granted_are_left_out_and_logged() {
+    let lab = Lab::new();
+    let sets = json!({"bounding": ["CAP_CHOWN", "CAP_FLY", "kill"], "permitted": ["CAP_CHOWN"],
+        "effective": ["CAP_CHOWN", "CAP_FLY"]});
+    let bundle = lab.bundle().set("/process/capabilities", sets);
+    assert_eq!(lab.view(bundle.clone())["caps"]["bounding"], "0000000000000001");
+    let c = lab.container(bundle.clone().sh("true"));
+    let log = lab.path("log");
+    let run = lab.runtime().arg("--log").arg(&log).args(["--log-format", "json"]);
+    let dir = c.bundle.dir.to_string_lossy();
+    let output = run.args(["run", "--bundle", &dir, c.id()]).go().ok();
+    assert_eq!(output.stderr(), "", "it may be the container's own");
+    let log = std::fs::read_to_string(log).expect("the log");
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let warnings: Vec<Value> = lines.filter(|line| line["level"] == "warning").collect();
+    let said = |name: &str| warnings.iter().any(|line| line["msg"].to_string().contains(name));
+    assert!(said("CAP_FLY") && said("kill"), "{log}");
+    need!(Brig);
+    lab.container(bundle.sh("true")).run().ok().says("warning: process.capabilities: unknown");
+    let more = json!({"bounding": ["CAP_KILL"], "permitted": [], "effective": ["CAP_KILL"]});
+    let bundle = lab.bundle().set("/process/capabilities", more).sh("true");
+    lab.container(bundle).run().ok().says("effective: CAP_KILL is left out");
+    lab.assert_clean();
 }
 
 #[test]

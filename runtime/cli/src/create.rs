@@ -66,7 +66,7 @@ fn create(global: &Global, mut arguments: Arguments) -> Outcome {
     let (id, options) = typed.options(global, arguments)?;
     let node = global.node()?;
     self_protection::ensure()?;
-    let blueprint = typed.blueprint()?;
+    let blueprint = typed.blueprint(global)?;
     let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
     detached(wanted, |io, wait| {
         let (container, process) = node.create(&id, blueprint, &options, io, wait)?;
@@ -85,8 +85,10 @@ impl Typed {
     }
 
     /// What is to be made of the bundle.
-    pub(super) fn blueprint(&self) -> Result<Blueprint, Error> {
-        Blueprint::of_bundle(self.bundle())
+    pub(super) fn blueprint(&self, global: &Global) -> Result<Blueprint, Error> {
+        let blueprint = Blueprint::of_bundle(self.bundle())?;
+        global.log.warn(&blueprint.config.spec.process.capabilities.left_out);
+        Ok(blueprint)
     }
 
     /// What is to be made, with the id, which is all that there may be besides flags.

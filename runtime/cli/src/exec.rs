@@ -100,7 +100,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let process = match &typed.process {
         Some(path) => {
             let bytes = brig::bundle::read_small(path, spec::SIZE_LIMIT_BYTES)?;
-            spec::process(&bytes)?
+            let process = spec::process(&bytes)?;
+            global.log.warn(&process.capabilities.left_out);
+            process
         }
         None => typed.change(container.spec()?.process.clone(), command)?,
     };
@@ -165,7 +167,7 @@ impl Typed {
 /// `--cap` adds to the bounding, effective and permitted sets, as runc does.
 fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<()> {
     let added = capability::from_names("--cap", names)?;
-    let sets = &mut process.capabilities;
+    let sets = &mut process.capabilities.sets;
     for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
         *set |= added;
     }

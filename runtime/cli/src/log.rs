@@ -55,6 +55,17 @@ impl Log {
         self.write("error", &usage.to_string());
     }
 
+    /// Reports what is not done as asked for, though nothing fails. Not on standard error where there is a log: it is
+    /// the container's own under containerd.
+    pub(super) fn warn(&self, what: &[String]) {
+        for sentence in what {
+            match self.file {
+                Some(_) => self.write("warning", sentence),
+                None => printable::note(&format!("warning: {sentence}")),
+            }
+        }
+    }
+
     /// Reports what is being done, with `--debug`.
     pub(super) fn debug(&self, message: &str) {
         if self.debug {

@@ -2,6 +2,8 @@
 //!
 //! Reference: capabilities(7), `linux/capability.h`.
 
+use std::collections::BTreeSet;
+
 use super::error::Error;
 
 /// The name of each capability at its number, up to `CAP_CHECKPOINT_RESTORE` (Linux 5.9).
@@ -85,7 +87,7 @@ pub fn from_names<S: AsRef<str>>(field: &str, names: &[S]) -> Result<u64, Error>
     let mut mask = 0;
     for (index, name) in names.iter().enumerate() {
         let number = number_of(name.as_ref())
-            .ok_or_else(|| unknown(format!("{field}[{index}]"), name.as_ref()))?;
+            .ok_or_else(|| unknown_name(format!("{field}[{index}]"), name.as_ref()))?;
         mask |= 1 << number;
     }
     Ok(mask)
@@ -109,16 +111,62 @@ fn number_of(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| known.strip_prefix("CAP_") == Some(bare))
 }
 
-/// The name that config.json has to have for it: runc knows no other spelling, and
-/// leaves the capability out.
-pub(super) fn other_spelling(name: &str) -> Option<&'static str> {
-    number_of(name).map(|number| NAMES[number]).filter(|exact| *exact != name)
-}
-
-pub(crate) fn unknown(field: String, name: &str) -> Error {
+fn unknown_name(field: String, name: &str) -> Error {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     Error::unknown(field, "capability", name).suggest(&full, NAMES)
+}
+
+/// `process.capabilities`: what can be granted of what is asked for. The specification wants the rest told and left
+/// out (config.md "Linux Process").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The five sets.
+    pub sets: Sets,
+    /// What is left out, a sentence each.
+    pub left_out: Vec<String>,
+}
+
+impl Capabilities {
+    /// What a text asks for that has `unknown` names besides `sets`. A name in another spelling than the kernel's is
+    /// one of them, as for runc.
+    pub(crate) fn of_text(sets: Sets, unknown: &BTreeSet<String>) -> Self {
+        const SHOWN: usize = 8;
+        let one = |name: &String| {
+            let error = unknown_name("process.capabilities".to_owned(), name);
+            let hint = error.own_hint().map(|hint| format!(": {hint}")).unwrap_or_default();
+            format!("{error} is left out{hint}")
+        };
+        let mut left_out: Vec<String> = unknown.iter().take(SHOWN).map(one).collect();
+        if let Some(more @ 1..) = unknown.len().checked_sub(SHOWN) {
+            left_out.push(format!("process.capabilities: {more} more unknown names are left out"));
+        }
+        let mut all = Self { sets, left_out };
+        all.leave_out_ungrantable();
+        all
+    }
+
+    /// Leaves out what capset(2) refuses with EPERM. Of ambient capabilities that are not inheritable nothing is said,
+    /// see [`Sets::grantable_ambient`]; permitted ones outside the bounding set capset allows.
+    fn leave_out_ungrantable(&mut self) {
+        let Sets { bounding, permitted, .. } = self.sets;
+        let Self { sets, left_out } = self;
+        for (inner, inner_set, outer, outer_set) in [
+            ("effective", &mut sets.effective, "permitted", permitted),
+            ("ambient", &mut sets.ambient, "permitted", permitted),
+            ("inheritable", &mut sets.inheritable, "bounding", bounding),
+        ] {
+            let excess = names(*inner_set & !outer_set);
+            if !excess.is_empty() {
+                let (verb, excess) =
+                    (if excess.len() == 1 { "is" } else { "are" }, excess.join(", "));
+                left_out.push(format!(
+                    "process.capabilities.{inner}: {excess} {verb} left out, not being in {outer}"
+                ));
+            }
+            *inner_set &= outer_set;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -152,14 +200,6 @@ mod tests {
         for name in ["", "CAP_", "CAP_CAP_KILL", "ALL", "kill "] {
             assert!(from_names("x", &[name]).is_err(), "{name:?}");
         }
-    }
-
-    #[test]
-    fn other_spellings_are_told_from_names() {
-        for (name, exact) in [("kill", "CAP_KILL"), ("KILL", "CAP_KILL"), ("cap_bpf", "CAP_BPF")] {
-            assert_eq!(other_spelling(name), Some(exact));
-        }
-        assert_eq!((other_spelling("CAP_KILL"), other_spelling("CAP_NONE")), (None, None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub enum Problem {
     Syntax(String),
     /// One object has the same key twice. Readers disagree which one counts, so neither does.
     DuplicateKey,
-    /// A key or a capability in another spelling than the specification's, which some runtimes take for it.
+    /// A key in another spelling than the specification's, which some runtimes take for it.
     OtherCase {
         /// As the specification spells it.
         name: &'static str,
@@ -205,8 +205,9 @@ impl Error {
         self
     }
 
-    pub(super) fn has_own_hint(&self) -> bool {
-        self.0.hint.is_some()
+    /// What to do about this one, where more is known than of any like it.
+    pub(super) fn own_hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
     }
 
     /// The path of the field; empty where the text as a whole is meant.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{Error, Position, Problem};
 use super::model::{Config, Process, Resources, Text};
-use super::{capability, check, check_process, check_resources, json};
+use super::{check, check_process, check_resources, json};
 
 /// A configuration as it is asked for: read, and checked as far as that goes without looking at the host. There is no
 /// other way to one than [`Asked::read`].
@@ -149,12 +149,9 @@ fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
     {
         let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
         let what = what_is_named(path);
-        if what == "capability" {
-            return capability::unknown(field, value);
-        }
         let error = Error::unknown(field, what, value).suggest(value, known.iter().copied());
         return match error.problem() {
-            Problem::Unknown { .. } if !error.has_own_hint() => {
+            Problem::Unknown { .. } if error.own_hint().is_none() => {
                 error.with_hint(format!("known are {}", known.join(", ")))
             }
             _ => error,
@@ -227,7 +224,6 @@ fn what_is_named(path: &[json::Step<'_>]) -> &'static str {
     let named = names.iter().find(|(name, _)| key.is_some_and(|key| key.is_key(name)));
     match named {
         Some((_, what)) => what,
-        None if within("capabilities") => "capability",
         None if within("rlimits") => "resource limit",
         None if within("namespaces") => "namespace",
         None if within("devices") => "device type",

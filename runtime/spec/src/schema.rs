@@ -10,9 +10,7 @@
 //!
 //! Reference: the specification's schema/*.json, version 1.3; unicode.SimpleFold of Go.
 
-use Node::{Any, Capability, List, Map, Name, Object};
-
-use super::capability;
+use Node::{Any, List, Map, Name, Object};
 
 /// What stands at a place of the text.
 #[derive(Debug)]
@@ -21,8 +19,6 @@ pub(super) enum Node {
     Any,
     /// One of a fixed set of strings.
     Name,
-    /// A capability, spelled as the kernel's header does.
-    Capability,
     /// An object with these keys.
     Object(&'static [(&'static str, Node)]),
     /// An object whose keys are the author's own.
@@ -55,14 +51,6 @@ impl Node {
         }
     }
 
-    /// The capability of which a string in this place is another spelling.
-    pub(super) fn misspelled(&self, text: &[u8]) -> Option<&'static str> {
-        match self {
-            Capability => capability::other_spelling(std::str::from_utf8(text).ok()?),
-            _ => None,
-        }
-    }
-
     /// An element of it.
     pub(super) fn element(&'static self) -> &'static Node {
         match self {
@@ -75,7 +63,7 @@ impl Node {
     pub(super) fn wrong_opening(&self, opening: u8) -> Option<&'static str> {
         match self {
             Object(_) if opening == b'[' => Some("an object"),
-            Name | Capability => Some("a string"),
+            Name => Some("a string"),
             _ => None,
         }
     }
@@ -123,11 +111,11 @@ const PROCESS: Node = Object(&[
 ]);
 
 const CAPABILITIES: Node = Object(&[
-    ("effective", List(&Capability)),
-    ("bounding", List(&Capability)),
-    ("inheritable", List(&Capability)),
-    ("permitted", List(&Capability)),
-    ("ambient", List(&Capability)),
+    ("effective", List(&Name)),
+    ("bounding", List(&Name)),
+    ("inheritable", List(&Name)),
+    ("permitted", List(&Name)),
+    ("ambient", List(&Name)),
 ]);
 
 const SCHEDULER: Node = Object(&[
@@ -346,7 +334,7 @@ mod tests {
             }
             Map(node) => known(node, &format!("{path}/*"), found),
             List(node) => known(node, &format!("{path}/#"), found),
-            Any | Name | Capability => {}
+            Any | Name => {}
         }
     }
 

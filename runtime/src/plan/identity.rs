@@ -18,7 +18,7 @@ use crate::spec::capability::{SYS_ADMIN, Sets};
 
 pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<(), Refusal> {
     let user = &tail.process.user;
-    let sets = tail.process.capabilities;
+    let sets = tail.process.capabilities.sets;
     builder.push(PrivilegeOp::KeepBounding { keep: sets.bounding });
     let changes_user = user.uid != 0;
     if changes_user {

@@ -44,6 +44,9 @@ pub fn preview(
         },
     )?;
     let mut text = String::new();
+    for sentence in &blueprint.config.spec.process.capabilities.left_out {
+        text.push_str(&format!("note    {}\n", printable::line(sentence)));
+    }
     for line in cgroup.lines() {
         text.push_str(&format!("cgroup  {}\n", printable::line(&line)));
     }

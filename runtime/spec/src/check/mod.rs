@@ -2,8 +2,7 @@
 //!
 //! A rule is here for one of two reasons: the specification says MUST, or the kernel would refuse the
 //! value later, when half a container exists. What a policy may think of the value is not for here.
-//! Where other runtimes accept what the kernel then ignores (ambient capabilities that are not
-//! inheritable), so does brig, because such configurations are everywhere.
+//! What the specification wants told and left out, capabilities, is for [`super::capability::Capabilities`].
 
 mod ids;
 mod linux;

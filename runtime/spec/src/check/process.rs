@@ -1,6 +1,5 @@
 //! `process`: what execve(2), setresuid(2), capset(2), setrlimit(2), sched_setattr(2) … would refuse.
 
-use super::super::capability::{self, Sets};
 use super::super::error::Error;
 use super::super::model::{
     IoPriority, IoPriorityClass, Process, Rlimit, Scheduler, SchedulerPolicy, User,
@@ -22,7 +21,6 @@ pub(super) fn check(process: &Process) -> Result<(), Error> {
     environment(&process.env, "process.env")?;
     absolute_path(&process.cwd, || "process.cwd".to_owned())?;
     user(&process.user)?;
-    capabilities(&process.capabilities)?;
     rlimits(&process.rlimits)?;
     labels(process)?;
     if let Some(score) = process.oom_score_adj
@@ -81,26 +79,6 @@ fn user(user: &User) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// What capset(2) refuses with EPERM. Ambient capabilities that are not inheritable are not refused, see
-/// [`Sets::grantable_ambient`]; nor are permitted ones outside the bounding set, which capset allows.
-fn capabilities(sets: &Sets) -> Result<(), Error> {
-    let rules = [
-        ("effective", sets.effective, "permitted", sets.permitted),
-        ("ambient", sets.ambient, "permitted", sets.permitted),
-        ("inheritable", sets.inheritable, "bounding", sets.bounding),
-    ];
-    for (inner, inner_set, outer, outer_set) in rules {
-        let excess = capability::names(inner_set & !outer_set);
-        if let Some(first) = excess.first() {
-            let field = format!("process.capabilities.{inner}");
-            return Err(Error::conflict(field, format!("{first} is not in {outer}")).with_hint(
-                format!("add {} to {outer}, or remove it from {inner}", excess.join(", ")),
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn rlimits(limits: &[Rlimit]) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::capability::Capabilities;
 use super::super::{Asked, Error};
 
 /// A configuration that passes, small enough that each rule stands alone.
@@ -148,32 +149,73 @@ fn users() {
     ]);
 }
 
+/// What is granted of capabilities, and what is said about the others.
+fn granted(capabilities: &Value) -> Capabilities {
+    let text = json!({"cwd": "/", "args": ["a"], "capabilities": capabilities}).to_string();
+    crate::process(text.as_bytes()).expect("it is acceptable").capabilities
+}
+
 #[test]
-fn capabilities() {
+fn capabilities_that_can_be_granted_are_all_granted() {
     let all = json!(["CAP_KILL", "CAP_CHOWN"]);
-    accepts(&[
-        process(json!({"capabilities": {}})),
-        process(
-            json!({"capabilities": {"bounding": all, "permitted": all, "effective": all, "inheritable": all, "ambient": all}}),
-        ),
+    for asked in [
+        json!({}),
+        json!({"bounding": all, "permitted": all, "effective": all, "inheritable": all, "ambient": all}),
         // Ambient without inheritable: as in runc's template.
-        process(json!({"capabilities": {"permitted": all, "ambient": all}})),
-        process(json!({"capabilities": {"permitted": all, "effective": ["CAP_KILL"]}})),
-    ]);
-    refuses(&[
+        json!({"permitted": all, "ambient": all}),
+        json!({"permitted": all, "effective": ["CAP_KILL"]}),
+    ] {
+        let Capabilities { sets, left_out } = granted(&asked);
+        assert_eq!(left_out, [""; 0]);
+        let has = |set: &str, mask: u64| {
+            let named = asked.get(set).and_then(Value::as_array).map_or(0, Vec::len);
+            assert_eq!(mask.count_ones() as usize, named, "{set} of {asked}");
+        };
+        has("bounding", sets.bounding);
+        has("permitted", sets.permitted);
+        has("effective", sets.effective);
+        has("inheritable", sets.inheritable);
+        has("ambient", sets.ambient);
+    }
+}
+
+#[test]
+fn capabilities_that_cannot_be_granted_are_left_out_and_told() {
+    let all = json!(["CAP_KILL", "CAP_CHOWN"]);
+    for (asked, told) in [
         (
-            process(json!({"capabilities": {"effective": all, "permitted": ["CAP_CHOWN"]}})),
-            "process.capabilities.effective: CAP_KILL is not in permitted",
+            json!({"effective": all, "permitted": ["CAP_CHOWN"]}),
+            "process.capabilities.effective: CAP_KILL is left out, not being in permitted",
         ),
         (
-            process(json!({"capabilities": {"ambient": all, "inheritable": all, "bounding": all}})),
-            "process.capabilities.ambient: CAP_CHOWN is not in permitted",
+            json!({"ambient": all, "inheritable": all, "bounding": all}),
+            "process.capabilities.ambient: CAP_CHOWN, CAP_KILL are left out, not being in permitted",
         ),
         (
-            process(json!({"capabilities": {"inheritable": all, "bounding": ["CAP_CHOWN"]}})),
-            "process.capabilities.inheritable: CAP_KILL is not in bounding",
+            json!({"inheritable": all, "bounding": ["CAP_CHOWN"]}),
+            "process.capabilities.inheritable: CAP_KILL is left out, not being in bounding",
         ),
-    ]);
+        (
+            json!({"bounding": ["CAP_CHWON"], "effective": ["CAP_CHWON"]}),
+            "process.capabilities: unknown capability \"CAP_CHWON\" is left out: did you mean CAP_CHOWN?",
+        ),
+        // In another spelling than the kernel's, as for runc.
+        (
+            json!({"bounding": ["kill"]}),
+            "process.capabilities: unknown capability \"kill\" is left out: did you mean CAP_KILL?",
+        ),
+    ] {
+        let Capabilities { sets, left_out } = granted(&asked);
+        assert_eq!(left_out, [told]);
+        assert_eq!(sets.effective & !sets.permitted, 0, "{asked}");
+        assert_eq!(sets.ambient & !sets.permitted, 0, "{asked}");
+        assert_eq!(sets.inheritable & !sets.bounding, 0, "{asked}");
+        assert_eq!(sets.bounding & (1 << 5), if told.contains("ambient") { 1 << 5 } else { 0 });
+    }
+    let many: Vec<String> = (0..1000).map(|number| format!("CAP_{number}")).collect();
+    let left_out = granted(&json!({"bounding": many})).left_out;
+    assert_eq!(left_out.len(), 9, "few lines");
+    assert_eq!(left_out[8], "process.capabilities: 992 more unknown names are left out");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `process`: the program, and what it runs as.
 
+use std::collections::BTreeSet;
+
 use serde::de::{Deserialize, Deserializer};
 
 use super::{IoPriorityClass, RlimitType, SchedulerFlag, SchedulerPolicy, not_empty, nullable};
-use crate::capability::{self, Sets};
+use crate::capability::{self, Capabilities, Sets};
 
 /// `process`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -27,7 +29,7 @@ pub struct Process {
     pub cwd: String,
     /// The five sets; absent, all are empty.
     #[serde(default, deserialize_with = "nullable")]
-    pub capabilities: Sets,
+    pub capabilities: Capabilities,
     /// In the order given.
     #[serde(default, deserialize_with = "nullable")]
     pub rlimits: Vec<Rlimit>,
@@ -141,36 +143,41 @@ pub struct ExecCpuAffinity {
     pub last: Option<String>,
 }
 
-/// A set of capabilities by name, as `process.capabilities` has it.
+/// A set of capabilities by name, as `process.capabilities` has it, and the names that nothing has.
 #[derive(Default)]
-struct Named(u64);
+struct Named(u64, BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for Named {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct One(u64);
-        impl<'de> Deserialize<'de> for One {
+        struct Name(Result<u64, String>);
+        impl<'de> Deserialize<'de> for Name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Visitor;
                 impl serde::de::Visitor<'_> for Visitor {
-                    type Value = u64;
+                    type Value = Name;
                     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                         f.write_str("a string")
                     }
-                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<u64, E> {
-                        capability::exact(name)
-                            .map(|number| 1 << number)
-                            .ok_or_else(|| E::unknown_variant(name, &capability::NAMES))
+                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Name, E> {
+                        let bit = capability::exact(name).map(|number| 1 << number);
+                        Ok(Name(bit.ok_or_else(|| name.to_owned())))
                     }
                 }
-                deserializer.deserialize_str(Visitor).map(One)
+                deserializer.deserialize_str(Visitor)
             }
         }
-        let all = Vec::<One>::deserialize(deserializer)?;
-        Ok(Self(all.iter().fold(0, |mask, one| mask | one.0)))
+        let mut named = Self::default();
+        for Name(name) in Vec::<Name>::deserialize(deserializer)? {
+            match name {
+                Ok(bit) => named.0 |= bit,
+                Err(unknown) => drop(named.1.insert(unknown)),
+            }
+        }
+        Ok(named)
     }
 }
 
-impl<'de> Deserialize<'de> for Sets {
+impl<'de> Deserialize<'de> for Capabilities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Default, serde::Deserialize)]
         #[serde(default)]
@@ -187,12 +194,17 @@ impl<'de> Deserialize<'de> for Sets {
             ambient: Named,
         }
         let text = Text::deserialize(deserializer)?;
-        Ok(Self {
+        let sets = Sets {
             bounding: text.bounding.0,
             effective: text.effective.0,
             permitted: text.permitted.0,
             inheritable: text.inheritable.0,
             ambient: text.ambient.0,
-        })
+        };
+        let mut unknown = text.bounding.1;
+        for set in [text.effective, text.inheritable, text.permitted, text.ambient] {
+            unknown.extend(set.1);
+        }
+        Ok(Self::of_text(sets, &unknown))
     }
 }
