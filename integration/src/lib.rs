@@ -26,6 +26,7 @@ pub mod conformance;
 pub mod console;
 pub mod container;
 pub mod engine;
+pub mod imports;
 pub mod lab;
 pub mod leftovers;
 pub mod machine;
