@@ -28,6 +28,7 @@ const HOST: HostFacts = HostFacts {
     empty_namespace: true,
     apparmor: false,
     selinux: false,
+    own_pid_max: false,
     no_new_privileges: false,
 };
 

@@ -188,6 +188,27 @@ fn sysctls_are_set_inside_only() {
     assert_eq!(fs::read_to_string("/proc/sys/kernel/msgmax").expect("msgmax"), before);
 }
 
+/// runc 1.1 refuses it on every kernel.
+#[test]
+fn the_largest_pid_is_set_inside_only_or_not_at_all() {
+    need!(Brig);
+    let lab = Lab::new();
+    let of_host = || fs::read_to_string("/proc/sys/kernel/pid_max").expect("pid_max");
+    let before = of_host();
+    let b = lab.bundle().set("/linux/sysctl", json!({"kernel.pid_max": "999"}));
+    let output = lab.container(b.clone().sh("cat /proc/sys/kernel/pid_max")).run();
+    match output.succeeded() {
+        true => drop(output.prints("999")),
+        false => drop(output.says("is a parameter of the whole host before Linux 6.14")),
+    }
+    assert_eq!(of_host(), before);
+    lab.container(b.clone().without_namespace("pid")).run().failed().says("needs a pid namespace");
+    let own = "/proc/self/ns/pid";
+    lab.container(b.namespace("pid", Some(own)).sh("true")).run().failed().says("kernel.pid_max");
+    assert_eq!(of_host(), before);
+    lab.assert_clean();
+}
+
 #[test]
 fn a_sysctl_that_the_kernel_refuses_is_an_error() {
     let lab = Lab::new();

@@ -38,6 +38,7 @@ impl Host {
             empty_namespace: empty_namespace.is_some(),
             apparmor: false,
             selinux: false,
+            own_pid_max: false,
             no_new_privileges: process.no_new_privileges
                 || rustix::thread::no_new_privs() != Ok(false),
         };
@@ -51,5 +52,37 @@ impl Host {
         self.facts.apparmor = enabled.is_ok_and(|text| text.starts_with('Y'));
         self.facts.selinux = fs::exists("/sys/fs/selinux/enforce").unwrap_or(false);
         self
+    }
+
+    /// Adds what is known of the kernel's version; only containers that set `kernel.pid_max` need it.
+    #[must_use]
+    pub fn with_kernel(mut self) -> Self {
+        let release = rustix::system::uname();
+        self.facts.own_pid_max = release.release().to_str().is_ok_and(has_own_pid_max);
+        self
+    }
+}
+
+/// Linux 6.14 and later. A kernel that has it from elsewhere is taken for an older one, which is safe.
+fn has_own_pid_max(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 14),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_own_pid_max;
+
+    #[test]
+    fn the_largest_pid_is_a_namespaces_own_since_6_14() {
+        for newer in ["6.14.0", "6.14-rc1", "6.18.44-generic", "7.0.1", "10.1"] {
+            assert!(has_own_pid_max(newer), "{newer}");
+        }
+        for older in ["6.13.9", "5.15.0-91-generic", "6.1", "6", "", "x.y", "v6.14"] {
+            assert!(!has_own_pid_max(older), "{older}");
+        }
     }
 }

@@ -42,6 +42,10 @@ const IPC: [&str; 12] = [
     "kernel/shmmni",
 ];
 
+/// The path of the largest pid, which each pid namespace has for itself since Linux 6.14 (kernel/pid.c); before, it is the
+/// host's, and whoever plans has to refuse it.
+pub const PID_MAX: &str = "kernel/pid_max";
+
 /// Reads a name in either notation of sysctl(8): `net.ipv4.conf.all.forwarding`, or with slashes, where
 /// a dot is then a part of a name (`net/ipv4/conf/eth0.100/forwarding`).
 ///
@@ -62,6 +66,7 @@ pub fn parse(name: &str) -> Result<Sysctl, Refused> {
     let namespace = match path.as_str() {
         "kernel/hostname" => return Err(Refused::Hostname),
         "kernel/domainname" => NamespaceType::Uts,
+        PID_MAX => NamespaceType::Pid,
         path if IPC.binary_search(&path).is_ok() => NamespaceType::Ipc,
         _ if below("fs/mqueue/") => NamespaceType::Ipc,
         _ if below("net/") => NamespaceType::Network,
@@ -85,7 +90,7 @@ mod tests {
 
     #[test]
     fn each_name_belongs_where_the_kernel_keeps_it() {
-        use NamespaceType::{Ipc, Network, User, Uts};
+        use NamespaceType::{Ipc, Network, Pid, User, Uts};
         let cases = [
             ("net.ipv4.ip_forward", "net/ipv4/ip_forward", Network),
             ("net.ipv4.conf.eth0/100.forwarding", "net/ipv4/conf/eth0.100/forwarding", Network),
@@ -93,6 +98,7 @@ mod tests {
             ("kernel.shm_rmid_forced", "kernel/shm_rmid_forced", Ipc),
             ("fs.mqueue.queues_max", "fs/mqueue/queues_max", Ipc),
             ("kernel/domainname", "kernel/domainname", Uts),
+            ("kernel.pid_max", "kernel/pid_max", Pid),
             ("user.max_user_namespaces", "user/max_user_namespaces", User),
         ];
         for (name, path, namespace) in cases {

@@ -171,6 +171,7 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
         empty_namespace: caller == Caller::Root && kind & 8 == 0,
         apparmor: kind & 16 == 0,
         selinux: kind & 16 == 0,
+        own_pid_max: kind & 32 == 0,
         no_new_privileges: kind & 64 == 0,
     };
     let unified = json!({"layout": {"unified": {"mount": "/sys/fs/cgroup", "own": "/",

@@ -54,6 +54,8 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// SELinux is enabled.
     pub selinux: bool,
+    /// `kernel.pid_max` is a pid namespace's own. Looked at only where it is to be set.
+    pub own_pid_max: bool,
     /// The process has no_new_privs: because that is asked for, or because brig has it, which its children inherit.
     pub no_new_privileges: bool,
 }

@@ -50,7 +50,7 @@ pub(super) fn finish(
     terminal: Terminal,
     proc: &mut PrivateProc,
 ) -> Result<usize, Refusal> {
-    sysctls(builder, request.spec, proc)?;
+    sysctls(builder, request, proc)?;
     let start_hooks = &request.spec.hooks.start_container;
     let tail = Tail {
         process: &request.spec.process,
@@ -102,13 +102,17 @@ fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
 /// the container cannot redirect the write (CVE-2019-19921 and its kin).
 fn sysctls(
     builder: &mut Builder<'_>,
-    spec: &Config,
+    request: &Request<'_>,
     proc: &mut PrivateProc,
 ) -> Result<(), Refusal> {
-    for (name, value) in &spec.linux.sysctl {
+    for (name, value) in &request.spec.linux.sysctl {
         let field = format!("linux.sysctl[{name}]");
         let parameter = sysctl::parse(name)
-            .map_err(|_| Refusal::new(field, "is not a parameter of a namespace", ""))?;
+            .map_err(|_| Refusal::new(&field, "is not a parameter of a namespace", ""))?;
+        if parameter.path == sysctl::PID_MAX && !request.host.own_pid_max {
+            let reason = "is a parameter of the whole host before Linux 6.14";
+            return Err(Refusal::new(field, reason, "limit linux.resources.pids instead"));
+        }
         proc.write(builder, &format!("sys/{}", parameter.path), value)?;
     }
     Ok(())

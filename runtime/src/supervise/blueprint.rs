@@ -15,7 +15,7 @@ use crate::bundle::Configuration;
 use crate::caller::Caller;
 use crate::filter::Filter;
 use crate::plan::{self, HostFacts, Join, Plan, Start};
-use crate::spec::{ContainerId, Hardened, IdMapping, Linux, Process};
+use crate::spec::{ContainerId, Hardened, IdMapping, Linux, Process, sysctl};
 
 /// A container as it is to be made: a bundle on disk, or what `try` composes.
 #[derive(Debug)]
@@ -71,6 +71,12 @@ impl Blueprint {
         let Process { apparmor_profile, selinux_label, .. } = &self.config.spec.process;
         let labels = [apparmor_profile, selinux_label, &self.linux().mount_label];
         labels.iter().any(|label| label.is_some())
+    }
+
+    /// Whether a parameter is to be set that on some kernels is the host's.
+    pub(super) fn wants_pid_max(&self) -> bool {
+        let mut parameters = self.linux().sysctl.keys().filter_map(|name| sysctl::parse(name).ok());
+        parameters.any(|parameter| parameter.path == sysctl::PID_MAX)
     }
 
     /// The maps of the container's user namespace: users, groups.

@@ -132,6 +132,9 @@ impl Making<'_> {
         if self.blueprint.wants_label() {
             host = host.with_security_modules();
         }
+        if self.blueprint.wants_pid_max() {
+            host = host.with_kernel();
+        }
         let (scope, join) = self.make_cgroup(made, &mut inputs)?;
         let arena = Bump::with_capacity(plan::ARENA_BYTES);
         let plan = self.blueprint.plan(

@@ -26,7 +26,7 @@ pub fn preview(
     let filter = blueprint.filter()?;
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd, Caller::get())?;
-    let host = Host::read(&blueprint.config.spec.process).with_security_modules();
+    let host = Host::read(&blueprint.config.spec.process).with_security_modules().with_kernel();
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let plan = blueprint.plan(
         &arena,

@@ -51,6 +51,21 @@ fn what_needs_a_security_module_or_root() {
     assert_eq!(rdt, "linux.intelRdt");
 }
 
+/// Before Linux 6.14 it is the host's, in whatever pid namespace it is written.
+#[test]
+fn the_hosts_largest_pid() {
+    let limit = |c: &mut Value| c["linux"]["sysctl"] = json!({"kernel/pid_max": "4096"});
+    let mut machine = Machine::v2();
+    assert_eq!(refused(&machine, limit), "linux.sysctl[kernel/pid_max]");
+    machine.host.own_pid_max = true;
+    let mut config = config(None);
+    limit(&mut config);
+    planned(&spec_of(&config), &machine, Start::AtOnce, |plan| {
+        let text = brig::plan::render(&plan.expect("it can be planned"));
+        assert!(text.contains("sys/kernel/pid_max"), "{text}");
+    });
+}
+
 /// A mount of cgroup v1 has a descriptor for each hierarchy and two for its place: of ten thousand such mounts,
 /// which a config.json has room for, the last ones get none.
 #[test]

@@ -83,6 +83,7 @@ impl Machine {
             empty_namespace: true,
             apparmor: false,
             selinux: false,
+            own_pid_max: false,
             no_new_privileges: false,
         };
         let cgroups = CgroupFacts { layout: Layout::Unified(unified("/sys/fs/cgroup")) };

@@ -77,7 +77,7 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
             Refused::Malformed => Error::conflict(field(), "is not the name of a kernel parameter")
                 .with_hint("write it like net.ipv4.ip_forward"),
             Refused::NotNamespaced => Error::conflict(field(), "is a parameter of the whole host")
-                .with_hint("only net.*, fs.mqueue.*, user.* and System V IPC parameters belong to a container"),
+                .with_hint("only net.*, fs.mqueue.*, user.*, kernel.pid_max and System V IPC parameters belong to a container"),
             Refused::Hostname => Error::conflict(field(), "is what the field hostname sets")
                 .with_hint("use the field hostname"),
         })?;

@@ -556,6 +556,10 @@ fn sysctls_without_their_namespace() {
             "linux.sysctl[\"fs.mqueue.msg_max\"]: needs an ipc namespace, or it would be the host's",
         ),
         (
+            without("pid", "kernel.pid_max"),
+            "linux.sysctl[\"kernel.pid_max\"]: needs a pid namespace, or it would be the host's",
+        ),
+        (
             without("uts", "kernel.domainname"),
             "linux.sysctl[\"kernel.domainname\"]: needs a uts namespace, or it would be the host's",
         ),
