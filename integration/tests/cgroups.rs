@@ -118,6 +118,23 @@ fn limits_are_what_was_asked_and_follow_an_update() {
     c.ends_well();
 }
 
+/// Since version 1.3 of the specification; to runc 1.1 it is no limit.
+#[test]
+fn a_limit_of_0_processes_lets_none_be_added_and_minus_1_lifts_it() {
+    need!(Brig);
+    let lab = Lab::new();
+    let b = lab.bundle().set("/linux/resources/pids", json!({"limit": 0}));
+    let c = lab.container(b.args(["/bin/true"]));
+    c.run().ok();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached();
+    for (limit, written) in [("0", "1"), ("-1", "max"), ("0", "1"), ("7", "7")] {
+        c.call("update", ["--pids-limit", limit]).go().ok();
+        assert_eq!(c.cgroup_file("pids", "pids.max"), written);
+    }
+    c.ends_well();
+}
+
 #[test]
 fn what_was_not_asked_is_not_limited() {
     let lab = Lab::new();

@@ -46,7 +46,7 @@ const OPTIONS: &[Flag<Typed>] = &[
     value("--memory-swap SIZE  memory and swap together", |it, given| {
         it.set("memory", "swap", Size, given)
     }),
-    value("--pids-limit N  processes, -1 for no limit", |it, given| {
+    value("--pids-limit N  processes, -1 for no limit; 0 lets none be added", |it, given| {
         it.set("pids", "limit", Integer, given)
     }),
     value("--cpu-share N  weight against other containers, 2 to 262144", |it, given| {

@@ -248,11 +248,26 @@ fn kernel_memory_limits_are_ignored() {
 #[test]
 fn unset_numbers_ask_for_nothing() {
     let zeroes = r#"{"cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""},
-        "memory": {"limit": 0, "swap": 0, "reservation": 0}, "pids": {"limit": 0},
+        "memory": {"limit": 0, "swap": 0, "reservation": 0},
         "blockIO": {"weight": 0}}"#;
     for facts in [legacy(), unified()] {
         let with = planned(&facts, None, zeroes).unwrap();
         assert_eq!(with, planned(&facts, None, "{}").unwrap());
+    }
+}
+
+#[test]
+fn a_limit_of_0_processes_is_one() {
+    for facts in [legacy(), unified()] {
+        for (limit, value) in [("0", "1"), ("-1", "max"), ("7", "7")] {
+            let plan =
+                planned(&facts, None, &format!(r#"{{"pids": {{"limit": {limit}}}}}"#)).unwrap();
+            let values: Vec<_> = writes(&plan.steps)
+                .filter(|w| w.file == "pids.max")
+                .map(|w| w.value.clone())
+                .collect();
+            assert_eq!(values, [value]);
+        }
     }
 }
 

@@ -126,11 +126,13 @@ impl Limits<'_> {
         Ok(write.default_if(is_default))
     }
 
-    /// `pids.max`: the same file in v1 and v2. 0 is "not set", as containerd and Docker send it.
+    /// `pids.max`: the same file in v1 and v2. 0 is a limit since version 1.3 of the specification, and lets nothing
+    /// run but what is there: as systemd takes no 0 (`TasksMax`), and a cgroup with a process in it behaves the same with
+    /// both, it is written as 1, as by runc 1.4.
     fn pids(&mut self, pids: &Pids) -> Result<(), Error> {
-        if let Some(limit) = set(pids.limit) {
-            let write =
-                self.write("pids", "pids.max", or_max(limit), "linux.resources.pids.limit")?;
+        if let Some(limit) = pids.limit {
+            let value = if limit == 0 { "1".to_owned() } else { or_max(limit) };
+            let write = self.write("pids", "pids.max", value, "linux.resources.pids.limit")?;
             self.push(write.default_if(limit < 0));
         }
         Ok(())
