@@ -42,13 +42,37 @@ fn of_user(uid: u32, root: impl AsFd) -> Option<String> {
     entry(&String::from_utf8_lossy(&text), uid)
 }
 
+/// A line without seven fields is none, as for getpwuid(3).
 fn entry(passwd: &str, uid: u32) -> Option<String> {
-    let fields = passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid))?;
-    fields
-        .get(5)
-        .filter(|home| home.starts_with('/') && !home.contains('\0'))
-        .map(|&home| home.to_owned())
+    let home = passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.splitn(8, ':').collect();
+        match fields.as_slice() {
+            [_, _, id, _, _, home, _] if id.parse() == Ok(uid) => Some(*home),
+            _ => None,
+        }
+    })?;
+    let usable = home.starts_with('/') && !home.contains('\0');
+    usable.then(|| home.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entry;
+
+    #[test]
+    fn lines_that_are_no_entries_are_skipped() {
+        let good = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n";
+        let home = |text: &str, uid| entry(text, uid);
+        for bad in
+            ["", "root:x:0\n", "root:x:0:0:root:/elsewhere\n", "+::0\n", ":::::::\n", "# 0\n"]
+        {
+            let text = format!("{bad}{good}");
+            assert_eq!(home(&text, 0).as_deref(), Some("/root"), "{bad}");
+            assert_eq!(home(&text, 1000).as_deref(), Some("/home/user"), "{bad}");
+            assert_eq!(home(&text, 1), None);
+        }
+        // The first one counts.
+        assert_eq!(home("a:x:0:0::relative:/bin/sh\nb:x:0:0::/b:/bin/sh\n", 0), None);
+        assert_eq!(home("a:x:0:0::/a\0b:/bin/sh\n", 0), None);
+    }
 }

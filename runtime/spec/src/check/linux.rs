@@ -108,9 +108,11 @@ fn devices(devices: &[Device]) -> Result<(), Error> {
             device_number(device.minor, MINOR_LIMIT, || field("minor"))?;
         }
         if let Some(mode) = device.file_mode {
-            // Some tools copy st_mode, which includes the type.
+            // Some tools copy st_mode, which includes the type, or Go's os.FileMode, which has it elsewhere.
             let given_type = mode & 0o170_000;
-            if mode > 0o177_777 || (given_type != 0 && given_type != file_type) {
+            let beyond = mode & !0o177_777;
+            let of_go = beyond == 0 || go_types(device.kind).contains(&beyond);
+            if !of_go || (given_type != 0 && given_type != file_type) {
                 return Err(Error::range(
                     field("fileMode"),
                     format!("{mode:#o}"),
@@ -125,6 +127,19 @@ fn devices(devices: &[Device]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The type of a device as os.FileMode of Go has it: `ModeDevice`, `ModeCharDevice`, `ModeNamedPipe`.
+fn go_types(kind: DeviceType) -> &'static [u32] {
+    const DEVICE: u32 = 1 << 26;
+    const CHARACTER: u32 = 1 << 21;
+    match kind {
+        DeviceType::All => &[],
+        DeviceType::Block => &[DEVICE],
+        // Some tools leave the second one out.
+        DeviceType::Char | DeviceType::Unbuffered => &[DEVICE | CHARACTER, DEVICE],
+        DeviceType::Fifo => &[1 << 25],
+    }
 }
 
 pub(super) const MAJOR_LIMIT: i64 = (1 << 12) - 1;

@@ -63,6 +63,9 @@ fn device(rule: &DeviceRule, field: &dyn Fn(&str) -> String) -> Result<(), Error
     }
 }
 
+/// `MAX_SWAPPINESS` (linux/swap.h). Older kernels take 100 at most and refuse more, as is said then.
+const SWAPPINESS_LIMIT: u64 = 200;
+
 fn memory(memory: &Memory) -> Result<(), Error> {
     let sizes = [
         ("limit", memory.limit),
@@ -74,9 +77,9 @@ fn memory(memory: &Memory) -> Result<(), Error> {
         at_least_minus_one(bytes, || format!("linux.resources.memory.{name}"))?;
     }
     if let Some(swappiness) = memory.swappiness
-        && swappiness > 100
+        && swappiness > SWAPPINESS_LIMIT
     {
-        return Err(Error::range("linux.resources.memory.swappiness", swappiness, "0 to 100"));
+        return Err(Error::range("linux.resources.memory.swappiness", swappiness, "0 to 200"));
     }
     // "swap" is memory and swap together (config-linux.md "Memory"); 0 and -1 are not amounts.
     if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit, memory.swap)

@@ -582,6 +582,11 @@ fn devices() {
         device(json!({"fileMode": 0o020_666})),
         device(json!({"type": "p", "major": -1, "minor": -1})),
         device(json!({"type": "b", "fileMode": 0o060_660})),
+        // os.FileMode of Go: ModeDevice, ModeCharDevice, ModeNamedPipe.
+        device(json!({"fileMode": 1 << 26 | 1 << 21 | 0o666})),
+        device(json!({"fileMode": 1 << 26 | 0o666})),
+        device(json!({"type": "b", "fileMode": 1 << 26 | 0o660})),
+        device(json!({"type": "p", "fileMode": 1 << 25 | 0o600})),
     ]);
     refuses(&[
         (
@@ -602,6 +607,15 @@ fn devices() {
         (
             device(json!({"fileMode": 0o060_666})),
             "linux.devices[0].fileMode: 0o60666 is out of range: 0 to 0o7777 (4095)",
+        ),
+        (
+            device(json!({"type": "b", "fileMode": 1 << 26 | 1 << 21 | 0o666})),
+            "linux.devices[0].fileMode: 0o410000666 is out of range: 0 to 0o7777 (4095)",
+        ),
+        (
+            // ModeDir.
+            device(json!({"fileMode": 1_u32 << 31 | 0o666})),
+            "linux.devices[0].fileMode: 0o20000000666 is out of range: 0 to 0o7777 (4095)",
         ),
         (
             device(json!({"fileMode": 0o200_000})),
@@ -697,7 +711,7 @@ fn mounts() {
 fn resource_values() {
     accepts(&[
         resources(
-            json!({"memory": {"limit": -1, "swap": -1, "reservation": 0, "swappiness": 100}}),
+            json!({"memory": {"limit": -1, "swap": -1, "reservation": 0, "swappiness": 200}}),
         ),
         resources(json!({"memory": {"limit": 10, "swap": 10}, "pids": {"limit": -1}})),
         resources(json!({"cpu": {"cpus": "0-3,7", "mems": "0", "quota": -1, "idle": 1}})),
@@ -720,8 +734,8 @@ fn resource_values() {
             "linux.resources.memory.limit: -2 is out of range: -1 (no limit) or more",
         ),
         (
-            resources(json!({"memory": {"swappiness": 101}})),
-            "linux.resources.memory.swappiness: 101 is out of range: 0 to 100",
+            resources(json!({"memory": {"swappiness": 201}})),
+            "linux.resources.memory.swappiness: 201 is out of range: 0 to 200",
         ),
         (
             resources(json!({"memory": {"limit": 10, "swap": 9}})),

@@ -103,9 +103,6 @@ fn memory_switches(limits: &mut Limits<'_>, memory: &Memory) -> Result<(), Error
     }
     if let Some(value) = memory.swappiness {
         let field = "linux.resources.memory.swappiness";
-        if value > 100 {
-            return Err(Error::field(field, format!("{value} is not between 0 and 100")));
-        }
         let write = limits.write("memory", "memory.swappiness", value, field)?;
         limits.push(write);
     }
