@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brig_sys::process::send_signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +16,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::apply::Cgroup;
 use super::node::Node;
+use super::patience::Patience;
 use super::{Error, tree};
 
 /// A freeze waits for system calls to come to an end.
@@ -30,44 +30,6 @@ const SPARED_AFTER: Duration = Duration::from_millis(100);
 /// Each needs a descriptor, of which a program has 1024 by default; each batch one more look at the
 /// list.
 const SIGNALLED_AT_ONCE: usize = 128;
-const FIRST_PAUSE: Duration = Duration::from_micros(100);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-
-/// A pause that doubles, up to a deadline.
-pub(crate) struct Patience {
-    start: Instant,
-    limit: Duration,
-    pause: Duration,
-}
-
-impl Patience {
-    pub(crate) fn new(limit: Duration) -> Patience {
-        Patience { start: Instant::now(), limit, pause: FIRST_PAUSE }
-    }
-
-    /// Sleeps; false when the time is up.
-    pub(crate) fn wait(&mut self) -> bool {
-        if self.is_over() {
-            return false;
-        }
-        sleep(self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        true
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.start.elapsed() >= self.limit
-    }
-
-    fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.start.elapsed())
-    }
-
-    fn error(&self, node: &Node, state: &'static str) -> Error {
-        let waited_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
-        Error::Timeout { path: node.path.clone(), state, waited_ms }
-    }
-}
 
 impl Cgroup {
     /// The hierarchy that says which processes there are: the one that can freeze them.

@@ -9,7 +9,7 @@ use rustix::fs::rmdir;
 use rustix::io::Errno;
 
 use super::apply::Cgroup;
-use super::control::Patience;
+use super::patience::Patience;
 use super::record::PlannedCgroup;
 use super::{Error, Leftover, systemd, tree};
 

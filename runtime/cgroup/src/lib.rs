@@ -24,6 +24,7 @@ mod file;
 mod join;
 mod node;
 mod oom;
+mod patience;
 mod plan;
 mod record;
 mod stats;

@@ -14,8 +14,8 @@ use brig_pseudofs::identity::Identity;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
-use super::control::Patience;
 use super::node::{Node, open_directory, read_pids};
+use super::patience::Patience;
 use super::{Error, Leftover, file};
 
 /// More leftovers are not named; one is enough to keep the container's record.

@@ -128,7 +128,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let spec = cause.downcast_ref::<brig::spec::Error>();
         let bundle = cause.downcast_ref::<brig::bundle::Error>();
         let refusal = cause.downcast_ref::<brig::plan::Refusal>();
-        let profile = cause.downcast_ref::<super::seccomp::Refused>();
+        let profile = cause.downcast_ref::<super::refused::Refused>();
         supervise
             .and_then(|error| error.hint())
             .or_else(|| spec.and_then(|error| error.hint()))

@@ -22,6 +22,7 @@ mod pause;
 mod plan;
 mod ps;
 mod quantity;
+mod refused;
 mod resume;
 mod run;
 mod sandbox;

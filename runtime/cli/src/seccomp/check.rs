@@ -5,12 +5,13 @@ use brig_seccomp::Arch;
 use brig_seccomp::lint::{Finding, Severity, lint, rule_of};
 use serde_json::{Value, json};
 
-use super::profile::{Profile, Refused};
+use super::profile::Profile;
 use super::words::pretty;
 use super::{arch, kernel_of};
 use crate::arguments::{Arguments, Format};
 use crate::flags::{Flag, Flags, format, json, switch, value};
 use crate::global::Global;
+use crate::refused::Refused;
 use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {

@@ -9,12 +9,13 @@ use brig_seccomp::{Arch, Condition, Program, describe_action};
 use oci_spec::runtime::LinuxSeccompOperator;
 use serde_json::{Value, json};
 
-use super::profile::{Profile, Refused};
+use super::profile::Profile;
 use super::words::{call, pretty, reason, verdict_json};
 use super::{arch, kernel_of};
 use crate::arguments::{Arguments, Format, Usage};
 use crate::flags::{Flag, Flags, format, json, value};
 use crate::global::Global;
+use crate::refused::Refused;
 use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {

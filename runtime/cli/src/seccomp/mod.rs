@@ -14,7 +14,6 @@ mod watch;
 mod words;
 
 use brig_seccomp::Arch;
-pub(super) use profile::Refused;
 
 use super::arguments::Usage;
 use super::flags::NONE;

@@ -4,7 +4,6 @@
 //! is too large for the kernel, is refused as a whole: with the file, the line, the field with the
 //! rule's index, and what to do about it.
 
-use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
@@ -15,42 +14,7 @@ use brig_seccomp::positions::{Positions, UnknownField};
 use brig_seccomp::{Arch, CompileError, Program, builtin_names, builtin_text, compile};
 use oci_spec::runtime::LinuxSeccomp;
 
-/// A profile, or something else on the command line, cannot be used, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    /// What was given as PROFILE, in words.
-    pub(super) file: String,
-    pub(super) line: Option<usize>,
-    /// The path from `linux.seccomp`; empty where the whole text is meant.
-    pub(super) field: String,
-    pub(super) message: String,
-    hint: String,
-}
-
-impl Refused {
-    /// `file` is what the message is about.
-    pub(super) fn new(file: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let (message, hint) = (message.into(), hint.into());
-        Self { file: file.to_owned(), line: None, field: String::new(), message, hint }
-    }
-
-    /// What to do about it.
-    pub(crate) fn hint(&self) -> Option<&str> {
-        Some(&self.hint)
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
-
-impl std::error::Error for Refused {}
+use crate::refused::Refused;
 
 /// A profile whose form is sound.
 pub(super) struct Profile {

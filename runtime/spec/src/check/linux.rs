@@ -7,7 +7,10 @@ use super::super::model::{
 };
 use super::super::mount::Propagation;
 use super::super::sysctl::{self, Refused};
-use super::{absolute_path, ids, no_nul, no_parent, number_list, resources};
+use super::{
+    MAJOR_LIMIT, MINOR_LIMIT, absolute_path, ids, interface_name, no_nul, no_parent, number_list,
+    resources,
+};
 
 pub(super) fn check(linux: &Linux) -> Result<(), Error> {
     namespaces(linux)?;
@@ -141,9 +144,6 @@ fn go_types(kind: DeviceType) -> &'static [u32] {
         DeviceType::Fifo => &[1 << 25],
     }
 }
-
-pub(super) const MAJOR_LIMIT: i64 = (1 << 12) - 1;
-pub(super) const MINOR_LIMIT: i64 = (1 << 20) - 1;
 
 fn device_number(number: i64, limit: i64, field: impl Fn() -> String) -> Result<(), Error> {
     if (0..=limit).contains(&number) {
@@ -281,15 +281,6 @@ fn net_devices(linux: &Linux) -> Result<(), Error> {
         }
         None => Ok(()),
     }
-}
-
-/// `dev_valid_name` of the kernel: at most 15 bytes (`IFNAMSIZ`), no `/`, `:` or space, not `.` or `..`.
-pub(super) fn interface_name(name: &str, field: impl Fn() -> String) -> Result<(), Error> {
-    let bad = |c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace() || c == '\x0b';
-    if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(bad) {
-        return Err(Error::invalid(field(), name, "is not the name of a network interface"));
-    }
-    Ok(())
 }
 
 /// time_namespaces(7): the clocks that have offsets.

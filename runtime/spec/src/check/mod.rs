@@ -181,6 +181,19 @@ fn environment(entries: &[String], field: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The largest numbers of a device (`MAJOR` and `MINOR` of linux/kdev_t.h).
+const MAJOR_LIMIT: i64 = (1 << 12) - 1;
+const MINOR_LIMIT: i64 = (1 << 20) - 1;
+
+/// `dev_valid_name` of the kernel: at most 15 bytes (`IFNAMSIZ`), no `/`, `:` or space, not `.` or `..`.
+fn interface_name(name: &str, field: impl Fn() -> String) -> Result<(), Error> {
+    let bad = |c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace() || c == '\x0b';
+    if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(bad) {
+        return Err(Error::invalid(field(), name, "is not the name of a network interface"));
+    }
+    Ok(())
+}
+
 /// The kernel ends strings at the first NUL byte, so what follows would silently be lost.
 fn no_nul(text: &str, field: impl Fn() -> String) -> Result<(), Error> {
     if text.contains('\0') {

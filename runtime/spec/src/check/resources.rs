@@ -4,8 +4,7 @@
 
 use super::super::error::Error;
 use super::super::model::{BlockIo, Cpu, DeviceRule, DeviceType, Memory, Resources};
-use super::linux::{MAJOR_LIMIT, MINOR_LIMIT, interface_name};
-use super::{no_nul, number_list};
+use super::{MAJOR_LIMIT, MINOR_LIMIT, interface_name, no_nul, number_list};
 
 pub(super) fn check(resources: &Resources) -> Result<(), Error> {
     for (index, rule) in resources.devices.iter().enumerate() {
