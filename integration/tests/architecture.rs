@@ -163,10 +163,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "rootfs",
         ],
     ),
-    (
-        "runtime/src/supervise",
-        &["container", "control", "create", "delete", "exec", "known", "node", "run"],
-    ),
 ];
 
 #[test]

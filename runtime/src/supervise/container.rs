@@ -7,46 +7,18 @@ use std::time::Duration;
 use brig_cgroup::{Cgroup, Stats};
 
 use super::control::Happened;
-use super::create::Created;
 use super::delete::Force;
 use super::exec::{self, ExecOptions};
 use super::known::{Known, Shown};
 use super::lock::Lock;
-use super::node::Node;
+use super::observer::Observer;
 use super::record::{Record, StateDirectory};
+use super::status::Status;
+use super::transaction::Created;
 use super::{Error, Io};
 use crate::bundle::Configuration;
 use crate::execute::{Process, Wait};
 use crate::spec::{ContainerId, Hardened, Resources};
-
-/// runtime.md, "State", with runc's `paused`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// brig is making it.
-    Creating,
-    /// It waits at the start gate.
-    Created,
-    /// Its program runs.
-    Running,
-    /// Its program is frozen.
-    Paused,
-    /// Its program has ended.
-    Stopped,
-}
-
-impl Status {
-    /// As JSON shows it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Creating => "creating",
-            Self::Created => "created",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Stopped => "stopped",
-        }
-    }
-}
 
 /// A handle of a container: it can be kept as long as one likes, and used by several threads at once. Each operation asks
 /// anew how the container is; others may work on it meanwhile, by this handle or from other processes, and are waited
@@ -55,7 +27,7 @@ impl Status {
 /// It is that of one container: after its removal operations fail, also where another has its id by then.
 #[derive(Clone, Debug)]
 pub struct Container {
-    node: Node,
+    observer: Arc<dyn Observer>,
     id: ContainerId,
     directory: Arc<StateDirectory>,
     /// Known where this brig has made it: then nobody changes it any more.
@@ -63,27 +35,31 @@ pub struct Container {
 }
 
 impl Container {
-    pub(super) fn found(node: Node, id: ContainerId, directory: StateDirectory) -> Self {
-        Self { node, id, directory: Arc::new(directory), record: None }
+    pub(super) fn found(
+        observer: Arc<dyn Observer>,
+        id: ContainerId,
+        directory: StateDirectory,
+    ) -> Self {
+        Self { observer, id, directory: Arc::new(directory), record: None }
     }
 
     /// The container that has just been made, what is known of it, its process, and its lock.
     pub(super) fn of(
-        node: &Node,
+        observer: &Arc<dyn Observer>,
         id: &ContainerId,
         created: Created,
     ) -> (Self, Known, Process, Lock) {
         let Created { directory, record, config, process, lock } = created;
         let (directory, record) = (Arc::new(directory.with_config(config)), Arc::new(record));
         let container =
-            Self { node: node.clone(), id: id.clone(), directory, record: Some(record) };
+            Self { observer: observer.clone(), id: id.clone(), directory, record: Some(record) };
         let known = container.made();
         (container, known, process, lock)
     }
 
     fn made(&self) -> Known {
         Known {
-            node: self.node.clone(),
+            observer: self.observer.clone(),
             id: self.id.clone(),
             directory: Arc::clone(&self.directory),
             record: self.record.clone(),
@@ -95,7 +71,7 @@ impl Container {
     fn now(&self) -> Result<Known, Error> {
         let known = match &self.record {
             Some(_) => self.made(),
-            None => Known::read(&self.node, &self.id, &self.directory)?,
+            None => Known::read(&self.observer, &self.id, &self.directory)?,
         };
         // What is read of a directory that has been removed is nothing.
         let may_be_gone = self.record.is_some() || known.is_unrecorded();
@@ -257,7 +233,7 @@ impl Container {
     pub fn remove(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         match &self.record {
             Some(_) => self.made().remove(stop),
-            None => Known::read(&self.node, &self.id, &self.directory)?.remove(stop),
+            None => Known::read(&self.observer, &self.id, &self.directory)?.remove(stop),
         }
     }
 }

@@ -7,9 +7,9 @@ use brig_cgroup::Stats;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Error;
-use super::container::Status;
-use super::known::Known;
-use super::node::Event;
+use super::known::{Known, is_gone};
+use super::observer::Event;
+use super::status::Status;
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::failure::Kind;
 use crate::spec::Resources;
@@ -83,7 +83,7 @@ impl Known {
                 Some(0) => {}
                 // As runc: notices that came together are one event.
                 Some(_) => {
-                    self.node.tell(&self.id, &Event::OutOfMemory);
+                    self.tell(&Event::OutOfMemory);
                     tell(Happened::OutOfMemory)?;
                 }
             }
@@ -117,11 +117,6 @@ impl Known {
 /// of a kill (`checkKillError` in its pkg/process/utils.go).
 fn wrong_state(id: &str, wanted: &str, status: Status) -> String {
     format!("container not {wanted}: {id:?} is {}", status.name())
-}
-
-/// Whether a cgroup, or a file of it, is not there any more.
-pub(super) fn is_gone(error: &brig_cgroup::Error) -> bool {
-    matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV))
 }
 
 /// Waits until `due` or until one is readable; whether the first is.

@@ -11,15 +11,13 @@ use super::blueprint::{Blueprint, Circumstances};
 use super::container::Container;
 use super::early_hooks::{self, StateFiles};
 use super::listener::Listener;
-use super::lock::Lock;
-use super::node::{self, Node};
+use super::node::Node;
 use super::outside::Outside;
 use super::process::RecordedProcess;
-use super::record::{Record, StateDirectory};
 use super::state::now;
-use super::transaction::{Made, Transaction};
-use super::{Error, Io, Status, gate};
-use crate::bundle::Configuration;
+use super::status::Status;
+use super::transaction::{Created, Made, Transaction};
+use super::{Error, Io, gate, observer};
 use crate::caller::Caller;
 use crate::execute::{Event, Inputs, Launch, Process, Wait};
 use crate::filter::Filter;
@@ -47,30 +45,23 @@ pub struct Options {
     pub new_keyring: bool,
 }
 
-/// A container that has been made.
-#[derive(Debug)]
-pub(super) struct Created {
-    pub(super) directory: StateDirectory,
-    pub(super) record: Record,
-    pub(super) config: Configuration,
-    /// Held since before anything of it was made.
-    pub(super) lock: Lock,
-    /// Its first process.
-    pub(super) process: Process,
-}
-
-/// See [`Node::create`].
-pub(super) fn create(
-    node: &Node,
-    id: &ContainerId,
-    blueprint: Blueprint,
-    options: &Options,
-    io: Io,
-    wait: &mut dyn Wait,
-) -> Result<(Container, Process), Error> {
-    let created = make(node, id, blueprint, options, Start::AtGate, io, wait)?;
-    let (container, _, process, _unlocked) = Container::of(node, id, created);
-    Ok((container, process))
+impl Node {
+    /// Makes a container whose process waits to be started.
+    ///
+    /// # Errors
+    /// Names the field or the step; then nothing is left.
+    pub fn create(
+        &self,
+        id: &ContainerId,
+        blueprint: Blueprint,
+        options: &Options,
+        io: Io,
+        wait: &mut dyn Wait,
+    ) -> Result<(Container, Process), Error> {
+        let created = make(self, id, blueprint, options, Start::AtGate, io, wait)?;
+        let (container, _, process, _unlocked) = Container::of(self.observer(), id, created);
+        Ok((container, process))
+    }
 }
 
 /// Makes a container, and keeps its lock.
@@ -217,7 +208,7 @@ impl Making<'_> {
                     let process = RecordedProcess::new(pid, pidfd)
                         .map_err(|error| Error::system("recording the process", error))?;
                     made.born(process)?;
-                    self.node.tell(self.id, &node::Event::Born { pid });
+                    self.node.observer().observe(self.id, &observer::Event::Born { pid });
                 }
                 Event::Setup { pid } => {
                     outside.set_up(self.id, self.blueprint, pid, made, wait.stop())?;

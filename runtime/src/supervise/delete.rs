@@ -7,11 +7,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
 use super::blueprint::plan_cgroup;
-use super::container::Status;
 use super::known::Known;
 use super::lock::Lock;
 use super::record::{Damage, Record};
 use super::state::OciState;
+use super::status::Status;
 use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};

@@ -2,9 +2,9 @@
 
 use bumpalo::Bump;
 
-use super::container::Status;
 use super::known::Known;
 use super::listener::Listener;
+use super::status::Status;
 use super::{Error, Io, home};
 use crate::execute::{Event, Inputs, Launch, Process, Wait, resctrl};
 use crate::failure::Kind;

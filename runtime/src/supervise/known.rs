@@ -11,12 +11,11 @@ use brig_cgroup::Cgroup;
 use brig_sys::process::send_signal;
 use serde::Serialize;
 
-use super::container::Status;
-use super::control::is_gone;
 use super::lock::Lock;
-use super::node::{Event, Node};
+use super::observer::{Event, Observer};
 use super::process::{RecordedProcess, Unknown};
 use super::record::{Damage, PROCESS, Record, StateDirectory};
+use super::status::Status;
 use super::{Error, gate, members};
 use crate::failure::Kind;
 use crate::spec::{ContainerId, Hardened, NamespaceType};
@@ -46,7 +45,7 @@ pub struct Shown {
 /// What is recorded of a container, as it was read when an operation began.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) node: Node,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) id: ContainerId,
     pub(super) directory: Arc<StateDirectory>,
     pub(super) record: Option<Arc<Record>>,
@@ -56,14 +55,14 @@ pub(super) struct Known {
 impl Known {
     /// Reads the record.
     pub(super) fn read(
-        node: &Node,
+        observer: &Arc<dyn Observer>,
         id: &ContainerId,
         directory: &Arc<StateDirectory>,
     ) -> Result<Self, Error> {
         let (record, damage) = directory.load()?;
         let record = record.map(Arc::new);
         Ok(Self {
-            node: node.clone(),
+            observer: observer.clone(),
             id: id.clone(),
             directory: Arc::clone(directory),
             record,
@@ -71,9 +70,13 @@ impl Known {
         })
     }
 
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        self.observer.observe(&self.id, event);
+    }
+
     /// Tells of something that an operation goes on without.
     pub(super) fn warn(&self, words: &str) {
-        self.node.tell(&self.id, &Event::Warned(words));
+        self.tell(&Event::Warned(words));
     }
 
     pub(super) fn missing(id: &ContainerId) -> Error {
@@ -91,7 +94,7 @@ impl Known {
 
     /// Reads the record again: it may have changed while somebody else held the lock.
     pub(super) fn reload(&mut self, _lock: &Lock) -> Result<(), Error> {
-        *self = Self::read(&self.node, &self.id, &self.directory)?;
+        *self = Self::read(&self.observer, &self.id, &self.directory)?;
         Ok(())
     }
 
@@ -324,6 +327,11 @@ impl Known {
         }
         Err(self.not("running", Status::Stopped))
     }
+}
+
+/// Whether a cgroup, or a file of it, is not there any more.
+pub(super) fn is_gone(error: &brig_cgroup::Error) -> bool {
+    matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV))
 }
 
 fn has_own_pid_namespace(spec: &Hardened) -> bool {

@@ -1,16 +1,13 @@
-//! The machine, as far as brig keeps containers on it, and who hears of what happens to them.
+//! The machine, as far as brig keeps containers on it.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::blueprint::Blueprint;
 use super::container::Container;
-use super::create::{self, Options};
 use super::known::Known;
+use super::observer::{Nobody, Observer};
 use super::record::{Listed, StateDirectory};
-use super::{Error, Io, record, run};
-use crate::execute::{Process, Wait};
+use super::{Error, record};
 use crate::spec::ContainerId;
 
 /// Where containers are kept, and who is told of them. Cheap to clone.
@@ -18,37 +15,6 @@ use crate::spec::ContainerId;
 pub struct Node {
     root: Arc<Path>,
     observer: Arc<dyn Observer>,
-}
-
-/// Hears what happens to containers, from whichever thread it happens in. It must not wait: the operation does meanwhile.
-pub trait Observer: fmt::Debug + Send + Sync {
-    /// Something has happened to container `id`.
-    fn observe(&self, id: &ContainerId, event: &Event<'_>);
-}
-
-/// What has happened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'e> {
-    /// Its first process is there, recorded, and is being set up.
-    Born {
-        /// Its pid in brig's pid namespace.
-        pid: i32,
-    },
-    /// Its program runs.
-    Started,
-    /// Its memory has run out; told to who watches it ([`Container::watch`]).
-    OutOfMemory,
-    /// An operation has gone on without something, in words for people.
-    Warned(&'e str),
-}
-
-/// Nobody hears.
-#[derive(Debug)]
-struct Nobody;
-
-impl Observer for Nobody {
-    fn observe(&self, _: &ContainerId, _: &Event<'_>) {}
 }
 
 impl Node {
@@ -69,38 +35,8 @@ impl Node {
         &self.root
     }
 
-    pub(super) fn tell(&self, id: &ContainerId, event: &Event<'_>) {
-        self.observer.observe(id, event);
-    }
-
-    /// Makes a container whose process waits to be started.
-    ///
-    /// # Errors
-    /// Names the field or the step; then nothing is left.
-    pub fn create(
-        &self,
-        id: &ContainerId,
-        blueprint: Blueprint,
-        options: &Options,
-        io: Io,
-        wait: &mut dyn Wait,
-    ) -> Result<(Container, Process), Error> {
-        create::create(self, id, blueprint, options, io, wait)
-    }
-
-    /// Makes a container whose program runs at once. Who waits for its end removes it then ([`Container::remove`]).
-    ///
-    /// # Errors
-    /// As [`Node::create`] and [`Container::start`]; then nothing is left, nor of one whose poststart hooks fail.
-    pub fn run(
-        &self,
-        id: &ContainerId,
-        blueprint: Blueprint,
-        options: &Options,
-        io: Io,
-        wait: &mut dyn Wait,
-    ) -> Result<(Container, Process), Error> {
-        run::run(self, id, blueprint, options, io, wait)
+    pub(super) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.observer
     }
 
     /// The container with this id.
@@ -117,7 +53,8 @@ impl Node {
     /// Another user can have put there what is in its directory.
     pub fn find(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
         let directory = StateDirectory::find(&self.root, id)?;
-        Ok(directory.map(|directory| Container::found(self.clone(), id.clone(), directory)))
+        Ok(directory
+            .map(|directory| Container::found(self.observer.clone(), id.clone(), directory)))
     }
 
     /// Lists all containers.

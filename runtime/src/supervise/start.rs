@@ -2,13 +2,13 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::container::Status;
 use super::delete::wait_for_end;
 use super::gate::Passed;
 use super::known::Known;
 use super::lock::Lock;
-use super::node::Event;
+use super::observer::Event;
 use super::state::OciState;
+use super::status::Status;
 use super::{Error, gate};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
@@ -57,7 +57,7 @@ impl Known {
         if record.mute && !has_executed(pid).unwrap_or(true) {
             return Err(untold(&record.after_gate.1));
         }
-        self.node.tell(&self.id, &Event::Started);
+        self.tell(&Event::Started);
         self.poststart(&lock, wait.stop())
     }
 

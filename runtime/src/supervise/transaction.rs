@@ -12,7 +12,8 @@ use super::blueprint::Blueprint;
 use super::lock::Lock;
 use super::process::RecordedProcess;
 use super::record::{Record, StateDirectory};
-use crate::execute::{NetDevices, Resctrl};
+use crate::bundle::Configuration;
+use crate::execute::{NetDevices, Process, Resctrl};
 use crate::spec::ContainerId;
 
 /// What has been made besides the state directory, and the process, which is the launch's.
@@ -21,6 +22,18 @@ pub(super) enum Made {
     Cgroup(Cgroup),
     Resctrl(Resctrl),
     Devices(NetDevices),
+}
+
+/// A container that has been made.
+#[derive(Debug)]
+pub(super) struct Created {
+    pub(super) directory: StateDirectory,
+    pub(super) record: Record,
+    pub(super) config: Configuration,
+    /// Held since before anything of it was made.
+    pub(super) lock: Lock,
+    /// Its first process.
+    pub(super) process: Process,
 }
 
 /// A container that is being made.

@@ -1,0 +1,36 @@
+//! Who hears of what happens to containers.
+
+use std::fmt;
+
+use crate::spec::ContainerId;
+
+/// Hears what happens to containers, from whichever thread it happens in. It must not wait: the operation does meanwhile.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// Something has happened to container `id`.
+    fn observe(&self, id: &ContainerId, event: &Event<'_>);
+}
+
+/// What has happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// Its first process is there, recorded, and is being set up.
+    Born {
+        /// Its pid in brig's pid namespace.
+        pid: i32,
+    },
+    /// Its program runs.
+    Started,
+    /// Its memory has run out; told to who watches it ([`watch`](super::Container::watch)).
+    OutOfMemory,
+    /// An operation has gone on without something, in words for people.
+    Warned(&'e str),
+}
+
+/// Nobody hears.
+#[derive(Debug)]
+pub(super) struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: &ContainerId, _: &Event<'_>) {}
+}
