@@ -630,6 +630,21 @@ fn errors_in_a_text_log_are_readable() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_is_told_before_anything_is_done() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("echo ran"));
+    let dir = c.bundle.dir.to_string_lossy();
+    for log in ["/no/such/directory/log", "/tmp"] {
+        let output = lab.runtime().args(["--log", log, "run", "--bundle", &dir, c.id()]).go();
+        let output = output.code(1).says(log);
+        assert!(!output.stdout().contains("ran"));
+        lab.runtime().args(["--log", log, "list"]).go().code(1).says(log);
+        lab.runtime().args(["--log", log, "--version"]).go().ok();
+    }
+    lab.assert_clean();
+}
+
+#[test]
 fn the_root_directory_is_made_when_it_is_missing() {
     let lab = Lab::new();
     let root = lab.path("fresh").join("deeper");

@@ -1,11 +1,12 @@
 //! Errors for people, and in runc's form for the programs that read `--log`.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brig::printable;
 use brig::spec::ContainerId;
+use brig::supervise::Error;
 use brig::supervise::{Event, Observer};
 
 use super::arguments::Usage;
@@ -39,6 +40,18 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Whether what is to be written will have a place: said before anything is done, as by runc. The file is not kept
+    /// open, as brig enters namespaces with others in them.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let Some(path) = &self.file else { return Ok(()) };
+        match open(path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::system(format!("--log: opening {}", path.display()), error)
+                .with_hint("give a file in a directory that exists, or leave --log out")
+                .into()),
+        }
+    }
+
     /// Reports the failure of a verb.
     pub(super) fn error(&self, verb: &str, error: &anyhow::Error) {
         let hint = hint(error);
@@ -90,9 +103,8 @@ impl Log {
             }
             LogFormat::Text => format!("time={time:?} level={level} msg={message:?}\n"),
         };
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        // The error has been told on standard error already; there is nobody else to tell.
-        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        // It has been opened before; there is nobody else to tell.
+        let _ = open(path).and_then(|mut file| file.write_all(line.as_bytes()));
     }
 }
 
@@ -107,6 +119,10 @@ impl Observer for Log {
             _ => {}
         }
     }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 /// What standard error gets. For people a cause a line; for programs all of them on one, because

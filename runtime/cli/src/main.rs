@@ -101,7 +101,7 @@ fn main() -> ExitCode {
         Ok(verb) => verb,
         Err(usage) => return failed(&global.log, "", &usage.into()),
     };
-    match verb.call(&global, arguments) {
+    match global.log.check().and_then(|()| verb.call(&global, arguments)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => failed(&global.log, verb.name, &error),
     }
