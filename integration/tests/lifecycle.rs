@@ -579,7 +579,7 @@ fn features_names_what_is_supported() {
 #[test]
 fn version_and_help_are_for_machines_and_people() {
     let lab = Lab::new();
-    lab.runtime().arg("--version").go().ok().says("spec: 1.");
+    lab.runtime().arg("--version").go().ok().says("spec: 1.").says("\ncommit: ");
     lab.runtime().arg("--help").go().ok().says("create");
     lab.runtime().args(["create", "--help"]).go().ok().says("--console-socket");
 }

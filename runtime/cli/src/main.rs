@@ -138,9 +138,10 @@ fn print_help(mut arguments: Arguments) -> ExitCode {
     printed(&verb.map_or_else(help, Verb::help))
 }
 
-/// In the form that engines parse: `NAME version VERSION`, then `spec: VERSION`.
+/// In the form that engines parse: `NAME version VERSION`, `commit: COMMIT` (which `docker info` shows), `spec: VERSION`.
 fn version() -> String {
-    format!("brig version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), brig::spec::VERSION)
+    let (version, spec) = (env!("CARGO_PKG_VERSION"), brig::spec::VERSION);
+    format!("brig version {version}\ncommit: {}\nspec: {spec}\n", env!("BRIG_COMMIT"))
 }
 
 fn help() -> String {
