@@ -37,6 +37,19 @@ fn a_failing_create_ends_with_the_code_that_runc_leads_to() {
         ("--user 1000 --tmpfs /t:mode=700,exec", "/t/x", 126, "permission denied"),
         ("--sysctl kernel.shmmax=many", "true", 125, "shmmax"),
         ("--tmpfs /t:size=many", "true", 125, "size"),
+        (
+            "--volume /etc/passwd:/tmp",
+            "true",
+            125,
+            "Are you trying to mount a directory onto a file",
+        ),
+        (
+            "--volume /etc:/etc/passwd",
+            "true",
+            125,
+            "Are you trying to mount a directory onto a file",
+        ),
+        ("--workdir /etc/passwd", "true", 125, "not a directory"),
     ];
     for (options, program, code, words) in cases {
         let run = |runtime: &str| {

@@ -331,6 +331,13 @@ fn hint_of_file(op: &FileOp<'_>, errno: i32) -> Option<&'static str> {
         (FileOp::OpenTarget { .. }, libc::ELOOP | libc::EXDEV | libc::ENOENT) => {
             "the image has a link at the mount point that leads nowhere inside"
         }
+        // Docker looks for "not a directory" to tell its user the same, and to end with 127.
+        (FileOp::OpenTarget { .. }, libc::EISDIR) => {
+            "what is to be mounted is not a directory, and the mount point is one"
+        }
+        (FileOp::OpenTarget { .. }, libc::ENOTDIR) => {
+            "what is to be mounted is a directory, and the mount point is not; or the way to it leads through a file"
+        }
         (FileOp::OpenTarget { .. }, libc::EBUSY) => COVERS_THE_ROOT,
         (FileOp::Expect { identity: Identity::Directory { .. }, .. }, libc::ESTALE) => {
             "somebody has put another directory in its place since brig looked at it: run brig again, and \
