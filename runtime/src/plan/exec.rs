@@ -11,14 +11,13 @@ use brig_child::{ReportKind, Slot};
 use bumpalo::Bump;
 
 use super::build::{Builder, SlotUse};
-use super::labels;
 use super::namespaces::{
     Namespaces, Stages, UserNamespace, become_root, hide, host_side_limits, join_cgroup,
 };
 use super::private_proc::PrivateProc;
 use super::process::{Tail, affinity, memory_policy, personality};
 use super::rootfs::{RootMode, Terminal};
-use super::{HostFacts, Join, Plan, Refusal};
+use super::{HostFacts, Join, Plan, Refusal, inheritance, labels};
 use crate::spec::{ContainerId, Hardened, Process};
 
 /// What is to be planned.
@@ -56,9 +55,12 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     let flags = all.joined.iter().fold(all.new, |flags, (flag, ..)| flags | flag);
     builder.replace_standard(request.standard);
     builder.push(ProcessOp::DieWithParent { enabled: true });
+    builder.push(inheritance::OWN_PERSONALITY);
     let cpus = request.process.exec_cpu_affinity.as_ref();
-    let initial = cpus.and_then(|cpus| cpus.initial.as_deref());
-    affinity(&mut builder, "process.execCPUAffinity.initial", initial)?;
+    let initial = cpus.and_then(|cpus| given(cpus.initial.as_deref()));
+    if let Some(initial) = initial {
+        affinity(&mut builder, "process.execCPUAffinity.initial", initial)?;
+    }
     let enters_user = request.host.caller.is_root() && flags & namespace::USER != 0;
     host_side_limits(&mut builder, request.process, enters_user)?;
     let init = builder.input(SlotUse::Init);
@@ -89,8 +91,11 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     if late != 0 {
         builder.push(NamespaceOp::Setns { fd: init, flags: late });
     }
-    let last = cpus.and_then(|cpus| cpus.last.as_deref());
-    affinity(&mut builder, "process.execCPUAffinity.final", last)?;
+    let last = cpus.and_then(|cpus| given(cpus.last.as_deref()));
+    match last {
+        Some(last) => affinity(&mut builder, "process.execCPUAffinity.final", last)?,
+        None => builder.push(inheritance::ALL_PROCESSORS),
+    }
     if user != 0 {
         become_root(&mut builder);
         hide(&mut builder);
@@ -106,6 +111,11 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         user: UserNamespace::Given,
     };
     builder.finish(&stages, after_gate)
+}
+
+/// A list of processors that is empty is none (config.md).
+fn given(list: Option<&str>) -> Option<&str> {
+    list.filter(|list| !list.is_empty())
 }
 
 /// Before the first namespace with others in it: no process of theirs can trace this one, and there is

@@ -15,6 +15,7 @@ mod error;
 mod exec;
 mod fields;
 mod identity;
+mod inheritance;
 mod labels;
 mod last_calls;
 mod mounts;

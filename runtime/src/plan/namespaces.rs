@@ -14,7 +14,7 @@ use brig_child::{ReportKind, Slot};
 use super::build::{Builder, SlotUse};
 use super::mounts::Sources;
 use super::rootfs::{RootMode, open_sources};
-use super::{Join, Refusal, Request, mounts};
+use super::{Join, Refusal, Request, inheritance, mounts};
 use crate::caller::Caller;
 use crate::spec::{Config, Process, TimeOffset, sysctl};
 
@@ -171,6 +171,8 @@ pub(super) fn enter<'s>(
     stages: &Stages,
 ) -> Result<Sources<'s>, Refusal> {
     builder.push(ProcessOp::DieWithParent { enabled: true });
+    builder.push(inheritance::OWN_PERSONALITY);
+    builder.push(inheritance::ALL_PROCESSORS);
     let user = request.host.caller.is_root() && all.has(namespace::USER);
     host_side_limits(builder, &request.spec.process, user)?;
     let sources = match stages.second {

@@ -8,6 +8,7 @@ use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
 
 use super::build::{Builder, SlotUse};
+use super::inheritance::UMASK;
 use super::namespaces::Namespaces;
 use super::private_proc::PrivateProc;
 use super::render::quoted;
@@ -183,7 +184,7 @@ impl Tail<'_> {
         let cwd = builder.text(&self.process.cwd)?;
         builder.push(ProcessOp::Chdir { path: cwd, create: self.new_root });
         identity::become_user(builder, self)?;
-        let mask = self.process.user.umask.unwrap_or(0o022);
+        let mask = self.process.user.umask.unwrap_or(UMASK);
         builder.push(ProcessOp::Umask { mask });
         self.find_program(builder)?;
         builder.push(ProcessOp::ResetSignals);
@@ -357,12 +358,7 @@ pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Config) -> Result<
 }
 
 /// `process.execCPUAffinity`, one of its two moments: for processes of `exec` only (config.md).
-pub(super) fn affinity(
-    builder: &mut Builder<'_>,
-    field: &str,
-    list: Option<&str>,
-) -> Result<(), Refusal> {
-    let Some(list) = list.filter(|list| !list.is_empty()) else { return Ok(()) };
+pub(super) fn affinity(builder: &mut Builder<'_>, field: &str, list: &str) -> Result<(), Refusal> {
     let mask = NumberList::parse(list).ok_or_else(|| {
         let reason = format!("{list:?} is not a list of CPUs");
         Refusal::new(field, reason, "write it as 0-3,7")

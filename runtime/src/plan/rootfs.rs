@@ -10,6 +10,7 @@ use brig_child::syscall::MountAttr;
 use brig_child::{ReportKind, Slot};
 
 use super::build::{Builder, SlotUse};
+use super::inheritance::UMASK;
 use super::mounts::{self, Sources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::render::quoted;
@@ -258,7 +259,14 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
     if waits {
         builder.ask(ReportKind::WantsHooks);
     }
-    super::process::push_hooks(builder, &hooks.create_container, &SlotUse::State, None)
+    let of_container = &hooks.create_container;
+    if of_container.is_empty() {
+        return Ok(());
+    }
+    builder.push(ProcessOp::Umask { mask: UMASK });
+    super::process::push_hooks(builder, of_container, &SlotUse::State, None)?;
+    builder.push(ProcessOp::Umask { mask: 0 });
+    Ok(())
 }
 
 fn any_before_exec(hooks: &Hooks) -> bool {

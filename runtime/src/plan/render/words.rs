@@ -197,6 +197,9 @@ fn process(op: &ProcessOp<'_>, name: &str, at: At<'_>) -> String {
             attr.util_min,
             attr.util_max
         ),
+        ProcessOp::SchedSetaffinity { mask } if mask.iter().all(|word| *word == u64::MAX) => {
+            format!("{name} all")
+        }
         ProcessOp::SchedSetaffinity { mask } => format!("{name} {mask:x?}"),
         ProcessOp::IoprioSet { prio } => {
             format!("{name} class {} level {}", prio >> 13, prio & 0x1fff)

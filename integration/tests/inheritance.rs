@@ -1,0 +1,105 @@
+//! What a caller hands down to the container and to the hooks inside, and what not: the table of
+//! docs/architecture.md, "What a caller hands down", in each way that something comes to run in a container.
+
+use brig_integration::command::Call;
+use brig_integration::{Bundle, Lab, PATIENCE, json, need, wait_until};
+use std::fs;
+use std::path::Path;
+
+/// Prints a line for each, on the host and inside.
+const SHOW: &str = "awk '/^(Umask|SigBlk|SigIgn|Cpus_allowed_list):/' /proc/self/status; \
+    echo personality: $(cat /proc/self/personality); echo slack: $(cat /proc/self/timerslack_ns); \
+    echo nice: $(awk '{ print $19 }' /proc/self/stat); echo score: $(cat /proc/self/oom_score_adj); \
+    echo stack: $(ulimit -s)";
+
+/// A caller that has everything otherwise than by default.
+const CALLER: &str = "umask 077; trap '' HUP INT USR1 CHLD; ulimit -s 4096; echo 900 >/proc/self/oom_score_adj; \
+    echo 1000000 >/proc/self/timerslack_ns; \
+    exec env --block-signal=USR2 nice -n 3 taskset 1 setarch --addr-no-randomize \"$@\"";
+
+/// `call` by the caller above.
+fn by_caller(call: Call) -> Call {
+    call.under(["/bin/sh", "-c", CALLER, "sh"])
+}
+
+/// What is not handed down, and what is.
+#[track_caller]
+fn assert_defaults(said: &str, who: &str) {
+    let processors = fs::read_to_string("/sys/devices/system/cpu/online").expect("processors");
+    for (name, expected) in [
+        ("Cpus_allowed_list", processors.trim()),
+        ("Umask", "0022"),
+        ("SigIgn", "0000000000000000"),
+        ("SigBlk", "0000000000000000"),
+        ("personality", "00000000"),
+        ("nice", "3"),
+        ("slack", "1000000"),
+        ("score", "900"),
+        ("stack", "4096"),
+    ] {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        assert_eq!(line.map(str::trim), Some(expected), "{name} of {who}: {said}");
+    }
+}
+
+/// What `SHOW` prints goes to the file `name` in `dir`, as a whole.
+fn showing(dir: &Path, name: &str) -> String {
+    let file = dir.join(name);
+    let file = file.display();
+    format!("{{ {SHOW}; }} >{file}.new; mv {file}.new {file}")
+}
+
+/// A program that shows what it has and stays, and hooks of these kinds that show what they have.
+fn shown(lab: &Lab, dir: &Path, hooks: &[&str]) -> Bundle {
+    let bundle = lab.bundle().bind(dir, &dir.to_string_lossy(), &["rw"]);
+    let bundle = hooks.iter().fold(bundle, |bundle, kind| {
+        let script = showing(dir, kind);
+        let env = ["PATH=/usr/bin:/bin"];
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": env});
+        bundle.set(&format!("/hooks/{kind}"), json!([hook]))
+    });
+    bundle.sh(&format!("{}; exec /bin/idle", showing(dir, "program")))
+}
+
+#[track_caller]
+fn read(dir: &Path, name: &str) -> String {
+    let file = dir.join(name);
+    assert!(wait_until(PATIENCE, || file.exists()), "{name} says nothing");
+    fs::read_to_string(&file).expect("read what was said")
+}
+
+#[test]
+fn what_a_caller_hands_down() {
+    need!(Brig); // runc 1.1 hands down most of it.
+    let lab = Lab::new();
+    let dir = lab.path("shared");
+    fs::create_dir(&dir).expect("make a directory");
+    let hooks = ["createContainer", "startContainer"];
+    let c = lab.container(shown(&lab, &dir, &hooks));
+    by_caller(c.run_call(&["--detach"])).go().ok();
+    for name in ["createContainer", "startContainer", "program"] {
+        assert_defaults(&read(&dir, name), name);
+        fs::remove_file(dir.join(name)).expect("remove what was said");
+    }
+    let call = c.exec_call(&[], &["/bin/sh", "-c", SHOW]);
+    assert_defaults(&by_caller(call).go().ok().stdout(), "exec");
+    c.delete_force().ok();
+
+    by_caller(c.create_call(&[])).go().ok();
+    c.start().ok();
+    assert_defaults(&read(&dir, "program"), "create");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn processors_of_exec_are_those_that_it_asks_for() {
+    need!(Brig, Oci11);
+    let lab = Lab::new();
+    let b = lab.bundle().set("/process/execCPUAffinity", json!({"initial": "0", "final": ""}));
+    let c = lab.container(b.idle());
+    c.run_detached();
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").expect("processors");
+    let view = c.exec(&["/probe", "cpus_allowed"]).ok().json();
+    assert_eq!(view["cpus_allowed"], online.trim(), "as `final` is empty");
+}
