@@ -103,3 +103,43 @@ fn processors_of_exec_are_those_that_it_asks_for() {
     let view = c.exec(&["/probe", "cpus_allowed"]).ok().json();
     assert_eq!(view["cpus_allowed"], online.trim(), "as `final` is empty");
 }
+
+/// containerd opens it once, for reading, and gives it as all three.
+#[test]
+fn dev_null_can_be_written_to_whichever_way_it_was_opened() {
+    let lab = Lab::new();
+    let dir = lab.path("shared");
+    fs::create_dir(&dir).expect("make a directory");
+    let log = dir.join("log").display().to_string();
+    let say = format!(
+        "echo >{log}.new; echo x; echo 1 $? >>{log}.new; echo x >&2; echo 2 $? >>{log}.new; mv {log}.new {log}"
+    );
+    let c = lab.container(
+        lab.bundle()
+            .bind(&dir, &dir.to_string_lossy(), &["rw"])
+            .sh(&format!("{say}; exec /bin/idle")),
+    );
+    let by =
+        |call: Call| call.under(["/bin/sh", "-c", "exec \"$@\" </dev/null 1<&0 2<&0", "sh"]).go();
+    let assert_written = |who: &str| {
+        assert_eq!(read(&dir, "log").trim(), "1 0\n2 0", "{who}");
+        fs::remove_file(dir.join("log")).expect("remove what was said");
+    };
+    by(c.run_call(&["--detach"])).ok();
+    assert_written("run --detach");
+    by(c.exec_call(&[], &["/bin/sh", "-c", &say])).ok();
+    assert_written("exec");
+    by(c.exec_call(&["--detach"], &["/bin/sh", "-c", &say])).ok();
+    assert_written("exec --detach");
+    c.delete_force().ok();
+    by(c.create_call(&[])).ok();
+    c.start().ok();
+    assert_written("create");
+    c.delete_force().ok();
+    // Nor is anything of brig's own where a caller has closed all three.
+    let closed = |call: Call| call.under(["/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"]).go();
+    closed(c.run_call(&["--detach"])).ok();
+    assert_written("run --detach of a caller without descriptors");
+    c.delete_force().ok();
+    lab.assert_clean();
+}

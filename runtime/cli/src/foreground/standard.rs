@@ -4,7 +4,7 @@
 //! can read what is typed for as long as it lives, also after brig has ended, and write over what others
 //! show. Where one of the three is a terminal, the program gets a pipe, and brig in the foreground copies;
 //! where brig does not stay, it gets /dev/null. What is no terminal is the caller's to give, and nothing is
-//! copied then. Reference: tty_ioctl(4), pipe(7).
+//! copied then, but /dev/null is handed over so that it can be written to. Reference: tty_ioctl(4), pipe(7).
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use brig::printable;
 use brig::spec::{Config, NamespaceType};
 use brig::supervise::Error;
 use nix::unistd::fchown;
-use rustix::fs::{OFlags, fcntl_setfl, fstat};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat, major, minor};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::termios::isatty;
 
@@ -24,23 +24,19 @@ use super::stream::{Kind, Stream, own};
 pub(super) type Standard = [Option<OwnedFd>; 3];
 
 const NAMES: [&str; 3] = ["standard input", "standard output", "standard error"];
+/// The device number of /dev/null (Documentation/admin-guide/devices.txt).
+const NULL: (u32, u32) = (1, 3);
 /// One chunk: what is read from a terminal beyond what the program wants is lost to the shell.
 const INPUT_HOLDS_BYTES: usize = 4096;
 
 /// Nothing in place of a terminal.
 pub(super) fn nothing() -> Result<Standard, Error> {
-    let mut standard = Standard::default();
-    for number in terminals() {
-        let null = File::options().read(true).write(true).open("/dev/null");
-        let null = null.map_err(|error| Error::system("opening /dev/null", error))?;
-        standard[number] = Some(null.into());
-    }
-    Ok(standard)
+    Ok(without_terminals()?.0)
 }
 
 /// The same, and says so: nobody stays who could pass on what is read and written.
 pub(super) fn detached() -> Result<Standard, Error> {
-    let names: Vec<_> = terminals().map(|number| NAMES[number]).collect();
+    let (standard, names) = without_terminals()?;
     if !names.is_empty() {
         printable::note(&format!(
             "note: the container gets /dev/null as {}, not this terminal, as brig does not stay to \
@@ -48,21 +44,48 @@ pub(super) fn detached() -> Result<Standard, Error> {
             names.join(", ")
         ));
     }
-    nothing()
+    Ok(standard)
+}
+
+/// And which of them were terminals.
+fn without_terminals() -> Result<(Standard, Vec<&'static str>), Error> {
+    let (mut standard, mut names) = (Standard::default(), Vec::new());
+    for number in 0..3 {
+        let given = given(number);
+        if given == Given::Terminal {
+            names.push(NAMES[number]);
+        }
+        if given != Given::Fit {
+            standard[number] = Some(null()?);
+        }
+    }
+    Ok((standard, names))
+}
+
+fn null() -> Result<OwnedFd, Error> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    null.map(OwnedFd::from).map_err(|error| Error::system("opening /dev/null", error))
 }
 
 /// A pipe in place of a terminal, which `owner` may open by name, and what brig then has to copy.
 pub(super) fn piped(owner: Option<u32>) -> Result<(Standard, Vec<Stream>), Error> {
     let (mut standard, mut streams) = (Standard::default(), Vec::new());
-    for number in terminals() {
-        if number == 2 && standard[1].is_some() && is_same(caller(1), caller(2))? {
-            // One pipe keeps the order of what is written to both.
-            standard[2] = standard[1].as_ref().map(super::stream::duplicate).transpose()?;
-            continue;
-        }
-        let (stream, theirs) = pipe(number, owner)?;
-        streams.push(stream);
-        standard[number] = Some(theirs);
+    for number in 0..3 {
+        standard[number] = match given(number) {
+            Given::Fit => None,
+            Given::Unwritable => Some(null()?),
+            Given::Terminal
+                if number == 2 && standard[1].is_some() && is_same(caller(1), caller(2))? =>
+            {
+                // One pipe keeps the order of what is written to both.
+                standard[1].as_ref().map(super::stream::duplicate).transpose()?
+            }
+            Given::Terminal => {
+                let (stream, theirs) = pipe(number, owner)?;
+                streams.push(stream);
+                Some(theirs)
+            }
+        };
     }
     Ok((standard, streams))
 }
@@ -90,9 +113,33 @@ fn pipe(number: usize, owner: Option<u32>) -> Result<(Stream, OwnedFd), Error> {
     })
 }
 
-/// Which of the caller's three are terminals.
-fn terminals() -> impl Iterator<Item = usize> {
-    (0..3).filter(|number| isatty(caller(*number)))
+/// What the caller gives as one of the three.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// Its own terminal.
+    Terminal,
+    /// /dev/null, opened for reading, to write to, as containerd gives it to a container without logs: `echo` would
+    /// fail.
+    Unwritable,
+    /// What the program can have.
+    Fit,
+}
+
+fn given(number: usize) -> Given {
+    let fd = caller(number);
+    let device = fstat(fd)
+        .ok()
+        .filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice);
+    match device {
+        None => Given::Fit,
+        Some(stat) if (major(stat.st_rdev), minor(stat.st_rdev)) == NULL => {
+            let reads = number > 0
+                && fcntl_getfl(fd).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDONLY);
+            if reads { Given::Unwritable } else { Given::Fit }
+        }
+        Some(_) if isatty(fd) => Given::Terminal,
+        Some(_) => Given::Fit,
+    }
 }
 
 fn caller(number: usize) -> BorrowedFd<'static> {
