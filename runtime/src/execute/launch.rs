@@ -1,4 +1,4 @@
-//! Starting the child, and what it comes to until it is ready or has become the program: a sequence of events, which
+//! Starting the child, and what it comes to until it is ready or has become the program: a sequence of milestones, which
 //! whoever makes or enters a container serves in a loop.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -19,9 +19,9 @@ use crate::deadline::{AFTER_KILL, Deadline};
 use crate::failure::Kind;
 use crate::plan::{Plan, Start};
 
-/// What a launch has come to. The child goes on when the next event is asked for, not before.
+/// What a launch has come to. The child goes on when the next one is asked for, not before.
 #[derive(Debug)]
-pub enum Event<'l> {
+pub enum Milestone<'l> {
     /// The container's process is there: it can be recorded.
     Born {
         /// Its pid in brig's namespace.
@@ -39,7 +39,7 @@ pub enum Event<'l> {
         /// Its pid.
         pid: i32,
     },
-    /// It waits at the gate, or is the program: the last event.
+    /// It waits at the gate, or is the program: the last milestone.
     Ready(Process),
 }
 
@@ -58,7 +58,7 @@ pub trait Wait {
     }
 }
 
-/// A child that is set up: gives out its events one by one. Dropped before the last, it ends what there is.
+/// A child that is set up: gives out its milestones one by one. Dropped before the last, it ends what there is.
 #[derive(Debug)]
 pub struct Launch<'p> {
     plan: &'p Plan<'p>,
@@ -105,11 +105,11 @@ impl<'p> Launch<'p> {
         Ok(Self { plan, start, socket: ours, due, ready: false, first, second })
     }
 
-    /// The next event: first lets the child go on, where it waits for an answer to the last one.
+    /// The next milestone: first lets the child go on, where it waits for an answer to the last one.
     ///
     /// # Errors
     /// The first failure, the child's or that of `wait`.
-    pub fn next(&mut self, wait: &mut dyn Wait) -> Result<Event<'_>, Error> {
+    pub fn next(&mut self, wait: &mut dyn Wait) -> Result<Milestone<'_>, Error> {
         match std::mem::replace(&mut self.due, Due::Nothing) {
             Due::Birth => return self.born(),
             Due::Answer => self.go_on()?,
@@ -126,8 +126,12 @@ impl<'p> Launch<'p> {
                     self.second = Some(Process::adopt(report.value)?);
                     return self.born();
                 }
-                kind if kind == ReportKind::WantsSetup as u32 => return Ok(Event::Setup { pid }),
-                kind if kind == ReportKind::WantsHooks as u32 => return Ok(Event::Hooks { pid }),
+                kind if kind == ReportKind::WantsSetup as u32 => {
+                    return Ok(Milestone::Setup { pid });
+                }
+                kind if kind == ReportKind::WantsHooks as u32 => {
+                    return Ok(Milestone::Hooks { pid });
+                }
                 kind if kind == ReportKind::Ready as u32 => {
                     self.due = Due::Nothing;
                     self.ready = true;
@@ -151,13 +155,13 @@ impl<'p> Launch<'p> {
         self.second.as_ref().or(self.first.as_ref())
     }
 
-    fn born(&self) -> Result<Event<'_>, Error> {
+    fn born(&self) -> Result<Milestone<'_>, Error> {
         let process = self.process().ok_or_else(is_over)?;
-        Ok(Event::Born { pid: process.pid(), pidfd: process.as_fd() })
+        Ok(Milestone::Born { pid: process.pid(), pidfd: process.as_fd() })
     }
 
     /// The socket has ended after the last record: the process is its program, or could not tell that it is not.
-    fn executed(&mut self) -> Result<Event<'_>, Error> {
+    fn executed(&mut self) -> Result<Milestone<'_>, Error> {
         let pid = self.process().map_or(0, Process::pid);
         // Who has executed its program may be gone, with all that is known of it.
         if self.plan.mute && !has_executed(pid).unwrap_or(true) {
@@ -168,9 +172,9 @@ impl<'p> Launch<'p> {
     }
 
     /// Gives the container's process out of hand.
-    fn over(&mut self) -> Result<Event<'_>, Error> {
+    fn over(&mut self) -> Result<Milestone<'_>, Error> {
         let process = self.second.take().or_else(|| self.first.take()).ok_or_else(is_over)?;
-        Ok(Event::Ready(process))
+        Ok(Milestone::Ready(process))
     }
 
     /// The next record; `None` where no more can come.

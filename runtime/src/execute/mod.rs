@@ -20,7 +20,7 @@ pub(crate) use executed::has_executed;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
-pub use launch::{Event, Launch, Wait, describe_failure, read_report};
+pub use launch::{Launch, Milestone, Wait, describe_failure, read_report};
 pub use netdevice::{NetDevices, network_namespace_of};
 pub use process::{Exit, Process};
 pub use report::{untold, words};

@@ -19,7 +19,7 @@ use super::status::Status;
 use super::transaction::{Created, Made, Transaction};
 use super::{Error, Io, gate, observer};
 use crate::caller::Caller;
-use crate::execute::{Event, Inputs, Launch, Process, Wait};
+use crate::execute::{Inputs, Launch, Milestone, Process, Wait};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, Join, Plan, Start};
@@ -204,23 +204,23 @@ impl Making<'_> {
     ) -> Result<Process, Error> {
         loop {
             match launch.next(wait)? {
-                Event::Born { pid, pidfd } => {
+                Milestone::Born { pid, pidfd } => {
                     let process = RecordedProcess::new(pid, pidfd)
                         .map_err(|error| Error::system("recording the process", error))?;
                     made.born(process)?;
                     self.node.observer().observe(self.id, &observer::Event::Born { pid });
                 }
-                Event::Setup { pid } => {
+                Milestone::Setup { pid } => {
                     outside.set_up(self.id, self.blueprint, pid, made, wait.stop())?;
                 }
-                Event::Hooks { pid } => {
+                Milestone::Hooks { pid } => {
                     if let Some(listener) = listener {
                         listener.tell(self.filter.as_ref(), &made.record, Status::Creating, pid)?;
                     }
                     let spec = &self.blueprint.config.spec;
                     early_hooks::run(&spec.hooks, &made.record, &mut states, wait.stop())?;
                 }
-                Event::Ready(process) => return Ok(process),
+                Milestone::Ready(process) => return Ok(process),
             }
         }
     }

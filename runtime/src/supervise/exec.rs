@@ -6,7 +6,7 @@ use super::known::Known;
 use super::listener::Listener;
 use super::status::Status;
 use super::{Error, Io, home};
-use crate::execute::{Event, Inputs, Launch, Process, Wait, resctrl};
+use crate::execute::{Inputs, Launch, Milestone, Process, Wait, resctrl};
 use crate::failure::Kind;
 use crate::filter::Filter;
 use crate::host::Host;
@@ -109,18 +109,18 @@ fn serve(
     let record = container.record()?;
     loop {
         match launch.next(wait)? {
-            Event::Born { .. } => {}
-            Event::Setup { pid } => {
+            Milestone::Born { .. } => {}
+            Milestone::Setup { pid } => {
                 if let Some(rdt) = &container.spec()?.linux.intel_rdt {
                     resctrl::join(container.id.as_str(), rdt, record.resctrl.as_ref(), pid)?;
                 }
             }
-            Event::Hooks { pid } => {
+            Milestone::Hooks { pid } => {
                 if let Some((listener, filter)) = listener {
                     listener.tell(Some(filter), record, Status::Running, pid)?;
                 }
             }
-            Event::Ready(process) => return Ok(process),
+            Milestone::Ready(process) => return Ok(process),
         }
     }
 }
