@@ -4,6 +4,7 @@
 use brig_integration::command::flavour;
 use brig_integration::{Bundle, Container, Lab, PATIENCE, Value, json, need, wait_until};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 const KINDS: [&str; 6] =
@@ -326,5 +327,129 @@ fn a_relative_hook_path_is_refused() {
             lab.container(lab.bundle().set(&format!("/hooks/{kind}"), json!([{"path": "bin/sh"}])));
         c.create().code(1).says(&format!("hooks.{kind}[0].path"));
     }
+    lab.assert_clean();
+}
+
+#[test]
+fn hooks_inside_get_the_pid_that_the_container_sees() {
+    need!(Brig);
+    let lab = Lab::new();
+    let dir = shared(&lab);
+    let other = lab.container(lab.bundle().idle());
+    other.run_detached();
+    let joined = format!("/proc/{}/ns/pid", other.pid());
+    let bundles = [
+        lab.bundle(),
+        lab.bundle().without_namespace("pid"),
+        lab.bundle().namespace("pid", Some(&joined)),
+    ];
+    for (number, bundle) in bundles.into_iter().enumerate() {
+        let _ = fs::remove_file(dir.join("log"));
+        let c = lab.container(all(bundle.idle(), &dir, "cat; echo"));
+        c.run_detached();
+        assert!(wait_until(PATIENCE, || log(&dir).len() == 5), "{:?}", log(&dir));
+        let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).expect("its status");
+        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).expect("its pids");
+        let inside = pids.split_whitespace().last().expect("a pid");
+        assert_eq!(number == 0, inside == "1", "{inside}");
+        for line in log(&dir) {
+            let (kind, state) = line.split_once(' ').expect("a kind");
+            let state: Value = serde_json::from_str(state).expect("JSON");
+            let expected = match kind {
+                "createContainer" | "startContainer" => inside.to_owned(),
+                _ => c.pid().to_string(),
+            };
+            assert_eq!(state["pid"].to_string(), expected, "{kind}");
+        }
+        c.delete_force().ok();
+    }
+    other.delete_force().ok();
+    lab.assert_clean();
+}
+
+/// Wherever brig's caller is. startContainer hooks are in the directory of the program.
+#[test]
+fn hooks_run_in_the_bundle() {
+    let lab = Lab::new();
+    let dir = shared(&lab);
+    let c = lab.container(all(lab.bundle().set("/process/cwd", "/usr").idle(), &dir, "pwd"));
+    let bundle = c.bundle.dir.to_string_lossy().into_owned();
+    let elsewhere = lab.dir().to_owned();
+    c.run_call(&["--detach"]).cwd(&elsewhere).go().ok();
+    assert!(wait_until(PATIENCE, || log(&dir).len() == 5), "{:?}", log(&dir));
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.call("delete", [""; 0]).cwd(&elsewhere).go().ok();
+    for line in log(&dir) {
+        let (kind, place) = line.split_once(' ').expect("a kind");
+        let expected = if kind == "startContainer" { "/usr" } else { &bundle };
+        assert_eq!(place, expected, "{kind}");
+    }
+    assert_eq!(log(&dir).len(), 6);
+}
+
+#[test]
+fn a_poststop_hook_runs_after_the_bundle_has_gone() {
+    need!(Brig);
+    let lab = Lab::new();
+    let dir = shared(&lab);
+    let script = format!("pwd >{}/log", dir.display());
+    let c = lab
+        .container(lab.bundle().args(["/bin/true"]).set("/hooks/poststop", json!([hook(&script)])));
+    c.run_detached();
+    c.wait_status("stopped");
+    let gone = lab.path("gone");
+    fs::rename(&c.bundle.dir, &gone).expect("move the bundle");
+    c.delete().ok();
+    fs::rename(&gone, &c.bundle.dir).expect("move it back");
+    assert_eq!(log(&dir), ["/"]);
+}
+
+/// A directory of the host's that the root of a container's user namespace may not enter.
+#[test]
+fn a_create_container_hook_runs_where_it_may_not_enter_the_bundle() {
+    need!(Brig);
+    let lab = Lab::new();
+    let dir = shared(&lab);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).expect("open it to all");
+    let script = format!("pwd >{}/log", dir.display());
+    let bundle =
+        lab.bundle().user_namespace(300_000).set("/hooks/createContainer", json!([hook(&script)]));
+    let closed = lab.path("closed");
+    fs::create_dir(&closed).expect("make a directory");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("close it");
+    let mut c = lab.container(bundle);
+    c.bundle.dir = closed;
+    c.bundle.write();
+    c.run().ok();
+    assert_eq!(log(&dir), ["/"]);
+}
+
+/// What the hooks of a CDI specification do (nvidia-cdi-hook: create-symlinks, enable-cuda-compat, update-ldcache,
+/// create-device-nodes): each finds the root by the bundle of the state, and works on it before the container enters it;
+/// that of ldconfig(8) in a mount namespace of its own, in which it pivots into the root.
+#[test]
+fn hooks_of_a_device_plugin_change_the_root() {
+    let lab = Lab::new();
+    let find = r#"dir=$(sed 's/.*"bundle":"\([^"]*\)".*/\1/'); root=$(sed 's/.*"root":{[^}]*"path":"\([^"]*\)".*/\1/' "$dir/config.json"); set -e; "#;
+    let say = |script: &str| hook(&format!("{find}{script}"));
+    let hooks = json!([
+        say(r#"mkdir -p "$root/usr/lib/cuda"; ln -s libcuda.so.1 "$root/usr/lib/cuda/libcuda.so""#),
+        say(
+            r#"mkdir -p "$root/etc/ld.so.conf.d"; echo /usr/local/cuda/compat >"$root/etc/ld.so.conf.d/00-compat.conf""#
+        ),
+        say(r#"mknod -m 666 "$root/dev/gpu" c 1 3; chmod 755 "$root/dev""#),
+        say(
+            r#"exec unshare --mount sh -c 'mount --rbind "$1" "$1"; cd "$1"; pivot_root . .; umount -l .; cd /; exec /bin/sh -c "cat /etc/ld.so.conf.d/* >/etc/ld.so.cache; ls /dev >>/etc/ld.so.cache"' sh "$root""#
+        ),
+    ]);
+    let program =
+        "readlink /usr/lib/cuda/libcuda.so; cat /etc/ld.so.cache; ls -l /dev/gpu; cat /proc/mounts";
+    let bundle = lab.bundle().set("/hooks/createContainer", hooks).sh(program);
+    let said = lab.container(bundle).run().ok().stdout();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[..2], ["libcuda.so.1", "/usr/local/cuda/compat"], "{said}");
+    assert!(lines.contains(&"gpu") && said.contains("crw-rw-rw-"), "{said}");
+    assert_eq!(said.matches(" / ").count(), 1, "no mount of a hook is left: {said}");
     lab.assert_clean();
 }

@@ -37,6 +37,10 @@ impl Child<'_, '_> {
             }
             ProcessOp::Umask { mask } => syscall::umask(mask).map(drop),
             ProcessOp::Chdir { path, create } => change_directory(path, create),
+            // A user namespace may keep it out of the bundle.
+            ProcessOp::Visit { path } => {
+                syscall::chdir(path).or_else(|_| syscall::chdir(c"/")).map(drop)
+            }
             ProcessOp::CloseAllBut { first, keep } => self.close_all_but(first, keep),
             ProcessOp::CloseOnExec { first, tolerates } => close_on_exec(first, tolerates),
         }

@@ -6,6 +6,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -38,19 +39,23 @@ impl HookStage {
     }
 }
 
-/// Runs `hooks` in order, each with `state` on its standard input, and stops at the first failure.
+/// Runs `hooks` in order, each with `state` on its standard input and in the directory `bundle`, or in / where that is
+/// gone, and stops at the first failure.
 ///
 /// # Errors
 /// Names the hook and how it ended; it is killed when its time is up, or when `stop` can be read.
 pub fn run_hooks(
     stage: HookStage,
     hooks: &[Hook],
+    bundle: &Path,
     state: &[u8],
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
+    // When a container is deleted the bundle may have gone before.
+    let directory = if bundle.is_dir() { bundle } else { Path::new("/") };
     for (index, hook) in hooks.iter().enumerate() {
         let what = format!("hooks.{}[{index}] ({})", stage.name(), hook.path);
-        run_hook(&what, hook, state, stop)?;
+        run_hook(&what, hook, directory, state, stop)?;
     }
     Ok(())
 }
@@ -58,6 +63,7 @@ pub fn run_hooks(
 fn run_hook(
     what: &str,
     hook: &Hook,
+    directory: &Path,
     state: &[u8],
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
@@ -65,7 +71,7 @@ fn run_hook(
     if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);
     }
-    command.env_clear();
+    command.env_clear().current_dir(directory);
     for entry in &hook.env {
         if let Some((key, value)) = entry.split_once('=') {
             command.env(key, value);

@@ -263,6 +263,8 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
     if of_container.is_empty() {
         return Ok(());
     }
+    let path = builder.text(request.bundle)?;
+    builder.push(ProcessOp::Visit { path });
     builder.push(ProcessOp::Umask { mask: UMASK });
     super::process::push_hooks(builder, of_container, &SlotUse::State, None)?;
     builder.push(ProcessOp::Umask { mask: 0 });

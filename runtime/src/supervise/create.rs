@@ -218,7 +218,7 @@ impl Making<'_> {
                         listener.tell(self.filter.as_ref(), &made.record, Status::Creating, pid)?;
                     }
                     let spec = &self.blueprint.config.spec;
-                    early_hooks::run(&spec.hooks, &made.record, &mut states, wait.stop())?;
+                    early_hooks::run(spec, &made.record, &mut states, wait.stop())?;
                 }
                 Milestone::Ready(process) => return Ok(process),
             }

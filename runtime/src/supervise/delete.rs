@@ -213,13 +213,13 @@ impl Known {
         if hooks.is_empty() {
             return Ok(());
         }
-        let state = OciState::of(self.record()?, Status::Stopped).to_json();
+        let record = self.record()?;
+        let state = OciState::of(record, Status::Stopped).to_json();
         // Each is run even if one before it failed, and the container is deleted all the same
         // (runtime.md, "Lifecycle" step 13).
         for hook in hooks {
-            if let Err(error) =
-                run_hooks(HookStage::Poststop, std::slice::from_ref(hook), &state, stop)
-            {
+            let one = std::slice::from_ref(hook);
+            if let Err(error) = run_hooks(HookStage::Poststop, one, &record.bundle, &state, stop) {
                 self.warn(&format!("{error}"));
             }
         }

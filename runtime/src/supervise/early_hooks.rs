@@ -2,15 +2,17 @@
 //! process runs get the state in a file.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+
+use brig_pseudofs::small_file;
 
 use super::record::Record;
 use super::state::{self, OciState};
 use super::{Error, Status};
 use crate::execute::{HookStage, Inputs, run_hooks};
 use crate::plan::{Plan, SlotUse};
-use crate::spec::Hooks;
+use crate::spec::{Config, NamespaceType};
 
 /// Files with the container's state, each at its moment of life.
 #[derive(Debug, Default)]
@@ -34,9 +36,15 @@ impl StateFiles {
         Ok(files)
     }
 
-    fn write(&mut self, record: &Record) -> Result<(), Error> {
+    /// With the pid as the container sees it (runtime.md, "State").
+    fn write(&mut self, record: &Record, spec: &Config) -> Result<(), Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let pid =
+            record.process.as_ref().map(|process| pid_inside(spec, process.pid)).transpose()?;
         for (status, file) in &mut self.0 {
-            file.write_all(&OciState::of(record, *status).to_json())
+            file.write_all(&OciState::of(record, *status).with_pid(pid).to_json())
                 .map_err(|error| Error::system("writing the state", error))?;
         }
         Ok(())
@@ -45,13 +53,43 @@ impl StateFiles {
 
 /// Writes the state for the hooks that run later, and runs those of prestart and createRuntime.
 pub(super) fn run(
-    hooks: &Hooks,
+    spec: &Config,
     record: &Record,
     states: &mut StateFiles,
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
-    states.write(record)?;
+    states.write(record, spec)?;
+    let hooks = &spec.hooks;
     let state = OciState::of(record, Status::Creating).to_json();
-    run_hooks(HookStage::Prestart, &hooks.prestart, &state, stop)?;
-    run_hooks(HookStage::CreateRuntime, &hooks.create_runtime, &state, stop)
+    run_hooks(HookStage::Prestart, &hooks.prestart, &record.bundle, &state, stop)?;
+    run_hooks(HookStage::CreateRuntime, &hooks.create_runtime, &record.bundle, &state, stop)
+}
+
+/// The pid of the container's process, which is `pid` here, in its own pid namespace.
+fn pid_inside(spec: &Config, pid: i32) -> Result<i32, Error> {
+    let Some(namespace) = spec.linux.namespace(NamespaceType::Pid) else { return Ok(pid) };
+    if namespace.path.is_none() {
+        return Ok(1);
+    }
+    let failed =
+        |error| Error::system(format!("looking at the pid of process {pid} inside"), error);
+    let status = small_file::read_text(format!("/proc/{pid}/status")).map_err(failed)?;
+    last_pid(&status).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))
+}
+
+/// The innermost of the pids that proc_pid_status(5) lists.
+fn last_pid(status: &str) -> Option<i32> {
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    pids.split_ascii_whitespace().last()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_pid;
+
+    #[test]
+    fn the_innermost_pid_is_the_last() {
+        assert_eq!(last_pid("Name:\tx\nNSpid:\t4711\t12\t7\nNSsid:\t1\n"), Some(7));
+        assert_eq!(last_pid("Name:\tx\n"), None);
+    }
 }

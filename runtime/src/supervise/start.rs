@@ -68,8 +68,9 @@ impl Known {
             return Ok(());
         }
         lock.end_making()?;
-        let state = OciState::of(self.record()?, Status::Running).to_json();
-        run_hooks(HookStage::Poststart, hooks, &state, stop)
+        let record = self.record()?;
+        let state = OciState::of(record, Status::Running).to_json();
+        run_hooks(HookStage::Poststart, hooks, &record.bundle, &state, stop)
             .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
     }
 }

@@ -40,6 +40,12 @@ impl<'r> OciState<'r> {
         }
     }
 
+    /// The same of a process that has this pid where the state is read.
+    pub(super) fn with_pid(mut self, pid: Option<i32>) -> Self {
+        self.pid = pid;
+        self
+    }
+
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -46,6 +46,8 @@ pub enum ProcessOp<'a> {
     /// chdir(2), and a check that the directory is inside the root; with `create` it is made where
     /// it is missing.
     Chdir { path: &'a CStr, create: bool },
+    /// chdir(2), or to / where that is not permitted: a directory of the host's, for hooks.
+    Visit { path: &'a CStr },
     /// Closes every descriptor from `first` on but those in these slots: what the image names from
     /// now on cannot lead through one (CVE-2024-21626).
     CloseAllBut { first: u32, keep: &'a [Slot] },
@@ -71,7 +73,7 @@ impl ProcessOp<'_> {
             Self::SetMempolicy { .. } => "set_mempolicy",
             Self::JoinSessionKeyring { .. } => "keyctl",
             Self::Umask { .. } => "umask",
-            Self::Chdir { .. } => "chdir",
+            Self::Chdir { .. } | Self::Visit { .. } => "chdir",
             Self::CloseAllBut { .. } | Self::CloseOnExec { .. } => "close_range",
         }
     }

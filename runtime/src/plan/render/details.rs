@@ -87,6 +87,7 @@ fn process(op: &ProcessOp<'_>, at: At<'_>) -> Vec<String> {
             console.map(|console| format!("mounted on {}", at(console))),
         ]),
         ProcessOp::JoinSessionKeyring { tolerates, .. } => listed([tolerated(*tolerates)]),
+        ProcessOp::Visit { .. } => vec!["or / where that is not permitted".to_owned()],
         ProcessOp::Chdir { create, .. } => {
             listed([create.then(|| "made where it is missing".to_owned())])
         }

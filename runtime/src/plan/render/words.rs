@@ -210,6 +210,7 @@ fn process(op: &ProcessOp<'_>, name: &str, at: At<'_>) -> String {
         }
         ProcessOp::Umask { mask } => format!("{name} {mask:04o}"),
         ProcessOp::Chdir { path: directory, .. } => format!("{name} {}", path(directory)),
+        ProcessOp::Visit { path: directory } => format!("{name} {}", path(directory)),
         ProcessOp::CloseAllBut { first, keep } => {
             format!("{name} from {first}, all but {} of brig's own", keep.len())
         }
