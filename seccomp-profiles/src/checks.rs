@@ -15,6 +15,13 @@ use crate::terms::{Condition, Kind, Left, Term, Test, normalise, simplify_term, 
 /// conditions only.
 const MAX_WORK: usize = 100_000;
 const MAX_DEPTH: usize = 200;
+/// The same for all calls of all architectures of a filter: what a file of 1 MiB asks for would else take minutes. It is
+/// three calls that need all of their own, and more than a profile needs that the kernel takes.
+const MAX_WORK_OF_FILTER: usize = 3 * MAX_WORK;
+
+/// The work that has gone into a filter.
+#[derive(Debug, Default)]
+pub(crate) struct Work(usize);
 
 /// What is left of one rule: it decides `node` once no terms are left.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +36,7 @@ struct Decider<'a> {
     default: NodeId,
     made: HashMap<(Vec<Rest>, Option<u32>), NodeId>,
     work: usize,
+    limit: usize,
     depth: usize,
 }
 
@@ -36,12 +44,13 @@ struct Decider<'a> {
 struct TooMuch;
 
 /// The decision over `rules`, each with its conditions and its node, most restrictive first;
-/// `default` where none holds. Expects nothing in the accumulator.
+/// `default` where none holds. Expects nothing in the accumulator. What it takes is added to `spent`.
 pub(crate) fn decide(
     graph: &mut Graph,
     rules: &[(&[Condition], NodeId)],
     default: NodeId,
     wide: bool,
+    spent: &mut Work,
 ) -> NodeId {
     let rest: Vec<Rest> = rules
         .iter()
@@ -49,18 +58,21 @@ pub(crate) fn decide(
             terms(conditions, wide).map(|terms| Rest { terms, node: *node })
         })
         .collect();
-    let mut run = |rest: &[Rest], default: NodeId| {
+    let limit = MAX_WORK.min(MAX_WORK_OF_FILTER.saturating_sub(spent.0));
+    let mut run = |rest: &[Rest], default: NodeId, limit: usize| {
         let made = HashMap::new();
-        let mut decider = Decider { graph: &mut *graph, default, made, work: 0, depth: 0 };
-        decider.node(rest.to_vec(), None)
+        let mut decider = Decider { graph: &mut *graph, default, made, work: 0, limit, depth: 0 };
+        let root = decider.node(rest.to_vec(), None);
+        spent.0 += decider.work;
+        root
     };
-    if let Ok(root) = run(&rest, default) {
+    if let Ok(root) = run(&rest, default, limit) {
         return root;
     }
     // One rule has at most 12 terms, so it is never too much.
-    rest.iter()
-        .rev()
-        .fold(default, |after, rule| run(std::slice::from_ref(rule), after).unwrap_or(after))
+    rest.iter().rev().fold(default, |after, rule| {
+        run(std::slice::from_ref(rule), after, MAX_WORK).unwrap_or(after)
+    })
 }
 
 impl Decider<'_> {
@@ -78,7 +90,7 @@ impl Decider<'_> {
             return Ok(node);
         }
         self.work += key.0.len();
-        if self.work > MAX_WORK || self.depth > MAX_DEPTH {
+        if self.work > self.limit || self.depth > MAX_DEPTH {
             return Err(TooMuch);
         }
         let node = match self.ranges(&key.0) {
@@ -199,4 +211,39 @@ fn simplify(rest: &[Rest], known: Test, answer: bool) -> Vec<Rest> {
         Some(Rest { terms: normalise(terms), node: rule.node })
     };
     rest.iter().filter_map(simplified).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::LinuxSeccompOperator as Operator;
+
+    /// Conditions on two arguments, of which each halves what is left to ask.
+    fn conditions(count: u64) -> Vec<Vec<Condition>> {
+        let masked =
+            |index, value| Condition { index, op: Operator::ScmpCmpMaskedEq, value, mask: value };
+        (1..=count).map(|at| vec![masked(0, at), masked(1, at)]).collect()
+    }
+
+    #[test]
+    fn many_calls_cost_no_more_than_a_few() {
+        let mut graph = Graph::default();
+        let default = graph.verdict(0);
+        let all = conditions(400);
+        let rules: Vec<(&[Condition], NodeId)> = (1..)
+            .zip(&all)
+            .map(|(verdict, conditions)| (conditions.as_slice(), graph.verdict(verdict)))
+            .collect();
+        let mut spent = Work::default();
+        let mut costs = Vec::new();
+        for _ in 0..20 {
+            let before = spent.0;
+            decide(&mut graph, &rules, default, false, &mut spent);
+            costs.push(spent.0 - before);
+        }
+        assert!(costs[0] > 50_000, "each alone takes much: {costs:?}");
+        assert!(spent.0 < MAX_WORK_OF_FILTER + 20 * costs[19], "{costs:?}");
+        // A rule has few terms, and is decided in so many steps.
+        assert!(costs[19] <= 400 * 4, "linear: {costs:?}");
+    }
 }

@@ -5,7 +5,7 @@ use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
 
 use crate::action::{self, ENOSYS, ERRNO, KILL_PROCESS, USER_NOTIF};
 use crate::arch::{Arch, ArchTable, TABLE};
-use crate::checks;
+use crate::checks::{self, Work};
 use crate::clauses::{Clause, Clauses, Decided, clauses, decide};
 use crate::error::CompileError;
 use crate::graph::{Comparison, Graph, NodeId};
@@ -36,25 +36,32 @@ pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<Program, CompileE
     let rules = rules::read(seccomp, default)?;
     let listed = listed(seccomp, native);
     let mut graph = Graph::default();
+    let mut spent = Spent::default();
     let mut root = graph.verdict(KILL_PROCESS);
     // The native architecture's test comes first in the program, so it is made last.
     let mut audits: Vec<u32> = listed.iter().map(|table| table.audit).collect();
     audits.sort_unstable_by_key(|&audit| (audit == native.audit(), audit));
     audits.dedup();
     for audit in audits {
-        let mut calls = Calls { graph: &mut graph, rules: &rules, default };
+        let mut calls = Calls { graph: &mut graph, rules: &rules, default, spent: &mut spent };
         let numbers = calls.numbers(listed.iter().copied().filter(|table| table.audit == audit))?;
         root = graph.test(Comparison::Equal, audit, numbers, root);
     }
     let root = graph.load(ARCH_OFFSET, root);
     let instructions = lay_out(&graph, root);
-    if instructions.len() > MAX_INSTRUCTIONS {
-        return Err(CompileError::TooLong { instructions: instructions.len() });
-    }
+    check_length(instructions.len())?;
     let notify = instructions
         .iter()
         .any(|instruction| instruction.code == RET_K && action::base(instruction.k) == USER_NOTIF);
     Ok(Program { flags: flags(seccomp, notify), notify, instructions })
+}
+
+/// Refuses what the kernel would, as soon as it is known: a program of at least so many instructions.
+fn check_length(instructions: usize) -> Result<(), CompileError> {
+    if instructions > MAX_INSTRUCTIONS {
+        return Err(CompileError::TooLong { instructions });
+    }
+    Ok(())
 }
 
 /// The architectures to compile for, in the table's order: the native one, and those of its
@@ -101,6 +108,16 @@ struct Calls<'a> {
     graph: &'a mut Graph,
     rules: &'a [Rule<'a>],
     default: u32,
+    spent: &'a mut Spent,
+}
+
+/// What the calls so far have cost.
+#[derive(Default)]
+struct Spent {
+    work: Work,
+    /// The nodes that are in the program, each of them an instruction or more.
+    marks: Vec<bool>,
+    instructions: usize,
 }
 
 impl Calls<'_> {
@@ -136,8 +153,15 @@ impl Calls<'_> {
         segments.push(Segment { first, node: default });
         let Clauses { all, newest } = clauses(self.rules, self.default, table);
         let mut points = Vec::with_capacity(all.len());
+        // Where nothing else follows, what is newer is not asked for.
+        let last_asked = newest.filter(|_| table.unordered_from.is_none()).unwrap_or(u32::MAX);
         for call in all.chunk_by(|a, b| a.number == b.number) {
+            if call[0].number > last_asked {
+                break;
+            }
             let decision = self.decision(call, default, table.wide)?;
+            self.spent.instructions += self.graph.mark(decision, &mut self.spent.marks);
+            check_length(self.spent.instructions)?;
             points.push((first + call[0].number, decision));
         }
         let Some(newest) = newest else {
@@ -167,15 +191,12 @@ impl Calls<'_> {
             Decided::Always(clause) => return Ok(self.graph.verdict(clause.action)),
             Decided::First(clauses) => clauses,
         };
-        if clauses.len() > MAX_INSTRUCTIONS {
-            let instructions = clauses.len();
-            return Err(CompileError::TooLong { instructions });
-        }
+        check_length(clauses.len())?;
         let rules: Vec<(&[Condition], NodeId)> = clauses
             .into_iter()
             .map(|clause| (&*clause.conditions, self.graph.verdict(clause.action)))
             .collect();
-        Ok(checks::decide(self.graph, &rules, default, wide))
+        Ok(checks::decide(self.graph, &rules, default, wide, &mut self.spent.work))
     }
 }
 

@@ -106,7 +106,7 @@ impl fmt::Display for CompileError {
             Self::ErrnoRange { value, max, .. } => write!(f, "{field}: {value} is above {max}"),
             Self::TooLong { instructions } => write!(
                 f,
-                "{field}: needs {instructions} instructions, the kernel takes {MAX_INSTRUCTIONS}"
+                "{field}: needs {instructions} instructions or more, the kernel takes {MAX_INSTRUCTIONS}"
             ),
         }
     }

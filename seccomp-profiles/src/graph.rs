@@ -88,6 +88,24 @@ impl Graph {
         self.add(Node::Test { comparison, k, yes, no })
     }
 
+    /// Marks the nodes that `root` leads to, and says how many of them were not marked.
+    pub(crate) fn mark(&self, root: NodeId, marks: &mut Vec<bool>) -> usize {
+        marks.resize(self.nodes.len(), false);
+        let (mut new, mut open) = (0, vec![root]);
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut marks[id.0], true) {
+                continue;
+            }
+            new += 1;
+            match self.node(id) {
+                Node::Return(_) => {}
+                Node::Load { next, .. } | Node::And { next, .. } => open.push(next),
+                Node::Test { yes, no, .. } => open.extend([yes, no]),
+            }
+        }
+        new
+    }
+
     fn add(&mut self, node: Node) -> NodeId {
         let nodes = &mut self.nodes;
         *self.index.entry(node).or_insert_with(|| {

@@ -189,6 +189,27 @@ fn too_many_conditions_are_an_error() {
 }
 
 #[test]
+fn what_is_too_long_is_refused_at_the_first_call_that_makes_it_so() {
+    let names = ["read", "write", "open", "close", "ioctl", "lseek", "dup", "pipe"];
+    let rule = |at: usize| {
+        format!(
+            r#"{{"names":["{}"],"action":"SCMP_ACT_ERRNO","errnoRet":{},"args":[
+        {{"index":0,"value":{at},"op":"SCMP_CMP_EQ"}},{{"index":1,"value":{},"op":"SCMP_CMP_GT"}}]}}"#,
+            names[at % names.len()],
+            at % 4000,
+            at * 7,
+        )
+    };
+    let all: Vec<String> = (0..4000).map(rule).collect();
+    let error = compile(&rules("ALLOW", &all.join(",")), Arch::X86_64).expect_err("too long");
+    // All eight calls would need several times as many.
+    assert!(
+        matches!(error, CompileError::TooLong { instructions } if (4097..8192).contains(&instructions)),
+        "{error}"
+    );
+}
+
+#[test]
 fn jumps_reach_over_long_programs() {
     let rule = |at: u64| {
         format!(
