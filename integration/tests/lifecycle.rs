@@ -630,6 +630,38 @@ fn errors_in_a_text_log_are_readable() {
 }
 
 #[test]
+fn debug_says_what_is_done_and_when_in_the_log_alone() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("exit 3"));
+    let log = lab.path("log");
+    let dir = c.bundle.dir.to_string_lossy();
+    let call = lab.runtime().arg("--debug").arg("--log").arg(&log);
+    let output = call.args(["run", "--bundle", &dir, c.id()]).go().code(3);
+    assert_eq!(output.stderr(), "");
+    let text = fs::read_to_string(&log).expect("the log");
+    let (bundle, id) = (format!("bundle {dir} for container"), c.id());
+    for words in [
+        "brig 0.",
+        &bundle,
+        "config.json of ",
+        " operations, cgroup /",
+        "process ",
+        "its program runs",
+        "run is done, exit code 3",
+        id,
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(
+        text.lines().all(|line| line.contains("level=debug") && line.contains(" ms: ")),
+        "{text}"
+    );
+    let of_user = lab.runtime().args(["--debug", "state", "nobody"]).go().code(1);
+    of_user.says("debug: ").says(" ms: ");
+}
+
+#[test]
 fn a_log_that_cannot_be_written_is_told_before_anything_is_done() {
     let lab = Lab::new();
     let c = lab.container(lab.bundle().sh("echo ran"));

@@ -87,7 +87,12 @@ impl Typed {
     /// What is to be made of the bundle.
     pub(super) fn blueprint(&self, global: &Global) -> Result<Blueprint, Error> {
         let blueprint = Blueprint::of_bundle(self.bundle())?;
-        global.log.warn(&blueprint.config.spec.process.capabilities.left_out);
+        let config = &blueprint.config;
+        let (bytes, mounts) = (config.text.len(), config.spec.mounts.len());
+        global.log.debug(format_args!("config.json of {bytes} bytes is read: {mounts} mounts"));
+        for sentence in &config.spec.process.capabilities.left_out {
+            global.log.warn(sentence);
+        }
         Ok(blueprint)
     }
 
@@ -104,7 +109,7 @@ impl Typed {
         let preserve_fds = self.preserve_fds.saturating_add(sockets);
         check_open("--preserve-fds", preserve_fds)?;
         let bundle = self.bundle().display();
-        global.log.debug(&format!("bundle {bundle} for container {:?}", id.as_str()));
+        global.log.debug(format_args!("bundle {bundle} for container {:?}", id.as_str()));
         arguments.end()?;
         let options = Options {
             systemd: global.systemd(),

@@ -101,7 +101,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         Some(path) => {
             let bytes = brig::bundle::read_small(path, spec::SIZE_LIMIT_BYTES)?;
             let process = spec::process(&bytes)?;
-            global.log.warn(&process.capabilities.left_out);
+            process.capabilities.left_out.iter().for_each(|sentence| global.log.warn(sentence));
             process
         }
         None => typed.change(container.spec()?.process.clone(), command)?,

@@ -1,13 +1,16 @@
 //! Errors for people, and in runc's form for the programs that read `--log`.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use brig::printable;
 use brig::spec::ContainerId;
 use brig::supervise::Error;
 use brig::supervise::{Event, Observer};
+use brig_cgroup::CgroupPlan;
 
 use super::arguments::Usage;
 
@@ -32,11 +35,18 @@ impl LogFormat {
 }
 
 /// Where errors go besides standard error.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     pub(super) file: Option<PathBuf>,
     pub(super) format: LogFormat,
     pub(super) debug: bool,
+    began: Instant,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { file: None, format: LogFormat::default(), debug: false, began: Instant::now() }
+    }
 }
 
 impl Log {
@@ -68,29 +78,36 @@ impl Log {
         self.write("error", &usage.to_string());
     }
 
-    /// Reports what is not done as asked for, though nothing fails. Not on standard error where there is a log: it is
-    /// the container's own under containerd.
-    pub(super) fn warn(&self, what: &[String]) {
-        for sentence in what {
-            match self.file {
-                Some(_) => self.write("warning", sentence),
-                None => printable::note(&format!("warning: {sentence}")),
-            }
-        }
+    /// Reports what is not done as asked for, or what an operation has gone on without, though nothing fails.
+    pub(super) fn warn(&self, message: &str) {
+        self.tell("warning", message);
     }
 
-    /// Reports what is being done, with `--debug`.
-    pub(super) fn debug(&self, message: &str) {
+    /// Reports what is being done, with `--debug`, and when: since brig began.
+    pub(super) fn debug(&self, message: fmt::Arguments<'_>) {
         if self.debug {
-            printable::note(&format!("debug: {message}"));
-            self.write("debug", message);
+            let ms = self.began.elapsed().as_secs_f64() * 1000.0;
+            self.tell("debug", &format!("{ms:.2} ms: {message}"));
         }
     }
 
-    /// Reports what an operation has gone on without.
-    fn warning(&self, message: &str) {
-        printable::note(&format!("warning: {message}"));
-        self.write("warning", message);
+    /// Not on standard error where there is a log: it is the container's own under containerd.
+    fn tell(&self, level: &str, message: &str) {
+        match self.file {
+            Some(_) => self.write(level, message),
+            None => printable::note(&format!("{level}: {message}")),
+        }
+    }
+
+    fn planned(&self, id: &str, operations: usize, cgroup: &CgroupPlan) {
+        let mut paths: Vec<&str> = cgroup.directories.iter().map(|it| it.path.as_str()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let hierarchies = cgroup.directories.len();
+        self.debug(format_args!(
+            "container {id:?}: {operations} operations, cgroup /{} in {hierarchies} hierarchies",
+            paths.join(", /")
+        ));
     }
 
     fn write(&self, level: &str, message: &str) {
@@ -112,10 +129,13 @@ impl Observer for Log {
     fn observe(&self, id: &ContainerId, event: &Event<'_>) {
         let id = id.as_str();
         match event {
-            Event::Warned(words) => self.warning(words),
-            Event::Born { pid } => self.debug(&format!("container {id:?}: process {pid} is there")),
-            Event::Started => self.debug(&format!("container {id:?}: its program runs")),
-            Event::OutOfMemory => self.debug(&format!("container {id:?}: out of memory")),
+            Event::Warned(words) => self.warn(words),
+            Event::Planned { operations, cgroup } => self.planned(id, *operations, cgroup),
+            Event::Born { pid } => {
+                self.debug(format_args!("container {id:?}: process {pid} is there"));
+            }
+            Event::Started => self.debug(format_args!("container {id:?}: its program runs")),
+            Event::OutOfMemory => self.debug(format_args!("container {id:?}: out of memory")),
             _ => {}
         }
     }
@@ -179,7 +199,7 @@ mod tests {
     fn the_json_log_is_what_containerd_and_podman_parse() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.json");
-        let log = Log { file: Some(path.clone()), format: LogFormat::Json, debug: false };
+        let log = Log { file: Some(path.clone()), format: LogFormat::Json, ..Log::default() };
         log.write("error", "a \"quoted\"\nmessage");
         let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");

@@ -101,8 +101,13 @@ fn main() -> ExitCode {
         Ok(verb) => verb,
         Err(usage) => return failed(&global.log, "", &usage.into()),
     };
+    let version = env!("CARGO_PKG_VERSION");
+    global.log.debug(format_args!("brig {version} ({}): {}", env!("BRIG_COMMIT"), verb.name));
     match global.log.check().and_then(|()| verb.call(&global, arguments)) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => {
+            global.log.debug(format_args!("{} is done, exit code {code}", verb.name));
+            ExitCode::from(code)
+        }
         Err(error) => failed(&global.log, verb.name, &error),
     }
 }

@@ -143,6 +143,8 @@ impl Making<'_> {
                 filter: self.filter.as_ref(),
             },
         )?;
+        let planned = observer::Event::Planned { operations: plan.ops.len(), cgroup: &self.cgroup };
+        self.node.observer().observe(self.id, &planned);
         inputs.landlock = self.blueprint.landlock.take().map(|landlock| landlock.ruleset);
         inputs.empty_namespace = host.empty_namespace;
         self.launch(made, &plan, inputs, scope, wait)

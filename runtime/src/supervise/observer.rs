@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use brig_cgroup::CgroupPlan;
+
 use crate::spec::ContainerId;
 
 /// Hears what happens to containers, from whichever thread it happens in. It must not wait: the operation does meanwhile.
@@ -14,6 +16,13 @@ pub trait Observer: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
+    /// What is to be made is decided, and its cgroup is there, but for systemd's.
+    Planned {
+        /// Between clone3 and execve.
+        operations: usize,
+        /// The cgroup.
+        cgroup: &'e CgroupPlan,
+    },
     /// Its first process is there, recorded, and is being set up.
     Born {
         /// Its pid in brig's pid namespace.
