@@ -254,7 +254,7 @@ fn hooks_inside_get_nothing_of_the_callers_terminal() {
         let run = format!("brig run --bundle {} {}", c.bundle.dir.display(), c.id());
         let (mut console, shell) = lab.at_terminal(&run);
         let told = console.rest();
-        assert_eq!(told.contains("hooked"), !terminal, "{told}");
+        assert!(!told.contains("hooked"), "nor what a hook says: {told}");
         shell.wait().ok();
         let seen = fs::read_to_string(&seen).expect("what the hook saw");
         assert!(!seen.contains("pts"), "{seen}");
@@ -391,7 +391,6 @@ fn a_stopped_terminal_stops_no_signal() {
     lab.assert_clean();
 }
 
-/// More than a pipe holds: brig shows it while the hook runs.
 #[test]
 fn a_program_that_reads_nothing_from_its_terminal_keeps_brig_from_nothing() {
     need!(Brig);
@@ -406,24 +405,5 @@ fn a_program_that_reads_nothing_from_its_terminal_keeps_brig_from_nothing() {
     assert!(heard, "{}{}", brig.stdout(), brig.stderr());
     kill(Pid::from_raw(brig.pid()), Signal::SIGTERM).expect("brig runs");
     brig.wait().code(7);
-    lab.assert_clean();
-}
-
-#[test]
-fn a_hook_inside_may_say_much_on_the_callers_terminal() {
-    need!(Brig);
-    let lab = Lab::new();
-    let script =
-        "i=0; while [ $i -lt 4000 ]; do echo line $i of a hook that talks; i=$((i+1)); done";
-    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
-    for kind in ["createContainer", "startContainer"] {
-        let bundle = lab.bundle().set(&format!("/hooks/{kind}"), hook.clone()).args(["/bin/true"]);
-        let c = lab.container(bundle);
-        let run = format!("brig run --bundle {} {}", c.bundle.dir.display(), c.id());
-        let (mut console, shell) = lab.at_terminal(&run);
-        let told = console.rest();
-        assert_eq!(told.matches("of a hook that talks").count(), 4000, "{kind}");
-        shell.wait().ok();
-    }
     lab.assert_clean();
 }

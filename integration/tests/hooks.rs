@@ -453,3 +453,60 @@ fn hooks_of_a_device_plugin_change_the_root() {
     assert_eq!(said.matches(" / ").count(), 1, "no mount of a hook is left: {said}");
     lab.assert_clean();
 }
+
+/// As under runc: what is nobody's to read would be taken for the program's.
+#[test]
+fn what_hooks_inside_say_is_not_the_programs_output() {
+    let lab = Lab::new();
+    // More than a pipe holds.
+    let script = "i=0; while [ $i -lt 4000 ]; do echo line $i of a hook; echo and more >&2; i=$((i+1)); done";
+    for kind in ["createContainer", "startContainer"] {
+        let bundle = lab.bundle().set(&format!("/hooks/{kind}"), json!([hook(script)]));
+        let output = lab.container(bundle.args(["/bin/echo", "program"])).run().ok();
+        assert_eq!(
+            (output.stdout().as_str(), output.stderr().as_str()),
+            ("program\n", ""),
+            "{kind}"
+        );
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn the_last_words_of_a_hook_inside_are_in_the_error() {
+    need!(Brig);
+    let lab = Lab::new();
+    let long = "i=0; while [ $i -lt 4000 ]; do echo line $i of a hook; i=$((i+1)); done; echo no luck >&2; exit 3";
+    let late = hook("echo not yet; sleep 1000");
+    let late = json!({"path": late["path"], "args": late["args"], "timeout": 1});
+    for kind in ["createContainer", "startContainer"] {
+        let field = format!("/hooks/{kind}");
+        let c = lab.container(lab.bundle().set(&field, json!([hook(long)])));
+        let told = c.run().failed().says("no luck").says("line 3999").says("exit code 3").stderr();
+        assert!(!told.contains("line 3900 ") && told.len() < 2048, "{told}");
+        let c = lab.container(lab.bundle().set(&field, json!([late])));
+        c.run().failed().says("did not end within its timeout: not yet");
+    }
+    let c = lab.container(lab.bundle().set("/hooks/startContainer", json!([hook(long)])));
+    c.create().ok();
+    c.start().failed().says("no luck").says("line 3999");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+/// What it left running may write, and has nobody to write to.
+#[test]
+fn what_a_hook_inside_left_running_keeps_nobody_waiting() {
+    need!(Brig);
+    let lab = Lab::new();
+    let hook = hook("yes & sleep 1000 & exit 0");
+    for kind in ["createContainer", "startContainer"] {
+        let bundle = lab.bundle().set(&format!("/hooks/{kind}"), json!([hook]));
+        lab.container(bundle.args(["/bin/true"])).run().ok();
+    }
+    // Nor does a hook that never stops talking outlive its timeout.
+    let talks = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exec yes"], "timeout": 1, "env": ["PATH=/usr/bin:/bin"]}]);
+    let c = lab.container(lab.bundle().set("/hooks/startContainer", talks));
+    c.run().failed().says("did not end within its timeout: y");
+    lab.assert_clean();
+}

@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use crate::file::write_all;
 use crate::op::{Op, Slot};
 use crate::report::{Report, ReportKind};
+use crate::said::Said;
 use crate::syscall::{self, Answer, Fault, fault};
 use crate::target::Place;
 
@@ -15,6 +16,8 @@ pub(crate) struct Child<'a, 's> {
     pub(crate) reports: i32,
     /// Index of the operation in hand.
     pub(crate) index: u32,
+    /// What the last hook said.
+    pub(crate) said: Said,
     /// What [`ProgramOp::FindProgram`] found.
     pub(crate) program: Option<&'a CStr>,
     /// The container's root, once it has been looked at: its descriptor, and where it is.
@@ -30,7 +33,8 @@ pub(crate) struct Child<'a, 's> {
 /// others what the plan says the supervisor fills in, or -1.
 pub fn run(ops: &[Op<'_>], slots: &mut [i32], supervisors_end: i32) -> ! {
     let reports = slots.get(usize::from(Slot::SUPERVISOR.0)).copied().unwrap_or(-1);
-    let mut child = Child { slots, reports, index: 0, program: None, root: None };
+    let said = Said::NOTHING;
+    let mut child = Child { slots, reports, index: 0, said, program: None, root: None };
     if syscall::close(supervisors_end).is_err() {
         syscall::exit(1);
     }
@@ -38,7 +42,7 @@ pub fn run(ops: &[Op<'_>], slots: &mut [i32], supervisors_end: i32) -> ! {
         child.index = index as u32;
         if let Err(fault) = child.execute(op) {
             // Nobody to tell is no reason to go on: it ends here anyway.
-            let _ = child.tell(ReportKind::Failed as u32, fault.call, fault.errno, fault.detail);
+            let _ = child.tell_failure(fault);
             break;
         }
     }
@@ -69,6 +73,20 @@ impl<'a> Child<'a, '_> {
     pub(crate) fn tell(&self, kind: u32, call: u32, value: i32, detail: u32) -> Answer<()> {
         let report = Report { kind, op: self.index, call, value, detail };
         write_all(self.reports, &report.to_bytes())
+    }
+
+    /// The record, and what a hook has said, in one message.
+    fn tell_failure(&self, fault: Fault) -> Answer<()> {
+        let Fault { call, errno, detail } = fault;
+        let kind = ReportKind::Failed as u32;
+        let record = Report { kind, op: self.index, call, value: errno, detail }.to_bytes();
+        let mut message = [0; Report::SIZE + Report::SAID_MAX];
+        let mut length = 0;
+        for (to, from) in message.iter_mut().zip(record.iter().chain(self.said.bytes())) {
+            *to = *from;
+            length += 1;
+        }
+        write_all(self.reports, message.get(..length).unwrap_or_default())
     }
 
     fn execute(&mut self, op: &Op<'a>) -> Answer<()> {

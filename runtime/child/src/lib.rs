@@ -29,6 +29,7 @@ mod privilege;
 mod process;
 mod program;
 pub mod report;
+mod said;
 pub mod syscall;
 mod talk;
 mod target;

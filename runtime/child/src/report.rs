@@ -38,6 +38,8 @@ pub struct Report {
 impl Report {
     /// Size of a record in bytes.
     pub const SIZE: usize = 20;
+    /// The most that may follow a failure in the same message: the end of what a hook said.
+    pub const SAID_MAX: usize = 1024;
 
     /// The record as the bytes that go over the socket.
     #[must_use]

@@ -372,6 +372,36 @@ pub(crate) fn poll_readable(fd: i32, timeout_ms: i64) -> Answer<bool> {
     call(libc::SYS_ppoll, args).map(|ready| ready > 0)
 }
 
+/// The time that is left for a wait; the kernel counts it down (ppoll(2), "C library/kernel differences").
+pub(crate) struct Limit(Option<libc::timespec>);
+
+impl Limit {
+    /// Negative: no limit.
+    pub(crate) fn of(timeout_ms: i64) -> Self {
+        let (tv_sec, tv_nsec) = (timeout_ms / 1000, timeout_ms % 1000 * 1_000_000);
+        Self((timeout_ms >= 0).then_some(libc::timespec { tv_sec, tv_nsec }))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_some_and(|left| left.tv_sec == 0 && left.tv_nsec == 0)
+    }
+}
+
+/// Waits until one of the two is readable or has ended, or the time is over, and says which. A negative one never is.
+pub(crate) fn poll_two(fds: [i32; 2], limit: &mut Limit) -> Answer<[bool; 2]> {
+    let mut entries = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    let limit = limit.0.as_mut().map_or(0, mut_arg);
+    call(libc::SYS_ppoll, [mut_arg(&mut entries), 2, limit, 0, 0, 0])?;
+    Ok(entries.map(|entry| entry.revents != 0))
+}
+
+/// pipe2(2): the end to read from, and the end to write to.
+pub(crate) fn pipe() -> Answer<[i32; 2]> {
+    let mut ends = [-1; 2];
+    call(libc::SYS_pipe2, [mut_arg(&mut ends), libc::O_CLOEXEC as usize, 0, 0, 0, 0])?;
+    Ok(ends)
+}
+
 pub(crate) fn accept(listener: i32) -> Answer<i32> {
     let args = [fd_arg(listener), 0, 0, libc::SOCK_CLOEXEC as usize, 0, 0];
     call(libc::SYS_accept4, args).map(|fd| fd as i32)
@@ -613,7 +643,7 @@ pub fn name(number: u32) -> &'static str {
         SYS_mkdirat "mkdirat" SYS_mknodat "mknodat" SYS_mount_setattr "mount_setattr"
         SYS_move_mount "move_mount" SYS_open_tree "open_tree" SYS_openat2 "openat2"
         SYS_personality "personality" SYS_pidfd_send_signal "pidfd_send_signal"
-        SYS_pivot_root "pivot_root" SYS_ppoll "ppoll" SYS_prctl "prctl" SYS_prlimit64 "prlimit"
+        SYS_pipe2 "pipe2" SYS_pivot_root "pivot_root" SYS_ppoll "ppoll" SYS_prctl "prctl" SYS_prlimit64 "prlimit"
         SYS_read "read" SYS_readlinkat "readlinkat" SYS_rt_sigaction "rt_sigaction"
         SYS_rt_sigprocmask "rt_sigprocmask" SYS_sched_setaffinity "sched_setaffinity"
         SYS_sched_setattr "sched_setattr" SYS_seccomp "seccomp" SYS_sendfile "sendfile"

@@ -14,6 +14,7 @@ use super::end::{kill_all, reap};
 use super::executed::has_executed;
 use super::process::with_what_is_left;
 use super::report::{CGROUP_OF_A_USER, EXECUTING, hook_is_late, not_executed, untold, words};
+use super::told::Told;
 use super::{Error, Inputs, Process};
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::failure::Kind;
@@ -43,7 +44,7 @@ pub enum Milestone<'l> {
     Ready(Process),
 }
 
-/// How brig waits while the child is set up: it may have to copy what the child's hooks write to a terminal, and
+/// How brig waits while the child is set up: it may have to copy what the program writes to a terminal already, and
 /// to hear that it is asked to stop.
 pub trait Wait {
     /// Waits until one of the two can be read, and says which.
@@ -116,14 +117,14 @@ impl<'p> Launch<'p> {
             Due::Nothing => {}
         }
         loop {
-            let Some(report) = self.report(wait)? else {
+            let Some(told) = self.report(wait)? else {
                 return if self.ready { self.executed() } else { Err(self.died()) };
             };
             self.due = Due::Answer;
             let pid = self.process().map_or(0, Process::pid);
-            match report.kind {
+            match told.report.kind {
                 kind if kind == ReportKind::Cloned as u32 => {
-                    self.second = Some(Process::adopt(report.value)?);
+                    self.second = Some(Process::adopt(told.report.value)?);
                     return self.born();
                 }
                 kind if kind == ReportKind::WantsSetup as u32 => {
@@ -139,7 +140,7 @@ impl<'p> Launch<'p> {
                         return self.over();
                     }
                 }
-                _ => return Err(Error::of_child(&report, self.plan)),
+                _ => return Err(Error::of_child(&told, self.plan)),
             }
         }
     }
@@ -181,7 +182,7 @@ impl<'p> Launch<'p> {
     ///
     /// An intermediate that is killed after it has made the container's process and before it has told so
     /// leaves one that waits and keeps the socket open: the intermediate's end is an end, too.
-    fn report(&self, wait: &mut dyn Wait) -> Result<Option<Report>, Error> {
+    fn report(&self, wait: &mut dyn Wait) -> Result<Option<Told>, Error> {
         let intermediate = self.first.as_ref().filter(|_| self.plan.intermediate);
         let other = match (intermediate, &self.second) {
             (Some(intermediate), None) => intermediate.as_fd(),
@@ -274,21 +275,21 @@ const READING: &str = "reading from the container's process";
 ///
 /// # Errors
 /// What recv(2) says, or that there was something else than a record.
-pub fn read_report(socket: &impl AsRawFd) -> Result<Option<Report>, Error> {
+pub fn read_report(socket: &impl AsRawFd) -> Result<Option<Told>, Error> {
     receive(socket, MsgFlags::empty())
 }
 
 /// As `read_report`; with `MSG_DONTWAIT` nothing to read counts as the end.
-fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Report>, Error> {
-    let mut bytes = [0; Report::SIZE];
+fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Told>, Error> {
+    let mut bytes = [0; Report::SIZE + Report::SAID_MAX];
     loop {
         return match recv(socket.as_raw_fd(), &mut bytes, flags | MsgFlags::MSG_WAITALL) {
             // A reset is told once, before what was sent ahead of it: the other side closed with something
             // of ours unread (unix(7)).
             Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             Ok(0) | Err(Errno::EAGAIN) => Ok(None),
-            Ok(length) => match Report::from_bytes(&bytes[..length]) {
-                Some(report) => Ok(Some(report)),
+            Ok(length) => match Told::of(&bytes[..length]) {
+                Some(told) => Ok(Some(told)),
                 None => Err(Error::plain("the container's process sent a broken record")),
             },
             Err(errno) => Err(Error::system(READING, errno)),
@@ -298,17 +299,20 @@ fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Report>, Err
 
 /// Words for each operation past the gate, for those who open it later and have no plan.
 #[must_use]
-pub fn describe_failure(report: &Report, after_gate: usize, words: &[String]) -> Error {
+pub fn describe_failure(told: &Told, after_gate: usize, words: &[String]) -> Error {
+    let report = &told.report;
     let index = (report.op as usize).checked_sub(after_gate);
     let Some(what) = index.and_then(|index| words.get(index)).map(String::as_str) else {
         let source = std::io::Error::from_raw_os_error(report.value);
         return Error::system("waiting at the start gate", source);
     };
     if report.value == libc::ETIME {
-        return hook_is_late(report, what);
+        return hook_is_late(told, what);
     }
     if report.value == libc::ECHILD {
-        return Error::plain(format!("{what} failed with status {}", report.detail));
+        return Error::plain(
+            told.with_said(format!("{what} failed with status {}", report.detail)),
+        );
     }
     if what.starts_with(EXECUTING) {
         return not_executed(what, report.value);

@@ -14,6 +14,7 @@ mod process;
 mod program;
 mod report;
 pub mod resctrl;
+mod told;
 
 pub use crate::failure::Failure as Error;
 pub(crate) use executed::has_executed;
@@ -25,3 +26,4 @@ pub use netdevice::{NetDevices, network_namespace_of};
 pub use process::{Exit, Process};
 pub use report::{untold, words};
 pub use resctrl::{Resctrl, ResctrlRecord};
+pub use told::Told;

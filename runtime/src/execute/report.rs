@@ -12,6 +12,7 @@ use brig_child::{Op, Report};
 use nix::errno::Errno;
 
 use super::Error;
+use super::told::Told;
 use crate::plan::{Plan, SlotUse, call_name, render_op};
 use crate::spec::capability::names;
 
@@ -19,7 +20,8 @@ impl Error {
     /// What a child's failure record says.
     #[must_use]
     #[cold]
-    pub fn of_child(report: &Report, plan: &Plan<'_>) -> Self {
+    pub fn of_child(told: &Told, plan: &Plan<'_>) -> Self {
+        let report = &told.report;
         let index = report.op as usize;
         let Some(op) = plan.ops.get(index) else {
             return Self::plain("the container's process reported a failure of no operation");
@@ -28,6 +30,7 @@ impl Error {
             Op::Program(ProgramOp::FindProgram { .. }) => {
                 program_not_found(&program_of(plan), report.value)
             }
+            Op::Program(ProgramOp::Hook(hook)) => hook_failed(told, &hook.path.to_string_lossy()),
             _ => of_op(report, op, plan),
         };
         match plan.field_of(index) {
@@ -42,9 +45,6 @@ fn of_op(report: &Report, op: &Op<'_>, plan: &Plan<'_>) -> Error {
     match op {
         Op::File(FileOp::VerifyFile { .. }) if errno == libc::EBADE => {
             return Error::plain(format!("{what}: the kernel holds something else"));
-        }
-        Op::Program(ProgramOp::Hook(hook)) => {
-            return hook_failed(report, &hook.path.to_string_lossy());
         }
         Op::Process(ProcessOp::Chdir { path, .. }) => {
             return not_entered(&path.to_string_lossy(), errno);
@@ -228,15 +228,20 @@ fn not_granted(wanted: u64) -> Error {
 }
 
 /// A hook's end that is not success, from a child's record.
-fn hook_failed(report: &Report, path: &str) -> Error {
+fn hook_failed(told: &Told, path: &str) -> Error {
+    let report = &told.report;
     match report.value {
         libc::ECHILD if report.detail >= 256 => {
-            Error::plain(format!("hook {path} was killed by signal {}", report.detail - 256))
+            let how = format!("hook {path} was killed by signal {}", report.detail - 256);
+            Error::plain(told.with_said(how))
         }
         libc::ECHILD if report.detail == 127 => Error::plain(format!("hook {path} cannot be run"))
             .with_hint("it must exist and be executable where its kind of hook is looked up"),
-        libc::ECHILD => Error::plain(format!("hook {path} ended with exit code {}", report.detail)),
-        libc::ETIME => hook_is_late(report, &format!("hook {path}")),
+        libc::ECHILD => {
+            let how = format!("hook {path} ended with exit code {}", report.detail);
+            Error::plain(told.with_said(how))
+        }
+        libc::ETIME => hook_is_late(told, &format!("hook {path}")),
         errno => Error::system(format!("running hook {path}"), io::Error::from_raw_os_error(errno)),
     }
 }
@@ -246,13 +251,13 @@ pub(super) const UNSEEN_END: &str =
     "it is frozen, traced, or waits in the kernel (state D in `ps`)";
 
 /// A hook whose time was up, or whose end nobody tells: the call says which.
-pub(super) fn hook_is_late(report: &Report, what: &str) -> Error {
-    match i64::from(report.call) {
+pub(super) fn hook_is_late(told: &Told, what: &str) -> Error {
+    match i64::from(told.report.call) {
         libc::SYS_waitid => {
             Error::plain(format!("{what} is killed or has ended, and its end cannot be seen"))
                 .with_hint(UNSEEN_END)
         }
-        _ => Error::plain(format!("{what} did not end within its timeout")),
+        _ => Error::plain(told.with_said(format!("{what} did not end within its timeout"))),
     }
 }
 

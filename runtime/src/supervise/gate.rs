@@ -11,7 +11,6 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use brig_child::Report;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, send,
     socket,
@@ -22,7 +21,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::Error;
 use super::record::{GATE, OPENING, StateDirectory};
-use crate::execute::{Wait, read_report};
+use crate::execute::{Told, Wait, read_report};
 
 /// How long the process may take to let a connection in: one that is frozen never does.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// What has become of the gate.
 pub(super) enum Passed {
     /// It was opened by this call; the answer is the failure to run the program, if there is one.
-    Now(Option<Report>),
+    Now(Option<Told>),
     /// By another, which was killed before it could say so.
     Before,
 }

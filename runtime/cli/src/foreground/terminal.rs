@@ -178,7 +178,7 @@ impl Between {
     }
 }
 
-/// The caller's terminal while a process is set up: hooks write to it, and a signal is heard.
+/// The caller's terminal while a process is set up: the program may write to it already, and a signal is heard.
 pub(super) struct Meanwhile<'b> {
     pub(super) between: &'b mut Between,
     pub(super) signals: &'b Signals,
