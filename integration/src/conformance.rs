@@ -351,7 +351,7 @@ pub fn document(bundles: &[&str]) -> String {
     for name in bundles {
         let _ = writeln!(text, "- {}", name.replace('_', " "));
     }
-    text
+    text + &crate::requirements::table()
 }
 
 #[cfg(test)]

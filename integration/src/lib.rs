@@ -32,6 +32,7 @@ pub mod leftovers;
 pub mod machine;
 pub mod need;
 pub mod programs;
+pub mod requirements;
 pub mod tidy;
 
 pub use bundle::Bundle;

@@ -81,6 +81,22 @@ fn create_runs_nothing_before_start() {
 }
 
 #[test]
+fn a_configuration_that_changes_after_create_has_no_effect() {
+    let lab = Lab::new();
+    let c =
+        lab.container(lab.bundle().sh("hostname >/ran; exec /bin/idle").set("/hostname", "first"));
+    c.create().ok();
+    c.bundle.clone().sh("echo other >/ran; exec /bin/idle").set("/hostname", "second").write();
+    c.start().ok();
+    let ran = || fs::read_to_string(c.host_path("/ran")).unwrap_or_default();
+    assert!(wait_until(PATIENCE, || !ran().is_empty()));
+    assert_eq!(ran(), "first\n");
+    assert_eq!(c.exec_sh("hostname").ok().stdout(), "first\n");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
 fn state_has_what_the_specification_asks_for() {
     let lab = Lab::new();
     let c =
