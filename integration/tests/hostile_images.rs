@@ -220,9 +220,18 @@ fn a_list_of_users_gives_the_home() {
     let b = lab.bundle().set("/process/env", json!(["PATH=/bin"]));
     fs::write(b.rootfs.join("etc/passwd"), "root:x:0:0::/home/of/root:/bin/sh\n").expect("write");
     lab.container(b.clone().sh("echo $HOME")).run().ok().prints("/home/of/root");
+    // An empty one is none.
+    let b = b.set("/process/env", json!(["HOME=/a", "PATH=/bin", "HOME="])).sh("echo $HOME; env");
+    let said = lab.container(b.clone()).run().ok().stdout();
+    assert_eq!(said.matches("HOME=").count(), 1, "{said}");
+    assert!(said.starts_with("/home/of/root\n"), "{said}");
     let c = lab.container(b.idle());
     c.run_detached();
     c.exec_sh("echo $HOME").ok().prints("/home/of/root");
+    let exec =
+        |home: &str| c.exec_call(&["--env", home], &["/bin/sh", "-c", "echo $HOME"]).go().ok();
+    exec("HOME=").prints("/home/of/root");
+    exec("HOME=/b").prints("/b");
     c.delete_force().ok();
 }
 

@@ -23,6 +23,12 @@ pub(super) fn of(entries: &[String]) -> Vec<&str> {
     kept
 }
 
+/// Whether there is a home directory. An empty one is none, as for runc: a shell goes nowhere by it.
+pub(crate) fn has_home(entries: &[String]) -> bool {
+    let home = entries.iter().rev().find_map(|entry| entry.strip_prefix("HOME="));
+    home.is_some_and(|home| !home.is_empty())
+}
+
 /// The value of `PATH`, or what stands for it.
 pub(super) fn search_path(entries: &[String]) -> &str {
     let mut entries = entries.iter().rev();
@@ -35,6 +41,12 @@ mod tests {
 
     fn env(entries: &[&str]) -> Vec<String> {
         entries.iter().map(|entry| (*entry).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_empty_home_is_none() {
+        assert!(has_home(&env(&["HOME=", "HOME=/a"])));
+        assert!(!has_home(&env(&["HOME=/a", "HOME="])) && !has_home(&env(&["PATH=/bin"])));
     }
 
     #[test]

@@ -36,6 +36,7 @@ use crate::caller::Caller;
 use crate::spec::{ContainerId, Hardened};
 
 pub use build::SlotUse;
+pub(crate) use environment::has_home;
 pub use error::Refusal;
 pub use exec::{ExecRequest, plan_exec};
 pub use namespaces::Namespaces;

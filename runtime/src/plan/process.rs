@@ -226,7 +226,8 @@ impl Tail<'_> {
         let args = &self.process.args;
         let mut env = environment::of(&self.process.env);
         let home = format!("HOME={}", self.home.unwrap_or("/"));
-        if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+        if !environment::has_home(&self.process.env) {
+            env.retain(|entry| !entry.starts_with("HOME="));
             env.push(&home);
         }
         let argv = builder.vector(args)?;

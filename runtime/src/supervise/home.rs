@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 
 use super::process::runs;
 use crate::foreign;
+use crate::plan::has_home;
 use crate::spec::Process;
 
 /// More than any such file needs, and less than hurts.
@@ -18,7 +19,7 @@ const LIMIT_BYTES: usize = 1 << 20;
 
 /// The home directory for a process, unless it has one.
 pub(super) fn of_process(process: &Process, root: impl AsFd) -> Option<String> {
-    if process.env.iter().any(|entry| entry.starts_with("HOME=")) {
+    if has_home(&process.env) {
         return None;
     }
     of_user(process.user.uid, root)
