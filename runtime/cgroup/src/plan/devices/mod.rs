@@ -98,16 +98,17 @@ pub(super) fn steps(
 impl Rules {
     /// Checks `asked` (`linux.resources.devices`), then `more`, which follow it.
     fn parse(asked: &[DeviceRule], more: &[DeviceRule]) -> Result<Rules, Error> {
+        let most = MAX_RULES - more.len().min(MAX_RULES);
+        if asked.len() > most {
+            let problem = format!("{} rules, at most {most} are possible", asked.len());
+            return Err(Error::field("linux.resources.devices", problem));
+        }
         let asked =
             asked.iter().enumerate().map(|(at, r)| (r, format!("linux.resources.devices[{at}]")));
         let more = more.iter().enumerate().map(|(at, r)| (r, format!("default device rule {at}")));
         let mut rules = Vec::new();
         for (rule, field) in asked.chain(more) {
             rules.push(Rule::parse(rule, field)?);
-        }
-        if rules.len() > MAX_RULES {
-            let problem = format!("{} rules, at most {MAX_RULES} are possible", rules.len());
-            return Err(Error::field("linux.resources.devices", problem));
         }
         // What a rule for everything overrides, and denials before any grant, say nothing.
         if let Some(last) = rules.iter().rposition(Rule::is_everything) {

@@ -195,3 +195,16 @@ fn bad_rules_are_refused_by_name() {
         assert!(error.starts_with(&format!("{field}: ")), "{error}");
     }
 }
+
+#[test]
+fn too_many_rules_are_refused_unread() {
+    let more = default_rules();
+    let most = MAX_RULES - more.len();
+    let good = rule(DeviceType::Char, Some(1), Some(3), "rwm");
+    assert!(Rules::parse(&vec![good.clone(); most], &more).is_ok());
+    // What is wrong with one of them is not found any more.
+    let bad = rule(DeviceType::Fifo, None, None, "x");
+    let error = Rules::parse(&vec![bad; most + 1], &more).unwrap_err().to_string();
+    let said = format!("linux.resources.devices: {} rules, at most {most} are possible", most + 1);
+    assert_eq!(error, said);
+}
