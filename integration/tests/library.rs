@@ -212,6 +212,7 @@ impl Observer for Heard {
     fn observe(&self, id: &ContainerId, event: &Event<'_>) {
         let told = match event {
             Event::Born { pid } => format!("{} is born: {}", id.as_str(), *pid > 1),
+            Event::Planned { .. } => format!("{} is planned", id.as_str()),
             Event::Started => format!("{} has started", id.as_str()),
             Event::Warned(words) => format!("{}: {words}", id.as_str()),
             other => format!("{other:?}"),
@@ -221,7 +222,7 @@ impl Observer for Heard {
 }
 
 #[test]
-fn an_observer_hears_of_birth_and_start_and_of_what_is_left_out() {
+fn an_observer_hears_of_plan_birth_and_start_and_of_what_is_left_out() {
     need!(Brig);
     let lab = lab();
     let heard = Arc::new(Heard::default());
@@ -234,7 +235,8 @@ fn an_observer_hears_of_birth_and_start_and_of_what_is_left_out() {
     assert_eq!(end(&process), Exit::Signal(9));
     let heard = heard.0.lock().expect("no panic");
     let hook = format!("{name}: hooks.poststop[0] (/bin/false)");
-    assert_eq!(heard[..2], [format!("{name} is born: true"), format!("{name} has started")]);
-    assert!(heard[2].starts_with(&hook) && heard.len() == 3, "{heard:?}");
+    let life = ["is planned", "is born: true", "has started"].map(|what| format!("{name} {what}"));
+    assert_eq!(heard[..3], life);
+    assert!(heard[3].starts_with(&hook) && heard.len() == 4, "{heard:?}");
     lab.assert_clean();
 }
