@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::model::{IdMapping, not_empty, nullable};
+use super::model::{IdMapping, not_empty, nullable, unset};
 
 /// `MOUNT_ATTR_RDONLY`, `linux/mount.h`.
 pub const MOUNT_ATTR_RDONLY: u64 = 0x0000_0001;
@@ -161,19 +161,24 @@ pub enum CopyUp {
 }
 
 /// One of `mounts`, as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Mount {
     pub(crate) destination: String,
-    #[serde(rename = "type", default, deserialize_with = "not_empty")]
+    #[serde(
+        rename = "type",
+        default,
+        deserialize_with = "not_empty",
+        skip_serializing_if = "unset"
+    )]
     pub(crate) kind: Option<String>,
-    #[serde(default, deserialize_with = "not_empty")]
+    #[serde(default, deserialize_with = "not_empty", skip_serializing_if = "unset")]
     pub(crate) source: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub(crate) options: Vec<String>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub(crate) uid_mappings: Vec<IdMapping>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub(crate) gid_mappings: Vec<IdMapping>,
 }
 
@@ -403,7 +408,8 @@ impl MountRequest {
     fn apply_data(&mut self, option: &str, field: &dyn Fn() -> String) -> Result<(), Error> {
         let what = match self.kind {
             Kind::Filesystem(_) => {
-                for part in split_outside_quotes(option) {
+                // Nothing between two commas is nothing, as to the kernel's own file systems.
+                for part in split_outside_quotes(option).filter(|part| !part.is_empty()) {
                     self.data.push(parameter(part, option, field)?);
                 }
                 return Ok(());
@@ -507,6 +513,8 @@ fn own_mappings(
             .with_hint("a mount has mappings for users and groups, or none")),
     }
 }
+
+mod write;
 
 #[cfg(test)]
 mod tests;

@@ -573,6 +573,34 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     }
 }
 
+/// What is read of a configuration that was written; what had to be left out is left out for good.
+fn written(asked: &Asked) -> Asked {
+    let seccomp =
+        asked.0.seccomp.is_some().then_some(&br#"{"defaultAction": "SCMP_ACT_ALLOW"}"#[..]);
+    let (text, range) = asked.0.text(seccomp).expect("it can be written");
+    let mut again = Asked::read(&text).unwrap_or_else(|error| {
+        panic!("{error}: {}", String::from_utf8_lossy(&text));
+    });
+    assert_eq!(again.0.seccomp, range);
+    assert_eq!(again.0.process.capabilities.left_out, Vec::<String>::new());
+    again.0.seccomp.clone_from(&asked.0.seccomp);
+    let left_out = asked.0.process.capabilities.left_out.clone();
+    again.0.process.capabilities.left_out = left_out;
+    again
+}
+
+#[test]
+fn what_is_written_is_read_as_the_same() {
+    let smallest =
+        r#"{"ociVersion": "1.0.2", "root": {"path": "r"}, "process": {"cwd": "/", "args": ["x"]}}"#;
+    let filtered =
+        smallest.replace(r#"{"path": "r"}"#, r#"{"path": "r"}, "linux": {"seccomp": {}}"#);
+    for text in [RUNC_SPEC, EVERY_FIELD, smallest, &filtered] {
+        let asked = Asked::read(text.as_bytes()).expect("it is good");
+        assert_eq!(written(&asked), asked);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -592,7 +620,7 @@ proptest! {
     #[test]
     fn mutated_texts_never_panic(bytes in mutated()) {
         match Asked::read(&bytes) {
-            Ok(_) => {}
+            Ok(asked) => prop_assert_eq!(&written(&asked), &asked),
             Err(error) => prop_assert!(!error.to_string().is_empty() && error.hint().is_some()),
         }
     }

@@ -43,38 +43,38 @@ pub struct Config {
 }
 
 /// `root`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Root {
     /// The root file system, relative to the bundle if relative.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub path: String,
     /// It is read-only for the container.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub readonly: bool,
 }
 
 /// `hooks`: programs that are run at points of a container's life, in the order of the fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Hooks {
     /// Deprecated; on the host, as `createRuntime`.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub prestart: Vec<Hook>,
     /// On the host, when the namespaces are there.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub create_runtime: Vec<Hook>,
     /// A program of the host in the container's namespaces, before the root is entered.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub create_container: Vec<Hook>,
     /// In the container, before its program.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub start_container: Vec<Hook>,
     /// On the host, once the program runs.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub poststart: Vec<Hook>,
     /// On the host, when the container has been deleted.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub poststop: Vec<Hook>,
 }
 
@@ -100,17 +100,18 @@ impl Hooks {
 }
 
 /// One program of [`Hooks`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hook {
     /// Absolute.
     pub path: String,
     /// With the program's name first; empty, it is the path alone.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub args: Vec<String>,
     /// `NAME=value`.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "unset")]
     pub env: Vec<String>,
     /// Seconds, at least 1.
+    #[serde(skip_serializing_if = "unset")]
     pub timeout: Option<i64>,
 }
 
@@ -133,6 +134,11 @@ pub(crate) struct Text {
     pub(crate) annotations: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "nullable")]
     pub(crate) linux: Linux,
+}
+
+/// What an absent field would be read as.
+pub(crate) fn unset<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// `null` is absent.

@@ -5,6 +5,7 @@ mod linux;
 mod names;
 mod process;
 mod resources;
+mod write;
 
 pub(crate) use config::Text;
 pub use config::{Config, Hook, Hooks, Root};
@@ -21,4 +22,4 @@ pub use resources::{
     Resources, ThrottleDevice, WeightDevice,
 };
 
-pub(crate) use config::{not_empty, nullable};
+pub(crate) use config::{not_empty, nullable, unset};

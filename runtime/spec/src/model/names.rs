@@ -4,7 +4,7 @@
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $number:expr, $text:literal;)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $type {
             $(#[doc = concat!("`", $text, "`.")] #[serde(rename = $text)] $variant = $number,)*
         }
@@ -127,7 +127,7 @@ names! {
 }
 
 /// The type of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DeviceType {
     /// All of them; in rules only.
     #[serde(rename = "a")]

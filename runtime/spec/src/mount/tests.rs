@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn request(typ: &str, options: &[&str]) -> Result<MountRequest, Error> {
@@ -194,7 +196,9 @@ fn file_system_parameters() {
         joined.data,
         [text("mode", "755"), text("size", "64k"), text("context", "a:b:c1,c2")]
     );
-    for option in ["", "=x", "a,,b", "a\0"] {
+    let gaps = good("tmpfs", &["", "a,,b", ",ro"]);
+    assert_eq!((gaps.data, gaps.attributes.set), (vec![flag("a"), flag("b"), flag("ro")], 0));
+    for option in ["=x", "a,=", "a\0"] {
         let expected = format!("mounts[3].options[1]: {option:?} is not a mount option");
         assert_eq!(request_error("tmpfs", &["ro", option]), expected);
     }
@@ -254,4 +258,37 @@ fn id_mappings() {
     let both = Some((mapping.clone(), mapping.clone()));
     assert_eq!(own(&["bind"]), Some(IdMap { scope: Scope::Mount, mappings: both.clone() }));
     assert_eq!(own(&["bind", "ridmap"]), Some(IdMap { scope: Scope::Tree, mappings: both }));
+}
+
+/// Options of every kind, alone and several in one, with quotes and commas.
+fn any_options() -> impl Strategy<Value = Vec<String>> {
+    let known =
+        prop::sample::select(OPTIONS.map(|(name, _)| name).to_vec()).prop_map(str::to_owned);
+    let own = "[a-c]{1,2}(=[a-c,\"=]{0,5})?(,(ro|nosuid|sync|[a-c](=[a-c\"]{0,2})?)){0,2}";
+    prop::collection::vec(prop_oneof![3 => known, 1 => own], 0..8)
+}
+
+proptest! {
+    #[test]
+    fn a_mount_that_is_written_is_read_as_the_same(
+        kind in prop::sample::select(vec!["bind", "rbind", "tmpfs", "proc", "none"]),
+        options in any_options(),
+        mapped in any::<bool>(),
+    ) {
+        let map = vec![IdMapping { inside: 0, outside: 1000, count: 5 }];
+        let mappings = if mapped { map } else { Vec::new() };
+        let mount = Mount {
+            destination: "/data".to_owned(),
+            kind: Some(kind.to_owned()),
+            source: Some("src".to_owned()),
+            options,
+            uid_mappings: mappings.clone(),
+            gid_mappings: mappings,
+        };
+        if let Ok(request) = MountRequest::parse(3, mount) {
+            let text = serde_json::to_string(&request).expect("it can be written");
+            let again = serde_json::from_str(&text).expect("a mount");
+            prop_assert_eq!(MountRequest::parse(3, again), Ok(request), "{}", text);
+        }
+    }
 }
