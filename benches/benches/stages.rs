@@ -8,7 +8,8 @@ use std::hint::black_box;
 
 use brig::caller::Caller;
 use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
-use brig::spec::{self, Asked, ContainerId, Hardened};
+use brig::policy::{self, Hardened};
+use brig::spec::{Asked, ContainerId};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
@@ -33,7 +34,7 @@ const HOST: HostFacts = HostFacts {
 };
 
 fn checked() -> Hardened {
-    spec::harden(Asked::read(BUNDLE).expect("the bundle is acceptable"))
+    policy::kept(Asked::read(BUNDLE).expect("the bundle is acceptable"))
 }
 
 fn profile(spec: &Hardened) -> LinuxSeccomp {
@@ -91,7 +92,7 @@ fn stages(criterion: &mut Criterion) {
     let request = request(&id, &spec, &cgroup, &filter);
 
     criterion.bench_function("spec: parse and check", |bencher| {
-        bencher.iter(|| spec::harden(Asked::read(black_box(BUNDLE)).expect("acceptable")));
+        bencher.iter(|| policy::kept(Asked::read(black_box(BUNDLE)).expect("acceptable")));
     });
     criterion.bench_function("seccomp: compile", |bencher| {
         bencher.iter(|| brig_seccomp::compile(black_box(&profile), Arch::native()));

@@ -2,6 +2,7 @@
 
 use brig::deadline::Deadline;
 use brig::execute::{Exit, Process};
+use brig::policy::NodePolicy;
 use brig::spec::{self, ContainerId};
 use brig::supervise::{
     Blueprint, Container, ErrorKind, Event, ExecOptions, Force, Io, Node, Observer, Options, Status,
@@ -33,7 +34,7 @@ fn id(name: &str) -> ContainerId {
 
 fn blueprint(bundle: &Bundle) -> Blueprint {
     bundle.write();
-    Blueprint::of_bundle(&bundle.dir).expect("a bundle")
+    Blueprint::of_bundle(&bundle.dir, &NodePolicy::oci()).expect("a bundle")
 }
 
 fn created(node: &Node, name: &str, bundle: &Bundle) -> (Container, Process) {
@@ -137,11 +138,14 @@ fn each_kind_of_failure_is_told_by_its_kind() {
     let kind = |result: Result<(), brig::supervise::Error>| result.expect_err("it fails").kind();
     let name = lab.id();
     assert_eq!(kind(node.container(&id(&name)).map(drop)), ErrorKind::NotFound);
-    let missing = Blueprint::of_bundle(&lab.path("nowhere"));
+    let missing = Blueprint::of_bundle(&lab.path("nowhere"), &NodePolicy::oci());
     assert_eq!(kind(missing.map(drop)), ErrorKind::NotFound);
     let refused = lab.bundle().idle().set("/process/cwd", "relative");
     refused.write();
-    assert_eq!(kind(Blueprint::of_bundle(&refused.dir).map(drop)), ErrorKind::Refused);
+    assert_eq!(
+        kind(Blueprint::of_bundle(&refused.dir, &NodePolicy::oci()).map(drop)),
+        ErrorKind::Refused
+    );
     let bundle = lab.bundle().idle();
     let (container, process) = created(&node, &name, &bundle);
     let again =

@@ -14,7 +14,8 @@ use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::{CWD, ResolveFlags};
 
 use crate::foreign;
-use crate::spec::{self, Asked, Hardened};
+use crate::policy::{self, Applied, Hardened, NodePolicy, Outcome};
+use crate::spec::{self, Asked};
 
 /// The name of the configuration within a bundle (bundle.md).
 pub const CONFIG_FILE: &str = "config.json";
@@ -49,6 +50,8 @@ pub enum Error {
         /// The field at fault.
         source: spec::Error,
     },
+    /// The node does not allow what it asks for.
+    Denied(policy::Denial),
 }
 
 impl Error {
@@ -65,6 +68,7 @@ impl Error {
                 Some("look at what wrote it: config.json is usually below 40 KiB")
             }
             Self::Spec { source, .. } => source.hint(),
+            Self::Denied(denial) => Some(denial.hint()),
         }
     }
 }
@@ -78,6 +82,7 @@ impl fmt::Display for Error {
                 write!(f, "{} is larger than {limit_bytes} bytes", path.display())
             }
             Self::Spec { path, .. } => write!(f, "{} is not acceptable", path.display()),
+            Self::Denied(denial) => denial.fmt(f),
         }
     }
 }
@@ -87,7 +92,7 @@ impl error::Error for Error {
         match self {
             Self::Read { source, .. } => Some(source),
             Self::Spec { source, .. } => Some(source),
-            Self::NotRegular { .. } | Self::TooBig { .. } => None,
+            Self::NotRegular { .. } | Self::TooBig { .. } | Self::Denied(_) => None,
         }
     }
 }
@@ -95,12 +100,16 @@ impl error::Error for Error {
 /// A configuration that has been accepted: its text and what it says.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    /// The text, byte for byte.
+    /// What holds, as text: where the node has changed nothing, that of the bundle byte for byte.
     pub text: Vec<u8>,
+    /// The bundle's text, where another holds.
+    pub asked: Option<Vec<u8>>,
     /// What it says, as far as the node grants it.
     pub spec: Hardened,
     /// Where the profile of the filter is.
     pub seccomp: Seccomp,
+    /// By which profile that was decided, and what.
+    pub applied: Applied,
 }
 
 /// What the container's filter is made of.
@@ -121,22 +130,38 @@ impl Configuration {
     /// errors.
     ///
     /// # Errors
-    /// The file cannot be read or is refused before it is (see [`Error`]), or [`Asked::read`] refuses it.
-    pub fn load(directory: impl AsFd, bundle: &Path) -> Result<Self, Error> {
+    /// The file cannot be read or is refused before it is (see [`Error`]), [`Asked::read`] refuses it, or the node does.
+    pub fn load(directory: impl AsFd, bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
         let path = bundle.join(CONFIG_FILE);
         let text = read_below(directory, Path::new(CONFIG_FILE), &path, spec::SIZE_LIMIT_BYTES)?;
-        Self::parse(bundle, text)
+        Self::parse(bundle, text, node)
     }
 
     /// Parses and checks the text of the configuration of a bundle.
     ///
     /// # Errors
-    /// [`Asked::read`] refuses it.
-    pub fn parse(bundle: &Path, text: Vec<u8>) -> Result<Self, Error> {
+    /// [`Asked::read`] refuses it, or the node does.
+    pub fn parse(bundle: &Path, text: Vec<u8>, node: &NodePolicy) -> Result<Self, Error> {
         let refused = |source| Error::Spec { path: bundle.join(CONFIG_FILE), source };
-        let spec = spec::harden(Asked::read(&text).map_err(refused)?);
+        let asked = Asked::read(&text).map_err(refused)?;
+        let hardened = policy::harden(asked, node);
+        let (mut spec, verdicts) = hardened.map_err(Error::Denied)?;
+        let is_limited = verdicts.iter().any(|verdict| verdict.outcome == Outcome::Limited);
+        let (text, asked) = match is_limited {
+            true => (spec.write(&text).map_err(refused)?, Some(text)),
+            false => (text, None),
+        };
         let seccomp = spec.seccomp.clone().map_or(Seccomp::Absent, Seccomp::Text);
-        Ok(Self { text, spec, seccomp })
+        let applied = Applied { profile: node.profile.clone(), verdicts };
+        Ok(Self { text, asked, spec, seccomp, applied })
+    }
+
+    /// The configuration of a container as it was kept, which has been judged; what it was judged by is `applied`.
+    pub(crate) fn kept(path: &Path, text: Vec<u8>, applied: Applied) -> Result<Self, Error> {
+        let refused = |source| Error::Spec { path: path.join(CONFIG_FILE), source };
+        let spec = policy::kept(Asked::read(&text).map_err(refused)?);
+        let seccomp = spec.seccomp.clone().map_or(Seccomp::Absent, Seccomp::Text);
+        Ok(Self { text, asked: None, spec, seccomp, applied })
     }
 
     /// The text of `linux.seccomp`, if that is what the filter is made of.
@@ -195,7 +220,8 @@ mod tests {
     use super::*;
 
     fn load(bundle: &Path) -> Result<Configuration, Error> {
-        Configuration::load(fs::File::open(bundle).expect("a directory"), bundle)
+        let directory = fs::File::open(bundle).expect("a directory");
+        Configuration::load(directory, bundle, &NodePolicy::oci())
     }
 
     fn bundle(config: impl AsRef<[u8]>) -> tempfile::TempDir {
@@ -229,7 +255,8 @@ mod tests {
             "annotations": { "seccomp": "{}" },
             "process": { "cwd": "/", "args": ["a"], "user": { "uid": 0, "gid": 0 } },
             "linux": { "resources": {}, "seccomp" : {"defaultAction": "SCMP_ACT_ALLOW"} } }"#;
-        let read = Configuration::parse(Path::new("/b"), text.to_vec()).expect("it is good");
+        let read = Configuration::parse(Path::new("/b"), text.to_vec(), &NodePolicy::oci())
+            .expect("it is good");
         let expected: &[u8] = br#"{"defaultAction": "SCMP_ACT_ALLOW"}"#;
         assert_eq!(read.seccomp_text(), Some(expected));
         let profile = brig_seccomp::read(expected).expect("it is good");
@@ -241,7 +268,8 @@ mod tests {
         let text = b"{ \"ociVersion\": \"1.0.0\", \"root\": { \"path\": \"r\" },
             \"process\": { \"cwd\": \"/\", \"args\": [\"a\"], \"user\": { \"uid\": 0, \"gid\": 0 } },
             \"linux\": { \"seccomp\" : {\"defaultAction\": \"SCMP_ACT_ALOW\"} } }";
-        let read = Configuration::parse(Path::new("/b"), text.to_vec()).expect("the rest is good");
+        let read = Configuration::parse(Path::new("/b"), text.to_vec(), &NodePolicy::oci())
+            .expect("the rest is good");
         let error = read.profile().expect_err("there is no such action");
         assert_eq!(error.field(), "linux.seccomp.defaultAction");
     }

@@ -1,6 +1,7 @@
 //! brig: a hardened OCI container runtime.
 #![forbid(unsafe_code)]
 
+pub use brig_policy as policy;
 pub use brig_spec as spec;
 
 pub mod bundle;
@@ -14,6 +15,7 @@ mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod host;
+pub mod node_policy;
 pub mod plan;
 pub mod printable;
 pub mod replace;

@@ -86,7 +86,7 @@ impl Typed {
 
     /// What is to be made of the bundle.
     pub(super) fn blueprint(&self, global: &Global) -> Result<Blueprint, Error> {
-        let blueprint = Blueprint::of_bundle(self.bundle())?;
+        let blueprint = Blueprint::of_bundle(self.bundle(), &global.policy()?)?;
         let config = &blueprint.config;
         let (bytes, mounts) = (config.text.len(), config.spec.mounts.len());
         global.log.debug(format_args!("config.json of {bytes} bytes is read: {mounts} mounts"));

@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flags, switch, value};
 use super::global::{Global, container_id};
-use super::quantity;
 use super::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
@@ -87,7 +86,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
 }
 
 fn positive(text: &str) -> Result<Duration, Usage> {
-    match quantity::duration(text) {
+    match brig::spec::quantity::duration(text) {
         Some(Duration::ZERO) => Err(Usage::new("--interval: must be greater than 0")),
         Some(interval) => Ok(interval),
         None => Err(Usage::new(format!("--interval: {text:?} is not a duration such as 5s"))),

@@ -1,15 +1,17 @@
 //! The flags before the verb, and what they say.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use brig::caller::Caller;
+use brig::node_policy;
+use brig::policy::NodePolicy;
 use brig::spec::ContainerId;
 use brig::supervise::{Container, Error, Node, Systemd};
 
 use super::arguments::Arguments;
-use super::flags::{Flag, Flags, NONE, ignored, path, switch, value};
+use super::flags::{Flag, Flags, NONE, ignored, path, switch, text, value};
 use super::log::{Log, LogFormat};
 
 /// What the flags before the verb say.
@@ -18,6 +20,7 @@ pub(super) struct Global {
     /// `None` where nobody has said which, and none can be assumed.
     root: Option<PathBuf>,
     systemd_cgroup: bool,
+    profile: Option<String>,
     pub(super) log: Log,
     pub(super) version: bool,
     pub(super) help: bool,
@@ -42,6 +45,11 @@ const OPTIONS: &[Flag<Global>] = &[
         "--systemd-cgroup  let systemd make the cgroups; cgroupsPath is then slice:prefix:name",
         |it| &mut it.systemd_cgroup,
     ),
+    text(
+        "--profile NAME  the profile of the node's policy that holds, one that it lets be selected \
+         (default: the policy's, or NAME where brig is called as brig-NAME)",
+        |it| &mut it.profile,
+    ),
     ignored(
         "--rootless MODE  true, false or auto; accepted for compatibility: brig looks for itself",
     ),
@@ -56,7 +64,13 @@ impl Global {
         let mut global = Self::default();
         FLAGS.read_leading(arguments, &mut global)?;
         global.root = global.root.or_else(default_root);
+        global.profile = global.profile.or_else(called_as);
         Ok(global)
+    }
+
+    /// What the node grants containers.
+    pub(super) fn policy(&self) -> Result<NodePolicy, Error> {
+        node_policy::read(self.profile.as_deref())
     }
 
     /// Where containers are kept; what happens to them is logged.
@@ -90,6 +104,13 @@ impl Global {
         arguments.end()?;
         Ok(self.node()?.container(&id)?)
     }
+}
+
+/// The profile in the name that brig is called by: engines that pass no flags take a link, `brig-baseline`.
+fn called_as() -> Option<String> {
+    let called = std::env::args_os().next()?;
+    let name = Path::new(&called).file_name()?.to_str()?;
+    name.strip_prefix("brig-").map(str::to_owned)
 }
 
 /// Where states are kept unless `--root` says.

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use brig::policy::Verdict;
 use brig::printable;
 use brig::spec::ContainerId;
 use brig::supervise::Error;
@@ -99,6 +100,12 @@ impl Log {
         }
     }
 
+    fn judged(&self, id: &str, verdicts: &[Verdict]) {
+        for verdict in verdicts {
+            self.debug(format_args!("container {id:?}: policy: {verdict}"));
+        }
+    }
+
     fn planned(&self, id: &str, operations: usize, cgroup: &CgroupPlan) {
         let mut paths: Vec<&str> = cgroup.directories.iter().map(|it| it.path.as_str()).collect();
         paths.sort_unstable();
@@ -130,6 +137,7 @@ impl Observer for Log {
         let id = id.as_str();
         match event {
             Event::Warned(words) => self.warn(words),
+            Event::Judged(verdicts) => self.judged(id, verdicts),
             Event::Planned { operations, cgroup } => self.planned(id, *operations, cgroup),
             Event::Born { pid } => {
                 self.debug(format_args!("container {id:?}: process {pid} is there"));

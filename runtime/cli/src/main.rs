@@ -20,8 +20,8 @@ mod list;
 mod log;
 mod pause;
 mod plan;
+mod policy;
 mod ps;
-mod quantity;
 mod refused;
 mod resume;
 mod run;
@@ -63,6 +63,7 @@ const VERBS: &[Verb] = &[
     spec::VERB,
     features::VERB,
     plan::VERB,
+    policy::VERB,
     sandbox::VERB,
     seccomp::VERB,
 ];

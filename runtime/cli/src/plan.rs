@@ -43,6 +43,6 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     arguments.end()?;
     let bundle = typed.bundle.unwrap_or_else(|| PathBuf::from("."));
     let id = ContainerId::parse(typed.id.as_deref().unwrap_or("plan"))?;
-    print(&supervise::preview(&id, &bundle, global.systemd().as_ref())?)?;
+    print(&supervise::preview(&id, &bundle, global.systemd().as_ref(), &global.policy()?)?)?;
     Ok(0)
 }

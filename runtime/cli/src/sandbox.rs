@@ -13,7 +13,6 @@ use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, switch, value};
 use super::foreground::{Signals, Stop, Wanted, in_foreground, remove_after};
 use super::global::Global;
-use super::quantity;
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
 pub(super) use blueprint::SandboxOptions;
@@ -101,7 +100,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
     let options =
         Options { systemd: global.systemd(), preserve_fds: 0, listeners: None, new_keyring: true };
-    let blueprint = sandbox.blueprint()?;
+    let blueprint = sandbox.blueprint(&global.policy()?)?;
     let landlock = blueprint.landlock.is_some();
     let wanted = Wanted::first(&blueprint.config, None);
     let signals = Signals::block()?;
@@ -174,7 +173,7 @@ fn variable(text: &str) -> Result<(String, String), Usage> {
 
 /// A size as `update` takes it, which must be more than nothing.
 fn size(text: &str) -> Result<i64, Usage> {
-    quantity::size_bytes(text)
+    brig::spec::quantity::size_bytes(text)
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| Usage::new(format!("--memory: {text:?} is not a size such as 64M or 1.5G")))
 }

@@ -14,7 +14,6 @@ use serde_json::{Map, Value as Json, json};
 use super::arguments::{Arguments, Usage, Value};
 use super::flags::{Flag, Flags, ignored, text, value};
 use super::global::{Global, container_id};
-use super::quantity;
 use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
@@ -170,7 +169,7 @@ fn number(text: &str, spelling: Spelling) -> Option<Json> {
         Natural => text.parse::<u64>().ok()?.into(),
         Integer => text.parse::<i64>().ok()?.into(),
         Size if text == "-1" => (-1).into(),
-        Size => quantity::size_bytes(text)?.into(),
+        Size => brig::spec::quantity::size_bytes(text)?.into(),
         List => text.into(),
     })
 }

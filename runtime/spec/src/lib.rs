@@ -14,13 +14,13 @@
 pub mod capability;
 mod check;
 mod error;
-mod harden;
 mod id;
 mod json;
 mod model;
 pub mod mount;
 mod number_list;
 mod parse;
+pub mod quantity;
 mod schema;
 mod suggest;
 pub mod sysctl;
@@ -29,7 +29,7 @@ mod tests;
 
 pub use check::{absolute_path, check_process, check_resources};
 pub use error::{Error, Position, Problem};
-pub use harden::{Hardened, harden, harden_process, harden_resources};
+
 pub use id::{ContainerId, ID_LENGTH_LIMIT_BYTES};
 pub use model::*;
 pub use number_list::NumberList;

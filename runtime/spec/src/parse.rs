@@ -28,6 +28,12 @@ impl Asked {
         // Boxed, or each frame that passes it on has room for it.
         Ok(Self(Box::new(check::check(read, seccomp)?)))
     }
+
+    /// What it says. Whoever makes a container wants what a node grants of it.
+    #[must_use]
+    pub fn into_config(self) -> Box<Config> {
+        self.0
+    }
 }
 
 /// Where in the text of a configuration the value of `linux.seccomp` lies, whatever else the text says.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::seccomp::Bytes;
 use crate::caller::Caller;
 use crate::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
+use crate::policy;
 use crate::spec::{self, ContainerId};
 use crate::template;
 
@@ -73,7 +74,7 @@ pub(super) fn is_planned(bytes: &[u8]) -> bool {
     }
     let text = config.to_string();
     let Ok(asked) = spec::Asked::read(text.as_bytes()) else { return false };
-    planned(&spec::harden(asked), text.as_bytes(), kind)
+    planned(&policy::kept(asked), text.as_bytes(), kind)
 }
 
 /// Takes what no Linux can do out of the configuration with every field.
@@ -188,7 +189,7 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
     (host, serde_json::from_value(facts).expect("facts"))
 }
 
-fn planned(spec: &spec::Hardened, text: &[u8], kind: u8) -> bool {
+fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
     let (host, facts) = machine(kind);
     let linux = &spec.linux;
     let mut asked = brig_cgroup::Request {

@@ -127,7 +127,7 @@ pub fn profile(bytes: &[u8]) {
     let (head, tail) = text.split_once("\"here\"").expect("it is there");
     let text = [head.as_bytes(), bytes, tail.as_bytes()].concat();
     let Ok(asked) = spec::Asked::read(&text) else { return };
-    let Some(section) = spec::harden(asked).seccomp.clone() else { return };
+    let Some(section) = crate::policy::kept(asked).seccomp.clone() else { return };
     if let Ok(filter) = brig_seccomp::read_part(&text, section) {
         hold(&filter, &mut Bytes(bytes));
     }

@@ -18,7 +18,8 @@ use super::private_proc::PrivateProc;
 use super::process::{Tail, affinity, memory_policy, personality};
 use super::rootfs::{RootMode, Terminal};
 use super::{HostFacts, Join, Plan, Refusal, inheritance, labels};
-use crate::spec::{ContainerId, Hardened, Process};
+use crate::policy::Hardened;
+use crate::spec::{ContainerId, Process};
 
 /// What is to be planned.
 #[derive(Clone, Copy, Debug)]

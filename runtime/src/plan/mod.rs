@@ -33,7 +33,8 @@ use bumpalo::Bump;
 use private_proc::PrivateProc;
 
 use crate::caller::Caller;
-use crate::spec::{ContainerId, Hardened};
+use crate::policy::Hardened;
+use crate::spec::ContainerId;
 
 pub use build::SlotUse;
 pub(crate) use environment::has_home;

@@ -2,7 +2,7 @@
 //!
 //! Promises: what config.json says of other sockets is replaced. Reference: sd_listen_fds(3).
 
-use crate::spec::Hardened;
+use crate::policy::Hardened;
 
 const COUNT: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
@@ -34,7 +34,7 @@ mod tests {
         let text = r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["x"],
             "env": ["A=1", "LISTEN_FDS=9", "LISTEN_FDNAMES=x", "LISTEN_PIDS=2"]}}"#;
         let asked = crate::spec::Asked::read(text.as_bytes()).expect("a specification");
-        let mut spec = crate::spec::harden(asked);
+        let mut spec = crate::policy::kept(asked);
         Listeners { count: 1, names: Some("web".to_owned()) }.tell(&mut spec);
         let told = ["A=1", "LISTEN_PIDS=2", "LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=web"];
         assert_eq!(spec.process.env, told);

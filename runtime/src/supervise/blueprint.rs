@@ -15,7 +15,8 @@ use crate::bundle::Configuration;
 use crate::caller::Caller;
 use crate::filter::Filter;
 use crate::plan::{self, HostFacts, Join, Plan, Start};
-use crate::spec::{ContainerId, Hardened, IdMapping, Linux, Process, sysctl};
+use crate::policy::Hardened;
+use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
 
 /// A container as it is to be made: a bundle on disk, or what `try` composes.
 #[derive(Debug)]

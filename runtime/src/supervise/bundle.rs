@@ -13,20 +13,21 @@ use super::root::Root;
 use super::{Error, ErrorKind, home};
 use crate::bundle::Configuration;
 use crate::filter::Filter;
+use crate::policy::NodePolicy;
 
 impl Blueprint {
-    /// Reads a bundle.
+    /// Reads a bundle, and holds what it asks for against what the node grants.
     ///
     /// # Errors
     /// Names what is missing, or the field that is refused.
-    pub fn of_bundle(bundle: &Path) -> Result<Self, Error> {
+    pub fn of_bundle(bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
         let (directory, bundle) = open(bundle).map_err(|error| {
             let is_missing = error.kind() == io::ErrorKind::NotFound;
             let failed = Error::system(format!("opening bundle {}", bundle.display()), error)
                 .with_hint("a bundle is a directory with a config.json");
             if is_missing { failed.of_kind(ErrorKind::NotFound) } else { failed }
         })?;
-        let config = Configuration::load(&directory, &bundle)?;
+        let config = Configuration::load(&directory, &bundle, node)?;
         let path = Path::new(&config.spec.root.path);
         let root = Root::of_bundle(directory.as_fd(), &bundle, path)?;
         let (read_only_tree, landlock, watcher) = (false, None, None);

@@ -18,7 +18,8 @@ use super::transaction::Created;
 use super::{Error, Io};
 use crate::bundle::Configuration;
 use crate::execute::{Process, Wait};
-use crate::spec::{ContainerId, Hardened, Resources};
+use crate::policy::{Applied, Hardened};
+use crate::spec::{ContainerId, Resources};
 
 /// A handle of a container: it can be kept as long as one likes, and used by several threads at once. Each operation asks
 /// anew how the container is; others may work on it meanwhile, by this handle or from other processes, and are waited
@@ -195,6 +196,14 @@ impl Container {
     /// It does not run, or the cgroup cannot be read.
     pub fn stats(&self) -> Result<Stats, Error> {
         self.now()?.stats()
+    }
+
+    /// By which profile of the node it was made, and what that has decided.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn applied(&self) -> Result<Applied, Error> {
+        Ok(self.now()?.directory.config()?.applied.clone())
     }
 
     /// Changes the limits that `resources` names.

@@ -10,8 +10,10 @@ use super::Error;
 use super::known::{Known, is_gone};
 use super::observer::Event;
 use super::status::Status;
+use crate::bundle::Error as BundleError;
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::failure::Kind;
+use crate::policy;
 use crate::spec::Resources;
 
 /// What [`Known::watch`] tells of.
@@ -60,7 +62,11 @@ impl Known {
     /// Changes the limits that `resources` names.
     pub(super) fn update(&self, resources: &Resources) -> Result<(), Error> {
         self.must_live()?;
-        Ok(self.cgroup()?.update(resources)?)
+        let profile = &self.directory.config()?.applied.profile;
+        let hardened = policy::harden_resources(resources.clone(), profile);
+        let (resources, verdicts) = hardened.map_err(BundleError::Denied)?;
+        self.tell_verdicts(&verdicts);
+        Ok(self.cgroup()?.update(&resources)?)
     }
 
     /// Tells what happens until it ends; `tell` may end the watching with an error.

@@ -17,7 +17,7 @@ use super::process::RecordedProcess;
 use super::state::now;
 use super::status::Status;
 use super::transaction::{Created, Made, Transaction};
-use super::{Error, Io, gate, observer};
+use super::{Error, Io, gate, joined, observer};
 use crate::caller::Caller;
 use crate::execute::{Inputs, Launch, Milestone, Process, Wait};
 use crate::filter::Filter;
@@ -77,6 +77,10 @@ pub(super) fn make(
     // What can be refused before anything is made.
     if let Some(listeners) = &options.listeners {
         listeners.tell(&mut blueprint.config.spec);
+    }
+    let verdicts = &blueprint.config.applied.verdicts;
+    if !verdicts.is_empty() {
+        node.observer().observe(id, &observer::Event::Judged(verdicts));
     }
     io.check(blueprint.config.spec.process.terminal)?;
     let inputs = Inputs { console_socket: io.console, standard: io.standard, ..Inputs::default() };
@@ -179,6 +183,7 @@ impl Making<'_> {
     ) -> Result<Process, Error> {
         let states = StateFiles::make(plan, &mut inputs)?;
         inputs.open_namespaces(plan)?;
+        joined::judge(self.node, self.id, self.blueprint, &inputs)?;
         let outside = Outside::of(self.blueprint, plan, scope, &inputs)?;
         let watcher = self.blueprint.watcher.take();
         let listener = Listener::connect(self.filter.as_ref(), plan, watcher, &mut inputs)?;

@@ -16,7 +16,7 @@ use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::failure::Kind;
-use crate::spec::Hardened;
+use crate::policy::Hardened;
 
 /// Whether a container may be deleted while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,13 @@ use super::known::Known;
 use super::listener::Listener;
 use super::status::Status;
 use super::{Error, Io, home};
+use crate::bundle::Error as BundleError;
 use crate::execute::{Inputs, Launch, Milestone, Process, Wait, resctrl};
 use crate::failure::Kind;
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::plan::{self, ExecRequest, Start};
-use crate::spec;
+use crate::{policy, spec};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -57,7 +58,10 @@ pub(super) fn exec(
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
-    let process = &spec::harden_process(options.process.clone(), spec);
+    let profile = &config.applied.profile;
+    let hardened = policy::harden_process(options.process.clone(), spec, profile);
+    let (process, verdicts) = &hardened.map_err(BundleError::Denied)?;
+    container.tell_verdicts(verdicts);
     io.check(process.terminal)?;
     let replaced = io.standard.each_ref().map(Option::is_some);
     let mut inputs = Inputs {

@@ -18,7 +18,8 @@ use super::record::{Damage, PROCESS, Record, StateDirectory};
 use super::status::Status;
 use super::{Error, gate, members};
 use crate::failure::Kind;
-use crate::spec::{ContainerId, Hardened, NamespaceType};
+use crate::policy::{Hardened, Verdict};
+use crate::spec::{ContainerId, NamespaceType};
 
 /// What `state` prints and `list --format json` has as elements: runc's fields.
 #[derive(Debug, Serialize)]
@@ -72,6 +73,13 @@ impl Known {
 
     pub(super) fn tell(&self, event: &Event<'_>) {
         self.observer.observe(&self.id, event);
+    }
+
+    /// Tells of what the policy has decided, if it has decided anything.
+    pub(super) fn tell_verdicts(&self, verdicts: &[Verdict]) {
+        if !verdicts.is_empty() {
+            self.tell(&Event::Judged(verdicts));
+        }
     }
 
     /// Tells of something that an operation goes on without.

@@ -17,6 +17,7 @@ mod exec;
 mod gate;
 mod home;
 mod io;
+mod joined;
 mod known;
 mod listener;
 mod lock;

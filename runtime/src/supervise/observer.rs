@@ -4,6 +4,7 @@ use std::fmt;
 
 use brig_cgroup::CgroupPlan;
 
+use crate::policy::Verdict;
 use crate::spec::ContainerId;
 
 /// Hears what happens to containers, from whichever thread it happens in. It must not wait: the operation does meanwhile.
@@ -32,6 +33,8 @@ pub enum Event<'e> {
     Started,
     /// Its memory has run out; told to who watches it ([`watch`](super::Container::watch)).
     OutOfMemory,
+    /// What the node's policy does not grant as it was asked for; at least one.
+    Judged(&'e [Verdict]),
     /// An operation has gone on without something, in words for people.
     Warned(&'e str),
 }

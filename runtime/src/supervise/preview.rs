@@ -10,6 +10,7 @@ use super::{Error, Systemd};
 use crate::caller::Caller;
 use crate::host::Host;
 use crate::plan::{self, Join, Start};
+use crate::policy::NodePolicy;
 use crate::printable;
 use crate::spec::ContainerId;
 
@@ -21,8 +22,9 @@ pub fn preview(
     id: &ContainerId,
     bundle: &Path,
     systemd: Option<&Systemd>,
+    node: &NodePolicy,
 ) -> Result<String, Error> {
-    let blueprint = Blueprint::of_bundle(bundle)?;
+    let blueprint = Blueprint::of_bundle(bundle, node)?;
     let filter = blueprint.filter()?;
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd, Caller::get())?;
@@ -46,6 +48,9 @@ pub fn preview(
     let mut text = String::new();
     for sentence in &blueprint.config.spec.process.capabilities.left_out {
         text.push_str(&format!("note    {}\n", printable::line(sentence)));
+    }
+    for verdict in &blueprint.config.applied.verdicts {
+        text.push_str(&format!("policy  {}\n", printable::line(&verdict.to_string())));
     }
     for line in cgroup.lines() {
         text.push_str(&format!("cgroup  {}\n", printable::line(&line)));

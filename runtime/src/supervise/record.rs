@@ -2,8 +2,8 @@
 //! descriptor from the look at who may write there ([`crate::trusted`]) to the last use.
 //!
 //! `state.json` is the record, replaced by rename, and names the cgroup before a process can be in it;
-//! `process.json` names the first process, once there is one; `config.json` is a copy of the
-//! specification as it was at create; `start.sock` is the start gate while it is closed, `start.sock.opening`
+//! `process.json` names the first process, once there is one; `config.json` is the specification that has held since
+//! create, `asked.json` what was asked for where that is another, `policy.json` why; `start.sock` is the start gate while it is closed, `start.sock.opening`
 //! while it is opened; `lock` is for [`Lock`].
 
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ use crate::bundle::Configuration;
 use crate::deadline::Deadline;
 use crate::execute::ResctrlRecord;
 use crate::failure::Kind;
+use crate::policy::{Applied, ChosenProfile};
 use crate::spec::ContainerId;
 use crate::trusted;
 
@@ -106,7 +107,12 @@ const RECORD: &str = "state.json";
 const NEW_RECORD: &str = "state.json.new";
 /// The first process.
 pub(super) const PROCESS: &str = "process.json";
+/// What holds.
 const CONFIG: &str = "config.json";
+/// What was asked for, where another holds.
+const ASKED: &str = "asked.json";
+/// By which profile that was decided, and what; none where it changes nothing.
+const POLICY: &str = "policy.json";
 const LOCK: &str = "lock";
 /// The start gate's socket.
 pub(super) const GATE: &str = "start.sock";
@@ -241,8 +247,28 @@ impl StateDirectory {
         self.write(PROCESS, &text)
     }
 
-    pub(super) fn save_config(&self, bytes: &[u8]) -> Result<(), Error> {
-        self.write(CONFIG, bytes)
+    /// Keeps what holds; with what was asked for, and why another holds.
+    pub(super) fn save_config(&self, config: &Configuration) -> Result<(), Error> {
+        if !config.applied.profile.is_empty() {
+            let text = serde_json::to_vec(&config.applied)
+                .map_err(|error| Error::because("writing what the policy has decided", error))?;
+            self.write(POLICY, &text)?;
+        }
+        if let Some(asked) = &config.asked {
+            self.write(ASKED, asked)?;
+        }
+        self.write(CONFIG, &config.text)
+    }
+
+    /// The profile by which the container was made, and what it has decided.
+    fn applied(&self) -> Result<Applied, Error> {
+        match self.read(POLICY)? {
+            None => Ok(Applied { profile: ChosenProfile::oci(), verdicts: Vec::new() }),
+            Some(bytes) => {
+                let read = serde_json::from_slice(&bytes);
+                read.map_err(|error| self.damage(POLICY, &error).error())
+            }
+        }
     }
 
     /// The record, `None` where brig was killed before it wrote one, and its damage.
@@ -272,14 +298,14 @@ impl StateDirectory {
         Damage { words, process: None }
     }
 
-    /// The configuration as it was at create, which nobody changes.
+    /// The configuration that has held since create, which nobody changes.
     pub(super) fn config(&self) -> Result<&Configuration, Error> {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
         let missing = || self.failed("reading", CONFIG, Errno::NOENT);
         let text = self.read(CONFIG)?.ok_or_else(missing)?;
-        let config = Configuration::parse(&self.path, text)?;
+        let config = Configuration::kept(&self.path, text, self.applied()?)?;
         Ok(self.config.get_or_init(|| config))
     }
 
@@ -304,7 +330,7 @@ impl StateDirectory {
     pub(super) fn remove(&self) -> Result<(), Error> {
         let mut had_record = false;
         // The record first: whoever is killed after that leaves nothing that needs what is gone.
-        for name in [RECORD, NEW_RECORD, PROCESS, GATE, OPENING, CONFIG, LOCK] {
+        for name in [RECORD, NEW_RECORD, PROCESS, GATE, OPENING, CONFIG, ASKED, POLICY, LOCK] {
             match unlinkat(&self.held, name, AtFlags::empty()) {
                 Ok(()) => had_record |= name == RECORD,
                 Err(Errno::NOENT) => {}

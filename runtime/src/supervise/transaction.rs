@@ -57,7 +57,7 @@ impl Transaction {
     ) -> Result<Self, Error> {
         let (directory, lock) = StateDirectory::make(root, id)?;
         let begun = Self { directory, record, lock, made: Vec::new() };
-        let saved = begun.directory.save_config(&blueprint.config.text);
+        let saved = begun.directory.save_config(&blueprint.config);
         match saved.and_then(|()| begun.save()) {
             Ok(()) => Ok(begun),
             Err(error) => Err(begun.undo(error)),

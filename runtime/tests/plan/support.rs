@@ -2,7 +2,8 @@
 
 use brig::caller::Caller;
 use brig::plan::{HostFacts, Join, Plan, Refusal, Request, RootDirectory, Start, plan};
-use brig::spec::{self, Asked, ContainerId, Hardened};
+use brig::policy::{self, Hardened};
+use brig::spec::{Asked, ContainerId};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
@@ -33,7 +34,7 @@ impl Deref for Accepted {
 
 pub(crate) fn spec_of(config: &Value) -> Accepted {
     let text = serde_json::to_vec(config).expect("JSON");
-    let spec = spec::harden(Asked::read(&text).expect("it is acceptable"));
+    let spec = policy::kept(Asked::read(&text).expect("it is acceptable"));
     Accepted { text, spec }
 }
 

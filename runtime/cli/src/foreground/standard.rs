@@ -189,7 +189,7 @@ mod tests {
                 r#"{{"ociVersion": "1.0.2", "root": {{"path": "rootfs"}}, "process": {{"cwd": "/", "args": ["x"]}},
                 "linux": {{"namespaces": [{namespaces}], "uidMappings": [{maps}], "gidMappings": [{maps}]}}}}"#
             );
-            brig::spec::harden(brig::spec::Asked::read(text.as_bytes()).expect("a specification"))
+            brig::policy::kept(brig::spec::Asked::read(text.as_bytes()).expect("a specification"))
         };
         assert_eq!(on_host(&spec(r#"{"type": "pid"}"#, ""), 1000), Some(1000));
         let maps = r#"{"containerID": 0, "hostID": 5000, "size": 1}, {"containerID": 1, "hostID": 70000, "size": 1000}"#;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use brig::bundle::{Configuration, Seccomp};
 use brig::caller::Caller;
+use brig::policy::NodePolicy;
 use brig::supervise::{Blueprint, Error, Landlock, Root};
 use brig_seccomp::Arch;
 use landlock::{
@@ -103,17 +104,22 @@ impl SandboxOptions {
     ///
     /// # Errors
     /// The command cannot be part of a specification, or a Landlock ruleset cannot be made.
-    pub(crate) fn blueprint(&self) -> Result<Blueprint, Error> {
+    pub(crate) fn blueprint(&self, node: &NodePolicy) -> Result<Blueprint, Error> {
         let root = Root::of_host()?;
         let over = Over::read(&root, &self.cwd)?;
-        Ok(Blueprint { landlock: landlock(&over.writable)?, ..blueprint(self, root, &over)? })
+        Ok(Blueprint { landlock: landlock(&over.writable)?, ..blueprint(self, root, &over, node)? })
     }
 }
 
-fn blueprint(sandbox: &SandboxOptions, root: Root, over: &Over) -> Result<Blueprint, Error> {
+fn blueprint(
+    sandbox: &SandboxOptions,
+    root: Root,
+    over: &Over,
+    node: &NodePolicy,
+) -> Result<Blueprint, Error> {
     let text = config(sandbox, over).to_string().into_bytes();
     let bundle = PathBuf::from("/");
-    let mut config = Configuration::parse(&bundle, text)?;
+    let mut config = Configuration::parse(&bundle, text, node)?;
     if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
         config.seccomp = Seccomp::Program(program);
     }
@@ -282,7 +288,8 @@ mod tests {
         };
         let root = Root::of_host().expect("a root");
         let over = Over::read(&root, &sandbox.cwd).expect("the host's mounts");
-        let blueprint = blueprint(&sandbox, root, &over).expect("an acceptable specification");
+        let blueprint = blueprint(&sandbox, root, &over, &NodePolicy::oci())
+            .expect("an acceptable specification");
         assert!(blueprint.read_only_tree);
         let profile = brig_seccomp::builtin(PROFILE).expect("a profile");
         let compiled = brig_seccomp::compile(&profile, Arch::native()).expect("it compiles");

@@ -315,11 +315,12 @@ impl Session<'_> {
     }
 
     fn blueprint(&self) -> Result<Blueprint, Error> {
+        let node = self.global.policy()?;
         match &self.request.bundle {
-            Some(bundle) => Blueprint::of_bundle(bundle),
+            Some(bundle) => Blueprint::of_bundle(bundle, &node),
             None => {
                 let command = self.request.command.clone();
-                self.request.sandbox.options(command).blueprint()
+                self.request.sandbox.options(command).blueprint(&node)
             }
         }
     }

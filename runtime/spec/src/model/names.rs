@@ -4,7 +4,7 @@
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $number:expr, $text:literal;)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         pub enum $type {
             $(#[doc = concat!("`", $text, "`.")] #[serde(rename = $text)] $variant = $number,)*
         }

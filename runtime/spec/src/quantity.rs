@@ -10,7 +10,8 @@ const FRACTION_DIGITS_LIMIT: usize = 18;
 
 /// Bytes: a decimal number, then a unit of powers of 1024 (`k`, `m`, `g`, `t`, `p`, alone or with
 /// `b` or `ib`, in either case) or `b` or nothing, perhaps after a space. Parts of a byte are cut.
-pub(super) fn size_bytes(text: &str) -> Option<i64> {
+#[must_use]
+pub fn size_bytes(text: &str) -> Option<i64> {
     let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')? + 1;
     let (number, unit) = text.split_at(end);
     let number = number.strip_suffix(' ').unwrap_or(number);
@@ -34,7 +35,8 @@ pub(super) fn size_bytes(text: &str) -> Option<i64> {
 
 /// A duration: numbers with units (`ns`, `us`, `µs`, `ms`, `s`, `m`, `h`) in a row, or `0`. None for
 /// what is negative.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

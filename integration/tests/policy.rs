@@ -1,0 +1,416 @@
+//! The node's policy: /etc/brig/policy.toml, what it makes of what is asked for at each verb, and what it is told by.
+
+use brig_integration::{Bundle, Container, Lab, json, need};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+
+const FILE: &str = "/etc/brig/policy.toml";
+
+/// Puts a policy in the place of the node's, which nobody but this test sees.
+fn policy(text: &str) {
+    fs::create_dir_all("/etc/brig").expect("make a directory");
+    fs::write(FILE, text).expect("write a policy");
+    fs::set_permissions(FILE, fs::Permissions::from_mode(0o644)).expect("change its mode");
+}
+
+/// A policy of one profile with these rules.
+fn rules(text: &str) {
+    policy(&format!("version = 1\ndefault = \"it\"\n[profile.it]\n{text}\n"));
+}
+
+/// What a rule is tried with, and what comes of it in a container that is run.
+struct Case {
+    rule: &'static str,
+    values: &'static str,
+    asks: fn(Bundle) -> Bundle,
+    comes_to: ComesTo,
+}
+
+enum ComesTo {
+    /// This script prints this.
+    Inside(&'static str, &'static str),
+    /// The container is not made, and the error says this.
+    Refused(&'static str),
+}
+use ComesTo::{Inside, Refused};
+
+const fn case(
+    rule: &'static str,
+    values: &'static str,
+    asks: fn(Bundle) -> Bundle,
+    comes_to: ComesTo,
+) -> Case {
+    Case { rule, values, asks, comes_to }
+}
+
+fn with_cgroups(bundle: Bundle) -> Bundle {
+    bundle.mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}))
+}
+
+const CASES: &[Case] = &[
+    case(
+        "no_new_privileges",
+        "",
+        |bundle| bundle.set("/process/noNewPrivileges", false),
+        Inside("grep -c 'NoNewPrivs:.1' /proc/self/status", "1"),
+    ),
+    case(
+        "capabilities",
+        "allow = [\"CAP_KILL\"]",
+        |bundle| bundle.caps(&["CAP_KILL", "CAP_SYS_ADMIN"]),
+        Inside("grep -c 'Cap[PEB].*:.0000000000000020' /proc/self/status", "3"),
+    ),
+    case(
+        "users",
+        "min_uid = 1000, min_gid = 0",
+        |bundle| bundle.set("/process/user/uid", 999),
+        Refused("process.user.uid: user 999 of the host is refused by the rule users"),
+    ),
+    case(
+        "namespaces",
+        "private = [\"ipc\"]",
+        |bundle| bundle.without_namespace("ipc"),
+        Inside("[ $(readlink /proc/self/ns/ipc) = $HOST_IPC ] || echo own", "own"),
+    ),
+    case(
+        "cgroup_namespace",
+        "",
+        |bundle| bundle.without_namespace("cgroup"),
+        Inside("grep -vc ':/$' /proc/self/cgroup || true", "0"),
+    ),
+    case(
+        "read_only_root",
+        "tmpfs = [\"/tmp\"], size = \"1MiB\"",
+        |bundle| bundle.set("/root/readonly", false),
+        Inside("touch /x 2>/dev/null; touch /tmp/x && ls /x /tmp/x 2>/dev/null || true", "/tmp/x"),
+    ),
+    case(
+        "masked_paths",
+        "paths = [\"/proc/version\"]",
+        |bundle| bundle.set("/linux/maskedPaths", json!([])),
+        Inside("cat /proc/version; echo hidden", "hidden"),
+    ),
+    case(
+        "read_only_paths",
+        "paths = [\"/tmp\"]",
+        |bundle| bundle.set("/linux/readonlyPaths", json!([])),
+        Inside("touch /tmp/x 2>/dev/null || echo read-only", "read-only"),
+    ),
+    case(
+        "mount_types",
+        "allow = [\"proc\", \"tmpfs\", \"devpts\", \"sysfs\", \"cgroup\", \"mqueue\"]",
+        |bundle| bundle.bind(Path::new("/usr"), "/tmp", &["ro"]),
+        Refused("\"bind\" is refused by the rule mount_types"),
+    ),
+    case(
+        "mount_flags",
+        "except = []",
+        |bundle| {
+            bundle.mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "x", "options": ["suid", "dev"]}))
+        },
+        Inside("grep -c ' /tmp .*nosuid,nodev' /proc/self/mountinfo", "1"),
+    ),
+    case(
+        "mount_propagation",
+        "",
+        |bundle| bundle.bind(Path::new("/usr"), "/tmp", &["rshared"]),
+        Inside("grep -c ' /tmp .* shared:' /proc/self/mountinfo || true", "0"),
+    ),
+    case(
+        "devices",
+        "allow = []",
+        |bundle| {
+            bundle.set(
+                "/linux/devices",
+                json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}]),
+            )
+        },
+        Inside("[ -e /dev/kmsg ] || echo none", "none"),
+    ),
+    case(
+        "sysctls",
+        "allow = []",
+        |bundle| bundle.set("/linux/sysctl", json!({"kernel/msgmax": "4096"})),
+        Inside("[ $(cat /proc/sys/kernel/msgmax) = 4096 ] || echo default", "default"),
+    ),
+    case(
+        "memory",
+        "max = \"64MiB\"",
+        |bundle| with_cgroups(bundle).set("/linux/resources/memory", json!({"limit": 1 << 30})),
+        Inside(
+            "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max",
+            "67108864",
+        ),
+    ),
+    case(
+        "processors",
+        "max = 0.5",
+        with_cgroups,
+        Inside(
+            "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || sed 's/ .*//' /sys/fs/cgroup/cpu.max",
+            "50000",
+        ),
+    ),
+    case(
+        "pids",
+        "max = 33",
+        |bundle| with_cgroups(bundle).set("/linux/resources/pids", json!({"limit": -1})),
+        Inside("cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max", "33"),
+    ),
+    case(
+        "rlimits",
+        "max = { RLIMIT_NOFILE = 100, RLIMIT_CORE = 0 }",
+        |bundle| {
+            bundle.set(
+                "/process/rlimits",
+                json!([{"type": "RLIMIT_NOFILE", "soft": 1000, "hard": 1000}]),
+            )
+        },
+        Inside("ulimit -n; ulimit -c", "100\n0"),
+    ),
+    case(
+        "oom_score",
+        "min = 0",
+        |bundle| bundle.set("/process/oomScoreAdj", -1),
+        Inside("cat /proc/self/oom_score_adj", "0"),
+    ),
+    case(
+        "scheduling",
+        "",
+        |bundle| bundle.set("/process/scheduler", json!({"policy": "SCHED_FIFO", "priority": 5})),
+        Inside("awk '{ print $41 }' /proc/self/stat", "0"),
+    ),
+    case(
+        "cgroup_parent",
+        "allow = [\"/kubepods\"]",
+        |bundle| bundle,
+        Refused("is refused by the rule cgroup_parent"),
+    ),
+    case(
+        "hooks",
+        "",
+        |bundle| bundle.set("/hooks/createContainer", json!([{"path": "/bin/true"}])),
+        Refused("hooks.createContainer[0]: the program \"/bin/true\" is refused by the rule hooks"),
+    ),
+    case(
+        "net_devices",
+        "",
+        |bundle| bundle.set("/linux/netDevices", json!({"eth9": {}})),
+        Refused("linux.netDevices[\"eth9\"]: an interface of the host is refused"),
+    ),
+    case(
+        "intel_rdt",
+        "",
+        |bundle| bundle.set("/linux/intelRdt", json!({"closID": "x"})),
+        Refused("linux.intelRdt: a group of resctrl is refused"),
+    ),
+];
+
+#[test]
+fn every_rule_holds_in_a_container_that_is_run() {
+    need!(Brig);
+    let known: Vec<_> = brig::policy::RULES.iter().map(|rule| rule.name).collect();
+    let tried: Vec<_> = CASES.iter().map(|case| case.rule).collect();
+    assert_eq!(tried, known, "a rule without a case");
+    let lab = Lab::new();
+    let ipc = fs::read_link("/proc/self/ns/ipc").expect("a namespace");
+    for Case { rule, values, asks, comes_to } in CASES {
+        let set = |mode: &str| {
+            let values = if values.is_empty() { String::new() } else { format!(", {values}") };
+            rules(&format!("{rule} = {{ mode = \"{mode}\"{values} }}"));
+        };
+        let script = match comes_to {
+            Inside(script, _) => script.replace("$HOST_IPC", &format!("'{}'", ipc.display())),
+            Refused(_) => "true".to_owned(),
+        };
+        let container = lab.container(asks(lab.bundle()).sh(&script));
+        set("enforce");
+        match comes_to {
+            Inside(_, printed) => drop(container.run().ok().prints(printed)),
+            Refused(words) => drop(container.run().failed().says(words)),
+        }
+        set("refuse");
+        container
+            .run()
+            .failed()
+            .says("the node's profile \"it\" does not allow what is asked for")
+            .says(rule);
+        lab.assert_clean();
+    }
+}
+
+/// A container that runs under these rules; they are gone then, as what was decided stays.
+fn running<'l>(lab: &'l Lab, text: &str) -> Container<'l> {
+    rules(text);
+    let container = lab.container(
+        lab.bundle()
+            .caps(&["CAP_KILL", "CAP_CHOWN"])
+            .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+            .idle(),
+    );
+    container.run_detached().ok();
+    fs::remove_file(FILE).expect("remove the policy");
+    container
+}
+
+#[test]
+fn exec_gets_no_more_than_the_container_could() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = running(
+        &lab,
+        "no_new_privileges = { mode = \"enforce\" }\ncapabilities = { mode = \"enforce\", allow = [\"CAP_KILL\"] }\n\
+         users = { mode = \"refuse\", min_uid = 1000, min_gid = 0 }\n\
+         rlimits = { mode = \"enforce\", max = { RLIMIT_CORE = 0 } }",
+    );
+    let status = ["grep", "-E", "NoNewPrivs|CapBnd", "/proc/self/status"];
+    c.exec_call(&["--cap", "CAP_SYS_ADMIN", "--cap", "CAP_KILL"], &status)
+        .go()
+        .ok()
+        .prints("CapBnd:\t0000000000000020\nNoNewPrivs:\t1");
+    c.exec_call(&["--user", "0"], &status)
+        .go()
+        .failed()
+        .says("process.user.uid: user 0 of the host is refused");
+    let process = json!({
+        "cwd": "/", "args": ["sh", "-c", "ulimit -c; grep CapEff /proc/self/status"],
+        "user": {"uid": 1000, "gid": 0}, "noNewPrivileges": false,
+        "capabilities": {"bounding": ["CAP_SYS_ADMIN"], "permitted": ["CAP_SYS_ADMIN"], "effective": ["CAP_SYS_ADMIN"]},
+        "rlimits": [{"type": "RLIMIT_CORE", "soft": 5, "hard": 5}],
+    });
+    let file = lab.path("process.json");
+    fs::write(&file, process.to_string()).expect("write");
+    let file = file.to_string_lossy().into_owned();
+    c.exec_call(&["--process", &file], &[]).go().ok().prints("0\nCapEff:\t0000000000000000");
+    c.ends_well();
+}
+
+#[test]
+fn update_raises_no_limit_above_the_policys() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = running(
+        &lab,
+        "pids = { mode = \"enforce\", max = 50 }\nmemory = { mode = \"enforce\", max = \"4GiB\" }",
+    );
+    let pids = || c.cgroup_file("pids", "pids.max").trim().to_owned();
+    assert_eq!(pids(), "50");
+    c.call("update", ["--pids-limit", "20"]).go().ok();
+    assert_eq!(pids(), "20");
+    for more in ["-1", "51"] {
+        c.call("update", ["--pids-limit", more]).go().ok();
+        assert_eq!(pids(), "50", "{more}");
+    }
+    c.ends_well();
+}
+
+#[test]
+fn a_namespace_of_the_host_is_none_of_a_containers_own_by_whatever_path() {
+    need!(Brig);
+    let lab = Lab::new();
+    for (kind, name) in [("ipc", "ipc"), ("network", "net"), ("uts", "uts")] {
+        rules(&format!("namespaces = {{ mode = \"enforce\", private = [\"{kind}\"] }}"));
+        let path = lab.path(name);
+        symlink(format!("/proc/self/ns/{name}"), &path).expect("link");
+        for path in [format!("/proc/self/ns/{name}"), path.to_string_lossy().into_owned()] {
+            let bundle = lab.bundle().unset("/hostname").namespace(kind, Some(&path)).sh("true");
+            lab.container(bundle).run().failed().says("is refused by the rule namespaces");
+            lab.assert_clean();
+        }
+    }
+}
+
+#[test]
+fn what_was_asked_and_what_holds_are_kept() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = running(&lab, "extends = \"restricted\"");
+    let read = |name: &str| fs::read_to_string(lab.root().join(c.id()).join(name));
+    let value = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&read(name).expect(name)).expect(name)
+    };
+    assert_eq!(value("asked.json")["root"]["readonly"], false);
+    assert_eq!(value("config.json")["root"]["readonly"], true);
+    assert_eq!(value("policy.json")["profile"]["name"], "it");
+    let explained =
+        lab.runtime().args(["policy", "explain", "--json", "--id", c.id()]).go().ok().json();
+    assert_eq!(explained, value("policy.json"));
+    c.ends_well();
+    // Where nothing is changed nothing more is kept.
+    let c = running(&lab, "extends = \"oci\"");
+    assert!(read("asked.json").is_err() && read("policy.json").is_err());
+    c.ends_well();
+}
+
+#[test]
+fn a_policy_that_cannot_be_trusted_or_read_lets_nothing_start() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("true"));
+    let good = "version = 1\ndefault = \"restricted\"\n";
+    for (text, words) in [
+        (
+            "version = 1\ndefault = \"restricted\"\npids = 5\n",
+            "line 3 column 1: unknown field `pids`",
+        ),
+        ("version = 2\ndefault = \"restricted\"\n", "version: 2 is not known"),
+        ("version = 1\ndefault = \"restrictd\"\n", "did you mean restricted?"),
+        ("", "version: required but missing"),
+        ("\u{0}", "line 1 column 2"),
+    ] {
+        policy(text);
+        c.run().failed().says("/etc/brig/policy.toml: ").says(words);
+    }
+    policy(good);
+    fs::set_permissions(FILE, fs::Permissions::from_mode(0o664)).expect("change its mode");
+    c.run().failed().says("/etc/brig/policy.toml");
+    policy(good);
+    chown(FILE, Some(1000), None).expect("change its owner");
+    c.run().failed().says("/etc/brig/policy.toml");
+    fs::remove_file(FILE).expect("remove");
+    fs::write("/etc/brig/other", good).expect("write");
+    symlink("other", FILE).expect("link");
+    c.run().failed().says("/etc/brig/policy.toml is a symbolic link");
+    fs::remove_file(FILE).expect("remove");
+    fs::create_dir(FILE).expect("make a directory");
+    c.run().failed().says("/etc/brig/policy.toml");
+    fs::remove_dir(FILE).expect("remove");
+    c.run().ok();
+}
+
+#[test]
+fn a_profile_is_selected_on_the_nodes_side() {
+    need!(Brig);
+    let lab = Lab::new();
+    policy("version = 1\ndefault = \"oci\"\nselectable = [\"sandbox\"]\n");
+    let bundle = lab
+        .bundle()
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .sh("cat /proc/self/status");
+    bundle.write();
+    let (dir, id) = (bundle.dir.clone(), lab.id());
+    let run = |flags: &[&str]| {
+        lab.runtime().args(flags).args(["run", "--bundle"]).arg(&dir).arg(&id).go()
+    };
+    run(&["--profile", "sandbox"]).ok().says("CapBnd:\t0000000000000000");
+    run(&["--profile", "baseline"])
+        .failed()
+        .says("the profile \"baseline\" is not one that may be selected");
+    run(&[]).ok();
+}
+
+#[test]
+fn a_bundle_is_explained_without_privilege() {
+    need!(Brig);
+    let lab = Lab::new();
+    policy("version = 1\ndefault = \"restricted\"\n");
+    let bundle = lab.bundle().set("/hooks/poststop", json!([{"path": "/bin/x"}]));
+    bundle.write();
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let explain = lab.runtime().args(["policy", "explain", "--bundle", &dir]);
+    let said =
+        explain.under(["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]).go().code(1);
+    said.says("refused: hooks.poststop[0]").says("refused: process.user.uid");
+    lab.runtime().args(["policy", "check"]).go().ok();
+}

@@ -1,0 +1,95 @@
+//! `brig policy explain`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use brig::bundle::{CONFIG_FILE, read_small};
+use brig::policy::{self, Applied, Mode, Outcome as Decided, RULES};
+use brig::spec::{Asked, ContainerId, SIZE_LIMIT_BYTES};
+use serde_json::json;
+
+use crate::arguments::{Arguments, Format, Usage};
+use crate::flags::{Flag, Flags, format, json, path, text};
+use crate::global::Global;
+use crate::verb::{Does, Outcome, Verb, print};
+
+pub(super) const VERB: Verb = Verb {
+    name: "policy explain",
+    summary: "what the policy makes of a bundle, or has made of a container",
+    help: "\
+usage: brig policy explain (--bundle DIR | --id CONTAINER-ID) [OPTION...]
+
+Prints, rule by rule, what is asked for, what holds, and why. Nothing is run; for a bundle no
+privilege is needed.
+
+exit status: 0, 1 where the container would not be made, 2 for usage
+",
+    flags: &FLAGS,
+    does: Does::Run(run),
+};
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    path("-b, --bundle DIR  a bundle", |it| &mut it.bundle),
+    text("--id CONTAINER-ID  a container of this node", |it| &mut it.id),
+    format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
+    json(|it| &mut it.format),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    bundle: Option<PathBuf>,
+    id: Option<String>,
+    format: Format,
+}
+
+fn run(global: &Global, mut arguments: Arguments) -> Outcome {
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    arguments.end()?;
+    let applied = match (&typed.bundle, &typed.id) {
+        (Some(bundle), None) => of_bundle(global, bundle)?,
+        (None, Some(id)) => global.node()?.container(&ContainerId::parse(id)?)?.applied()?,
+        _ => return Err(Usage::new("either --bundle or --id is needed").into()),
+    };
+    let is_refused = applied.verdicts.iter().any(|verdict| verdict.outcome == Decided::Refused);
+    print(&match typed.format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&json!(applied))?),
+        Format::Table => table(&applied),
+    })?;
+    Ok(u8::from(is_refused))
+}
+
+fn of_bundle(global: &Global, bundle: &Path) -> anyhow::Result<Applied> {
+    let node = global.policy()?;
+    let file = bundle.join(CONFIG_FILE);
+    let bytes = read_small(&file, SIZE_LIMIT_BYTES)?;
+    let asked =
+        Asked::read(&bytes).with_context(|| format!("{} is not acceptable", file.display()))?;
+    let verdicts = policy::judge(asked, &node);
+    Ok(Applied { profile: node.profile, verdicts })
+}
+
+fn table(applied: &Applied) -> String {
+    let mut text = format!("profile {}\n", applied.profile.name);
+    for (rule, (name, mode)) in RULES.iter().zip(applied.profile.rules.modes()) {
+        let verdicts = applied.verdicts.iter().filter(|verdict| verdict.rule == name);
+        let verdicts: Vec<_> = verdicts.collect();
+        let state = match (mode, verdicts.is_empty()) {
+            (Mode::Off, _) => "off",
+            (_, true) => "as asked",
+            (_, false) => "",
+        };
+        text.push_str(&format!("{name:18} {state}\n"));
+        for verdict in &verdicts {
+            let allowed = verdict.allowed.as_deref().unwrap_or("nothing of it");
+            text.push_str(&format!("  {}: {}\n", verdict.outcome, verdict.field));
+            text.push_str(&format!("    asked    {}\n    allowed  {allowed}\n", verdict.asked));
+        }
+        if !verdicts.is_empty() {
+            text.push_str(&format!("    why      {}; {}\n", rule.what, rule.answers));
+        }
+    }
+    text
+}

@@ -1,0 +1,158 @@
+//! What is asked for, held against a profile.
+//!
+//! Promises: a rule takes away, or refuses; what it puts in (a limit, a private namespace, an empty tmpfs) leaves the
+//! container with less. Must never look at anything but its arguments.
+
+mod linux;
+mod process;
+mod resources;
+mod root;
+
+use brig_spec::{Asked, Config, NamespaceType, Process, Resources};
+
+use crate::denial::Denial;
+use crate::hardened::Hardened;
+use crate::profile::{ChosenProfile, Profile};
+use crate::verdict::{Rule, Verdict, Verdicts};
+
+/// Of what a rule speaks: `rule!(profile, capabilities)`.
+macro_rules! rule {
+    ($profile:expr, $name:ident) => {
+        $crate::verdict::Rule(stringify!($name), $profile.$name.mode.unwrap_or_default())
+    };
+}
+use rule;
+
+/// What a node grants a container: the profile chosen for it, and what of the machine decides what a rule comes to.
+#[derive(Clone, Debug)]
+pub struct NodePolicy {
+    /// The profile.
+    pub profile: ChosenProfile,
+    /// What rules look at.
+    pub facts: Facts,
+}
+
+impl NodePolicy {
+    /// That of a node which grants all that is asked for.
+    #[must_use]
+    pub fn oci() -> Self {
+        Self { profile: ChosenProfile::oci(), facts: Facts { limits_swap: false } }
+    }
+}
+
+/// What of the machine decides what a rule comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether the kernel accounts for swap, so that it can be limited.
+    pub limits_swap: bool,
+}
+
+/// What holds for a container, and each thing that it is not given, or given only because a rule is audited.
+///
+/// # Errors
+/// The profile refuses something of it.
+pub fn harden(asked: Asked, node: &NodePolicy) -> Result<(Hardened, Vec<Verdict>), Denial> {
+    let (config, verdicts) = decide(asked, &node.profile.rules, &node.facts);
+    let verdicts = Denial::or(&node.profile.name, verdicts)?;
+    Ok((Hardened(config), verdicts))
+}
+
+/// All that a profile decides about what is asked for, also where it refuses something of it.
+#[must_use]
+pub fn judge(asked: Asked, node: &NodePolicy) -> Vec<Verdict> {
+    decide(asked, &node.profile.rules, &node.facts).1.0
+}
+
+fn decide(asked: Asked, profile: &Profile, facts: &Facts) -> (Box<Config>, Verdicts) {
+    let mut config = asked.into_config();
+    let mut verdicts = Verdicts::default();
+    process::judge(&mut config.process, &config.linux, profile, &mut verdicts);
+    linux::judge(&mut config.linux, profile, &mut verdicts);
+    root::judge(&mut config, profile, &mut verdicts);
+    let resources = config.linux.resources.get_or_insert_default();
+    resources::judge(resources, profile, facts, &mut verdicts);
+    let none = Resources::default();
+    config.linux.resources = config.linux.resources.filter(|resources| *resources != none);
+    forbid(&config, profile, &mut verdicts);
+    (config, verdicts)
+}
+
+/// What holds for a further process of a container. Where it names no label or limit of its own it has those of the
+/// container's: without them it would be the one process in there that nothing confines.
+///
+/// # Errors
+/// The profile with which the container was made refuses something of it.
+pub fn harden_process(
+    mut asked: Process,
+    container: &Hardened,
+    profile: &ChosenProfile,
+) -> Result<(Hardened<Process>, Vec<Verdict>), Denial> {
+    let own = &container.process;
+    asked.selinux_label = asked.selinux_label.or_else(|| own.selinux_label.clone());
+    asked.apparmor_profile = asked.apparmor_profile.or_else(|| own.apparmor_profile.clone());
+    asked.oom_score_adj = asked.oom_score_adj.or(own.oom_score_adj);
+    if asked.rlimits.is_empty() {
+        asked.rlimits.clone_from(&own.rlimits);
+    }
+    let (name, profile) = (&profile.name, &profile.rules);
+    let mut verdicts = Verdicts::default();
+    process::judge(&mut asked, &container.linux, profile, &mut verdicts);
+    let verdicts = Denial::or(name, verdicts)?;
+    Ok((Hardened(Box::new(asked)), verdicts))
+}
+
+/// What holds for new limits of a container. A limit that is not named stays as it is.
+///
+/// # Errors
+/// The profile with which the container was made refuses something of it.
+pub fn harden_resources(
+    mut asked: Resources,
+    profile: &ChosenProfile,
+) -> Result<(Hardened<Resources>, Vec<Verdict>), Denial> {
+    let (name, profile) = (&profile.name, &profile.rules);
+    let mut verdicts = Verdicts::default();
+    resources::judge_change(&mut asked, profile, &mut verdicts);
+    let verdicts = Denial::or(name, verdicts)?;
+    Ok((Hardened(Box::new(asked)), verdicts))
+}
+
+/// Judges a namespace that is joined by path, once it is open: whatever its path, it may be the host's.
+///
+/// # Errors
+/// It is, and the profile wants one of the container's own.
+pub fn judge_joined(
+    kind: NamespaceType,
+    is_the_hosts: bool,
+    profile: &ChosenProfile,
+) -> Result<Vec<Verdict>, Denial> {
+    let mut verdicts = Verdicts::default();
+    let (name, profile) = (&profile.name, &profile.rules);
+    if is_the_hosts && linux::must_be_private(kind, profile) {
+        let asked = format!("the host's {} namespace", kind.name());
+        verdicts.refuse(rule!(profile, namespaces), "linux.namespaces", asked);
+    }
+    Denial::or(name, verdicts)
+}
+
+/// What cannot be had in part.
+fn forbid(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
+    let hooks = config.hooks.by_name();
+    for (kind, hooks) in hooks {
+        for (index, hook) in hooks.iter().enumerate() {
+            let field = format!("hooks.{kind}[{index}]");
+            verdicts.refuse(rule!(profile, hooks), field, format!("the program {:?}", hook.path));
+        }
+    }
+    for name in config.linux.net_devices.keys() {
+        let field = format!("linux.netDevices[{name:?}]");
+        verdicts.refuse(rule!(profile, net_devices), field, "an interface of the host");
+    }
+    if config.linux.intel_rdt.is_some() {
+        verdicts.refuse(rule!(profile, intel_rdt), "linux.intelRdt", "a group of resctrl");
+    }
+}
+
+/// Whether a rule has something to say.
+fn is_on(rule: Rule) -> bool {
+    rule.1 != crate::profile::Mode::Off
+}

@@ -1,0 +1,160 @@
+//! Rules about `linux`: namespaces, devices, kernel parameters, where the cgroup is.
+
+use brig_spec::{Device, DeviceRule, DeviceType, Linux, Namespace, NamespaceType, sysctl};
+
+use super::{is_on, rule};
+use crate::profile::Profile;
+use crate::value;
+use crate::verdict::Verdicts;
+
+pub(super) fn judge(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
+    namespaces(linux, profile, verdicts);
+    devices(&mut linux.devices, profile, verdicts);
+    if let Some(resources) = &mut linux.resources {
+        device_rules(&mut resources.devices, profile, verdicts);
+    }
+    sysctls(linux, profile, verdicts);
+    cgroup_parent(linux, profile, verdicts);
+}
+
+/// Whether the profile wants a namespace of this type to be the container's own.
+pub(super) fn must_be_private(kind: NamespaceType, profile: &Profile) -> bool {
+    profile.namespaces.private.iter().flatten().any(|private| *private == kind)
+}
+
+/// A namespace that is not listed is the host's. One that is joined by path is judged when it is opened.
+fn namespaces(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
+    let private = profile.namespaces.private.iter().flatten();
+    let cgroup = NamespaceType::Cgroup;
+    let all = private.map(|kind| (rule!(profile, namespaces), *kind));
+    for (rule, kind) in all.chain([(rule!(profile, cgroup_namespace), cgroup)]) {
+        if linux.namespace(kind).is_none() {
+            let asked = format!("the host's {} namespace", kind.name());
+            if verdicts.limit(rule, "linux.namespaces", asked, "a new one") {
+                linux.namespaces.push(Namespace { kind, path: None });
+            }
+        }
+    }
+}
+
+/// Those that every container has (config-linux.md "Default Devices", terminals), which no rule takes away. A minor
+/// number of none is any.
+const USUAL: [(i64, Option<i64>); 9] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(1)),
+    (5, Some(2)),
+    (136, None),
+];
+
+fn is_usual(kind: DeviceType, major: i64, minor: Option<i64>) -> bool {
+    kind.file_type() == DeviceType::Char.file_type()
+        && USUAL.iter().any(|(usual, of)| *usual == major && (of.is_none() || *of == minor))
+}
+
+fn is_allowed(allowed: &[value::Device], kind: DeviceType, major: i64, minor: Option<i64>) -> bool {
+    is_usual(kind, major, minor)
+        || minor.is_some_and(|minor| allowed.iter().any(|device| device.is(kind, major, minor)))
+}
+
+fn devices(devices: &mut Vec<Device>, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, devices);
+    if !is_on(rule) {
+        return;
+    }
+    let allowed = profile.devices.allow.as_deref().unwrap_or_default();
+    let mut index = 0;
+    devices.retain(|device| {
+        let field = format!("linux.devices[{index}]");
+        index += 1;
+        let Device { path, kind, major, minor, .. } = device;
+        let is_node = matches!(kind, DeviceType::Fifo);
+        if is_node || is_allowed(allowed, *kind, *major, Some(*minor)) {
+            return true;
+        }
+        let asked = format!("{path} ({major}:{minor})");
+        !verdicts.limit(rule, field, asked, "no such device")
+    });
+}
+
+/// A rule that allows to make nodes alone is harmless: whether they can be opened is asked again then.
+fn device_rules(rules: &mut Vec<DeviceRule>, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, devices);
+    if !is_on(rule) {
+        return;
+    }
+    let allowed = profile.devices.allow.as_deref().unwrap_or_default();
+    let mut index = 0;
+    rules.retain(|entry| {
+        let field = format!("linux.resources.devices[{index}]");
+        index += 1;
+        let makes_nodes_alone = entry.access.as_deref() == Some("m");
+        let is_one = match (entry.kind, entry.major) {
+            (Some(kind), Some(major @ 0..)) => {
+                is_allowed(allowed, kind, major, entry.minor.filter(|minor| *minor >= 0))
+            }
+            _ => false,
+        };
+        if !entry.allow || makes_nodes_alone || is_one {
+            return true;
+        }
+        let number = |number: Option<i64>| match number {
+            Some(number @ 0..) => number.to_string(),
+            _ => "*".to_owned(),
+        };
+        let asked = format!("devices {}:{}", number(entry.major), number(entry.minor));
+        !verdicts.limit(rule, field, asked, "the usual devices")
+    });
+}
+
+/// A parameter is known by its file, however its name is written.
+fn sysctls(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, sysctls);
+    if !is_on(rule) {
+        return;
+    }
+    let path = |name: &str| sysctl::parse(name).map(|sysctl| sysctl.path).ok();
+    let allowed: Vec<String> =
+        profile.sysctls.allow.iter().flatten().filter_map(|name| path(name)).collect();
+    linux.sysctl.retain(|name, value| {
+        if path(name).is_some_and(|path| allowed.contains(&path)) {
+            return true;
+        }
+        let field = format!("linux.sysctl[{name:?}]");
+        !verdicts.limit(rule, field, format!("{value:?}"), "the kernel's default")
+    });
+}
+
+/// `/parent/name`, or with systemd `slice:prefix:name`. Where none is asked for, brig chooses.
+fn cgroup_parent(linux: &Linux, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, cgroup_parent);
+    if !is_on(rule) {
+        return;
+    }
+    let asked = linux.cgroups_path.as_deref().unwrap_or_default();
+    let parent = match asked.split_once(':') {
+        Some((slice, _)) => slice,
+        None => asked,
+    };
+    let allowed = profile.cgroup_parent.allow.iter().flatten();
+    let is_below = |above: &String| match parent.strip_prefix(above.trim_end_matches('/')) {
+        // A slice's name has those above it in it: kubepods-besteffort.slice is below kubepods.slice.
+        None => above.strip_suffix(".slice").is_some_and(|above| {
+            let below = parent.strip_prefix(above).and_then(|rest| rest.strip_prefix('-'));
+            below.is_some_and(|rest| rest.ends_with(".slice"))
+        }),
+        Some(rest) => rest.is_empty() && parent.ends_with(".slice") || rest.starts_with('/'),
+    };
+    if !allowed.into_iter().any(is_below) {
+        let asked = if asked.is_empty() {
+            "a place of brig's choice".to_owned()
+        } else {
+            format!("{asked:?}")
+        };
+        verdicts.refuse(rule, "linux.cgroupsPath", asked);
+    }
+}

@@ -1,0 +1,136 @@
+//! Rules about a process: the first one, and those of `exec`.
+
+use brig_spec::capability::{self, Sets};
+use brig_spec::{
+    IdMapping, IoPriorityClass, Linux, NamespaceType, Process, Rlimit, SchedulerPolicy,
+};
+
+use super::{is_on, rule};
+use crate::profile::Profile;
+use crate::verdict::Verdicts;
+
+pub(super) fn judge(
+    process: &mut Process,
+    linux: &Linux,
+    profile: &Profile,
+    verdicts: &mut Verdicts,
+) {
+    let rule = rule!(profile, no_new_privileges);
+    if !process.no_new_privileges
+        && verdicts.limit(rule, "process.noNewPrivileges", "false", "true")
+    {
+        process.no_new_privileges = true;
+    }
+    capabilities(&mut process.capabilities.sets, profile, verdicts);
+    users(process, linux, profile, verdicts);
+    rlimits(&mut process.rlimits, profile, verdicts);
+    let rule = rule!(profile, oom_score);
+    if let (Some(score), Some(min)) = (process.oom_score_adj, profile.oom_score.min)
+        && score < min
+        && verdicts.limit(rule, "process.oomScoreAdj", score.to_string(), min.to_string())
+    {
+        process.oom_score_adj = Some(min);
+    }
+    scheduling(process, profile, verdicts);
+}
+
+fn capabilities(sets: &mut Sets, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, capabilities);
+    if !is_on(rule) {
+        return;
+    }
+    let allowed = profile.capabilities.allow.unwrap_or_default().0;
+    for (name, set) in [
+        ("bounding", &mut sets.bounding),
+        ("effective", &mut sets.effective),
+        ("permitted", &mut sets.permitted),
+        ("inheritable", &mut sets.inheritable),
+        ("ambient", &mut sets.ambient),
+    ] {
+        let excess = capability::names(*set & !allowed);
+        if !excess.is_empty() {
+            let rest = capability::names(*set & allowed);
+            let rest = if rest.is_empty() { "none".to_owned() } else { rest.join(", ") };
+            let field = format!("process.capabilities.{name}");
+            if verdicts.limit(rule, field, excess.join(", "), rest) {
+                *set &= allowed;
+            }
+        }
+    }
+}
+
+/// Decided by the numbers, which are what counts after all that an engine has looked up, and as the host sees them: a
+/// user namespace may map root to root.
+fn users(process: &Process, linux: &Linux, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, users);
+    let user = &process.user;
+    let has_namespace = linux.namespace(NamespaceType::User).is_some();
+    for (field, kind, id, map, least) in [
+        ("process.user.uid", "user", user.uid, &linux.uid_mappings, profile.users.min_uid),
+        ("process.user.gid", "group", user.gid, &linux.gid_mappings, profile.users.min_gid),
+    ] {
+        let outside = if has_namespace { outside(map, id) } else { Some(id) };
+        match outside {
+            Some(outside) if outside >= least.unwrap_or_default() => {}
+            Some(outside) => verdicts.refuse(rule, field, format!("{kind} {outside} of the host")),
+            None => verdicts.refuse(rule, field, format!("{kind} {id}, which no map has,")),
+        }
+    }
+}
+
+/// What an id of a user namespace is outside.
+fn outside(map: &[IdMapping], id: u32) -> Option<u32> {
+    map.iter().find_map(|line| {
+        let offset = id.checked_sub(line.inside).filter(|offset| *offset < line.count)?;
+        line.outside.checked_add(offset)
+    })
+}
+
+fn rlimits(rlimits: &mut Vec<Rlimit>, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, rlimits);
+    for (&kind, &max) in profile.rlimits.max.iter().flatten() {
+        match rlimits.iter_mut().enumerate().find(|(_, limit)| limit.kind == kind) {
+            Some((index, limit)) if limit.soft > max || limit.hard > max => {
+                let field = format!("process.rlimits[{index}]");
+                let asked = format!("{} of {}, {}", kind.name(), limit.soft, limit.hard);
+                if verdicts.limit(rule, field, asked, format!("{max} at most")) {
+                    limit.soft = limit.soft.min(max);
+                    limit.hard = limit.hard.min(max);
+                }
+            }
+            // Where nothing is asked for, the caller's holds, which is not known here: only 0 is less in any case.
+            None if max == 0 => {
+                let asked = format!("no {}", kind.name());
+                if verdicts.limit(rule, "process.rlimits", asked, "0") {
+                    rlimits.push(Rlimit { kind, soft: 0, hard: 0 });
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+fn scheduling(process: &mut Process, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, scheduling);
+    if let Some(scheduler) = &process.scheduler {
+        let is_usual = matches!(
+            scheduler.policy,
+            SchedulerPolicy::Other | SchedulerPolicy::Batch | SchedulerPolicy::Idle
+        );
+        let asked = match (is_usual, scheduler.nice) {
+            (false, _) => Some(scheduler.policy.name().to_owned()),
+            (true, nice @ ..0) => Some(format!("nice {nice}")),
+            (true, _) => None,
+        };
+        if let Some(asked) = asked
+            && verdicts.limit(rule, "process.scheduler", asked, "the usual priority")
+        {
+            process.scheduler = None;
+        }
+    }
+    if process.io_priority.is_some_and(|priority| priority.class == IoPriorityClass::RealTime)
+        && verdicts.limit(rule, "process.ioPriority", "IOPRIO_CLASS_RT", "the usual priority")
+    {
+        process.io_priority = None;
+    }
+}

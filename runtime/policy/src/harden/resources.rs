@@ -1,0 +1,152 @@
+//! Rules about limits: those of a container that is made, and changes of them.
+//!
+//! A limit has two places, its field and `unified`, which is written later. Both are held against the rule.
+
+use brig_spec::{Cpu, Memory, Pids, Resources};
+
+use super::{Facts, is_on, rule};
+use crate::profile::Profile;
+use crate::value::{Bytes, Processors};
+use crate::verdict::Verdicts;
+
+/// The kernel's default, microseconds.
+const PERIOD: u64 = 100_000;
+
+/// A container that is made: where no limit is asked for, the rule's holds.
+pub(super) fn judge(
+    resources: &mut Resources,
+    profile: &Profile,
+    facts: &Facts,
+    verdicts: &mut Verdicts,
+) {
+    let swap = if facts.limits_swap { Absent::IsNoLimit } else { Absent::IsAsBefore };
+    let asked = resources.memory.get_or_insert_default();
+    memory(asked, [Absent::IsNoLimit, swap], profile, verdicts);
+    cpu(resources.cpu.get_or_insert_default(), Absent::IsNoLimit, profile, verdicts);
+    pids(resources.pids.get_or_insert_default(), Absent::IsNoLimit, profile, verdicts);
+    resources.memory = resources.memory.filter(|memory| *memory != Memory::default());
+    resources.cpu = resources.cpu.take().filter(|cpu| *cpu != Cpu::default());
+    resources.pids = resources.pids.filter(|pids| *pids != Pids::default());
+    unified(resources, profile, verdicts);
+}
+
+/// A change: what it does not name stays as it is.
+pub(super) fn judge_change(resources: &mut Resources, profile: &Profile, verdicts: &mut Verdicts) {
+    if let Some(asked) = &mut resources.memory {
+        memory(asked, [Absent::IsAsBefore; 2], profile, verdicts);
+    }
+    if let Some(asked) = &mut resources.cpu {
+        cpu(asked, Absent::IsAsBefore, profile, verdicts);
+    }
+    if let Some(asked) = &mut resources.pids {
+        pids(asked, Absent::IsAsBefore, profile, verdicts);
+    }
+    unified(resources, profile, verdicts);
+}
+
+/// What a field that is not there means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    IsNoLimit,
+    IsAsBefore,
+}
+
+/// A number of bytes or tasks, as it is asked for; none where it is no limit.
+fn amount(asked: Option<i64>) -> Option<i64> {
+    asked.filter(|amount| *amount >= 0)
+}
+
+/// An absent limit, and an absent limit of swap, mean what `absent` says.
+fn memory(memory: &mut Memory, absent: [Absent; 2], profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, memory);
+    let Some(max) = profile.memory.max.filter(|_| is_on(rule)) else { return };
+    // `swap` is memory and swap together (config-linux.md "Memory"). Of both 0 is what Go cannot tell from none.
+    let fields = [("limit", &mut memory.limit), ("swap", &mut memory.swap)];
+    for ((name, field), absent) in fields.into_iter().zip(absent) {
+        let asked = amount(*field).filter(|amount| *amount > 0);
+        let is_kept = field.is_none() && absent == Absent::IsAsBefore;
+        if !is_kept && asked.is_none_or(|asked| asked > max.0) {
+            let asked = asked.map_or("no limit".to_owned(), |asked| Bytes(asked).to_string());
+            let name = format!("linux.resources.memory.{name}");
+            if verdicts.limit(rule, name, asked, max.to_string()) {
+                *field = Some(max.0);
+            }
+        }
+    }
+    // Below the limit itself it is no use.
+    if let Some(reservation) = amount(memory.reservation).filter(|asked| *asked > max.0) {
+        let field = "linux.resources.memory.reservation";
+        if verdicts.limit(rule, field, Bytes(reservation).to_string(), max.to_string()) {
+            memory.reservation = Some(max.0);
+        }
+    }
+}
+
+/// The time in each period that `max` comes to.
+fn quota_of(max: Processors, period: u64) -> i64 {
+    i64::try_from(u128::from(period) * u128::from(max.0) / 1000).unwrap_or(i64::MAX)
+}
+
+fn cpu(cpu: &mut Cpu, absent: Absent, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, processors);
+    let Some(max) = profile.processors.max.filter(|_| is_on(rule)) else { return };
+    let is_kept = cpu.quota.is_none() && cpu.period.is_none() && absent == Absent::IsAsBefore;
+    let period = cpu.period.filter(|period| *period > 0).unwrap_or(PERIOD);
+    let allowed = quota_of(max, period);
+    let asked = amount(cpu.quota).filter(|quota| *quota > 0);
+    if !is_kept && asked.is_none_or(|asked| asked > allowed) {
+        let asked = asked.map_or("no limit".to_owned(), |asked| format!("{asked} of {period} µs"));
+        if verdicts.limit(rule, "linux.resources.cpu.quota", asked, max.to_string()) {
+            (cpu.quota, cpu.period) = (Some(allowed), Some(period));
+        }
+    }
+}
+
+fn pids(pids: &mut Pids, absent: Absent, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, pids);
+    let Some(max) = profile.pids.max.map(i64::from).filter(|_| is_on(rule)) else { return };
+    let asked = amount(pids.limit);
+    let is_kept = pids.limit.is_none() && absent == Absent::IsAsBefore;
+    if !is_kept && asked.is_none_or(|asked| asked > max) {
+        let asked = asked.map_or("no limit".to_owned(), |asked| asked.to_string());
+        if verdicts.limit(rule, "linux.resources.pids.limit", asked, max.to_string()) {
+            pids.limit = Some(max);
+        }
+    }
+}
+
+/// What of cgroup v2's own files would raise a limit again is left out.
+fn unified(resources: &mut Resources, profile: &Profile, verdicts: &mut Verdicts) {
+    let memory = profile.memory.max.map(|max| max.0);
+    let (rule_memory, rule_cpu) = (rule!(profile, memory), rule!(profile, processors));
+    let rule_pids = rule!(profile, pids);
+    let swap = memory.map(|max| {
+        let limit = resources.memory.and_then(|memory| amount(memory.limit));
+        max - limit.filter(|limit| (1..=max).contains(limit)).unwrap_or(max)
+    });
+    let number = |text: &str, max: Option<i64>| {
+        let fits =
+            |max: i64| text.trim().parse::<i64>().is_ok_and(|asked| (0..=max).contains(&asked));
+        max.is_none_or(fits)
+    };
+    resources.unified.retain(|file, value| {
+        let (rule, fits) = match file.as_str() {
+            "memory.max" => (rule_memory, number(value, memory)),
+            "memory.swap.max" => (rule_memory, number(value, swap)),
+            "pids.max" => (rule_pids, number(value, profile.pids.max.map(i64::from))),
+            "cpu.max" => (rule_cpu, profile.processors.max.is_none_or(|max| within(value, max))),
+            _ => return true,
+        };
+        let field = format!("linux.resources.unified[{file:?}]");
+        fits || !is_on(rule)
+            || !verdicts.limit(rule, field, format!("{value:?}"), "the limit's own field")
+    });
+}
+
+/// Whether a value for `cpu.max`, `QUOTA PERIOD`, is no more than `max`.
+fn within(value: &str, max: Processors) -> bool {
+    let mut words = value.split_whitespace();
+    let quota = words.next().and_then(|quota| quota.parse::<i64>().ok());
+    let period = words.next().map_or(Some(PERIOD), |period| period.parse().ok());
+    matches!((quota, period), (Some(quota @ 0..), Some(period)) if quota <= quota_of(max, period))
+}

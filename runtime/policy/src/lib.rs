@@ -1,0 +1,30 @@
+//! What a node grants of what is asked of it.
+//!
+//! A policy file names profiles; a [`Profile`] is a set of rules; [`harden`] holds what a container asks for against
+//! one, and gives what holds ([`Hardened`]) with a [`Verdict`] for each thing that it is not given, or a [`Denial`].
+//!
+//! Promises: what holds is never more than what was asked for, and never more than the profile allows; hardened twice
+//! it is the same. A policy that cannot be read in full grants nothing. Must never do I/O: whoever uses this reads the
+//! file, and knows who wrote it.
+#![forbid(unsafe_code)]
+
+mod denial;
+mod file;
+mod harden;
+mod hardened;
+mod level;
+mod profile;
+#[cfg(test)]
+mod tests;
+pub mod value;
+mod verdict;
+
+pub use denial::Denial;
+pub use file::{Error, Policy};
+pub use harden::{
+    Facts, NodePolicy, harden, harden_process, harden_resources, judge, judge_joined,
+};
+pub use hardened::{Hardened, kept};
+pub use level::LEVELS;
+pub use profile::{About, ChosenProfile, Mode, Profile, RULES};
+pub use verdict::{Applied, Outcome, Verdict};

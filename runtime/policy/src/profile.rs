@@ -1,0 +1,257 @@
+//! A profile: which rules there are, and what each allows.
+
+use std::collections::BTreeMap;
+
+use brig_spec::{NamespaceType, RlimitType};
+use serde::{Deserialize, Serialize};
+
+use crate::value::{Bytes, Capabilities, Device, Processors};
+
+/// How a rule is applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Not at all.
+    #[default]
+    Off,
+    /// What it does not allow holds, and is recorded.
+    Audit,
+    /// What it does not allow is limited to what it allows, and recorded; refused where nothing less would be of use.
+    Enforce,
+    /// A container that asks for what it does not allow is not made.
+    Refuse,
+}
+
+/// The profile that is chosen for a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenProfile {
+    /// Its name, of a level with its version.
+    pub name: String,
+    /// Its rules.
+    pub rules: Profile,
+}
+
+impl ChosenProfile {
+    /// The one that changes nothing.
+    #[must_use]
+    pub fn oci() -> Self {
+        Self { name: crate::level::OCI.to_owned(), rules: Profile::default() }
+    }
+
+    /// Whether no rule has anything to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.modes().iter().all(|(_, mode)| *mode == Mode::Off)
+    }
+}
+
+/// A rule, for documents and for people who ask why.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Its name in a policy file.
+    pub name: &'static str,
+    /// What it is about.
+    pub what: &'static str,
+    /// What it answers: NIST SP 800-190, the CIS Docker Benchmark, the Pod Security Standards, CVEs.
+    pub answers: &'static str,
+}
+
+/// Every rule with a mode and its values, all of which may be left to the profile that is extended.
+macro_rules! rules {
+    ($($name:ident: $type:ident {$($(#[$doc:meta])* $value:ident: $of:ty,)*} $what:literal, $answers:literal;)*) => {
+        /// A set of rules. Read from a policy file a rule may lack its mode or a value; in one that
+        /// [`crate::Policy::profile`] gives, none lacks a value that its mode needs.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Profile {
+            /// The profile that has what this one does not say.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub extends: Option<String>,
+            $(#[doc = $what] #[serde(skip_serializing_if = "is_default")] pub $name: $type,)*
+        }
+
+        $(
+            #[doc = $what]
+            #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields, default)]
+            pub struct $type {
+                /// How it is applied; absent, not at all.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub mode: Option<Mode>,
+                $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $value: Option<$of>,)*
+            }
+
+            impl $type {
+                fn over(self, base: Self) -> Self {
+                    Self { mode: self.mode.or(base.mode), $($value: self.$value.or(base.$value),)* }
+                }
+
+                /// The value that its mode needs and that it lacks.
+                fn lacks(&self) -> Option<&'static str> {
+                    if self.mode.unwrap_or_default() == Mode::Off {
+                        return None;
+                    }
+                    $(if self.$value.is_none() {
+                        return Some(stringify!($value));
+                    })*
+                    None
+                }
+            }
+        )*
+
+        /// Every rule, in the order in which they judge.
+        pub const RULES: &[About] = &[
+            $(About { name: stringify!($name), what: $what, answers: $answers },)*
+        ];
+
+        impl Profile {
+            /// This profile, with what `base` says where it says nothing.
+            pub(crate) fn over(self, base: Self) -> Self {
+                Self { extends: None, $($name: self.$name.over(base.$name),)* }
+            }
+
+            /// A rule and a value that it lacks.
+            pub(crate) fn lacks(&self) -> Option<(&'static str, &'static str)> {
+                $(if let Some(value) = self.$name.lacks() {
+                    return Some((stringify!($name), value));
+                })*
+                None
+            }
+
+            /// The mode of each rule by its name, in the order of [`RULES`].
+            #[must_use]
+            pub fn modes(&self) -> Vec<(&'static str, Mode)> {
+                vec![$((stringify!($name), self.$name.mode.unwrap_or_default()),)*]
+            }
+        }
+    };
+}
+
+rules! {
+    no_new_privileges: NoNewPrivileges {}
+        "no execve(2) gains privileges",
+        "PSS restricted: allowPrivilegeEscalation; CIS 5.25";
+    capabilities: CapabilitySets {
+        /// Those that may be asked for.
+        allow: Capabilities,
+    }
+        "which parts of root's power a process may have",
+        "PSS baseline and restricted: capabilities; CIS 5.3; SP 800-190 4.4.3; CVE-2022-0492";
+    users: Users {
+        /// The least user id that may be asked for without a user namespace.
+        min_uid: u32,
+        /// The least group id.
+        min_gid: u32,
+    }
+        "which user the program is on the host, by its numeric id in the final configuration",
+        "PSS restricted: runAsNonRoot; SP 800-190 4.4.3; CVE-2024-40635, CVE-2026-46680";
+    namespaces: Namespaces {
+        /// Those that must not be the host's.
+        private: Vec<NamespaceType>,
+    }
+        "which namespaces must be the container's own, or a pod's",
+        "PSS baseline: host namespaces; CIS 5.9, 5.15, 5.16, 5.20";
+    cgroup_namespace: CgroupNamespace {}
+        "the container sees its own cgroup as the root of all",
+        "CIS 5.24";
+    read_only_root: ReadOnlyRoot {
+        /// Where an empty tmpfs goes, unless a mount is there already or above.
+        tmpfs: Vec<String>,
+        /// How large each may become.
+        size: Bytes,
+    }
+        "the root file system is read-only, with empty directories to write in",
+        "CIS 5.12; SP 800-190 4.4.4";
+    masked_paths: MaskedPaths {
+        /// Hidden, whatever else is.
+        paths: Vec<String>,
+    }
+        "which files of the kernel are hidden",
+        "PSS baseline: procMount";
+    read_only_paths: ReadOnlyPaths {
+        /// Read-only, whatever else is.
+        paths: Vec<String>,
+    }
+        "which files of the kernel are read-only",
+        "PSS baseline: procMount";
+    mount_types: MountTypes {
+        /// Types of file systems, and `bind`.
+        allow: Vec<String>,
+    }
+        "what may be mounted",
+        "PSS restricted: volume types; SP 800-190 4.4.3";
+    mount_flags: MountFlags {
+        /// Mounts by destination that may have set-user-id programs and devices.
+        except: Vec<String>,
+    }
+        "mounts have no set-user-id programs and no devices, but for brig's own /dev",
+        "CIS 5.12";
+    mount_propagation: MountPropagation {}
+        "what is mounted inside does not appear on the host",
+        "CIS 5.19";
+    devices: Devices {
+        /// Besides those that every container has.
+        allow: Vec<Device>,
+    }
+        "which devices there are, and may be opened",
+        "PSS baseline: privileged; CIS 5.4, 5.17";
+    sysctls: Sysctls {
+        /// By name.
+        allow: Vec<String>,
+    }
+        "which kernel parameters may be set",
+        "PSS baseline: sysctls; CVE-2022-0811";
+    memory: Memory {
+        /// The limit where none, or more, is asked for; with swap.
+        max: Bytes,
+    }
+        "how much memory the container may use",
+        "CIS 5.10; SP 800-190 4.4.3";
+    processors: Cpu {
+        /// The limit where none, or more, is asked for.
+        max: Processors,
+    }
+        "how much processor time the container may use",
+        "CIS 5.11";
+    pids: Pids {
+        /// The limit where none, or more, is asked for.
+        max: u32,
+    }
+        "how many tasks the container may have",
+        "CIS 5.28";
+    rlimits: Rlimits {
+        /// The most of each that may be asked for; 0 holds also where nothing is asked for.
+        max: BTreeMap<RlimitType, u64>,
+    }
+        "resource limits of the process",
+        "CIS 5.18";
+    oom_score: OomScore {
+        /// The least value of oom_score_adj.
+        min: i32,
+    }
+        "how readily the kernel ends the container when memory runs out",
+        "CIS 5.10";
+    scheduling: Scheduling {}
+        "no real-time scheduling, no priority above the usual one",
+        "SP 800-190 4.4.3";
+    cgroup_parent: CgroupParent {
+        /// Paths of cgroups, or slices, below which containers may be.
+        allow: Vec<String>,
+    }
+        "below which cgroups containers may be",
+        "CIS 5.24; CVE-2025-47291";
+    hooks: Hooks {}
+        "no programs of the host that run beside the container",
+        "CVE-2024-0132, CVE-2025-23266";
+    net_devices: NetDevices {}
+        "no network interfaces of the host",
+        "SP 800-190 4.4.3";
+    intel_rdt: IntelRdt {}
+        "no shares of the processor's caches",
+        "SP 800-190 4.4.3";
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

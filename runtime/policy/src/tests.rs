@@ -1,0 +1,531 @@
+//! The whole stage from the outside: policies in, what holds or words out.
+
+use brig_spec::{Asked, NamespaceType};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const FACTS: Facts = Facts { limits_swap: true };
+
+fn node(profile: &ChosenProfile) -> NodePolicy {
+    NodePolicy { profile: profile.clone(), facts: FACTS }
+}
+
+fn profile(text: &str) -> ChosenProfile {
+    let text = format!("version = 1\ndefault = \"it\"\n[profile.it]\n{text}");
+    Policy::read(&text).unwrap_or_else(|error| panic!("{error}: {text}")).profile(None).expect("it")
+}
+
+fn level(name: &str) -> ChosenProfile {
+    Policy::without_file().profile(Some(name)).expect(name)
+}
+
+fn asked(config: &Value) -> Asked {
+    Asked::read(config.to_string().as_bytes()).unwrap_or_else(|error| panic!("{error}: {config}"))
+}
+
+/// What `runc spec` gives, with `edits` at their pointers.
+fn config(edits: &[(&str, Value)]) -> Value {
+    let text = include_str!("../../spec/src/testdata/runc-spec.json");
+    let mut config: Value = serde_json::from_str(text).expect("JSON");
+    for (pointer, value) in edits {
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+        config.pointer_mut(parent).expect(pointer)[key] = value.clone();
+    }
+    config
+}
+
+/// What holds, with each decision as a line.
+fn hardened(profile: &ChosenProfile, edits: &[(&str, Value)]) -> (Hardened, Vec<String>) {
+    let (holds, verdicts) =
+        harden(asked(&config(edits)), &node(profile)).unwrap_or_else(|denial| panic!("{denial}"));
+    (holds, verdicts.iter().map(ToString::to_string).collect())
+}
+
+fn denied(profile: &ChosenProfile, edits: &[(&str, Value)]) -> Vec<String> {
+    let denial = harden(asked(&config(edits)), &node(profile)).expect_err("it is refused");
+    denial.refused.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_level_is_read() {
+    for (name, _) in LEVELS {
+        let profile = level(name);
+        let plain = name.rsplit_once('-').expect("a version").0;
+        assert_eq!(level(plain), profile);
+        let is_oci = *name == "oci-1";
+        assert_eq!(
+            profile.rules.modes().iter().all(|(_, mode)| *mode == Mode::Off),
+            is_oci,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn oci_changes_nothing() {
+    for text in [
+        include_str!("../../spec/src/testdata/every-field.json"),
+        include_str!("../../spec/src/testdata/runc-spec.json"),
+        include_str!("../../spec/src/testdata/runc-spec-rootless.json"),
+    ] {
+        let asked = Asked::read(text.as_bytes()).expect("it is good");
+        let (holds, verdicts) = harden(asked.clone(), &node(&level("oci"))).expect("all");
+        assert_eq!(*holds, *asked.into_config());
+        assert_eq!(verdicts, []);
+    }
+}
+
+#[test]
+fn what_is_limited_is_told() {
+    let text = r#"no_new_privileges = { mode = "enforce" }
+        capabilities = { mode = "enforce", allow = ["CAP_KILL"] }
+        pids = { mode = "enforce", max = 100 }
+        cgroup_namespace = { mode = "enforce" }"#;
+    let edits = [("/process/noNewPrivileges", json!(false))];
+    let (holds, lines) = hardened(&profile(text), &edits);
+    assert!(holds.process.no_new_privileges);
+    assert_eq!(holds.process.capabilities.sets.bounding, 1 << 5);
+    assert_eq!(holds.linux.resources.as_ref().and_then(|all| all.pids?.limit), Some(100));
+    assert!(holds.linux.namespace(NamespaceType::Cgroup).is_some());
+    let expected = [
+        "process.noNewPrivileges: false is limited by the rule no_new_privileges, which allows true",
+        "process.capabilities.bounding: CAP_NET_BIND_SERVICE, CAP_AUDIT_WRITE is limited by the rule capabilities, \
+         which allows CAP_KILL",
+        "process.capabilities.effective: CAP_NET_BIND_SERVICE, CAP_AUDIT_WRITE is limited by the rule capabilities, \
+         which allows CAP_KILL",
+        "process.capabilities.permitted: CAP_NET_BIND_SERVICE, CAP_AUDIT_WRITE is limited by the rule capabilities, \
+         which allows CAP_KILL",
+        "process.capabilities.ambient: CAP_NET_BIND_SERVICE, CAP_AUDIT_WRITE is limited by the rule capabilities, \
+         which allows CAP_KILL",
+        "linux.namespaces: the host's cgroup namespace is limited by the rule cgroup_namespace, which allows a new one",
+        "linux.resources.pids.limit: no limit is limited by the rule pids, which allows 100",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn what_is_audited_holds_and_is_told() {
+    let (holds, lines) = hardened(
+        &profile("no_new_privileges = { mode = \"audit\" }"),
+        &[("/process/noNewPrivileges", json!(false))],
+    );
+    assert!(!holds.process.no_new_privileges);
+    let expected = "process.noNewPrivileges: false is audited by the rule no_new_privileges, which allows true";
+    assert_eq!(lines, [expected]);
+}
+
+#[test]
+fn all_that_is_refused_is_told_at_once() {
+    let edits = [
+        ("/process/user/gid", json!(5)),
+        (
+            "/linux/sysctl",
+            json!({"net.core.somaxconn": "1", "net/ipv4/ip_unprivileged_port_start": "0"}),
+        ),
+        ("/hooks", json!({"prestart": [{"path": "/bin/x"}]})),
+        ("/linux/netDevices", json!({"eth0": {}})),
+    ];
+    let lines = denied(&level("restricted"), &edits);
+    assert_eq!(
+        lines,
+        [
+            "process.user.uid: user 0 of the host is refused by the rule users",
+            "linux.sysctl[\"net.core.somaxconn\"]: \"1\" is refused by the rule sysctls, which allows the kernel's \
+             default",
+            "hooks.prestart[0]: the program \"/bin/x\" is refused by the rule hooks",
+            "linux.netDevices[\"eth0\"]: an interface of the host is refused by the rule net_devices",
+        ]
+    );
+}
+
+/// Ways of asking for more than `restricted` gives: each is refused, or comes to nothing.
+#[test]
+fn no_spelling_gets_round_a_rule() {
+    let profile = level("restricted");
+    let user = ("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let with = |edit: (&str, Value)| hardened(&profile, &[user.clone(), edit]).0;
+    let resources = |resources: Value| {
+        let holds = with(("/linux/resources", resources));
+        holds.linux.resources.clone().expect("there are limits")
+    };
+    for memory in [
+        json!({}),
+        json!({"limit": -1}),
+        json!({"limit": 0}),
+        json!({"limit": 1_i64 << 40, "swap": -1}),
+    ] {
+        let memory = resources(json!({"memory": memory})).memory.expect("a limit");
+        assert_eq!((memory.limit, memory.swap), (Some(1 << 30), Some(1 << 30)));
+    }
+    for value in ["max", "2G", "9223372036854775807", "-1", " max", "0x7fffffffffffffff"] {
+        let limits = resources(
+            json!({"unified": {"memory.max": value, "memory.swap.max": value, "pids.max": value}}),
+        );
+        assert!(limits.unified.is_empty(), "{value}");
+    }
+    for value in ["max", "max 100000", "200000", "200000 100000", "1 0", "-1 5", ""] {
+        let limits = resources(json!({"unified": {"cpu.max": value}}));
+        // A period of 0 is no period; the kernel refuses it.
+        assert!(limits.unified.is_empty(), "{value}");
+    }
+    for cpu in [
+        json!({}),
+        json!({"quota": -1}),
+        json!({"quota": 0}),
+        json!({"quota": 500_000, "period": 50_000}),
+    ] {
+        let cpu = resources(json!({"cpu": cpu})).cpu.expect("a limit");
+        assert_eq!(cpu.quota.map(i64::unsigned_abs), cpu.period);
+    }
+    for devices in [
+        json!([{"allow": true}]),
+        json!([{"allow": true, "access": "rwm"}]),
+        json!([{"allow": true, "type": "a", "access": "rwm"}]),
+        json!([{"allow": true, "type": "c", "major": -1, "minor": -1, "access": "rwm"}]),
+        json!([{"allow": true, "type": "b", "major": 8, "access": "rwm"}]),
+        json!([{"allow": true, "type": "b", "major": 1, "minor": 3, "access": "rw"}]),
+        json!([{"allow": true, "type": "c", "major": 1, "access": "rw"}]),
+        json!([{"allow": true, "type": "c", "major": 10, "minor": 200, "access": "mr"}]),
+    ] {
+        assert_eq!(resources(json!({"devices": devices})).devices, [], "{devices}");
+    }
+    let kept = json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "access": "m"},
+        {"allow": true, "type": "c", "major": 136, "access": "rwm"}]);
+    assert_eq!(resources(json!({"devices": kept})).devices.len(), 3);
+    let propagated = with((
+        "/mounts",
+        json!([{"destination": "/m", "source": "/m", "type": "none",
+        "options": ["rbind", "rshared", "shared", "suid", "rdev"]}]),
+    ));
+    let mount = &propagated.mounts[0];
+    assert!(mount.propagation.iter().all(|(how, _)| *how == brig_spec::mount::Propagation::Slave));
+    assert_eq!((mount.attributes.set, mount.recursive.set), (6, 6));
+    assert_eq!((mount.attributes.clear, mount.recursive.clear), (0, 0));
+}
+
+#[test]
+fn users_are_judged_by_what_they_are_on_the_host() {
+    let profile = profile("users = { mode = \"refuse\", min_uid = 1, min_gid = 1 }");
+    let in_namespace = |outside: u32| {
+        let map = json!([{"containerID": 0, "hostID": outside, "size": 10}]);
+        let namespaces = json!([{"type": "user"}, {"type": "mount"}, {"type": "uts"}]);
+        [
+            ("/linux/uidMappings", map.clone()),
+            ("/linux/gidMappings", map),
+            ("/linux/namespaces", namespaces),
+        ]
+    };
+    hardened(&profile, &in_namespace(100_000));
+    let lines = denied(&profile, &in_namespace(0));
+    assert_eq!(lines[0], "process.user.uid: user 0 of the host is refused by the rule users");
+    let joined =
+        json!([{"type": "user", "path": "/proc/7/ns/user"}, {"type": "mount"}, {"type": "uts"}]);
+    let lines = denied(&profile, &[("/linux/namespaces", joined)]);
+    assert_eq!(
+        lines[1],
+        "process.user.gid: group 0, which no map has, is refused by the rule users"
+    );
+}
+
+#[test]
+fn a_namespace_that_is_joined_is_not_the_hosts() {
+    let with =
+        |mode: &str| profile(&format!("namespaces = {{ mode = \"{mode}\", private = [\"pid\"] }}"));
+    for mode in ["enforce", "refuse"] {
+        assert!(judge_joined(NamespaceType::Pid, true, &with(mode)).is_err());
+        assert_eq!(judge_joined(NamespaceType::Pid, false, &with(mode)), Ok(Vec::new()));
+        assert_eq!(judge_joined(NamespaceType::Ipc, true, &with(mode)), Ok(Vec::new()));
+    }
+    assert_eq!(judge_joined(NamespaceType::Pid, true, &with("audit")).map(|all| all.len()), Ok(1));
+}
+
+#[test]
+fn cgroups_are_below_the_parents_that_are_listed() {
+    let profile = profile(
+        "cgroup_parent = { mode = \"refuse\", allow = [\"/kubepods\", \"kubepods.slice\"] }",
+    );
+    let at = |path: &str| {
+        harden(asked(&config(&[("/linux/cgroupsPath", json!(path))])), &node(&profile))
+    };
+    for path in [
+        "/kubepods/x",
+        "/kubepods/besteffort/pod1/x",
+        "kubepods.slice:cri:x",
+        "kubepods-burstable-pod1.slice:cri:x",
+    ] {
+        assert!(at(path).is_ok(), "{path}");
+    }
+    for path in [
+        "",
+        "/",
+        "/kubepods",
+        "/kubepodsx/y",
+        "x",
+        "/other/kubepods/x",
+        "kubepods/x",
+        "system.slice:cri:x",
+        "kubepodsx.slice:cri:x",
+        "kubepods-x:cri:x",
+        ":cri:x",
+    ] {
+        assert!(at(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn errors_of_a_file_have_a_place_and_a_hint() {
+    let cases = [
+        ("version = 2\ndefault = 5", "version: 2 is not known, only 1", "use a brig that knows it"),
+        ("default = \"oci\"", "version: required but missing", "write version = 1"),
+        (
+            "version = 1\ndefault = \"restrictd\"",
+            "there is no profile \"restrictd\"",
+            "did you mean restricted?",
+        ),
+        (
+            "version = 1\ndefault = \"oci\"\nselectabel = []",
+            "line 3 column 1: unknown field `selectabel`, expected one of `version`, `default`, `selectable`, `profile`",
+            "did you mean selectable?",
+        ),
+        (
+            "version = 1\ndefault = \"oci\"\n[profile.baseline]",
+            "profile.baseline: is the name of a level, which never changes",
+            "give it another name, and extend the level",
+        ),
+    ];
+    for (text, what, hint) in cases {
+        let error = Policy::read(text).expect_err(text);
+        assert_eq!((error.to_string().as_str(), error.hint()), (what, hint));
+    }
+}
+
+#[test]
+fn errors_of_a_profile_have_a_place_and_a_hint() {
+    let start = "version = 1\ndefault = \"it\"\n[profile.it]\n";
+    let in_profile = [
+        (
+            "extends = \"it\"",
+            "profile.it.extends: is a circle, or a chain of more than 8",
+            "let it extend a level",
+        ),
+        (
+            "pids = { mode = \"enforce\" }",
+            "profile.it.pids.max: required but missing",
+            "give the rule a value, extend a profile that has one, or set its mode to \"off\"",
+        ),
+        (
+            "pids = { mode = \"enforced\" }",
+            "line 4 column 17: unknown variant `enforced`, expected one of `off`, `audit`, `enforce`, `refuse`",
+            "did you mean enforce?",
+        ),
+        (
+            "capabilities = { allow = [\"CAP_KIL\"] }",
+            "line 4 column 26: unknown capability \"CAP_KIL\"",
+            "did you mean CAP_KILL?",
+        ),
+        (
+            "memory = { max = \"1 gigabyte\" }",
+            "line 4 column 18: invalid value: string \"1 gigabyte\", expected a size, such as 67108864 or \"64MiB\"",
+            "docs/policy.md has the form of the file",
+        ),
+        (
+            "memory = { max = -1 }",
+            "line 4 column 18: invalid value: integer `-1`, expected a size, such as 67108864 or \"64MiB\"",
+            "docs/policy.md has the form of the file",
+        ),
+        (
+            "processors = { max = 0 }",
+            "line 4 column 22: invalid value: floating point `0.0`, expected a number of processors from 0.001 on, such as 1 or 0.5",
+            "docs/policy.md has the form of the file",
+        ),
+        (
+            "devices = { allow = [\"/dev/fuse\"] }",
+            "line 4 column 21: invalid value: string \"/dev/fuse\", expected a device, such as \"c 10:229\"",
+            "docs/policy.md has the form of the file",
+        ),
+        (
+            "pids = { max = 1 }\npids = { max = 2 }",
+            "line 5 column 1: duplicate key",
+            "docs/policy.md has the form of the file",
+        ),
+    ];
+    for (text, what, hint) in in_profile {
+        let error = Policy::read(&format!("{start}{text}")).expect_err(text);
+        assert_eq!((error.to_string().as_str(), error.hint()), (what, hint));
+    }
+}
+
+#[test]
+fn only_what_is_selectable_can_be_selected() {
+    let text = "version = 1\ndefault = \"restricted\"\nselectable = [\"baseline-1\", \"web\"]\n[profile.web]\nextends = \"restricted\"\n[profile.other]";
+    let policy = Policy::read(text).expect("it is good");
+    for (selected, name) in [
+        (None, "restricted-1"),
+        (Some("restricted"), "restricted-1"),
+        (Some("baseline"), "baseline-1"),
+        (Some("web"), "web"),
+    ] {
+        assert_eq!(policy.profile(selected).expect(name).name, name);
+    }
+    for name in ["oci", "other", "sandbox-1", "", "none"] {
+        let error = policy.profile(Some(name)).expect_err(name);
+        assert_eq!(
+            error.to_string(),
+            format!("the profile {name:?} is not one that may be selected")
+        );
+    }
+}
+
+/// Profiles of random rules with random modes.
+fn any_profile() -> impl Strategy<Value = ChosenProfile> {
+    let modes =
+        prop::collection::vec(prop::sample::select(vec!["off", "audit", "enforce"]), RULES.len());
+    (modes, prop::sample::select(vec!["restricted", "sandbox"])).prop_map(|(modes, base)| {
+        let rules = RULES
+            .iter()
+            .zip(modes)
+            .map(|(rule, mode)| format!("{}.mode = \"{mode}\"\n", rule.name));
+        let text: String = rules.collect();
+        profile(&format!("extends = \"{base}\"\ncgroup_parent.allow = []\n{text}"))
+    })
+}
+
+/// Configurations that differ where rules look.
+fn any_config() -> impl Strategy<Value = Value> {
+    let edits: Vec<(&str, Vec<Value>)> = vec![
+        ("/process/noNewPrivileges", vec![json!(true), json!(false)]),
+        (
+            "/process/user",
+            vec![
+                json!({"uid": 0, "gid": 0}),
+                json!({"uid": 1, "gid": 0}),
+                json!({"uid": 7, "gid": 7}),
+            ],
+        ),
+        (
+            "/process/capabilities",
+            vec![
+                json!({}),
+                json!({"bounding": ["CAP_SYS_ADMIN", "CAP_KILL"], "permitted": ["CAP_SYS_ADMIN"]}),
+            ],
+        ),
+        (
+            "/process/rlimits",
+            vec![json!([]), json!([{"type": "RLIMIT_CORE", "soft": 1, "hard": 9}])],
+        ),
+        ("/process/oomScoreAdj", vec![Value::Null, json!(-5), json!(5)]),
+        ("/process/scheduler", vec![Value::Null, json!({"policy": "SCHED_FIFO", "priority": 5})]),
+        ("/root/readonly", vec![json!(true), json!(false)]),
+        ("/linux/maskedPaths", vec![json!([]), json!(["/proc/kcore"])]),
+        (
+            "/linux/namespaces",
+            vec![
+                json!([{"type": "mount"}]),
+                json!([{"type": "mount"}, {"type": "pid"}, {"type": "network"}]),
+            ],
+        ),
+        (
+            "/linux/devices",
+            vec![json!([]), json!([{"path": "/dev/x", "type": "c", "major": 10, "minor": 200}])],
+        ),
+        (
+            "/linux/resources",
+            vec![
+                Value::Null,
+                json!({"memory": {"limit": 5}}),
+                json!({"memory": {"limit": -1}, "pids": {"limit": 5000},
+            "cpu": {"quota": 1_000_000}, "unified": {"cpu.max": "max", "memory.high": "5"}}),
+                json!({"devices": [{"allow": true, "access": "rwm"}]}),
+            ],
+        ),
+        (
+            "/mounts",
+            vec![
+                json!([]),
+                json!([{"destination": "/tmp", "type": "tmpfs", "options": ["exec", "suid"]},
+            {"destination": "/x", "source": "/y", "options": ["rbind", "rshared"]}]),
+            ],
+        ),
+    ];
+    let choices: Vec<_> = edits
+        .into_iter()
+        .map(|(at, values)| prop::sample::select(values).prop_map(move |value| (at, value)))
+        .collect();
+    choices.prop_map(|mut edits| {
+        edits.push(("/hostname", Value::Null));
+        edits.push(("/linux/sysctl", json!({})));
+        config(&edits)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hardened_twice_is_hardened_once(profile in any_profile(), config in any_config()) {
+        if let Ok((once, _)) = harden(asked(&config), &node(&profile)) {
+            let (text, _) = once.text(None).expect("it can be written");
+            let again = Asked::read(&text).expect("what holds is acceptable");
+            let (twice, verdicts) = harden(again, &node(&profile)).expect("nothing is refused that holds");
+            prop_assert!(verdicts.iter().all(|verdict| verdict.outcome == Outcome::Audited), "{verdicts:?}");
+            prop_assert_eq!(twice, once);
+        }
+    }
+
+    #[test]
+    fn what_holds_is_no_more_than_what_was_asked(profile in any_profile(), config in any_config()) {
+        let asked = asked(&config);
+        if let Ok((holds, _)) = harden(asked.clone(), &node(&profile)) {
+            no_more(&holds, &asked.into_config())?;
+        }
+    }
+}
+
+/// A lattice for each field: less on the left.
+fn no_more(holds: &brig_spec::Config, asked: &brig_spec::Config) -> Result<(), TestCaseError> {
+    prop_assert!(holds.process.no_new_privileges || !asked.process.no_new_privileges);
+    let (less, more) = (holds.process.capabilities.sets, asked.process.capabilities.sets);
+    for (less, more) in [
+        (less.bounding, more.bounding),
+        (less.effective, more.effective),
+        (less.permitted, more.permitted),
+        (less.inheritable, more.inheritable),
+        (less.ambient, more.ambient),
+    ] {
+        prop_assert_eq!(less & !more, 0);
+    }
+    prop_assert_eq!(&holds.process.user, &asked.process.user);
+    prop_assert!(holds.process.oom_score_adj >= asked.process.oom_score_adj);
+    for limit in &asked.process.rlimits {
+        let holds =
+            holds.process.rlimits.iter().find(|one| one.kind == limit.kind).expect("it is kept");
+        prop_assert!(holds.soft <= limit.soft && holds.hard <= limit.hard);
+    }
+    prop_assert!(holds.root.readonly || !asked.root.readonly);
+    for path in &asked.linux.masked_paths {
+        prop_assert!(holds.linux.masked_paths.contains(path));
+    }
+    for namespace in &asked.linux.namespaces {
+        prop_assert!(holds.linux.namespaces.contains(namespace));
+    }
+    prop_assert!(holds.linux.devices.iter().all(|device| asked.linux.devices.contains(device)));
+    let limit = |config: &brig_spec::Config, of: fn(&brig_spec::Resources) -> Option<i64>| {
+        let asked = config.linux.resources.as_ref().and_then(of);
+        asked.filter(|amount| *amount >= 0).unwrap_or(i64::MAX)
+    };
+    for of in [
+        (|all| all.memory?.limit) as fn(&brig_spec::Resources) -> Option<i64>,
+        |all| all.memory?.swap,
+        |all| all.pids?.limit,
+        |all| all.cpu.as_ref()?.quota,
+    ] {
+        prop_assert!(limit(holds, of) <= limit(asked, of));
+    }
+    for (holds, asked) in holds.mounts.iter().zip(&asked.mounts) {
+        prop_assert_eq!((&holds.destination, &holds.kind), (&asked.destination, &asked.kind));
+        prop_assert_eq!(asked.attributes.set & !holds.attributes.set, 0);
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Values of rules, as a policy file spells them.
+
+use std::fmt;
+
+use brig_spec::{DeviceType, capability, quantity};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// Capabilities by name; bit N is number N.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+impl<'de> Deserialize<'de> for Capabilities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        capability::from_names("", &names).map(Self).map_err(|error| {
+            let words = error.to_string();
+            let words = words.split_once(": ").map_or(&*words, |(_, words)| words);
+            let hint = error.hint().unwrap_or_default();
+            D::Error::custom(format_args!("{words}\0{hint}"))
+        })
+    }
+}
+
+impl Serialize for Capabilities {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(capability::names(self.0))
+    }
+}
+
+/// A size in bytes: a number, or a text such as `512MiB`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub i64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+            if self.0 > 0 && self.0 & ((1 << shift) - 1) == 0 {
+                return write!(f, "{} {unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{} bytes", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Size;
+        impl Visitor<'_> for Size {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size, such as 67108864 or \"64MiB\"")
+            }
+            fn visit_i64<E: Error>(self, bytes: i64) -> Result<Bytes, E> {
+                if bytes < 0 {
+                    return Err(E::invalid_value(serde::de::Unexpected::Signed(bytes), &self));
+                }
+                Ok(Bytes(bytes))
+            }
+            fn visit_u64<E: Error>(self, bytes: u64) -> Result<Bytes, E> {
+                i64::try_from(bytes).map(Bytes).map_err(E::custom)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Bytes, E> {
+                let bytes = quantity::size_bytes(text).map(Bytes);
+                bytes.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Size)
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(self.0)
+    }
+}
+
+/// Processors, in thousandths: `1`, `0.5`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Processors(pub u32);
+
+/// More than any machine has.
+const MOST_PROCESSORS: f64 = 1e6;
+
+impl fmt::Display for Processors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 % 1000 {
+            0 => write!(f, "{} processors", self.0 / 1000),
+            thousandths => write!(f, "{}.{thousandths:03} processors", self.0 / 1000),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Processors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Processors;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of processors from 0.001 on, such as 1 or 0.5")
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Processors, E> {
+                self.visit_f64(number as f64)
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Processors, E> {
+                self.visit_f64(number as f64)
+            }
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Processors, E> {
+                if !(0.001..=MOST_PROCESSORS).contains(&number) {
+                    return Err(E::invalid_value(serde::de::Unexpected::Float(number), &self));
+                }
+                Ok(Processors((number * 1000.0) as u32))
+            }
+        }
+        deserializer.deserialize_any(Number)
+    }
+}
+
+impl Serialize for Processors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / 1000.0)
+    }
+}
+
+/// A device: `c 10:229`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Character or block.
+    pub kind: DeviceType,
+    /// Major number.
+    pub major: i64,
+    /// Minor number.
+    pub minor: i64,
+}
+
+impl Device {
+    /// Whether a node, or a rule, of these numbers is of this device.
+    #[must_use]
+    pub fn is(&self, kind: DeviceType, major: i64, minor: i64) -> bool {
+        self.kind.file_type() == kind.file_type() && (self.major, self.minor) == (major, minor)
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = if self.kind == DeviceType::Block { 'b' } else { 'c' };
+        write!(f, "{letter} {}:{}", self.major, self.minor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = || {
+            let (letter, numbers) = text.split_once(' ')?;
+            let kind = match letter {
+                "c" => DeviceType::Char,
+                "b" => DeviceType::Block,
+                _ => return None,
+            };
+            let (major, minor) = numbers.split_once(':')?;
+            let number = |text: &str| text.parse::<u32>().ok().map(i64::from);
+            Some(Self { kind, major: number(major)?, minor: number(minor)? })
+        };
+        read().ok_or_else(|| {
+            let unexpected = serde::de::Unexpected::Str(&text);
+            D::Error::invalid_value(unexpected, &"a device, such as \"c 10:229\"")
+        })
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,92 @@
+//! The node's policy: which profile holds for a container, read once by who makes it.
+//!
+//! Promises: it is root's, in a file that nobody else can have written, opened once and not through a link. One that is
+//! there and cannot be read, or not understood in full, is an error, and no container is made. Must never look at what a
+//! bundle says.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use brig_policy::{ChosenProfile, Facts, Mode, NodePolicy, Policy};
+use brig_pseudofs::small_file;
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat};
+use rustix::io::Errno;
+
+use crate::failure::{Failure, Kind};
+use crate::trusted;
+
+/// Where the policy is.
+pub const DIRECTORY: &str = "/etc/brig";
+/// Its name there.
+pub const FILE: &str = "policy.toml";
+/// The write permissions of group and others.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// What holds on this node where `selected` has been chosen on the node's side, by a flag or by the name that brig
+/// is called by; the policy's default where nothing has.
+///
+/// # Errors
+/// The policy cannot be read, somebody else could have written it, or `selected` may not be selected.
+pub fn read(selected: Option<&str>) -> Result<NodePolicy, Failure> {
+    let policy = match text()? {
+        Some(text) => parse(&text)?,
+        None if selected.is_none() => return Ok(NodePolicy::oci()),
+        None => Policy::without_file(),
+    };
+    let profile = policy.profile(selected).map_err(|error| {
+        let hint = error.hint().to_owned();
+        Failure::plain(format!("the node's policy: {error}")).with_hint(hint)
+    })?;
+    let facts = Facts { limits_swap: limits_swap(&profile) };
+    Ok(NodePolicy { profile, facts })
+}
+
+fn path() -> PathBuf {
+    Path::new(DIRECTORY).join(FILE)
+}
+
+/// The text of the file; `None` where there is none.
+fn text() -> Result<Option<String>, Failure> {
+    let path = path();
+    let failed = |error: io::Error| Failure::system(format!("reading {}", path.display()), error);
+    // One call where there is none; the walk to it looks at each owner on the way.
+    if accessat(CWD, DIRECTORY, Access::EXISTS, AtFlags::empty()) == Err(Errno::NOENT) {
+        return Ok(None);
+    }
+    let Some(directory) = trusted::open_directory(Path::new(DIRECTORY))? else { return Ok(None) };
+    let Some(file) = trusted::file_in(&directory, FILE, OFlags::RDONLY, &path)? else {
+        return Ok(None);
+    };
+    let mode = fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode;
+    if mode & OTHERS_WRITE != 0 {
+        let what = format!("{} may be written by others than its owner", path.display());
+        return Err(Failure::plain(what)
+            .of_kind(Kind::Denied)
+            .with_hint("chmod go-w it, and look at what it says"));
+    }
+    let bytes = small_file::read_open(&file).map_err(failed)?;
+    let text = String::from_utf8(bytes);
+    text.map(Some).map_err(|_| Failure::plain(format!("{} is not UTF-8", path.display())))
+}
+
+/// Reads the text of a policy file, whose name is in what it says.
+///
+/// # Errors
+/// See [`Policy::read`]; with the file, and the place in it.
+fn parse(text: &str) -> Result<Policy, Failure> {
+    Policy::read(text).map_err(|error| explain(&path(), &error))
+}
+
+/// What is wrong with the policy file at `path`.
+#[must_use]
+pub fn explain(path: &Path, error: &brig_policy::Error) -> Failure {
+    Failure::plain(format!("{}: {error}", path.display())).with_hint(error.hint())
+}
+
+/// Whether swap can be limited: cgroup v1 has the file where it accounts for swap, v2 wherever there can be any.
+fn limits_swap(profile: &ChosenProfile) -> bool {
+    let is_there = |path: &str| accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok();
+    profile.rules.memory.mode.unwrap_or_default() != Mode::Off
+        && (is_there("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+            || is_there("/sys/fs/cgroup/cgroup.controllers") && is_there("/proc/swaps"))
+}
