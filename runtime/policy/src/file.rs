@@ -13,13 +13,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 
 use brig_spec::nearest;
 use serde::Deserialize;
 
 use crate::level::{self, LEVELS, OCI};
 use crate::profile::{ChosenProfile, Profile};
+use crate::toml_text::{self, Wrong};
 
 /// The version of the form of the file.
 const VERSION: u32 = 1;
@@ -95,7 +95,7 @@ impl Policy {
         struct Version {
             version: Option<u32>,
         }
-        let Version { version } = toml::from_str(text).map_err(|error| explain(text, &error))?;
+        let Version { version } = toml_text::read(text).map_err(|wrong| explain(text, &wrong))?;
         match version {
             Some(VERSION) => {}
             None => return Err(Error::new("version: required but missing", "write version = 1")),
@@ -104,7 +104,7 @@ impl Policy {
                 return Err(Error::new(what, "use a brig that knows it"));
             }
         }
-        let read: Text = toml::from_str(text).map_err(|error| explain(text, &error))?;
+        let read: Text = toml_text::read(text).map_err(|wrong| explain(text, &wrong))?;
         let policy =
             Self { default: read.default, selectable: read.selectable, profiles: read.profiles };
         if let Some(name) = policy.profiles.keys().find(|name| level::find(name).is_some()) {
@@ -135,7 +135,10 @@ impl Policy {
             );
             return Err(Error::new(
                 format!("the profile {name:?} is not one that may be selected"),
-                format!("selectable are {}; the policy file says which", all.join(", ")),
+                format!(
+                    "selectable are {}; the policy file says which, and a brig that is called brig-NAME selects NAME",
+                    all.join(", ")
+                ),
             ));
         }
         Ok(ChosenProfile { name: of(name), rules: self.resolve(name)? })
@@ -151,7 +154,7 @@ impl Policy {
                 (Some(profile), _) => profile.clone(),
                 // A test reads them all.
                 (None, Some((_, text))) => {
-                    toml::from_str(text).map_err(|error| explain(text, &error))?
+                    toml_text::read(text).map_err(|wrong| explain(text, &wrong))?
                 }
                 (None, None) => return Err(self.unknown(&name)),
             };
@@ -187,16 +190,14 @@ fn plain(level: &str) -> &str {
     level.rsplit_once('-').map_or(level, |(plain, _)| plain)
 }
 
-/// What the reader of TOML says, with its place, and the likely word.
-fn explain(text: &str, error: &toml::de::Error) -> Error {
-    let message = error.message();
+/// What is wrong with a text, with its place, and the likely word.
+fn explain(text: &str, wrong: &Wrong) -> Error {
     // See `value::Capabilities`: words and a hint of their own.
-    let (what, hint) = match message.split_once('\0') {
+    let (what, hint) = match wrong.what.split_once('\0') {
         Some((what, hint)) => (what.to_owned(), hint.to_owned()),
-        None => (message.to_owned(), hint(message)),
+        None => (wrong.what.clone(), hint(&wrong.what)),
     };
-    let what = what.replace('\n', " ");
-    Error { place: error.span().map(|span: Range<usize>| place(text, span.start)), what, hint }
+    Error { place: Some(place(text, wrong.offset)), what, hint }
 }
 
 fn hint(message: &str) -> String {

@@ -16,6 +16,7 @@ mod level;
 mod profile;
 #[cfg(test)]
 mod tests;
+mod toml_text;
 pub mod value;
 mod verdict;
 

@@ -322,7 +322,7 @@ fn errors_of_a_profile_have_a_place_and_a_hint() {
         ),
         (
             "capabilities = { allow = [\"CAP_KIL\"] }",
-            "line 4 column 26: unknown capability \"CAP_KIL\"",
+            "line 4 column 27: unknown capability \"CAP_KIL\"",
             "did you mean CAP_KILL?",
         ),
         (
@@ -342,7 +342,7 @@ fn errors_of_a_profile_have_a_place_and_a_hint() {
         ),
         (
             "devices = { allow = [\"/dev/fuse\"] }",
-            "line 4 column 21: invalid value: string \"/dev/fuse\", expected a device, such as \"c 10:229\"",
+            "line 4 column 22: invalid value: string \"/dev/fuse\", expected a device, such as \"c 10:229\"",
             "docs/policy.md has the form of the file",
         ),
         (

@@ -328,22 +328,38 @@ impl StateDirectory {
 
     /// Removes the directory with all that brig puts there, and nothing else.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        let mut had_record = false;
         // The record first: whoever is killed after that leaves nothing that needs what is gone.
-        for name in [RECORD, NEW_RECORD, PROCESS, GATE, OPENING, CONFIG, ASKED, POLICY, LOCK] {
-            match unlinkat(&self.held, name, AtFlags::empty()) {
-                Ok(()) => had_record |= name == RECORD,
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(self.failed("removing", name, errno)),
-            }
+        let had_record = self.unlink(RECORD)?;
+        for name in [PROCESS, CONFIG, LOCK] {
+            self.unlink(name)?;
         }
         // The kernel removes by name. A directory in which the record was until now is the one of that name.
         if !had_record && !self.is_there()? {
             return Ok(());
         }
+        if self.remove_empty()? {
+            return Ok(());
+        }
+        for name in [NEW_RECORD, GATE, OPENING, ASKED, POLICY] {
+            self.unlink(name)?;
+        }
+        if self.remove_empty()? { Ok(()) } else { Err(self.holds_more()) }
+    }
+
+    /// Removes a file in it; whether there was one.
+    fn unlink(&self, name: &str) -> Result<bool, Error> {
+        match unlinkat(&self.held, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.failed("removing", name, errno)),
+        }
+    }
+
+    /// Removes the directory itself; false where something is in it.
+    fn remove_empty(&self) -> Result<bool, Error> {
         match unlinkat(&self.root, self.name.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(self.holds_more()),
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             Err(errno) => Err(Error::system(format!("removing {}", self.path.display()), errno)),
         }
     }
