@@ -174,7 +174,24 @@ struct OpenHow {
     resolve: u64,
 }
 
+/// How often a path with `..` is looked up again where something on the machine was renamed or mounted meanwhile:
+/// the kernel cannot tell then whether it stays inside, and says EAGAIN.
+const LOOKUPS: u32 = 128;
+
 pub(crate) fn openat2(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Answer<i32> {
+    let mut answer = open_once(dir, path, flags, mode, resolve);
+    for _ in 1..LOOKUPS {
+        match answer {
+            Err(fault) if fault.errno == libc::EAGAIN => {
+                answer = open_once(dir, path, flags, mode, resolve);
+            }
+            _ => break,
+        }
+    }
+    answer
+}
+
+fn open_once(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Answer<i32> {
     let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: u64::from(mode), resolve };
     let args = [fd_arg(dir), str_arg(path), ref_arg(&how), size_of::<OpenHow>(), 0, 0];
     call(libc::SYS_openat2, args).map(|fd| fd as i32)

@@ -1,7 +1,8 @@
 //! Opening what an image may have shaped: below the root, and never outside.
 //!
 //! Promises: what is opened is inside the root, whatever links, mounts and races the image has; what is made
-//! of a path is made one component at a time, each from the root again. Reference: openat2(2).
+//! of a path is made one component at a time, each from the root again, and what a link names is made there too.
+//! Reference: openat2(2).
 
 use core::ffi::CStr;
 
@@ -92,52 +93,112 @@ fn is_directory(fd: i32) -> Answer<bool> {
     Place::of(fd).map(|place| place.directory)
 }
 
-/// A copy of the start of a path, with room for its end.
-struct Prefix {
+/// A path that is put together, with room for its end.
+struct Text {
     bytes: [u8; PATH_MAX],
+    length: usize,
 }
 
-impl Prefix {
-    fn new() -> Self {
-        Self { bytes: [0; PATH_MAX] }
+impl Text {
+    fn of(text: &[u8]) -> Answer<Self> {
+        let mut path = Self { bytes: [0; PATH_MAX], length: 0 };
+        path.push(text)?;
+        Ok(path)
     }
 
-    fn set(&mut self, text: &[u8]) -> Answer<&CStr> {
+    fn push(&mut self, text: &[u8]) -> Answer<()> {
+        let end = self.length + text.len();
         let too_long = fault(libc::SYS_openat2, libc::ENAMETOOLONG);
-        let place = self.bytes.get_mut(..text.len()).ok_or(too_long)?;
-        for (to, from) in place.iter_mut().zip(text) {
+        // The byte behind it stays 0.
+        let free = self.bytes.get_mut(self.length..end).filter(|_| end < PATH_MAX);
+        for (to, from) in free.ok_or(too_long)?.iter_mut().zip(text) {
             *to = *from;
         }
-        *self.bytes.get_mut(text.len()).ok_or(too_long)? = 0;
-        CStr::from_bytes_until_nul(&self.bytes).map_err(|_| too_long)
+        self.length = end;
+        Ok(())
+    }
+
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
     }
 }
 
+/// As many symbolic links as the kernel follows (path_resolution(7)).
+const MOST_LINKS: u32 = 40;
+
 /// Makes what is missing of `path` below `root`: directories, and in the end a file where it is
-/// not to be a directory. Each step starts from the root again, so that no link is trusted.
+/// not to be a directory. Each step starts from the root again, so that no link is trusted. What a link on the way
+/// names and is missing is made too, inside the root.
 pub(crate) fn make_path(root: i32, path: &CStr, directory: bool) -> Answer<()> {
-    let (mut above, mut name) = (Prefix::new(), Prefix::new());
-    let text = path.to_bytes();
-    let mut start = 0;
-    while start < text.len() {
-        let rest = text.get(start..).unwrap_or_default();
-        let length = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
-        let component = rest.get(..length).unwrap_or_default();
-        let end = start + length;
-        let last = rest.iter().skip(length).all(|&byte| byte == b'/');
-        if !component.is_empty() {
-            let parent = match start {
-                0 => c".",
-                _ => above.set(text.get(..start).unwrap_or_default())?,
-            };
-            let parent = syscall::openat2(root, parent, libc::O_PATH, 0, INSIDE)?;
-            let made = make_entry(parent, name.set(component)?, directory || !last);
-            syscall::close(parent)?;
-            made?;
+    let mut whole = Text::of(path.to_bytes())?;
+    for _ in 0..MOST_LINKS {
+        match make_components(root, whole.get(), directory)? {
+            None => return Ok(()),
+            Some(led) => whole = led,
         }
-        start = end + 1;
     }
-    Ok(())
+    Err(fault(libc::SYS_openat2, libc::ELOOP))
+}
+
+/// Makes what is missing up to the first link that leads to nothing; the path with what that link says in its place.
+/// `..` stays as it is written: where it leads is for the kernel to say.
+fn make_components(root: i32, path: &[u8], directory: bool) -> Answer<Option<Text>> {
+    let mut start = 0;
+    while start < path.len() {
+        let rest = path.get(start..).unwrap_or_default();
+        let length = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+        let (component, after) = rest.split_at_checked(length).unwrap_or_default();
+        let last = after.iter().all(|&byte| byte == b'/');
+        let before = path.get(..start).unwrap_or_default();
+        if !component.is_empty()
+            && let Some(led) = make_component(root, before, component, directory || !last)?
+        {
+            let mut whole = match led.get().first() {
+                Some(b'/') => Text::of(b"")?,
+                _ => Text::of(before)?,
+            };
+            whole.push(led.get())?;
+            whole.push(after)?;
+            return Ok(Some(whole));
+        }
+        start += length + 1;
+    }
+    Ok(None)
+}
+
+/// Makes one that is missing in the directory `before`; what it says where it is a link that leads to nothing.
+fn make_component(
+    root: i32,
+    before: &[u8],
+    component: &[u8],
+    directory: bool,
+) -> Answer<Option<Text>> {
+    let mut path = Text::of(before)?;
+    path.push(component)?;
+    match syscall::openat2(root, path.as_c_str(), libc::O_PATH, 0, INSIDE) {
+        Ok(found) => return syscall::close(found).map(|_| None),
+        Err(fault) if fault.errno == libc::ENOENT => {}
+        Err(fault) => return Err(fault),
+    }
+    let above = if before.is_empty() { Text::of(b".")? } else { Text::of(before)? };
+    let parent = syscall::openat2(root, above.as_c_str(), libc::O_PATH, 0, INSIDE)?;
+    let name = Text::of(component)?;
+    let mut led = Text::of(b"")?;
+    let made = match syscall::readlinkat(parent, name.as_c_str(), &mut led.bytes) {
+        Ok(length) if length < PATH_MAX => {
+            led.length = length;
+            Ok(Some(led))
+        }
+        Ok(_) => Err(fault(libc::SYS_readlinkat, libc::ENAMETOOLONG)),
+        // Nothing, or no link any more.
+        Err(_) => make_entry(parent, name.as_c_str(), directory).map(|()| None),
+    };
+    syscall::close(parent)?;
+    made
 }
 
 fn make_entry(parent: i32, name: &CStr, directory: bool) -> Answer<()> {

@@ -1,0 +1,102 @@
+//! Mounts as images and other mounts have shaped their places.
+
+use brig_integration::{Lab, json, need};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// A link of the image at `path`, in the place of what is there.
+fn link(rootfs: &Path, path: &str, to: &str) {
+    let at = rootfs.join(path);
+    let _ = fs::remove_file(&at);
+    fs::create_dir_all(at.parent().expect("a parent")).expect("make directories");
+    symlink(to, &at).expect("make a link");
+}
+
+#[test]
+fn what_a_link_at_a_mounts_place_names_is_made() {
+    need!(Brig); // runc 1.1 makes neither what is relative nor what is behind an earlier mount
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::write(&source, "mounted").expect("write");
+    for (place, to, made) in [
+        (
+            "/etc/resolv.conf",
+            "../run/systemd/resolve/stub-resolv.conf",
+            "/run/systemd/resolve/stub-resolv.conf",
+        ),
+        ("/etc/localtime", "/usr/share/zoneinfo/Mars/Olympus", "/usr/share/zoneinfo/Mars/Olympus"),
+        ("/etc/up", "../../../../var/up", "/var/up"),
+        ("/etc/dots", "./new/../other", "/etc/other"),
+        ("/etc/first", "second", "/etc/third"),
+    ] {
+        let run = json!({"destination": "/run", "type": "tmpfs", "source": "tmpfs"});
+        let bundle = lab.bundle().mount(run).bind(&source, place, &["ro"]);
+        link(&bundle.rootfs, place.trim_start_matches('/'), to);
+        link(&bundle.rootfs, "etc/second", "third");
+        let bundle = bundle.sh(&format!(
+            "cat {place}; echo; readlink -f {place}; grep -c ' {made} ' /proc/self/mountinfo"
+        ));
+        lab.container(bundle).run().ok().prints(&format!("mounted\n{made}\n1"));
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn what_a_link_in_an_earlier_mount_names_is_made_there() {
+    need!(Brig);
+    let lab = Lab::new();
+    let (volume, source) = (lab.path("volume"), lab.path("source"));
+    for dir in [&volume, &source] {
+        fs::create_dir(dir).expect("make a directory");
+    }
+    symlink("inner/deep", volume.join("link")).expect("make a link");
+    symlink("/outer", volume.join("absolute")).expect("make a link");
+    let bundle = lab
+        .bundle()
+        .bind(&volume, "/volume", &["rw"])
+        .bind(&source, "/volume/link/place", &["rw"])
+        .bind(&source, "/volume/absolute", &["rw"])
+        .sh("touch /volume/link/place/a /outer/b; ls /volume/inner/deep/place");
+    let root = bundle.rootfs.clone();
+    lab.container(bundle).run().ok().prints("a\nb");
+    assert!(volume.join("inner/deep/place").is_dir() && root.join("outer").is_dir());
+    lab.assert_clean();
+}
+
+#[test]
+fn links_that_lead_to_each_other_are_refused() {
+    need!(Brig);
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::write(&source, "mounted").expect("write");
+    for links in [[("etc/a", "b"), ("etc/b", "a")], [("etc/a", "a/x"), ("etc/b", "x")]] {
+        let bundle = lab.bundle().bind(&source, "/etc/a", &["ro"]).sh("true");
+        for (at, to) in links {
+            link(&bundle.rootfs, at, to);
+        }
+        lab.container(bundle).run().code(1).says("mounts[6]").says("os error 40");
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn a_long_chain_of_links_is_followed_as_far_as_the_kernel_does() {
+    need!(Brig);
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::write(&source, "mounted").expect("write");
+    for (length, follows) in [(39, true), (45, false)] {
+        let bundle = lab.bundle().bind(&source, "/etc/0", &["ro"]).sh("cat /etc/0");
+        for number in 0..length {
+            link(&bundle.rootfs, &format!("etc/{number}"), &(number + 1).to_string());
+        }
+        let output = lab.container(bundle).run();
+        if follows {
+            output.ok().prints("mounted")
+        } else {
+            output.code(1).says("mounts[6]")
+        };
+        lab.assert_clean();
+    }
+}
