@@ -177,12 +177,16 @@ const fn eperm(what: &'static str, call: &'static str, by: &'static [&'static st
     Attempt { what, call, refusal: "errno 1", by }
 }
 
+const fn enosys(what: &'static str, call: &'static str) -> Attempt {
+    Attempt { what, call, refusal: "errno 38", by: &ALL }
+}
+
 const STRICT: &[&str] = &["restricted", "sandbox", "compute"];
 const STRICTER: &[&str] = &["sandbox", "compute"];
 const STRICTEST: &[&str] = &["compute"];
 
 /// All fail otherwise, or succeed, without a filter: the program has the capabilities for them.
-const ATTEMPTS: [Attempt; 54] = [
+const ATTEMPTS: [Attempt; 59] = [
     eperm("socket AF_ALG", "native:41:38:5:0", &ALL),
     eperm("socket AF_ALG, upper half set", "native:41:0x100000026:5:0", &ALL),
     eperm("socket AF_VSOCK", "native:41:40:1:0", &ALL),
@@ -213,7 +217,7 @@ const ATTEMPTS: [Attempt; 54] = [
     eperm("unshare CLONE_NEWNS", "native:272:0x20000", &ALL),
     eperm("clone CLONE_NEWUSER", "native:56:0x10000011", &ALL),
     eperm("setns", "native:308:-1:0", &ALL),
-    Attempt { what: "clone3", call: "native:435:0:0", refusal: "errno 38", by: &ALL },
+    enosys("clone3", "native:435:0:0"),
     eperm("mount", "native:165:0:0:0:0:0", &ALL),
     eperm("fsopen", "native:430:0:0", &ALL),
     eperm("open_tree", "native:428:-100:0:0", &ALL),
@@ -233,6 +237,11 @@ const ATTEMPTS: [Attempt; 54] = [
     eperm("chroot", "native:161:0", STRICT),
     eperm("io_setup", "native:206:1:@", STRICTER),
     eperm("mknodat of a device", "native:259:-100:@:0x2180:0", STRICTER),
+    enosys("FUTEX_CMP_REQUEUE_PI", "native:202:@:12:1:0:@:0"),
+    enosys("FUTEX_CMP_REQUEUE_PI, private, upper half set", "native:202:@:0x10000008c:1:0:@:0"),
+    enosys("FUTEX_WAIT_REQUEUE_PI", "native:202:@:11:0:0:@:0"),
+    enosys("FUTEX_WAIT_REQUEUE_PI, both flags", "native:202:@:0x18b:0:0:@:0"),
+    enosys("futex_requeue", "native:456:0:0:0:0"),
     Attempt { what: "getpid of i386", call: "i386:20", refusal: "signal 31", by: &ALL },
     Attempt { what: "socketcall of i386", call: "i386:102:1:@", refusal: "signal 31", by: &ALL },
     Attempt { what: "getpid of x32", call: "native:0x40000027", refusal: "errno 38", by: &ALL },
