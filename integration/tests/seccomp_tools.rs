@@ -376,3 +376,22 @@ fn the_default_profile_under_bubblewrap_refuses_namespaces() {
     let output = under_bubblewrap(&lab, "default", script);
     output.says("HELLO").says("refused").says("not mounted");
 }
+
+#[test]
+fn mitigations_says_which_holes_a_profile_closes() {
+    need!(Brig);
+    let lab = Lab::new();
+    let state = |profile: &str, hole: &str| {
+        let all =
+            lab.runtime().args(["seccomp", "mitigations", "--json", profile]).go().ok().json();
+        let all = all.as_array().expect("a list").clone();
+        let one = all.into_iter().find(|one| one["name"] == hole).expect("it is listed");
+        one["state"].as_str().expect("a word").to_owned()
+    };
+    assert_eq!(state("default", "copy-fail"), "closed");
+    assert_eq!(state("default", "packet"), "open");
+    assert_eq!(state("restricted", "packet"), "closed");
+    let file = lab.path("all.json");
+    std::fs::write(&file, r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).expect("write");
+    assert_eq!(state(&file.to_string_lossy(), "ghostlock"), "open");
+}

@@ -48,6 +48,7 @@ mod instruction;
 pub mod interpret;
 mod layout;
 pub mod lint;
+pub mod mitigation;
 pub mod positions;
 mod profiles;
 mod ranges;

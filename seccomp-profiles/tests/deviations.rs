@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use brig_seccomp::mitigation::{MITIGATIONS, states};
 use brig_seccomp::verdict::Verdicts;
 use brig_seccomp::{ALLOW, Arch, BUILTIN, compile};
 use oci_spec::runtime::LinuxSeccomp;
@@ -193,6 +194,51 @@ add_key and keyctl, kexec, modules, open_by_handle_at, and `clone` with flags of
         let architectures = architectures.iter().map(|arch| format!("all of {arch}"));
         let what: Vec<String> = calls.into_iter().chain(architectures).collect();
         writeln!(text, "| {} | {all} | {reason} |", what.join(" ")).expect("text");
+    }
+    text.push_str(&holes());
+    text
+}
+
+const HOLES: &str = "
+## Holes of the kernel that a filter closes
+
+Whether a profile refuses the calls by which known holes are reached, on x86_64, as the compiler's verdicts say
+(`brig seccomp mitigations PROFILE` for any profile). *32-bit*: refused natively, and open by calls of i386 or x32, which
+the profile lets through. Engines' profiles are those of `seccomp-profiles/tests/data`, for the capabilities that they
+give by default. Docker's names AF_ALG and AF_VSOCK, and compares 64 bits of an argument of which the kernel reads 32: with a
+bit above them set the call passes, so they are open. This is no list of all holes, nor of all ways into one.
+
+";
+
+/// The table of holes: each profile judged by its verdicts.
+fn holes() -> String {
+    let engines = ["docker-default", "podman-default", "containerd-default"];
+    let own = BUILTIN.iter().map(|name| (*name, real::own(name)));
+    let profiles: Vec<(&str, LinuxSeccomp)> =
+        own.chain(engines.map(|name| (name, real::of_engine(name)))).collect();
+    let judged: Vec<_> = profiles
+        .iter()
+        .map(|(_, profile)| states(profile, Arch::X86_64).expect("it compiles"))
+        .collect();
+    let names: Vec<&str> = profiles.iter().map(|(name, _)| *name).collect();
+    let mut text = format!("{HOLES}| hole | CVE | by | {} |\n", names.join(" | "));
+    text.push_str(&"|---".repeat(names.len() + 3));
+    text.push_str("|\n");
+    for (at, one) in MITIGATIONS.iter().enumerate() {
+        let steps = one.steps.iter().map(|step| {
+            let calls: Vec<&str> = step.iter().map(|entry| entry.words).collect();
+            calls.join(" or ")
+        });
+        let steps: Vec<String> = steps.collect();
+        let states = judged.iter().map(|states| match states[at].name() {
+            "open by 32-bit calls" => "32-bit",
+            name => name,
+        });
+        let states: Vec<&str> = states.collect();
+        let cves = one.cves.join(", ");
+        let (steps, states) = (steps.join("; then "), states.join(" | "));
+        writeln!(text, "| {}: {} | {cves} | {steps} | {states} |", one.name, one.why)
+            .expect("text");
     }
     text
 }

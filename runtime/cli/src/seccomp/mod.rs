@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod explain;
 mod export;
+mod mitigations;
 mod profile;
 mod record;
 mod show;
@@ -37,6 +38,7 @@ exit status: 0, 1 for errors, 2 for usage
         check::VERB,
         diff::VERB,
         explain::VERB,
+        mitigations::VERB,
         export::VERB,
         record::VERB,
     ]),

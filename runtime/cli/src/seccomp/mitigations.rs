@@ -1,0 +1,78 @@
+//! `brig seccomp mitigations`.
+
+use brig_seccomp::Arch;
+use brig_seccomp::mitigation::{MITIGATIONS, Mitigation, State, states};
+use serde_json::{Value, json};
+
+use super::profile::Profile;
+use super::words::pretty;
+use super::{arch, kernel_of};
+use crate::arguments::{Arguments, Format};
+use crate::flags::{Flag, Flags, format, json, value};
+use crate::global::Global;
+use crate::verb::{Does, Outcome, Verb, print};
+
+pub(super) const VERB: Verb = Verb {
+    name: "seccomp mitigations",
+    summary: "which holes of the kernel a profile closes",
+    help: "\
+usage: brig seccomp mitigations [OPTION...] PROFILE
+
+Prints known holes of the kernel that begin with a call which a filter can refuse, and whether the
+profile refuses it: natively, and by the 32-bit calls that it lets through. A hole that is closed
+cannot be reached so by what the profile confines. This is no list of all holes.
+",
+    flags: &FLAGS,
+    does: Does::Run(run),
+};
+
+const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+
+const OPTIONS: &[Flag<Typed>] = &[
+    value("-a, --arch ARCH  the kernel's architecture (default: this machine's)", |it, given| {
+        it.arch = Some(arch(&given.text()?)?);
+        Ok(())
+    }),
+    format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
+    json(|it| &mut it.format),
+];
+
+#[derive(Debug, Default)]
+struct Typed {
+    arch: Option<Arch>,
+    format: Format,
+}
+
+fn run(_: &Global, mut arguments: Arguments) -> Outcome {
+    let mut typed = Typed::default();
+    FLAGS.read(&mut arguments, &mut typed)?;
+    let kernel = kernel_of(typed.arch.unwrap_or(Arch::native()));
+    let profile = Profile::read(&arguments.positional("PROFILE")?)?;
+    arguments.end()?;
+    let states = states(&profile.seccomp, kernel).map_err(brig::supervise::Error::from)?;
+    let all = || MITIGATIONS.iter().zip(&states);
+    print(&match typed.format {
+        Format::Table => all().map(|(one, state)| lines(one, *state)).collect(),
+        Format::Json => pretty(&all().map(|(one, state)| as_json(one, *state)).collect())?,
+    })?;
+    Ok(0)
+}
+
+fn lines(one: &Mitigation, state: State) -> String {
+    format!(
+        "{:26} {}\n{:26} {}\n{:26} {}\n",
+        one.name,
+        state.name(),
+        "",
+        one.cves.join(" "),
+        "",
+        one.why
+    )
+}
+
+fn as_json(one: &Mitigation, state: State) -> Value {
+    let steps = one.steps.iter();
+    let steps: Vec<Vec<&str>> =
+        steps.map(|step| step.iter().map(|entry| entry.words).collect()).collect();
+    json!({"name": one.name, "cves": one.cves, "state": state.name(), "steps": steps, "why": one.why})
+}
