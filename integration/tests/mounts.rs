@@ -1,8 +1,9 @@
 //! Mounts as images and other mounts have shaped their places.
 
+use brig_integration::command::flavour;
 use brig_integration::{Lab, json, need};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 /// A link of the image at `path`, in the place of what is there.
@@ -99,4 +100,57 @@ fn a_long_chain_of_links_is_followed_as_far_as_the_kernel_does() {
         };
         lab.assert_clean();
     }
+}
+
+/// What stat(1) says of `place` under a tmpfs with these options, whose directory the image has with mode 0750.
+fn under_a_tmpfs(lab: &Lab, place: &str, options: &[&str]) -> String {
+    let tmpfs =
+        json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options});
+    let bundle = lab
+        .bundle()
+        .caps(&["CAP_DAC_OVERRIDE"])
+        .mount(tmpfs)
+        .sh(&format!("stat -c '%a %u %g' {place}; ls {place}"));
+    let there = bundle.rootfs.join("there");
+    fs::create_dir(&there).expect("make a directory");
+    fs::write(there.join("file"), "x").expect("write");
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o750)).expect("change its mode");
+    chown(&there, Some(7), Some(8)).expect("change its owner");
+    lab.container(bundle).run().ok().stdout()
+}
+
+#[test]
+fn a_tmpfs_takes_the_mode_of_the_directory_that_it_covers() {
+    let lab = Lab::new();
+    assert_eq!(under_a_tmpfs(&lab, "/there", &["nosuid", "size=1m"]), "750 0 0\n");
+    assert_eq!(under_a_tmpfs(&lab, "/there", &["ro"]), "750 0 0\n");
+    if flavour().is_brig() {
+        // runc 1.1 takes the directory's here too.
+        assert_eq!(under_a_tmpfs(&lab, "/there", &["mode=711"]), "711 0 0\n");
+    }
+    // Where there is none it is as tmpfs(5) has it.
+    assert_eq!(under_a_tmpfs(&lab, "/new/place", &[]), "1777 0 0\n");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_filled_tmpfs_has_what_its_options_say() {
+    need!(Brig);
+    let lab = Lab::new();
+    assert_eq!(under_a_tmpfs(&lab, "/there", &["tmpcopyup"]), "750 7 8\nfile\n");
+    assert_eq!(
+        under_a_tmpfs(&lab, "/there", &["tmpcopyup", "mode=711", "uid=5"]),
+        "711 5 8\nfile\n"
+    );
+    assert_eq!(under_a_tmpfs(&lab, "/there", &["mode=711,gid=5", "tmpcopyup"]), "711 7 5\nfile\n");
+}
+
+#[test]
+fn an_empty_mount_option_is_nothing() {
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::create_dir(&source).expect("make a directory");
+    let bundle =
+        lab.bundle().bind(&source, "/data", &["", "ro"]).sh("touch /data/x || echo read-only");
+    lab.container(bundle).run().ok().prints("read-only");
 }

@@ -14,6 +14,7 @@ use crate::device;
 use crate::flags::copy_limit as limit;
 use crate::interpret::invalid;
 use crate::mount::{clone_tree, set_attributes};
+use crate::op::Keeps;
 use crate::syscall::{self, Answer, Fault, MountAttr, fault};
 
 /// `MOUNT_ATTR_NODEV`.
@@ -52,19 +53,33 @@ fn at_limit(which: u32) -> Fault {
 }
 
 /// Copies what is in the directory `place`, which may be of a mount, into the directory `to`.
-pub(crate) fn copy_up(place: i32, to: i32, mut left: Allowance) -> Answer<()> {
+pub(crate) fn copy_up(place: i32, to: i32, mut left: Allowance, keeps: Keeps) -> Answer<()> {
     let tree = clone_tree(place)?;
     set_attributes(tree, true, &MountAttr { set: NODEV, ..MountAttr::default() })?;
     let from = syscall::openat2(tree, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0, BENEATH)?;
-    copy_attributes(from, c"", to)?;
+    copy_attributes(from, c"", to, keeps)?;
     copy_directory(from, to, 0, &mut left)?;
     syscall::close(from)?;
     syscall::close(tree).map(drop)
 }
 
-fn copy_attributes(from: i32, name: &CStr, to: i32) -> Answer<()> {
+/// chown(2): this id stays.
+const AS_IT_IS: u32 = u32::MAX;
+
+fn copy_attributes(from: i32, name: &CStr, to: i32, keeps: Keeps) -> Answer<()> {
     let stat = syscall::statx(from, name, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW)?;
-    syscall::fchownat_fd(to, stat.stx_uid, stat.stx_gid)?;
+    let uid = if keeps.uid { AS_IT_IS } else { stat.stx_uid };
+    let gid = if keeps.gid { AS_IT_IS } else { stat.stx_gid };
+    syscall::fchownat_fd(to, uid, gid)?;
+    if keeps.mode {
+        return Ok(());
+    }
+    syscall::chmod_fd(to, u32::from(stat.stx_mode) & 0o7777).map(drop)
+}
+
+/// Gives the directory `to` the mode of the directory `from`, which may be `O_PATH`.
+pub(crate) fn take_mode(from: i32, to: i32) -> Answer<()> {
+    let stat = syscall::statx(from, c"", libc::AT_EMPTY_PATH)?;
     syscall::chmod_fd(to, u32::from(stat.stx_mode) & 0o7777).map(drop)
 }
 
@@ -106,7 +121,7 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize, left: &mut Allowanc
             let source = syscall::openat2(from, name, flags, 0, BENEATH)?;
             let target = syscall::openat2(to, name, flags, 0, BENEATH)?;
             copy_directory(source, target, depth + 1, left)?;
-            copy_attributes(source, c"", target)?;
+            copy_attributes(source, c"", target, Keeps::default())?;
             syscall::close(source)?;
             syscall::close(target).map(drop)
         }
@@ -117,7 +132,7 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize, left: &mut Allowanc
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
             let target = syscall::openat2(to, name, flags, 0o600, BENEATH)?;
             copy_bytes(source, target, left)?;
-            copy_attributes(source, c"", target)?;
+            copy_attributes(source, c"", target, Keeps::default())?;
             syscall::close(source)?;
             syscall::close(target).map(drop)
         }

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::copy_up::{Allowance, copy_up};
+use crate::copy_up::{Allowance, copy_up, take_mode};
 use crate::device::encode;
 use crate::interpret::Child;
 use crate::op::{FileOp, Identity, Tolerance};
@@ -42,8 +42,12 @@ impl Child<'_, '_> {
                 self.put(into, fd)
             }
             FileOp::Setxattr { dir, name, value } => set_attribute(self.fd(dir)?, name, value),
-            FileOp::CopyUp { from, to, bytes, entries } => {
-                copy_up(self.fd(from)?, self.fd(to)?, Allowance { bytes, entries })
+            FileOp::CopyUp { from, to, bytes, entries, keeps } => {
+                copy_up(self.fd(from)?, self.fd(to)?, Allowance { bytes, entries }, keeps)
+            }
+            FileOp::TakeMode { from, to } => {
+                let (from, to) = (self.fd(from)?, self.fd(to)?);
+                if self.made == Some(from) { Ok(()) } else { take_mode(from, to) }
             }
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Child<'a, 's> {
     pub(crate) program: Option<&'a CStr>,
     /// The container's root, once it has been looked at: its descriptor, and where it is.
     pub(crate) root: Option<(i32, Place)>,
+    /// The last target that was not there and was made.
+    pub(crate) made: Option<i32>,
 }
 
 /// Runs `ops` and never returns: it ends in execve(2), or in a failure record and exit code 1.
@@ -34,7 +36,7 @@ pub(crate) struct Child<'a, 's> {
 pub fn run(ops: &[Op<'_>], slots: &mut [i32], supervisors_end: i32) -> ! {
     let reports = slots.get(usize::from(Slot::SUPERVISOR.0)).copied().unwrap_or(-1);
     let said = Said::NOTHING;
-    let mut child = Child { slots, reports, index: 0, said, program: None, root: None };
+    let mut child = Child { slots, reports, index: 0, said, program: None, root: None, made: None };
     if syscall::close(supervisors_end).is_err() {
         syscall::exit(1);
     }

@@ -14,7 +14,7 @@ mod talk;
 mod tolerance;
 mod vector;
 
-pub use file::{FileOp, Identity, Target};
+pub use file::{FileOp, Identity, Keeps, Target};
 pub use mount::{Enter, MountOp};
 pub use namespace::NamespaceOp;
 pub use privilege::PrivilegeOp;

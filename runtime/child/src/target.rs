@@ -39,7 +39,9 @@ impl Child<'_, '_> {
         let fd = match open() {
             Err(fault) if fault.errno == libc::ENOENT => {
                 make_path(root, path, directory)?;
-                open()?
+                let fd = open()?;
+                self.made = Some(fd);
+                fd
             }
             answer => answer?,
         };

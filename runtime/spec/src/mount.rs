@@ -338,7 +338,8 @@ impl MountRequest {
                 "root.path is what is mounted there, and root.readonly makes it read-only",
             ));
         }
-        for (at, option) in options.iter().enumerate() {
+        // One that is empty is nothing, as to other runtimes.
+        for (at, option) in options.iter().enumerate().filter(|(_, option)| !option.is_empty()) {
             let field = || format!("mounts[{index}].options[{at}]");
             match lookup(option) {
                 Some(effect) => request.apply(effect, option, &field)?,

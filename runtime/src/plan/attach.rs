@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use brig_child::Slot;
-use brig_child::op::{FileOp, MountOp, Target, Tolerance};
+use brig_child::op::{FileOp, Keeps, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 
 use super::build::Builder;
@@ -121,7 +121,8 @@ impl Attached {
         // A read-only /dev or copied-up tmpfs must be filled first, a queue labelled.
         let given = mount.data.iter().any(|parameter| parameter.key == "context");
         let label = labels::of_directory(request.spec, kind).filter(|_| !given);
-        let filled = is_dev(mount) || mount.copy_up == CopyUp::Yes || label.is_some();
+        let filled =
+            is_dev(mount) || mount.copy_up == CopyUp::Yes || takes_mode(mount) || label.is_some();
         let withheld = if filled { MOUNT_ATTR_RDONLY } else { 0 };
         let fd = filesystem(builder, request, kind, mount, withheld)?;
         if let Some(label) = label {
@@ -159,11 +160,27 @@ impl Attached {
         let to = target(builder, root, &destination, kind)?;
         if mount.copy_up == CopyUp::Yes {
             let (bytes, entries) = copy_up_limits(mount);
-            builder.push(FileOp::CopyUp { from: to, to: from, bytes, entries });
+            let [mode, uid, gid] = ["mode", "uid", "gid"].map(|key| has(mount, key));
+            let keeps = Keeps { mode, uid, gid };
+            builder.push(FileOp::CopyUp { from: to, to: from, bytes, entries, keeps });
+        } else if takes_mode(mount) {
+            builder.push(FileOp::TakeMode { from: to, to: from });
         }
         builder.push(MountOp::MoveMount { from, to });
         Ok(())
     }
+}
+
+/// Whether the file system is given this option.
+fn has(mount: &MountRequest, key: &str) -> bool {
+    mount.data.iter().any(|parameter| parameter.key == key)
+}
+
+/// Whether it gets the mode of the image's directory: programs rely on that of /run, and so do other runtimes.
+fn takes_mode(mount: &MountRequest) -> bool {
+    matches!(&mount.kind, Kind::Filesystem(kind) if kind == "tmpfs")
+        && mount.copy_up == CopyUp::No
+        && !has(mount, "mode")
 }
 
 impl FreshDev {

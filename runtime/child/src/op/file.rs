@@ -75,8 +75,21 @@ pub enum FileOp<'a> {
     /// fsetxattr(2) on a directory.
     Setxattr { dir: Slot, name: &'a CStr, value: &'a [u8] },
     /// Copies what is in the directory `from` into the directory `to`: at most so many bytes, and so many files,
-    /// directories and links.
-    CopyUp { from: Slot, to: Slot, bytes: u64, entries: u64 },
+    /// directories and links. `to` gets the mode and the owner of `from`, but for what it `keeps`.
+    CopyUp { from: Slot, to: Slot, bytes: u64, entries: u64, keeps: Keeps },
+    /// Gives the directory `to` the mode of the directory `from`, unless that was made for it.
+    TakeMode { from: Slot, to: Slot },
+}
+
+/// What a directory that is filled has of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeps {
+    /// Its mode.
+    pub mode: bool,
+    /// Its user.
+    pub uid: bool,
+    /// Its group.
+    pub gid: bool,
 }
 
 impl FileOp<'_> {
@@ -94,6 +107,7 @@ impl FileOp<'_> {
             Self::OpenTarget { .. } => "open target",
             Self::Setxattr { .. } => "fsetxattr",
             Self::CopyUp { .. } => "copy up",
+            Self::TakeMode { .. } => "chmod like",
         }
     }
 }

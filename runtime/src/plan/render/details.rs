@@ -2,7 +2,8 @@
 
 use brig_child::Op;
 use brig_child::op::{
-    FileOp, Hook, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp, Target, Vector,
+    FileOp, Hook, Keeps, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp, Target,
+    Vector,
 };
 
 use super::At;
@@ -55,8 +56,12 @@ fn file(op: &FileOp<'_>, at: At<'_>) -> Vec<String> {
         FileOp::Write { .. }
         | FileOp::Mkdir { .. }
         | FileOp::Expect { .. }
-        | FileOp::Setxattr { .. }
-        | FileOp::CopyUp { .. } => Vec::new(),
+        | FileOp::Setxattr { .. } => Vec::new(),
+        FileOp::TakeMode { .. } => vec!["unless it was made for this".to_owned()],
+        FileOp::CopyUp { keeps: Keeps { mode, uid, gid }, .. } => {
+            let own = |keeps: &bool, what: &str| keeps.then(|| format!("{what} its own"));
+            listed([own(mode, "mode"), own(uid, "user"), own(gid, "group")])
+        }
     }
 }
 

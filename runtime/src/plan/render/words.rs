@@ -96,10 +96,11 @@ fn file(op: &FileOp<'_>, name: &str, at: At<'_>) -> String {
         FileOp::Setxattr { dir, name: attribute, value } => {
             format!("{name} {} {}={}", at(*dir), path(attribute), quoted(*value))
         }
-        FileOp::CopyUp { from, to, bytes, entries } => {
+        FileOp::CopyUp { from, to, bytes, entries, .. } => {
             let (bytes, entries) = (at_most(*bytes, "bytes"), at_most(*entries, "entries"));
             format!("{name} {} -> {}{bytes}{entries}", at(*from), at(*to))
         }
+        FileOp::TakeMode { from, to } => format!("{name} {} -> {}", at(*from), at(*to)),
     }
 }
 
