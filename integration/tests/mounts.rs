@@ -154,3 +154,35 @@ fn an_empty_mount_option_is_nothing() {
         lab.bundle().bind(&source, "/data", &["", "ro"]).sh("touch /data/x || echo read-only");
     lab.container(bundle).run().ok().prints("read-only");
 }
+
+#[test]
+fn a_device_is_in_the_mount_that_its_path_leads_into() {
+    let lab = Lab::new();
+    let device =
+        |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 3, "fileMode": 0o640});
+    let extra = json!({"destination": "/dev/extra", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]});
+    let bundle = lab
+        .bundle()
+        .mount(extra)
+        .set(
+            "/linux/devices",
+            json!([device("/dev/shm/x"), device("/dev/extra/deep/y"), device("/dev/plain")]),
+        )
+        .sh("stat -c '%n %F %a' /dev/shm/x /dev/extra/deep/y /dev/plain");
+    let nodes = "/dev/shm/x character special file 640\n/dev/extra/deep/y character special file 640\n\
+        /dev/plain character special file 640";
+    lab.container(bundle).run().ok().prints(nodes);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_path_that_is_masked_twice_is_masked_once() {
+    need!(Brig);
+    let lab = Lab::new();
+    let paths = json!(["/proc/version", "/proc/acpi", "/proc/version/", "/proc/version"]);
+    let bundle = lab
+        .bundle()
+        .set("/linux/maskedPaths", paths)
+        .sh("grep -c ' /proc/version ' /proc/self/mountinfo");
+    lab.container(bundle).run().ok().prints("1");
+}

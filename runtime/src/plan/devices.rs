@@ -5,6 +5,8 @@
 //! that is asked for. A /dev that is a bind mount is left as it is, and checked in the same way.
 //! runtime-spec config-linux.md, "Devices" and "Default Devices".
 
+use std::path::Path;
+
 use brig_child::flags::{file, namespace, open as flags, tree};
 use brig_child::op::{FileOp, Identity, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
@@ -17,6 +19,7 @@ use super::rootfs::target;
 use super::{Refusal, Request};
 use crate::caller::Caller;
 use crate::spec;
+use crate::spec::mount::MountRequest;
 
 /// A device of the container.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Device {
     gid: u32,
     /// The host's node, where none can be made.
     bound: Option<Slot>,
+    /// It belongs into a mount below /dev.
+    in_mount: bool,
 }
 
 /// Devices that every container has (config-linux.md): path, major, minor.
@@ -77,14 +82,28 @@ fn requested(device: &spec::Device, index: usize) -> Result<Device, Refusal> {
         uid: device.uid.unwrap_or(0),
         gid: device.gid.unwrap_or(0),
         bound: None,
+        in_mount: false,
     })
+}
+
+/// Whether a device's path leads into a mount below /dev, which is there only later.
+fn is_in_mount(path: &str, mounts: &[MountRequest]) -> bool {
+    let is_above = |mount: &MountRequest| {
+        let place = &mount.destination;
+        place != Path::new("/dev")
+            && place.starts_with("/dev")
+            && Path::new(path).starts_with(place)
+            && Path::new(path) != place
+    };
+    mounts.iter().any(is_above)
 }
 
 /// The devices that are listed: the same one twice is one, two at one path are refused.
 fn listed(request: &Request<'_>) -> Result<Vec<Device>, Refusal> {
     let mut devices: Vec<Device> = Vec::new();
     for (index, device) in request.spec.linux.devices.iter().enumerate() {
-        let device = requested(device, index)?;
+        let mut device = requested(device, index)?;
+        device.in_mount = is_in_mount(&device.path, &request.spec.mounts);
         match devices.iter().find(|known| known.path == device.path) {
             None => devices.push(device),
             Some(known) if known.is(&device) => {}
@@ -113,7 +132,17 @@ pub(super) fn open(
             let mode = file::CHARACTER | 0o666;
             let number = device::encode(major, minor);
             let path = path.to_owned();
-            devices.push(Device { field: None, path, mode, number, uid: 0, gid: 0, bound: None });
+            let (bound, in_mount) = (None, false);
+            devices.push(Device {
+                field: None,
+                path,
+                mode,
+                number,
+                uid: 0,
+                gid: 0,
+                bound,
+                in_mount,
+            });
         }
     }
     if all.has(namespace::USER) || request.host.caller != Caller::Root {
@@ -156,8 +185,9 @@ impl Device {
         self.path == other.path && all(self) == all(other)
     }
 
+    /// Whether it is in /dev itself, and no mount in there.
     fn in_dev(&self) -> bool {
-        self.path.starts_with("/dev/")
+        self.path.starts_with("/dev/") && !self.in_mount
     }
 
     fn is_fifo(&self) -> bool {
@@ -198,7 +228,7 @@ fn console(
     wanted.then(|| target(builder, root, "/dev/console", Target::File)).transpose()
 }
 
-/// Devices outside of /dev: in the image, or in a mount.
+/// Devices outside of /dev: in the image, or in a mount, whose turn this is after all mounts.
 pub(super) fn elsewhere(
     builder: &mut Builder<'_>,
     root: Slot,

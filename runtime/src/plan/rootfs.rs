@@ -4,6 +4,8 @@
 //! Every source is a detached mount held by a descriptor; every target is a descriptor found
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
+use std::collections::HashSet;
+
 use brig_child::flags::{file, namespace, open, propagation, tree};
 use brig_child::op::{Enter, FileOp, Identity, MountOp, ProcessOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
@@ -229,17 +231,23 @@ fn hide(
 ) -> Result<(), Refusal> {
     // The usual lists name what some kernels and images lack.
     let tolerates = Tolerance::Missing;
-    for path in &spec.linux.readonly_paths {
-        let path = builder.text(without_slashes(path))?;
+    for path in each_once(&spec.linux.readonly_paths) {
+        let path = builder.text(path)?;
         builder.push(MountOp::Readonly { root, path, tolerates });
     }
     if let Some(masks) = masks {
-        for path in &spec.linux.masked_paths {
-            let path = builder.text(without_slashes(path))?;
+        for path in each_once(&spec.linux.masked_paths) {
+            let path = builder.text(path)?;
             builder.push(MountOp::Mask { root, path, masks, tolerates });
         }
     }
     Ok(())
+}
+
+/// The paths in their order, and one that is listed twice once: engines add to a list that may have it.
+fn each_once(paths: &[String]) -> impl Iterator<Item = &str> {
+    let mut seen = HashSet::new();
+    paths.iter().map(|path| without_slashes(path)).filter(move |path| seen.insert(*path))
 }
 
 /// The path without what says at its end that it is a directory: to the kernel a file is then not there, and
