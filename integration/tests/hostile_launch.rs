@@ -15,6 +15,7 @@ use rustix::net::{
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 /// How often each is tried; CONTRIBUTING.md has the command for many more.
 fn rounds() -> u32 {
@@ -500,5 +501,52 @@ fn exec_names_its_own_process() {
         with_slow(slow, c.exec_call(&[], &["/bin/sh", "-c", "exit 7"])).go().code(7);
     }
     c.delete_force().ok();
+    lab.assert_clean();
+}
+
+/// Freezes or thaws a cgroup, whose path is that of the hierarchy that can.
+fn set_frozen(dir: &Path, frozen: bool) {
+    let (file, value) = match (dir.join("freezer.state").exists(), frozen) {
+        (true, true) => ("freezer.state", "FROZEN"),
+        (true, false) => ("freezer.state", "THAWED"),
+        (false, true) => ("cgroup.freeze", "1"),
+        (false, false) => ("cgroup.freeze", "0"),
+    };
+    fs::write(dir.join(file), value).expect("freeze or thaw");
+}
+
+/// The pod's cgroup is frozen: before a container of it is made, while it waits to be started, and while another process
+/// is to run in it.
+#[test]
+fn a_frozen_cgroup_is_told_and_waited_for_by_nobody() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bundle = lab.bundle().idle();
+    let pod = format!("{}-pod", bundle.cgroup());
+    let dir = machine::cgroup_dir("freezer", &pod);
+    fs::create_dir_all(&dir).expect("make the pod's cgroup");
+    let limit = Duration::from_secs(60);
+    let c = lab.container(bundle.set("/linux/cgroupsPath", format!("{pod}/one")));
+    // On v1 no signal ends a frozen process, which takes brig twenty seconds more to say.
+    if !dir.join("freezer.state").exists() {
+        set_frozen(&dir, true);
+        let refused = c.create_call(&[]).limit(limit).go().failed();
+        refused.says("is frozen").says(&format!("{pod}/one"));
+        c.call("state", [""; 0]).go().failed().says("does not exist");
+        set_frozen(&dir, false);
+    }
+    c.create().ok();
+    set_frozen(&dir, true);
+    c.call("start", [""; 0]).limit(limit).go().failed().says("is frozen");
+    set_frozen(&dir, false);
+    c.wait_status("running");
+    set_frozen(&dir, true);
+    c.exec_call(&[], &["/bin/true"]).limit(limit).go().failed().says("is frozen");
+    set_frozen(&dir, false);
+    c.exec(&["/bin/true"]).ok();
+    c.delete_force().ok();
+    for dir in machine::cgroups_named(&pod[1..]) {
+        fs::remove_dir(dir).expect("remove the pod's cgroup");
+    }
     lab.assert_clean();
 }

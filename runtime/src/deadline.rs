@@ -26,6 +26,15 @@ impl Deadline {
         Self(Instant::now().checked_add(limit))
     }
 
+    /// The earlier of the two.
+    #[must_use]
+    pub fn or_before(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(one), Some(two)) => Self(Some(one.min(two))),
+            (one, two) => Self(one.or(two)),
+        }
+    }
+
     /// Whether it has passed.
     #[must_use]
     pub fn is_over(self) -> bool {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use brig_sys::process::send_signal;
@@ -90,6 +91,27 @@ impl Cgroup {
         } else {
             Ok(node.read("freezer.self_freezing")?.trim() == "1")
         }
+    }
+
+    /// The cgroup's directory where its processes are frozen, by it or by one above it.
+    ///
+    /// # Errors
+    /// [`Error::Call`] when its state cannot be read.
+    pub fn frozen_at(&self) -> Result<Option<PathBuf>, Error> {
+        for node in &self.nodes {
+            let is_frozen = if node.has("freezer") {
+                let is = |file| Ok::<_, Error>(node.read(file)?.trim() == "1");
+                is("freezer.self_freezing")? || is("freezer.parent_freezing")?
+            } else if node.directory.unified {
+                node.read("cgroup.events")?.lines().any(|line| line == "frozen 1")
+            } else {
+                false
+            };
+            if is_frozen {
+                return Ok(Some(node.path.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a process of the cgroup may be frozen so that not even SIGKILL ends it: on v1, by `freeze` or by one

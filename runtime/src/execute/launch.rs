@@ -47,11 +47,12 @@ pub enum Milestone<'l> {
 /// How brig waits while the child is set up: it may have to copy what the program writes to a terminal already, and
 /// to hear that it is asked to stop.
 pub trait Wait {
-    /// Waits until one of the two can be read, and says which.
+    /// Waits until one of the two can be read, and says which: neither where `until` has passed, or something else has
+    /// been done meanwhile.
     ///
     /// # Errors
     /// An error ends the launch, and the child.
-    fn wait(&mut self, fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error>;
+    fn wait(&mut self, fds: [BorrowedFd<'_>; 2], until: Deadline) -> Result<[bool; 2], Error>;
 
     /// Can be read when brig is asked to stop, where that is heard: programs that brig runs meanwhile are ended then.
     fn stop(&self) -> Option<BorrowedFd<'_>> {
@@ -189,7 +190,7 @@ impl<'p> Launch<'p> {
             _ => self.socket.as_fd(),
         };
         loop {
-            match wait.wait([self.socket.as_fd(), other])? {
+            match wait.wait([self.socket.as_fd(), other], Deadline::NEVER)? {
                 [true, _] => return read_report(&self.socket),
                 [false, true] => return receive(&self.socket, MsgFlags::MSG_DONTWAIT),
                 [false, false] => {}
@@ -253,9 +254,9 @@ fn clone_failed(error: std::io::Error) -> Error {
 }
 
 impl Wait for Deadline {
-    fn wait(&mut self, fds: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
+    fn wait(&mut self, fds: [BorrowedFd<'_>; 2], until: Deadline) -> Result<[bool; 2], Error> {
         let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        match poll(&mut set, self.left().as_ref()) {
+        match poll(&mut set, self.or_before(until).left().as_ref()) {
             Ok(0) if self.is_over() => {
                 Err(Error::plain("the container's process was not set up in time")
                     .of_kind(Kind::TimedOut)

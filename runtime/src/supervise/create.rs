@@ -10,6 +10,7 @@ use super::activation::Listeners;
 use super::blueprint::{Blueprint, Circumstances};
 use super::container::Container;
 use super::early_hooks::{self, StateFiles};
+use super::frozen::UnlessFrozen;
 use super::listener::Listener;
 use super::node::Node;
 use super::outside::Outside;
@@ -196,6 +197,7 @@ impl Making<'_> {
         // (from the moment on when it waits at the gate), and is known by its cgroup.
         made.save()?;
         let mut launch = Launch::begin(plan, inputs, self.start)?;
+        let wait = &mut UnlessFrozen::new(wait, made.record.cgroup.clone());
         self.serve(&mut launch, wait, made, outside, states, listener.as_ref())
             .map_err(|error| launch.abort(error))
     }

@@ -2,6 +2,7 @@
 
 use bumpalo::Bump;
 
+use super::frozen::UnlessFrozen;
 use super::known::Known;
 use super::listener::Listener;
 use super::status::Status;
@@ -99,6 +100,9 @@ pub(super) fn exec(
     )?;
     let listener = Listener::connect(filter, &plan, None, &mut inputs)?;
     let mut launch = Launch::begin(&plan, inputs, Start::AtOnce)?;
+    // Who asks to ignore a pause waits for its end.
+    let cgroup = container.record()?.cgroup.clone().filter(|_| !options.ignore_paused);
+    let wait = &mut UnlessFrozen::new(wait, cgroup);
     let served = serve(&mut launch, wait, container, listener.as_ref().zip(filter));
     served.map_err(|error| launch.abort(error))
 }

@@ -21,6 +21,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::Error;
 use super::record::{GATE, OPENING, StateDirectory};
+use crate::deadline::Deadline;
 use crate::execute::{Told, Wait, read_report};
 
 /// How long the process may take to let a connection in: one that is frozen never does.
@@ -109,6 +110,6 @@ pub(super) fn pass(directory: &StateDirectory, wait: &mut dyn Wait) -> Result<Pa
     if !connected {
         return Ok(Passed::Before);
     }
-    while wait.wait([socket.as_fd(), socket.as_fd()])? == [false, false] {}
+    while wait.wait([socket.as_fd(), socket.as_fd()], Deadline::NEVER)? == [false, false] {}
     read_report(&socket).map(Passed::Now)
 }

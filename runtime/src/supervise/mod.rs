@@ -14,6 +14,7 @@ mod create;
 mod delete;
 mod early_hooks;
 mod exec;
+mod frozen;
 mod gate;
 mod home;
 mod io;

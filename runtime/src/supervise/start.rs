@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::delete::wait_for_end;
+use super::frozen::UnlessFrozen;
 use super::gate::Passed;
 use super::known::Known;
 use super::lock::Lock;
@@ -39,7 +40,9 @@ impl Known {
         let record = self.record()?;
         // What cannot be read must not show when the program runs already.
         self.spec()?;
-        let report = match gate::pass(&self.directory, wait)? {
+        let cgroup = self.record()?.cgroup.clone();
+        let waiting = &mut UnlessFrozen::new(&mut *wait, cgroup);
+        let report = match gate::pass(&self.directory, waiting)? {
             Passed::Now(report) => report,
             Passed::Before => return Err(runs()),
         };

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use brig::deadline::Deadline;
 use brig::execute::Wait;
 use brig::supervise::Error;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -85,10 +86,14 @@ pub(crate) fn hearing<T>(act: impl FnOnce(&mut dyn Wait) -> Result<T, Error>) ->
 struct Hearing<'s>(&'s Signals);
 
 impl Wait for Hearing<'_> {
-    fn wait(&mut self, [one, other]: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
+    fn wait(
+        &mut self,
+        [one, other]: [BorrowedFd<'_>; 2],
+        until: Deadline,
+    ) -> Result<[bool; 2], Error> {
         let stop = self.0.stop();
         let mut set = [one, other, stop].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        rustix::io::retry_on_intr(|| poll(&mut set, None))
+        rustix::io::retry_on_intr(|| poll(&mut set, until.left().as_ref()))
             .map_err(|errno| Error::system("waiting for the container", errno))?;
         match set.map(|entry| !entry.revents().is_empty()) {
             [.., true] => Err(Error::plain(STOPPED)),

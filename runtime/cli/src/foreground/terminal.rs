@@ -5,13 +5,15 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use brig::deadline::Deadline;
 use brig::execute::{Process, Wait};
 use brig::supervise::{Error, Io};
 use brig_sys::socket::recv_fd;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
@@ -119,7 +121,8 @@ impl Between {
             self.streams.push(Stream::new(Kind::OutOfMaster, duplicate(master)?, stdout));
         }
         loop {
-            let [ended, signalled] = self.wait([process.as_fd(), signals.all()])?;
+            let [ended, signalled] =
+                self.wait([process.as_fd(), signals.all()], Deadline::NEVER)?;
             // What comes with the end, or after it, is for nobody but brig.
             if signalled && !ended {
                 let asked = forward(process, master.as_ref(), signals);
@@ -144,7 +147,7 @@ impl Between {
             if self.streams.is_empty() {
                 return Ok(());
             }
-            let [signalled] = self.wait([signals.all()])?;
+            let [signalled] = self.wait([signals.all()], Deadline::NEVER)?;
             if signalled && std::iter::from_fn(|| signals.next()).any(asks_to_stop) {
                 return Ok(());
             }
@@ -152,19 +155,23 @@ impl Between {
     }
 
     /// Waits until there is something to do, and does what is the streams'; says which of `others` are
-    /// ready.
-    fn wait<const N: usize>(&mut self, others: [BorrowedFd<'_>; N]) -> Result<[bool; N], Error> {
+    /// ready, none where `until` has passed.
+    fn wait<const N: usize>(
+        &mut self,
+        others: [BorrowedFd<'_>; N],
+        until: Deadline,
+    ) -> Result<[bool; N], Error> {
         /// Long enough to cost nothing, short enough that nobody notices.
-        const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        const REST: Duration = Duration::from_millis(100);
         let mut set: Vec<_> = others.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let mut rest = None;
+        let mut rest = Deadline::NEVER;
         let mut places = Vec::with_capacity(self.streams.len());
         for stream in &self.streams {
             let (watched, rests) = stream.watch(&mut set);
             places.push(watched);
-            rest = rest.or(rests.then_some(&REST));
+            rest = if rests { Deadline::after(REST) } else { rest };
         }
-        match poll(&mut set, rest) {
+        match poll(&mut set, until.or_before(rest).left().as_ref()) {
             Err(rustix::io::Errno::INTR) => return Ok([false; N]),
             answer => {
                 answer.map_err(|errno| Error::system("waiting for the container", errno))?;
@@ -185,8 +192,12 @@ pub(super) struct Meanwhile<'b> {
 }
 
 impl Wait for Meanwhile<'_> {
-    fn wait(&mut self, [one, other]: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
-        match self.between.wait([one, other, self.signals.stop()])? {
+    fn wait(
+        &mut self,
+        [one, other]: [BorrowedFd<'_>; 2],
+        until: Deadline,
+    ) -> Result<[bool; 2], Error> {
+        match self.between.wait([one, other, self.signals.stop()], until)? {
             [.., true] => Err(Error::plain(STOPPED)),
             [one, other, false] => Ok([one, other]),
         }
