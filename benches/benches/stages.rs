@@ -31,6 +31,7 @@ const HOST: HostFacts = HostFacts {
     selinux: false,
     own_pid_max: false,
     no_new_privileges: false,
+    descriptors: None,
 };
 
 fn checked() -> Hardened {

@@ -1,10 +1,12 @@
 //! Mounts as images and other mounts have shaped their places.
 
-use brig_integration::command::flavour;
-use brig_integration::{Lab, json, need};
+use brig_integration::command::{Call, flavour};
+use brig_integration::{Bundle, Lab, json, need};
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 /// A link of the image at `path`, in the place of what is there.
 fn link(rootfs: &Path, path: &str, to: &str) {
@@ -185,4 +187,67 @@ fn a_path_that_is_masked_twice_is_masked_once() {
         .set("/linux/maskedPaths", paths)
         .sh("grep -c ' /proc/version ' /proc/self/mountinfo");
     lab.container(bundle).run().ok().prints("1");
+}
+
+/// A bundle with so many bind mounts of one directory.
+fn many(lab: &Lab, count: usize) -> Bundle {
+    let source = lab.path("source");
+    fs::create_dir_all(&source).expect("make a directory");
+    let source = source.to_string_lossy().into_owned();
+    let mounts = (0..count).map(|n| {
+        json!({"destination": format!("/many/{n}"), "type": "bind", "source": source, "options": ["bind"]})
+    });
+    let mounts: Vec<_> = mounts.collect();
+    lab.bundle().edit(|spec| {
+        spec["mounts"].as_array_mut().expect("mounts").extend(mounts);
+        spec["process"].as_object_mut().expect("an object").remove("rlimits");
+    })
+}
+
+/// `call` with these limits of descriptors, soft and hard.
+fn with_limits(call: Call, soft: u64, hard: u64) -> Call {
+    call.under(["prlimit".to_owned(), format!("--nofile={soft}:{hard}")])
+}
+
+/// As many as a test may have: more takes a capability that not every machine gives.
+fn hard_limit() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20).min(1 << 20)
+}
+
+#[test]
+fn thousands_of_mounts_are_made_and_the_program_has_the_callers_limit() {
+    need!(Brig); // the program of runc 1.1 has the hard limit, which Go's start-up takes
+    let lab = Lab::new();
+    let script = "grep -c ' /many/' /proc/self/mountinfo; ulimit -Sn; ulimit -Hn";
+    let hard = hard_limit();
+    for (count, soft) in [(1_100, 1024), (6_000, 256)] {
+        let c = lab.container(many(&lab, count).sh(script));
+        let call = with_limits(c.run_call(&[]), soft, hard).limit(Duration::from_secs(100));
+        call.go().ok().prints(&format!("{count}\n{soft}\n{hard}"));
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn more_mounts_than_there_are_descriptors_are_refused_before_anything_is_made() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(many(&lab, 3_000).sh("true"));
+    let output = with_limits(c.run_call(&[]), 512, 1024).go().code(1);
+    output.says("mounts: 3006 mounts").says("of which brig may have 1024").says("LimitNOFILE");
+    lab.assert_clean();
+}
+
+#[test]
+fn as_many_paths_as_fit_are_masked_in_time_or_refused() {
+    need!(Brig);
+    let lab = Lab::new();
+    let paths: Vec<String> = (0..4_000).map(|n| format!("/there/{n}")).collect();
+    let bundle =
+        lab.bundle().set("/linux/maskedPaths", paths.clone()).set("/linux/readonlyPaths", paths);
+    let c = lab.container(bundle.sh("true"));
+    let output = with_limits(c.run_call(&[]), 512, 4096).go().code(1);
+    output.says("8000 masked and read-only paths");
+    with_limits(c.run_call(&[]), 512, hard_limit()).limit(Duration::from_secs(20)).go().ok();
+    lab.assert_clean();
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use brig_pseudofs::small_file;
+use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::caller::Caller;
 use crate::plan::HostFacts;
@@ -41,6 +42,7 @@ impl Host {
             own_pid_max: false,
             no_new_privileges: process.no_new_privileges
                 || rustix::thread::no_new_privs() != Ok(false),
+            descriptors: None,
         };
         Self { facts, empty_namespace }
     }
@@ -51,6 +53,15 @@ impl Host {
         let enabled = small_file::read_text("/sys/module/apparmor/parameters/enabled");
         self.facts.apparmor = enabled.is_ok_and(|text| text.starts_with('Y'));
         self.facts.selinux = fs::exists("/sys/fs/selinux/enforce").unwrap_or(false);
+        self
+    }
+
+    /// Adds how many descriptors the caller may have; only containers with many mounts need it.
+    #[must_use]
+    pub fn with_descriptors(mut self) -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+        self.facts.descriptors = Some((soft, hard));
         self
     }
 

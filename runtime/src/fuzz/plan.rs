@@ -174,6 +174,7 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
         selinux: kind & 16 == 0,
         own_pid_max: kind & 32 == 0,
         no_new_privileges: kind & 64 == 0,
+        descriptors: (kind & 128 != 0).then_some((1024, 4096)),
     };
     let unified = json!({"layout": {"unified": {"mount": "/sys/fs/cgroup", "own": "/",
         "controllers": ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"]}}});

@@ -9,6 +9,7 @@
 
 mod attach;
 mod build;
+mod descriptors;
 mod devices;
 mod environment;
 mod error;
@@ -37,6 +38,7 @@ use crate::policy::Hardened;
 use crate::spec::ContainerId;
 
 pub use build::SlotUse;
+pub(crate) use descriptors::needs_many as needs_many_descriptors;
 pub(crate) use environment::has_home;
 pub use error::Refusal;
 pub use exec::{ExecRequest, plan_exec};
@@ -61,6 +63,8 @@ pub struct HostFacts {
     pub own_pid_max: bool,
     /// The process has no_new_privs: because that is asked for, or because brig has it, which its children inherit.
     pub no_new_privileges: bool,
+    /// How many descriptors the caller may have, soft and hard limit. Looked at only where a container needs many.
+    pub descriptors: Option<(u64, u64)>,
 }
 
 /// When the container's program starts.
@@ -178,10 +182,15 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
     fields::check(request)?;
     let stages = namespaces::Stages::choose(&namespaces, request)?;
     builder.replace_standard(request.standard);
+    if let Some(raise) = descriptors::raise(request.host) {
+        builder.push(raise);
+    }
     let sources = namespaces::enter(&mut builder, request, &namespaces, &stages)?;
     let mut proc = PrivateProc::default();
     process::surroundings(&mut builder, request, &namespaces, &mut proc)?;
     let terminal = rootfs::assemble(&mut builder, request, &stages, &sources)?;
     let after_gate = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;
-    builder.finish(&stages, after_gate)
+    let plan = builder.finish(&stages, after_gate)?;
+    descriptors::check(request, plan.slots.len())?;
+    Ok(plan)
 }

@@ -14,8 +14,8 @@ use super::private_proc::PrivateProc;
 use super::render::quoted;
 use super::rootfs::Terminal;
 use super::{HostFacts, Refusal, Request, Start};
-use super::{environment, identity, labels, last_calls};
-use crate::spec::{Config, Hook, NumberList, Process, Scheduler, sysctl};
+use super::{descriptors, environment, identity, labels, last_calls};
+use crate::spec::{Config, Hook, NumberList, Process, RlimitType, Scheduler, sysctl};
 
 /// What the process's namespaces are given: names, an interface, a session.
 pub(super) fn surroundings(
@@ -290,6 +290,10 @@ impl Tail<'_> {
         for limit in &self.process.rlimits {
             let resource = limit.kind.number();
             builder.push(ProcessOp::Prlimit { resource, soft: limit.soft, hard: limit.hard });
+        }
+        let is_given = self.process.rlimits.iter().any(|limit| limit.kind == RlimitType::Nofile);
+        if let Some(restore) = descriptors::restore(self.host).filter(|_| !is_given) {
+            builder.push(restore);
         }
         Ok(())
     }

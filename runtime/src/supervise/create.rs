@@ -131,6 +131,9 @@ impl Making<'_> {
         if self.blueprint.wants_pid_max() {
             host = host.with_kernel();
         }
+        if plan::needs_many_descriptors(&self.blueprint.config.spec) {
+            host = host.with_descriptors();
+        }
         let (scope, join) = self.make_cgroup(made, &mut inputs)?;
         let arena = Bump::with_capacity(plan::ARENA_BYTES);
         let plan = self.blueprint.plan(

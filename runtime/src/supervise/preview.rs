@@ -29,6 +29,8 @@ pub fn preview(
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd, Caller::get())?;
     let host = Host::read(&blueprint.config.spec.process).with_security_modules().with_kernel();
+    let many = plan::needs_many_descriptors(&blueprint.config.spec);
+    let host = if many { host.with_descriptors() } else { host };
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
     let plan = blueprint.plan(
         &arena,

@@ -86,6 +86,7 @@ impl Machine {
             selinux: false,
             own_pid_max: false,
             no_new_privileges: false,
+            descriptors: None,
         };
         let cgroups = CgroupFacts { layout: Layout::Unified(unified("/sys/fs/cgroup")) };
         Self { host, cgroups, driver: Driver::Fs }
