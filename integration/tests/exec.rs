@@ -311,3 +311,29 @@ fn exec_ignores_a_pause_only_when_told() {
     let output = running.wait().ok();
     assert!(wait_until(PATIENCE, || output.stdout() == "done\n"), "{}", output.stdout());
 }
+
+#[test]
+fn exec_reads_a_process_from_a_pipe() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached().ok();
+    let process =
+        json!({"cwd": "/", "args": ["/bin/echo", "from a pipe"], "user": {"uid": 0, "gid": 0}});
+    let given = c.exec_call(&["--process", "/dev/fd/0"], &[]).stdin(process.to_string().as_bytes());
+    given.go().ok().prints("from a pipe");
+    let fifo = lab.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("make a FIFO");
+    let late = fifo.clone();
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::fs::write(late, process.to_string()).expect("write");
+    });
+    c.exec_call(&["--process", &fifo.to_string_lossy()], &[]).go().ok().prints("from a pipe");
+    writer.join().expect("it has written");
+    c.exec_call(&["--process", "/dev/zero"], &[])
+        .go()
+        .failed()
+        .says("/dev/zero is not a regular file");
+    c.ends_well();
+}

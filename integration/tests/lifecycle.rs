@@ -724,3 +724,14 @@ fn a_relative_rootfs_is_in_the_bundle() {
     let c = lab.container(lab.bundle().set("/root/path", "rootfs").sh("echo here"));
     c.run().ok().prints("here");
 }
+
+#[test]
+fn a_root_that_is_given_is_named_and_there() {
+    need!(Brig);
+    let lab = Lab::new();
+    let brig = || lab.call(brig_integration::binaries::runtime());
+    brig().args(["--root", "", "list"]).go().code(2).says("--root");
+    let nowhere = lab.path("nowhere");
+    brig().arg("--root").arg(&nowhere).arg("list").go().failed().says("does not exist");
+    assert!(!nowhere.exists());
+}

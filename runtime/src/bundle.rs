@@ -13,6 +13,7 @@ use brig_seccomp::Program;
 use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::{CWD, ResolveFlags};
 
+use crate::deadline::{Deadline, OF_OTHERS};
 use crate::foreign;
 use crate::policy::{self, Applied, Hardened, NodePolicy, Outcome};
 use crate::spec::{self, Asked};
@@ -195,6 +196,22 @@ impl Configuration {
 /// The file cannot be opened or read, is not regular, or is larger.
 pub fn read_small(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
     read_below(CWD, path, path, limit_bytes)
+}
+
+/// The same, or what a pipe holds (`/dev/fd/63` of a shell), for a file that the caller names on the command line. Its end
+/// is waited for ten seconds.
+///
+/// # Errors
+/// As [`read_small`], or the pipe has no end by then.
+pub fn read_given(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Error> {
+    match read_small(path, limit_bytes) {
+        Err(Error::NotRegular { path }) => {
+            let failed = |source| Error::Read { path: path.clone(), source };
+            let read = foreign::read_pipe(&path, limit_bytes, Deadline::after(OF_OTHERS));
+            read.map_err(failed)?.ok_or(Error::NotRegular { path })
+        }
+        answer => answer,
+    }
 }
 
 /// The same of the file `name`, from `directory` on.

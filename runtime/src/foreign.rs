@@ -5,14 +5,17 @@
 //! which opens nothing, then looked at, and what is opened is what was looked at: through
 //! `/proc/self/fd`, by no name that could lead elsewhere by now.
 //!
-//! Must never open what is not a regular file. Reference: open(2), "O_PATH"; proc_pid_fd(5).
+//! Must never open what is not a regular file, or a pipe that the caller himself names. Reference: open(2), "O_PATH"; proc_pid_fd(5).
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+
+use crate::deadline::Deadline;
 
 /// The regular file `path`, from the directory `dir` on, open for reading; `None` if it is something else.
 pub(crate) fn regular_file(
@@ -25,6 +28,38 @@ pub(crate) fn regular_file(
         return Ok(None);
     }
     reopen(&place).map(File::from).map(Some)
+}
+
+/// What a pipe holds that the caller names: at most so many bytes, `None` if there are more, or it is something else.
+/// Its end is waited for until the deadline.
+pub(crate) fn read_pipe(
+    path: &Path,
+    limit_bytes: usize,
+    deadline: Deadline,
+) -> io::Result<Option<Vec<u8>>> {
+    let place =
+        openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
+    if FileType::from_raw_mode(fstat(&place)?.st_mode) != FileType::Fifo {
+        return Ok(None);
+    }
+    let mut pipe = File::from(reopen(&place)?);
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let mut set = [PollFd::new(&pipe, PollFlags::IN)];
+        if rustix::io::retry_on_intr(|| poll(&mut set, deadline.left().as_ref()))? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match pipe.read(&mut piece) {
+            Ok(0) => return Ok(Some(bytes)),
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        if bytes.len() > limit_bytes {
+            return Ok(None);
+        }
+    }
 }
 
 /// Opens for reading what an `O_PATH` descriptor is of, once it is known to be harmless.

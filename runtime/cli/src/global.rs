@@ -8,9 +8,9 @@ use brig::caller::Caller;
 use brig::node_policy;
 use brig::policy::NodePolicy;
 use brig::spec::ContainerId;
-use brig::supervise::{Container, Error, Node, Systemd};
+use brig::supervise::{Container, Error, ErrorKind, Node, Systemd};
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, NONE, ignored, path, switch, text, value};
 use super::log::{Log, LogFormat};
 
@@ -19,6 +19,7 @@ use super::log::{Log, LogFormat};
 pub(super) struct Global {
     /// `None` where nobody has said which, and none can be assumed.
     root: Option<PathBuf>,
+    root_is_given: bool,
     systemd_cgroup: bool,
     profile: Option<String>,
     pub(super) log: Log,
@@ -63,6 +64,10 @@ impl Global {
     pub(super) fn read(arguments: &mut Arguments) -> anyhow::Result<Self> {
         let mut global = Self::default();
         FLAGS.read_leading(arguments, &mut global)?;
+        if global.root.as_deref().is_some_and(|root| root.as_os_str().is_empty()) {
+            return Err(Usage::new("--root: the directory has no name").into());
+        }
+        global.root_is_given = global.root.is_some();
         global.root = global.root.or_else(default_root);
         global.profile = global.profile.or_else(called_as);
         Ok(global)
@@ -80,6 +85,17 @@ impl Global {
                 .with_hint("set it to your own run directory (as a login does), or give --root DIR")
         })?;
         Ok(Node::new(root).with_observer(Arc::new(self.log.clone())))
+    }
+
+    /// Fails where a root directory was given that is not there: mistyped, it would look as if there were no containers.
+    pub(super) fn given_root_must_exist(&self) -> Result<(), Error> {
+        match &self.root {
+            Some(root) if self.root_is_given && !root.exists() => {
+                let what = format!("{} does not exist", root.display());
+                Err(Error::plain(what).of_kind(ErrorKind::NotFound).with_hint("look at --root"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The systemd that makes cgroups, where that is asked for. A user's own is found as by systemctl(1).

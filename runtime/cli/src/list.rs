@@ -41,6 +41,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     FLAGS.read(&mut arguments, &mut typed)?;
     arguments.end()?;
     let node = global.node()?;
+    global.given_root_must_exist()?;
     let Listed { ids, unclear } = node.list()?;
     for what in unclear {
         printable::note(&format!("warning: {what}"));
