@@ -309,13 +309,16 @@ fn update_raises_no_limit_above_the_policys() {
 fn a_namespace_of_the_host_is_none_of_a_containers_own_by_whatever_path() {
     need!(Brig);
     let lab = Lab::new();
-    for (kind, name) in [("ipc", "ipc"), ("network", "net"), ("uts", "uts")] {
-        rules(&format!("namespaces = {{ mode = \"enforce\", private = [\"{kind}\"] }}"));
+    for (kind, name) in [("ipc", "ipc"), ("network", "net"), ("uts", "uts"), ("cgroup", "cgroup")] {
+        rules(&match kind {
+            "cgroup" => "cgroup_namespace = { mode = \"enforce\" }".to_owned(),
+            kind => format!("namespaces = {{ mode = \"enforce\", private = [\"{kind}\"] }}"),
+        });
         let path = lab.path(name);
         symlink(format!("/proc/self/ns/{name}"), &path).expect("link");
         for path in [format!("/proc/self/ns/{name}"), path.to_string_lossy().into_owned()] {
             let bundle = lab.bundle().unset("/hostname").namespace(kind, Some(&path)).sh("true");
-            lab.container(bundle).run().failed().says("is refused by the rule namespaces");
+            lab.container(bundle).run().failed().says("namespace is refused by the rule ");
             lab.assert_clean();
         }
     }

@@ -127,9 +127,9 @@ pub fn judge_joined(
 ) -> Result<Vec<Verdict>, Denial> {
     let mut verdicts = Verdicts::default();
     let (name, profile) = (&profile.name, &profile.rules);
-    if is_the_hosts && linux::must_be_private(kind, profile) {
+    if let Some(rule) = linux::private_by(kind, profile).filter(|_| is_the_hosts) {
         let asked = format!("the host's {} namespace", kind.name());
-        verdicts.refuse(rule!(profile, namespaces), "linux.namespaces", asked);
+        verdicts.refuse(rule, "linux.namespaces", asked);
     }
     Denial::or(name, verdicts)
 }

@@ -11,7 +11,7 @@ use super::node::Node;
 use super::observer::Event;
 use crate::bundle::Error as BundleError;
 use crate::execute::Inputs;
-use crate::policy::{self, Mode};
+use crate::policy;
 use crate::spec::{ContainerId, NamespaceType};
 
 /// The names in /proc/PID/ns.
@@ -34,7 +34,7 @@ pub(super) fn judge(
     inputs: &Inputs,
 ) -> Result<(), Error> {
     let profile = &blueprint.config.applied.profile;
-    if profile.rules.namespaces.mode.unwrap_or_default() == Mode::Off {
+    if profile.is_empty() {
         return Ok(());
     }
     for (kind, name) in NAMES {

@@ -5,7 +5,7 @@ use brig_spec::{Device, DeviceRule, DeviceType, Linux, Namespace, NamespaceType,
 use super::{is_on, rule};
 use crate::profile::Profile;
 use crate::value;
-use crate::verdict::Verdicts;
+use crate::verdict::{Rule, Verdicts};
 
 pub(super) fn judge(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
     namespaces(linux, profile, verdicts);
@@ -17,9 +17,15 @@ pub(super) fn judge(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdict
     cgroup_parent(linux, profile, verdicts);
 }
 
-/// Whether the profile wants a namespace of this type to be the container's own.
-pub(super) fn must_be_private(kind: NamespaceType, profile: &Profile) -> bool {
-    profile.namespaces.private.iter().flatten().any(|private| *private == kind)
+/// The rule that wants a namespace of this type to be the container's own, if one does.
+pub(super) fn private_by(kind: NamespaceType, profile: &Profile) -> Option<Rule> {
+    let listed = profile.namespaces.private.iter().flatten().any(|private| *private == kind);
+    let rule = match kind {
+        _ if listed => rule!(profile, namespaces),
+        NamespaceType::Cgroup => rule!(profile, cgroup_namespace),
+        _ => return None,
+    };
+    is_on(rule).then_some(rule)
 }
 
 /// A namespace that is not listed is the host's. One that is joined by path is judged when it is opened.
