@@ -65,22 +65,13 @@ fn request<'s>(
     cgroup: &'s CgroupPlan,
     filter: &'s Program,
 ) -> Request<'s> {
+    let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     Request {
-        id,
-        spec,
-        bundle: "/bundle",
-        root: RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 },
-        read_only_tree: false,
         start: Start::AtOnce,
-        host: &HOST,
         cgroup: Some(cgroup),
         join: Join { into: true, ..Join::default() },
-        standard: [false; 3],
-        preserve_fds: 0,
-        new_keyring: true,
-        home: None,
         seccomp: Some(filter),
-        landlock: None,
+        ..Request::new(id, spec, "/bundle", root, &HOST)
     }
 }
 

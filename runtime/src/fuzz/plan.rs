@@ -215,22 +215,17 @@ fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
     let filter = filter.map(|filter| brig_seccomp::compile(&filter, brig_seccomp::Arch::native()));
     let Ok(filter) = filter.transpose() else { return false };
     let id = ContainerId::parse("web").expect("an id");
+    let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     let request = Request {
-        id: &id,
-        spec,
-        bundle: "/bundle",
-        root: RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 },
         read_only_tree: kind & 128 != 0,
         start: if kind & 64 == 0 { Start::AtGate } else { Start::AtOnce },
-        host: &host,
         cgroup: Some(&cgroup),
         join: join(&cgroup, driver),
         standard: [kind & 8 != 0; 3],
         preserve_fds: u32::from(kind >> 6),
         new_keyring: kind & 16 == 0,
-        home: None,
         seccomp: filter.as_ref(),
-        landlock: None,
+        ..Request::new(&id, spec, "/bundle", root, &host)
     };
     let arena = Bump::new();
     match plan::plan(&arena, &request) {

@@ -137,6 +137,37 @@ pub struct Request<'s> {
     pub landlock: Option<(&'s [String], u64)>,
 }
 
+impl<'s> Request<'s> {
+    /// For a container of which only this is known: it waits at the gate, with the caller's descriptors, in a cgroup that
+    /// it need not join, and without a filter.
+    #[must_use]
+    pub fn new(
+        id: &'s ContainerId,
+        spec: &'s Hardened,
+        bundle: &'s str,
+        root: RootDirectory<'s>,
+        host: &'s HostFacts,
+    ) -> Self {
+        Self {
+            id,
+            spec,
+            bundle,
+            root,
+            read_only_tree: false,
+            start: Start::AtGate,
+            host,
+            cgroup: None,
+            join: Join::default(),
+            standard: [false; 3],
+            preserve_fds: 0,
+            new_keyring: true,
+            home: None,
+            seccomp: None,
+            landlock: None,
+        }
+    }
+}
+
 /// What the arena of an ordinary plan holds.
 pub const ARENA_BYTES: usize = 16 << 10;
 

@@ -104,14 +104,10 @@ impl Blueprint {
     ) -> Result<Plan<'a>, Error> {
         let Circumstances { id, start, host, cgroup, join, standard, .. } = *circumstances;
         let landlock = &self.landlock;
+        let (spec, bundle) = (&self.config.spec, self.bundle.to_string_lossy());
         let request = plan::Request {
-            id,
-            spec: &self.config.spec,
-            bundle: &self.bundle.to_string_lossy(),
-            root: self.root.expected(),
             read_only_tree: self.read_only_tree,
             start,
-            host,
             cgroup: Some(cgroup),
             join,
             standard,
@@ -120,6 +116,7 @@ impl Blueprint {
             home: circumstances.home,
             seccomp: circumstances.filter.map(|filter| &filter.program),
             landlock: landlock.as_ref().map(|landlock| (&*landlock.paths, landlock.access)),
+            ..plan::Request::new(id, spec, &bundle, self.root.expected(), host)
         };
         Ok(plan::plan(arena, &request)?)
     }

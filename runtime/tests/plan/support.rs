@@ -172,22 +172,14 @@ pub(crate) fn planned_in_place_of<T>(
     let id = ContainerId::parse("web").expect("an id");
     let cgroup = machine.cgroup(spec);
     let seccomp = filter(spec);
+    let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     let request = Request {
-        id: &id,
-        spec,
-        bundle: "/bundle",
-        root: RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 },
         start,
-        host: &machine.host,
         cgroup: Some(&cgroup),
         join: machine.join(&cgroup),
         standard,
-        preserve_fds: 0,
-        new_keyring: true,
-        home: None,
         seccomp: seccomp.as_ref(),
-        landlock: None,
-        read_only_tree: false,
+        ..Request::new(&id, spec, "/bundle", root, &machine.host)
     };
     look(plan(&arena, &request))
 }
