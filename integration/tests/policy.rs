@@ -240,6 +240,31 @@ fn every_rule_holds_in_a_container_that_is_run() {
     }
 }
 
+#[test]
+fn later_mounts_undo_nothing() {
+    need!(Brig);
+    let lab = Lab::new();
+    rules("extends = \"restricted\"\nmasked_paths.paths = [\"/proc/version\"]");
+    let again = |place: &str, options: &[&str]| json!({"destination": place, "options": options});
+    let bundle = lab
+        .bundle()
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .mount(again("/", &["remount", "rw", "suid", "dev"]))
+        .mount(again("/proc", &["remount", "rw", "suid", "dev", "exec"]))
+        .mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "x", "options": ["suid", "dev", "exec"]}))
+        .mount(again("/tmp", &["remount", "suid", "dev"]))
+        .sh("touch /x 2>/dev/null && echo root; cat /proc/version; [ -w /proc/sys/kernel/msgmax ] && echo sysctl; \
+            awk '$5 == \"/tmp\" || $5 == \"/\" || $5 == \"/proc\" { print $5, $6 }' /proc/self/mountinfo");
+    let said = lab.container(bundle).run().ok().stdout();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(lines.iter().any(|line| line.starts_with("/ ro,")), "{said}");
+    for place in ["/proc ", "/tmp "] {
+        let line = lines.iter().find(|line| line.starts_with(place)).expect(place);
+        assert!(line.contains("nosuid,nodev"), "{said}");
+    }
+}
+
 /// A container that runs under these rules; they are gone then, as what was decided stays.
 fn running<'l>(lab: &'l Lab, text: &str) -> Container<'l> {
     rules(text);
@@ -283,7 +308,7 @@ fn exec_gets_no_more_than_the_container_could() {
     fs::write(&file, process.to_string()).expect("write");
     let file = file.to_string_lossy().into_owned();
     c.exec_call(&["--process", &file], &[]).go().ok().prints("0\nCapEff:\t0000000000000000");
-    c.ends_well();
+    c.delete_force().ok();
 }
 
 #[test]
@@ -302,7 +327,7 @@ fn update_raises_no_limit_above_the_policys() {
         c.call("update", ["--pids-limit", more]).go().ok();
         assert_eq!(pids(), "50", "{more}");
     }
-    c.ends_well();
+    c.delete_force().ok();
 }
 
 #[test]
@@ -339,11 +364,11 @@ fn what_was_asked_and_what_holds_are_kept() {
     let explained =
         lab.runtime().args(["policy", "explain", "--json", "--id", c.id()]).go().ok().json();
     assert_eq!(explained, value("policy.json"));
-    c.ends_well();
+    c.delete_force().ok();
     // Where nothing is changed nothing more is kept.
     let c = running(&lab, "extends = \"oci\"");
     assert!(read("asked.json").is_err() && read("policy.json").is_err());
-    c.ends_well();
+    c.delete_force().ok();
 }
 
 #[test]
