@@ -251,3 +251,28 @@ fn as_many_paths_as_fit_are_masked_in_time_or_refused() {
     with_limits(c.run_call(&[]), 512, hard_limit()).limit(Duration::from_secs(20)).go().ok();
     lab.assert_clean();
 }
+
+#[test]
+fn an_overlay_of_many_layers_is_made_and_what_is_too_long_is_named() {
+    need!(Brig);
+    let lab = Lab::new();
+    let layers: Vec<String> = (0..12)
+        .map(|n| {
+            let dir = lab.path(&format!("layer-with-a-long-name-{n}-"));
+            fs::create_dir(&dir).expect("make a layer");
+            fs::write(dir.join(format!("file{n}")), "x").expect("write");
+            dir.to_string_lossy().into_owned()
+        })
+        .collect();
+    let overlay = |options: Vec<String>| {
+        let mount = json!({"destination": "/data", "type": "overlay", "source": "overlay", "options": options});
+        lab.container(lab.bundle().mount(mount).sh("ls /data | wc -l"))
+    };
+    let list = layers.join(":");
+    assert!(list.len() > 255);
+    overlay(vec![format!("lowerdir={list}")]).run().ok().prints("12");
+    let long = format!("upperdir=/{}", "u".repeat(300));
+    let refused = overlay(vec![format!("lowerdir={list}"), long]).run().code(1);
+    refused.says("mounts[6].options: the value of \"upperdir\" has 301 bytes");
+    lab.assert_clean();
+}

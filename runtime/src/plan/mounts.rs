@@ -13,7 +13,7 @@ use super::namespaces::{DETACHED, Namespaces};
 use super::render::quoted;
 use super::{Join, Refusal, Request};
 use super::{devices, labels};
-use crate::spec::mount::{Attributes, IdMap, Kind, MountRequest, Propagation, Scope};
+use crate::spec::mount::{Attributes, IdMap, Kind, MountRequest, Parameter, Propagation, Scope};
 use crate::spec::{Config, IdMapping};
 
 /// What was opened on the host's side.
@@ -69,6 +69,7 @@ fn open_source(
     mount: &MountRequest,
     field: &str,
 ) -> Result<Opened, Refusal> {
+    fits(mount, field)?;
     match &mount.kind {
         Kind::Bind(scope) => bind(builder, request, mount, *scope, field),
         Kind::Remount if mount.superblock.is_empty() => Ok(Opened::Remount),
@@ -93,6 +94,40 @@ fn open_source(
             Ok(Opened::Mount(slot))
         }
     }
+}
+
+/// The longest value that fsconfig(2) takes (the kernel's fs/fsopen.c).
+const VALUE_LIMIT_BYTES: usize = 255;
+
+/// The layers of an overlay whose list is too long for one value: they are given one by one (Linux 6.8). With a backslash
+/// the kernel's reading of a list and of a layer differ, and two colons begin layers of data alone.
+fn layers<'m>(kind: &str, parameter: &'m Parameter) -> Option<Vec<&'m str>> {
+    let list = parameter.value.as_deref().filter(|list| list.len() > VALUE_LIMIT_BYTES)?;
+    let is_list = kind == "overlay" && parameter.key == "lowerdir";
+    if !is_list || list.contains('\\') || list.contains("::") {
+        return None;
+    }
+    let layers: Vec<&str> = list.split(':').collect();
+    layers.iter().all(|layer| layer.len() <= VALUE_LIMIT_BYTES).then_some(layers)
+}
+
+/// Refuses what the kernel would refuse without a word of why, when part of the container is there.
+fn fits(mount: &MountRequest, field: &str) -> Result<(), Refusal> {
+    let Kind::Filesystem(kind) = &mount.kind else { return Ok(()) };
+    let is_long = |parameter: &&Parameter| {
+        let length = parameter.value.as_ref().map_or(0, String::len);
+        length > VALUE_LIMIT_BYTES && layers(kind, parameter).is_none()
+    };
+    let Some(Parameter { key, value }) = mount.data.iter().find(is_long) else { return Ok(()) };
+    let length = value.as_ref().map_or(0, String::len);
+    let what = format!(
+        "the value of {key:?} has {length} bytes, and fsconfig(2) takes {VALUE_LIMIT_BYTES}"
+    );
+    Err(Refusal::new(
+        format!("{field}.options"),
+        what,
+        "use shorter paths, or bind what is mounted already",
+    ))
 }
 
 fn bind(
@@ -289,6 +324,12 @@ pub(super) fn filesystem(
         options.push((builder.text("context")?, Some(builder.text(label)?)));
     }
     for parameter in mount.superblock.iter().chain(&mount.data) {
+        if let Some(layers) = layers(kind, parameter) {
+            for layer in layers {
+                options.push((builder.text("lowerdir+")?, Some(builder.text(layer)?)));
+            }
+            continue;
+        }
         let value = parameter.value.as_ref().map(|value| builder.text(value)).transpose()?;
         options.push((builder.text(&parameter.key)?, value));
     }
