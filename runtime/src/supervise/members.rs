@@ -19,17 +19,17 @@ use super::process::runs;
 use crate::deadline::{AFTER_KILL, Deadline};
 
 /// Kills what shares the mount namespace of the process `pid`, which is `init`: that one last, and its end is not
-/// waited for.
+/// waited for. Where it ends meanwhile by itself, nothing tells any more which the others are: see [`rooted_at`].
 ///
 /// # Errors
-/// It has ended meanwhile, or new processes come as fast as they are killed.
+/// New processes come as fast as they are killed, or /proc cannot be read.
 pub(super) fn kill(pid: i32, init: &OwnedFd) -> io::Result<()> {
     const REST: Duration = Duration::from_millis(5);
     // From here on it starts none.
     send_signal(init, libc::SIGSTOP)?;
     let deadline = Deadline::after(AFTER_KILL);
     loop {
-        let found = sharing_mounts(pid, init)?;
+        let Some(found) = sharing_mounts(pid, init)? else { return Ok(()) };
         if found.is_empty() {
             return send_signal(init, libc::SIGKILL);
         }
@@ -45,9 +45,13 @@ pub(super) fn kill(pid: i32, init: &OwnedFd) -> io::Result<()> {
     }
 }
 
-fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
+/// Those that share its mount namespace; `None` where it does not run any more.
+fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
     let mounts = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt"));
-    let own = mounts(init_pid)?;
+    let own = match mounts(init_pid) {
+        Err(_) if !runs(init)? => return Ok(None),
+        answer => answer?,
+    };
     let mut found = Vec::new();
     for pid in pids()?.filter(|pid| *pid != init_pid) {
         let Some(Ok(process)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()))
@@ -59,10 +63,8 @@ fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
             found.push(process);
         }
     }
-    match runs(init)? {
-        true => Ok(found),
-        false => Err(io::Error::other("the first process has ended meanwhile")),
-    }
+    // What its pid said was said of it.
+    Ok(runs(init)?.then_some(found))
 }
 
 /// The pids of processes whose root directory is `rootfs`.
