@@ -96,7 +96,7 @@ impl Decider<'_> {
         let node = match self.ranges(&key.0) {
             Some((word, node)) if loaded == Some(word) => node,
             Some((word, node)) => self.graph.load(word, node),
-            None => self.split(&key.0, term, loaded)?,
+            None => self.split(&key.0, shortcut(&key.0, term).unwrap_or(term), loaded)?,
         };
         self.made.insert(key, node);
         Ok(node)
@@ -129,9 +129,7 @@ impl Decider<'_> {
                 Test { word: low + 4, kind: Kind::Equal((value >> 32) as u32) }
             }
         };
-        // Masking for a comparison spoils the accumulator; a bit test does not.
-        let spoils = matches!(test.kind, Kind::Masked(mask, want)
-            if want != 0 && !(want == mask && mask.is_power_of_two()));
+        let spoils = spoils(test.kind);
         let kept = (!spoils).then_some(test.word);
         self.depth += 1;
         let yes = self.node(simplify(rest, test, true), kept)?;
@@ -197,6 +195,28 @@ impl Decider<'_> {
     }
 }
 
+/// Masking for a comparison spoils the accumulator; a bit test does not.
+fn spoils(kind: Kind) -> bool {
+    matches!(kind, Kind::Masked(mask, want)
+        if want != 0 && !(want == mask && mask.is_power_of_two()))
+}
+
+/// Before a question that takes three instructions, one of a single instruction that may end all: a later rule's only
+/// one, whose answer says as well that no earlier rule holds.
+fn shortcut(rest: &[Rest], first: Term) -> Option<Term> {
+    let is_dear = |term: &Term| matches!(term, Term::Word { test, .. } if spoils(test.kind));
+    if !is_dear(&first) {
+        return None;
+    }
+    rest.iter().skip(1).find_map(|rule| match rule.terms.as_slice() {
+        [term @ Term::Word { test, expect }] if !is_dear(term) => {
+            let left = simplify(rest, *test, *expect);
+            left.first().is_some_and(|rule| rule.terms.is_empty()).then_some(*term)
+        }
+        _ => None,
+    })
+}
+
 /// What is left of the rules once a test is answered.
 fn simplify(rest: &[Rest], known: Test, answer: bool) -> Vec<Rest> {
     let simplified = |rule: &Rest| {
@@ -221,8 +241,8 @@ mod tests {
     /// Conditions on two arguments, of which each halves what is left to ask.
     fn conditions(count: u64) -> Vec<Vec<Condition>> {
         let masked =
-            |index, value| Condition { index, op: Operator::ScmpCmpMaskedEq, value, mask: value };
-        (1..=count).map(|at| vec![masked(0, at), masked(1, at)]).collect()
+            |index, mask| Condition { index, op: Operator::ScmpCmpMaskedEq, value: mask, mask };
+        (1..=count).map(|at| at | 1 << 20).map(|at| vec![masked(0, at), masked(1, at)]).collect()
     }
 
     #[test]

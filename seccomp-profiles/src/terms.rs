@@ -195,6 +195,19 @@ fn implied(known: Test, answer: bool, asked: Test) -> Option<bool> {
         (Kind::AtLeast(bound), false, Kind::Equal(value)) if value >= bound => Some(false),
         (Kind::AtLeast(u32::MAX), true, Kind::Equal(value)) => Some(value == u32::MAX),
         (Kind::Masked(mask, want), true, Kind::Equal(value)) if value & mask != want => Some(false),
+        // Of one bit there are two values.
+        (Kind::Masked(bit, want), false, Kind::Masked(..)) if bit.is_power_of_two() => {
+            let other = Kind::Masked(bit, want ^ bit);
+            implied(Test { kind: other, ..known }, true, asked)
+        }
+        (Kind::Masked(mask, want), true, Kind::Masked(other, value)) => {
+            let shared = mask & other;
+            if (want ^ value) & shared != 0 {
+                Some(false)
+            } else {
+                (shared == other).then_some(true)
+            }
+        }
         _ => None,
     }
 }

@@ -125,6 +125,40 @@ fn sockets_are_of_the_families_that_the_profiles_say() {
 }
 
 #[test]
+fn futexes_are_not_requeued_to_one_with_priority_inheritance() {
+    // FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME; bits that the kernel does not know, or ignores.
+    let flags = [0, 0x80, 0x100, 0x180, 1 << 12, 1 << 31, 1 << 32, 0x8000_0000_0000_0080];
+    for profile in ALL {
+        for operation in 0..0x80 {
+            let wanted = if matches!(operation, 0..=10 | 13) { ALLOW } else { ENOSYS };
+            for flags in flags {
+                let got = native(profile, "futex", &[0, operation | flags]);
+                assert_eq!(got, wanted, "{profile}: {operation} {flags:#x}");
+            }
+        }
+        assert_eq!(native(profile, "futex_requeue", &[]), ENOSYS, "{profile}");
+    }
+    for name in ["futex_wait", "futex_wake", "futex_waitv"] {
+        allow(&ALL, name, &[]);
+    }
+}
+
+#[test]
+fn what_programs_wait_with_takes_few_instructions() {
+    // FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, as the C libraries call them.
+    for profile in ALL {
+        let program = compiled(profile);
+        for operation in [0x80, 0x81, 0x189, 0x89] {
+            let nr = Arch::X86_64.syscall_number("futex").expect("a call");
+            let args = [0, operation, 0, 0, 0, 0];
+            let data = SeccompData { nr, arch: Arch::X86_64.audit(), args, ..Default::default() };
+            let outcome = trace(&program.instructions, &data).expect("it runs");
+            assert!(outcome.steps <= 14, "{profile}: {operation:#x}: {} steps", outcome.steps);
+        }
+    }
+}
+
+#[test]
 fn terminals_are_not_typed_into() {
     // TIOCSTI and TIOCLINUX, also with a dirty upper half.
     for request in [0x5412, 0x541c, 0x5412 | 1 << 32, 0x541c | 7 << 40, 0x5412 | 0xffff_ffff << 32]
