@@ -102,11 +102,6 @@ fn sockets_are_of_the_families_that_the_profiles_say() {
             allow(&SERVE[..1], "socket", &[family, kind, protocol]);
         }
     }
-    // NETLINK_ROUTE; NETLINK_AUDIT and NETLINK_KOBJECT_UEVENT; NETLINK_NETFILTER; AF_PACKET.
-    allow(&SERVE, "socket", &[16, 3, 0]);
-    allow(&SERVE[..2], "socket", &[16, 3, 9]);
-    allow(&SERVE[..2], "socket", &[16, 3, 15]);
-    allow(&SERVE[..1], "socket", &[16, 3, 12]);
     allow(&SERVE[..1], "socket", &[17, 3, 0]);
     // All others, of which AF_MAX is 46; the kernel drops the upper half of the argument.
     for family in (0..64).filter(|family| ![1, 2, 10, 16, 17].contains(family)) {
@@ -121,6 +116,22 @@ fn sockets_are_of_the_families_that_the_profiles_say() {
     }
     for name in ["sendto", "recvfrom", "sendmsg", "recvmsg", "shutdown", "getsockopt"] {
         allow(&ALL, name, &[]);
+    }
+}
+
+#[test]
+fn netlink_is_of_the_protocols_that_the_profiles_say() {
+    for protocol in 0..32 {
+        let by: &[&str] = match protocol {
+            0 => &SERVE,
+            9 | 15 => &SERVE[..2],
+            4 | 12 | 16 => &SERVE[..1],
+            _ => &[],
+        };
+        for kind in [2, 3, 3 | 0x80000] {
+            allow(by, "socket", &[16, kind, protocol]);
+            allow(by, "socket", &[16 | 1 << 32, kind, protocol | 1 << 40]);
+        }
     }
 }
 

@@ -74,5 +74,5 @@ fn as_json(one: &Mitigation, state: State) -> Value {
     let steps = one.steps.iter();
     let steps: Vec<Vec<&str>> =
         steps.map(|step| step.iter().map(|entry| entry.words).collect()).collect();
-    json!({"name": one.name, "cves": one.cves, "state": state.name(), "steps": steps, "why": one.why})
+    json!({"name": one.name, "cves": one.cves, "state": state.name(), "steps": steps, "why": one.why, "source": one.source})
 }
