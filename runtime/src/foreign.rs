@@ -14,6 +14,7 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
 
 use crate::deadline::Deadline;
 
@@ -23,11 +24,29 @@ pub(crate) fn regular_file(
     path: &Path,
     resolve: ResolveFlags,
 ) -> io::Result<Option<File>> {
-    let place = openat2(dir, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    let place = look_up(dir, path, resolve)?;
     if FileType::from_raw_mode(fstat(&place)?.st_mode) != FileType::RegularFile {
         return Ok(None);
     }
     reopen(&place).map(File::from).map(Some)
+}
+
+/// How often a path with `..` is looked up again where something on the machine was renamed or mounted meanwhile:
+/// the kernel cannot tell then whether it stays inside, and says EAGAIN.
+const LOOKUPS: u32 = 128;
+
+/// Takes the name without opening anything.
+fn look_up(dir: impl AsFd, path: &Path, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let once = || openat2(dir.as_fd(), path, flags, Mode::empty(), resolve);
+    let mut answer = once();
+    for _ in 1..LOOKUPS {
+        match answer {
+            Err(Errno::AGAIN) => answer = once(),
+            _ => break,
+        }
+    }
+    answer
 }
 
 /// What a pipe holds that the caller names: at most so many bytes, `None` if there are more, or it is something else.
@@ -37,8 +56,7 @@ pub(crate) fn read_pipe(
     limit_bytes: usize,
     deadline: Deadline,
 ) -> io::Result<Option<Vec<u8>>> {
-    let place =
-        openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
+    let place = look_up(CWD, path, ResolveFlags::empty())?;
     if FileType::from_raw_mode(fstat(&place)?.st_mode) != FileType::Fifo {
         return Ok(None);
     }
@@ -77,4 +95,41 @@ pub(crate) fn read(file: &File, limit_bytes: usize) -> io::Result<Option<Vec<u8>
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
     file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit_bytes).then_some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_file_behind_links_upwards_is_found_while_others_rename() {
+        let dir = std::env::temp_dir().join(format!("brig-foreign-{}", std::process::id()));
+        fs::create_dir_all(dir.join("a/b")).expect("mkdir");
+        fs::write(dir.join("passwd"), "x").expect("write");
+        std::os::unix::fs::symlink("b/../b/../b/../../passwd", dir.join("a/passwd"))
+            .expect("symlink");
+        let root = fs::File::open(&dir).expect("open");
+        let done = AtomicBool::new(false);
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let missing = thread::scope(|scope| {
+            scope.spawn(|| {
+                let [one, other] = ["one", "other"].map(|name| dir.join(name));
+                fs::write(&one, "").expect("write");
+                while !done.load(Ordering::Relaxed) {
+                    fs::rename(&one, &other).expect("rename");
+                    fs::rename(&other, &one).expect("rename");
+                }
+            });
+            let found = |_: &i32| regular_file(&root, Path::new("a/passwd"), resolve).is_ok();
+            let missing = (0..20_000).filter(|n| !found(n)).count();
+            done.store(true, Ordering::Relaxed);
+            missing
+        });
+        fs::remove_dir_all(&dir).expect("remove");
+        assert_eq!(missing, 0);
+    }
 }
