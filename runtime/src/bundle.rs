@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
 use brig_seccomp::Program;
-use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::{CWD, ResolveFlags};
 
 use crate::deadline::{Deadline, OF_OTHERS};
@@ -120,9 +119,8 @@ pub enum Seccomp {
     Absent,
     /// The section `linux.seccomp` at this place of the text; not read yet.
     Text(Range<usize>),
-    /// A profile that somebody has put in the section's place.
-    Profile(Box<LinuxSeccomp>),
-    /// The section's program, which came compiled with brig.
+    /// A program that a caller has put in the section's place; nobody listens to it but
+    /// [`watcher`](crate::supervise::Blueprint::watcher).
     Program(Program),
 }
 
@@ -170,22 +168,7 @@ impl Configuration {
     pub fn seccomp_text(&self) -> Option<&[u8]> {
         match &self.seccomp {
             Seccomp::Text(range) => self.text.get(range.clone()),
-            Seccomp::Absent | Seccomp::Profile(_) | Seccomp::Program(_) => None,
-        }
-    }
-
-    /// The profile that the filter is made of.
-    ///
-    /// # Errors
-    /// The section is not acceptable.
-    pub fn profile(&self) -> Result<Option<Box<LinuxSeccomp>>, spec::Error> {
-        match &self.seccomp {
-            Seccomp::Profile(profile) => Ok(Some(profile.clone())),
-            Seccomp::Text(range) => {
-                let profile = brig_seccomp::read_part(&self.text, range.clone())?;
-                Ok(Some(Box::new(profile)))
-            }
-            Seccomp::Absent | Seccomp::Program(_) => Ok(None),
+            Seccomp::Absent | Seccomp::Program(_) => None,
         }
     }
 }
@@ -276,19 +259,6 @@ mod tests {
             .expect("it is good");
         let expected: &[u8] = br#"{"defaultAction": "SCMP_ACT_ALLOW"}"#;
         assert_eq!(read.seccomp_text(), Some(expected));
-        let profile = brig_seccomp::read(expected).expect("it is good");
-        assert_eq!(read.profile(), Ok(Some(Box::new(profile))));
-    }
-
-    #[test]
-    fn errors_in_the_section_name_the_field() {
-        let text = b"{ \"ociVersion\": \"1.0.0\", \"root\": { \"path\": \"r\" },
-            \"process\": { \"cwd\": \"/\", \"args\": [\"a\"], \"user\": { \"uid\": 0, \"gid\": 0 } },
-            \"linux\": { \"seccomp\" : {\"defaultAction\": \"SCMP_ACT_ALOW\"} } }";
-        let read = Configuration::parse(Path::new("/b"), text.to_vec(), &NodePolicy::oci())
-            .expect("the rest is good");
-        let error = read.profile().expect_err("there is no such action");
-        assert_eq!(error.field(), "linux.seccomp.defaultAction");
     }
 
     #[test]

@@ -54,9 +54,11 @@ impl Filter {
     /// other are taken, as by libseccomp: Podman's own profile has such (setns). `brig seccomp
     /// check` tells of them.
     pub fn of(config: &Configuration, bundle: &Path) -> Result<Option<Self>, Error> {
-        if let Seccomp::Program(program) = &config.seccomp {
-            return Ok(Some(Self::without_listener(program.clone())));
-        }
+        let section = match &config.seccomp {
+            Seccomp::Absent => return Ok(None),
+            Seccomp::Program(program) => return Ok(Some(Self::without_listener(program.clone()))),
+            Seccomp::Text(section) => section.clone(),
+        };
         let kept = config.seccomp_text().and_then(|text| Some((Kept::open()?, text)));
         if let Some((kept, text)) = &kept
             && let Some(program) = kept.find(text)
@@ -64,12 +66,9 @@ impl Filter {
             return Ok(Some(Self::without_listener(program)));
         }
         let refused = |field: &str, message| Error::new(config, bundle, field, message);
-        let Some(profile) = config.profile().map_err(|error| {
+        let profile = brig_seccomp::read_part(&config.text, section).map_err(|error| {
             refused(error.field(), error.to_string()).with_hint(error.hint().map(str::to_owned))
-        })?
-        else {
-            return Ok(None);
-        };
+        })?;
         let program = brig_seccomp::compile(&profile, Arch::native()).map_err(|error| {
             let hint = error.hint().map(|hint| hint.to_string());
             refused(error.field(), error.to_string()).with_hint(hint)

@@ -14,6 +14,7 @@ use brig::bundle::Seccomp;
 use brig::deadline::{AFTER_KILL, Deadline};
 use brig::spec::ContainerId;
 use brig::supervise::{Blueprint, Error, Node, Options};
+use brig_seccomp::Arch;
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::Answer;
 use brig_sys::notify::{Listener, Reply, knows_filter_flags};
@@ -54,7 +55,9 @@ pub(super) fn watch<W: Watcher>(
     filter: LinuxSeccomp,
     watcher: W,
 ) -> Result<Watched<W>, Error> {
-    blueprint.config.seccomp = Seccomp::Profile(Box::new(undisturbed(filter)));
+    let program = brig_seccomp::compile(&undisturbed(filter), Arch::native())
+        .map_err(|error| Error::because("compiling the recording filter", error))?;
+    blueprint.config.seccomp = Seccomp::Program(program);
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|errno| Error::system("making a socket for the listener", errno))?;
