@@ -268,6 +268,34 @@ fn what_no_cgroup_tells_of_a_container_is_killed_with_its_first_process() {
 }
 
 #[test]
+fn what_exec_has_started_is_killed_where_the_first_process_has_ended() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(rootless_with_the_hosts_processes(&lab, "exec tail -f /dev/null"));
+    give_to_user(&lab);
+    let user = |verb: &[&str]| as_user(&lab, &[]).args(verb).arg(c.id());
+    let bundle = c.bundle.dir.to_string_lossy().into_owned();
+    user(&["run", "--detach", "--bundle", &bundle]).go().ok();
+    let records = || {
+        let state = fs::read_dir(lab.root().join(c.id())).expect("read").filter_map(Result::ok);
+        let names = state.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("exec-")).count()
+    };
+    user(&["exec"]).args(["/bin/true"]).go().ok();
+    assert_eq!(records(), 0, "it has been waited for");
+    user(&["exec", "--detach"]).args(["/bin/true"]).go().ok();
+    user(&["exec", "--detach"]).args(["/bin/sh", "-c", "sleep 2222 & exec sleep 3333"]).go().ok();
+    assert!(wait_until(PATIENCE, || sleepers().len() == 2), "it does not run");
+    assert!((1..=2).contains(&records()), "{}", records());
+    user(&["kill"]).arg("TERM").go().ok();
+    let stopped = || user(&["state"]).go().stdout().contains("stopped");
+    assert!(wait_until(PATIENCE, stopped), "it does not end");
+    user(&["delete", "--force"]).go().ok();
+    assert!(wait_until(PATIENCE, || sleepers().is_empty()), "left: {:?}", sleepers());
+    lab.assert_clean();
+}
+
+#[test]
 fn a_container_whose_processes_nothing_tells_is_known_as_long_as_one_may_live() {
     need!(Brig);
     let lab = Lab::new();

@@ -1,11 +1,12 @@
 //! The library in a program of its own, as a shim links it: many threads, one process, and the command line beside it.
 
 use brig::deadline::Deadline;
-use brig::execute::{Exit, Process};
-use brig::policy::NodePolicy;
+use brig::execute::Exit;
+use brig::policy::{NodePolicy, Policy};
 use brig::spec::{self, ContainerId};
 use brig::supervise::{
-    Blueprint, Container, ErrorKind, Event, ExecOptions, Force, Io, Node, Observer, Options, Status,
+    Blueprint, Container, ErrorKind, Event, ExecOptions, Force, Io, Node, Observer, Options,
+    Process, Status,
 };
 use brig_integration::bundle::Bundle;
 use brig_integration::{Lab, leftovers, need};
@@ -219,6 +220,8 @@ impl Observer for Heard {
             Event::Planned { .. } => format!("{} is planned", id.as_str()),
             Event::Started => format!("{} has started", id.as_str()),
             Event::Warned(words) => format!("{}: {words}", id.as_str()),
+            Event::Exited { exit, .. } => format!("{} has exited: {exit:?}", id.as_str()),
+            Event::Denied(denial) => format!("{} is denied: {denial}", id.as_str()),
             other => format!("{other:?}"),
         };
         self.0.lock().expect("no panic").push(told);
@@ -241,6 +244,46 @@ fn an_observer_hears_of_plan_birth_and_start_and_of_what_is_left_out() {
     let hook = format!("{name}: hooks.poststop[0] (/bin/false)");
     let life = ["is planned", "is born: true", "has started"].map(|what| format!("{name} {what}"));
     assert_eq!(heard[..3], life);
-    assert!(heard[3].starts_with(&hook) && heard.len() == 4, "{heard:?}");
+    assert!(heard[3].starts_with(&hook) && heard.len() == 5, "{heard:?}");
+    assert_eq!(heard[4], format!("{name} has exited: Signal(9)"));
+    lab.assert_clean();
+}
+
+#[test]
+fn an_observer_hears_of_what_the_policy_denies() {
+    need!(Brig);
+    let lab = lab();
+    let heard = Arc::new(Heard::default());
+    let node = Node::new(lab.root()).with_observer(heard.clone());
+    let (name, mut patient) = (lab.id(), Deadline::NEVER);
+    let text = "version = 1\ndefault = \"it\"\n[profile.it]\n[profile.it.pids]\nmode = \"refuse\"\nmax = 100\n";
+    let profile = Policy::read(text).expect("a policy").profile(None).expect("a profile");
+    let policy = NodePolicy { profile, ..NodePolicy::oci() };
+    let read = |pids: u32| {
+        let bundle =
+            lab.bundle().idle().set("/linux/resources/pids", serde_json::json!({"limit": pids}));
+        bundle.write();
+        node.blueprint(&id(&name), &bundle.dir, &policy)
+    };
+    let refused = read(200).expect_err("it is more than the node allows");
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.denial().is_some_and(|denial| denial.profile == "it"), "{refused}");
+    let made = node.create(
+        &id(&name),
+        read(50).expect("a bundle"),
+        &options(),
+        Io::default(),
+        &mut patient,
+    );
+    let (container, process) = made.expect("it is made");
+    let more = brig::spec::Resources::default();
+    let more = brig::spec::Resources { pids: Some(brig::spec::Pids { limit: Some(101) }), ..more };
+    container.update(&more).expect_err("it is more than the node allows");
+    container.delete(Force::Yes).expect("it is ended");
+    assert_eq!(end(&process), Exit::Signal(9));
+    let heard = heard.0.lock().expect("no panic");
+    let denied =
+        heard.iter().filter(|told| told.starts_with(&format!("{name} is denied: "))).count();
+    assert_eq!(denied, 2, "{heard:?}");
     lab.assert_clean();
 }

@@ -5,6 +5,8 @@
 
 use std::{fmt, io};
 
+use crate::policy::Denial;
+
 /// What kind of failure it is, for who decides what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,27 +49,29 @@ pub struct Failure {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     hint: Option<String>,
     signal: Option<i32>,
+    denial: Option<Box<Denial>>,
 }
 
 impl Failure {
+    fn new(
+        kind: Kind,
+        doing: String,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { kind, doing, source, hint: None, signal: None, denial: None }
+    }
+
     /// Something that needs no further cause; [`Kind::Refused`] unless it is said to be of another.
     #[cold]
     pub fn plain(what: impl Into<String>) -> Self {
-        let kind = Kind::Refused;
-        Self { kind, doing: what.into(), source: None, hint: None, signal: None }
+        Self::new(Kind::Refused, what.into(), None)
     }
 
     /// The system refused what was being done; the kind is that of the error.
     #[cold]
     pub fn system(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let source = source.into();
-        Self {
-            kind: Kind::of(&source),
-            doing: doing.into(),
-            source: Some(Box::new(source)),
-            hint: None,
-            signal: None,
-        }
+        Self::new(Kind::of(&source), doing.into(), Some(Box::new(source)))
     }
 
     /// Another part explains why; [`Kind::Kernel`] unless it is said to be of another.
@@ -76,8 +80,7 @@ impl Failure {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let kind = Kind::Kernel;
-        Self { kind, doing: doing.into(), source: Some(Box::new(source)), hint: None, signal: None }
+        Self::new(Kind::Kernel, doing.into(), Some(Box::new(source)))
     }
 
     /// The same of another kind.
@@ -125,6 +128,12 @@ impl Failure {
         self.signal
     }
 
+    /// What the node's policy refuses, where that is why.
+    #[must_use]
+    pub fn denial(&self) -> Option<&Denial> {
+        self.denial.as_deref()
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -158,25 +167,44 @@ macro_rules! explained_by {
                 let of: fn(&$kind) -> Kind = $of;
                 let kind = of(&error);
                 let hint = error.hint().map(|hint| hint.to_string());
-                let doing = error.to_string();
-                // Its own words and its cause stay one chain.
-                let source = std::error::Error::source(&error)
-                    .is_some()
-                    .then(|| Box::new(Cause(Box::new(error))) as _);
-                Self { kind, doing, source, hint, signal: None }
+                Self { hint, ..explained(kind, error) }
             }
         }
     )*};
 }
 
+/// Its own words and its cause stay one chain.
+fn explained<E: std::error::Error + Send + Sync + 'static>(kind: Kind, error: E) -> Failure {
+    let doing = error.to_string();
+    let source = error.source().is_some().then(|| Box::new(Cause(Box::new(error))) as _);
+    Failure::new(kind, doing, source)
+}
+
 explained_by! {
     crate::plan::Refusal: |_| Kind::Refused,
-    crate::bundle::Error: kind_of_bundle,
     crate::spec::Error: |_| Kind::Refused,
     brig_cgroup::Error: kind_of_cgroup,
     crate::filter::Error: |_| Kind::Refused,
     brig_seccomp::CompileError: |_| Kind::Refused,
     brig_seccomp::record::MergeError: |_| Kind::Refused,
+}
+
+impl From<crate::bundle::Error> for Failure {
+    fn from(error: crate::bundle::Error) -> Self {
+        if let crate::bundle::Error::Denied(denial) = error {
+            return denial.into();
+        }
+        let hint = error.hint().map(str::to_owned);
+        Self { hint, ..explained(kind_of_bundle(&error), error) }
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        let hint = Some(denial.hint().to_owned());
+        let denial = Box::new(denial);
+        Self { hint, denial: Some(denial.clone()), ..Self::plain(denial.to_string()) }
+    }
 }
 
 fn kind_of_bundle(error: &crate::bundle::Error) -> Kind {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use brig::spec::ContainerId;
-use brig::supervise::{Blueprint, Error, Force, Options};
+use brig::supervise::{Blueprint, Error, Force, Node, Options};
 
 use super::activation;
 use super::arguments::{Arguments, Usage};
@@ -66,7 +66,7 @@ fn create(global: &Global, mut arguments: Arguments) -> Outcome {
     let (id, options) = typed.options(global, arguments)?;
     let node = global.node()?;
     self_protection::ensure()?;
-    let blueprint = typed.blueprint(global)?;
+    let blueprint = typed.blueprint(global, &node, &id)?;
     let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
     detached(wanted, |io, wait| {
         let (container, process) = node.create(&id, blueprint, &options, io, wait)?;
@@ -85,8 +85,13 @@ impl Typed {
     }
 
     /// What is to be made of the bundle.
-    pub(super) fn blueprint(&self, global: &Global) -> Result<Blueprint, Error> {
-        let blueprint = Blueprint::of_bundle(self.bundle(), &global.policy()?)?;
+    pub(super) fn blueprint(
+        &self,
+        global: &Global,
+        node: &Node,
+        id: &ContainerId,
+    ) -> Result<Blueprint, Error> {
+        let blueprint = node.blueprint(id, self.bundle(), &global.policy()?)?;
         let config = &blueprint.config;
         let (bytes, mounts) = (config.text.len(), config.spec.mounts.len());
         global.log.debug(format_args!("config.json of {bytes} bytes is read: {mounts} mounts"));

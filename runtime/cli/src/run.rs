@@ -38,7 +38,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let (id, options) = typed.options(global, arguments)?;
     let node = global.node()?;
     self_protection::ensure()?;
-    let blueprint = typed.blueprint(global)?;
+    let blueprint = typed.blueprint(global, &node, &id)?;
     let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
     // Blocked from here on, to be heard.
     let signals = if typed.detach { None } else { Some(Signals::block()?) };

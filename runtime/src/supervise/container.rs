@@ -11,13 +11,14 @@ use super::delete::Force;
 use super::exec::{self, ExecOptions};
 use super::known::{Known, Shown};
 use super::lock::Lock;
-use super::observer::Observer;
+use super::observer::{Observer, told};
+use super::process::Process;
 use super::record::{Record, StateDirectory};
 use super::status::Status;
 use super::transaction::Created;
 use super::{Error, Io};
 use crate::bundle::Configuration;
-use crate::execute::{Process, Wait};
+use crate::execute::Wait;
 use crate::policy::{Applied, Hardened};
 use crate::spec::{ContainerId, Resources};
 
@@ -51,6 +52,7 @@ impl Container {
         created: Created,
     ) -> (Self, Known, Process, Lock) {
         let Created { directory, record, config, process, lock } = created;
+        let process = Process::new(process, id, observer);
         let (directory, record) = (Arc::new(directory.with_config(config)), Arc::new(record));
         let container =
             Self { observer: observer.clone(), id: id.clone(), directory, record: Some(record) };
@@ -155,7 +157,7 @@ impl Container {
         io: Io,
         wait: &mut dyn Wait,
     ) -> Result<Process, Error> {
-        exec::exec(&self.now()?, options, io, wait)
+        told(&*self.observer, &self.id, exec::exec(&self.now()?, options, io, wait))
     }
 
     /// Sends `signal` to its first process, or with `all` to every process of its cgroup.
@@ -211,7 +213,7 @@ impl Container {
     /// # Errors
     /// It does not run, or the first limit that the kernel refuses, with those before it in effect.
     pub fn update(&self, resources: &Resources) -> Result<(), Error> {
-        self.now()?.update(resources)
+        told(&*self.observer, &self.id, self.now()?.update(resources))
     }
 
     /// Tells what happens until it ends; `tell` may end the watching with an error.

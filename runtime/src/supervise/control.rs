@@ -10,7 +10,6 @@ use super::Error;
 use super::known::{Known, is_gone};
 use super::observer::Event;
 use super::status::Status;
-use crate::bundle::Error as BundleError;
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::failure::Kind;
 use crate::policy;
@@ -64,7 +63,7 @@ impl Known {
         self.must_live()?;
         let profile = &self.directory.config()?.applied.profile;
         let hardened = policy::harden_resources(resources.clone(), profile);
-        let (resources, verdicts) = hardened.map_err(BundleError::Denied)?;
+        let (resources, verdicts) = hardened?;
         self.tell_verdicts(&verdicts);
         Ok(self.cgroup()?.update(&resources)?)
     }

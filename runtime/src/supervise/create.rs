@@ -14,7 +14,7 @@ use super::frozen::UnlessFrozen;
 use super::listener::Listener;
 use super::node::Node;
 use super::outside::Outside;
-use super::process::RecordedProcess;
+use super::recorded::RecordedProcess;
 use super::state::now;
 use super::status::Status;
 use super::transaction::{Created, Made, Transaction};
@@ -58,7 +58,7 @@ impl Node {
         options: &Options,
         io: Io,
         wait: &mut dyn Wait,
-    ) -> Result<(Container, Process), Error> {
+    ) -> Result<(Container, super::Process), Error> {
         let created = make(self, id, blueprint, options, Start::AtGate, io, wait)?;
         let (container, _, process, _unlocked) = Container::of(self.observer(), id, created);
         Ok((container, process))
@@ -96,7 +96,8 @@ pub(super) fn make(
     // From here on everything is on a list.
     let mut transaction = Transaction::begin(node.root(), id, &blueprint, record)?;
     let making = Making { node, id, options, start, blueprint: &mut blueprint, cgroup, filter };
-    match making.carry_out(&mut transaction, inputs, wait) {
+    let carried_out = making.carry_out(&mut transaction, inputs, wait);
+    match observer::told(&**node.observer(), id, carried_out) {
         Ok(process) => {
             let (directory, record, lock) = transaction.commit();
             Ok(Created { directory, record, config: blueprint.config, lock, process })

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
 use super::blueprint::plan_cgroup;
-use super::known::Known;
+use super::known::{Known, has_own_mounts};
 use super::lock::Lock;
 use super::record::{Damage, Record};
 use super::state::OciState;
@@ -123,6 +123,7 @@ impl Known {
         if let Some(cgroup) = cgroup {
             cgroup.kill()?;
         }
+        self.kill_executed()?;
         match self.init()? {
             Some(_) => Err(Error::plain(format!(
                 "the first process of container {:?} does not end",
@@ -132,6 +133,23 @@ impl Known {
             .with_hint("it waits in the kernel (state D in `ps`); try again when that is over")),
             None => self.none_is_left(),
         }
+    }
+
+    /// Kills what `exec` has started, and what shares its mounts: of a container of which [`Known::is_scattered`] holds
+    /// nothing else tells them, once its first process has ended.
+    fn kill_executed(&self) -> Result<(), Error> {
+        if self.record.is_none()
+            || !self.spec().is_ok_and(has_own_mounts)
+            || !self.is_scattered()?
+        {
+            return Ok(());
+        }
+        for process in self.directory.executed()?.into_iter().filter_map(|(_, process)| process) {
+            let Some(held) = self.open(&process)? else { continue };
+            self.kill_sharing_mounts(process.pid, &held)?;
+            wait_for_end(&held, Deadline::after(AFTER_KILL));
+        }
+        Ok(())
     }
 
     /// Where no cgroup and no pid namespace tells, what has the container's root directory may be the container's.

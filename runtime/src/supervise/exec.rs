@@ -5,10 +5,11 @@ use bumpalo::Bump;
 use super::frozen::UnlessFrozen;
 use super::known::Known;
 use super::listener::Listener;
+use super::process::Process;
+use super::recorded::RecordedProcess;
 use super::status::Status;
 use super::{Error, Io, home};
-use crate::bundle::Error as BundleError;
-use crate::execute::{Inputs, Launch, Milestone, Process, Wait, resctrl};
+use crate::execute::{self, Inputs, Launch, Milestone, Wait, resctrl};
 use crate::failure::Kind;
 use crate::filter::Filter;
 use crate::host::Host;
@@ -61,7 +62,7 @@ pub(super) fn exec(
     let filter = filter.as_ref();
     let profile = &config.applied.profile;
     let hardened = policy::harden_process(options.process.clone(), spec, profile);
-    let (process, verdicts) = &hardened.map_err(BundleError::Denied)?;
+    let (process, verdicts) = &hardened?;
     container.tell_verdicts(verdicts);
     io.check(process.terminal)?;
     let replaced = io.standard.each_ref().map(Option::is_some);
@@ -103,32 +104,56 @@ pub(super) fn exec(
     // Who asks to ignore a pause waits for its end.
     let cgroup = container.record()?.cgroup.clone().filter(|_| !options.ignore_paused);
     let wait = &mut UnlessFrozen::new(wait, cgroup);
-    let served = serve(&mut launch, wait, container, listener.as_ref().zip(filter));
-    served.map_err(|error| launch.abort(error))
+    let recorded = container.is_scattered()?.then(|| container.directory.clone());
+    let served = Serving {
+        container,
+        listener: listener.as_ref().zip(filter),
+        recorded: recorded.is_some(),
+    };
+    match served.serve(&mut launch, wait) {
+        Ok(child) => {
+            Ok(Process::new(child, &container.id, &container.observer).recorded_in(recorded))
+        }
+        Err(error) => Err(launch.abort(error)),
+    }
 }
 
-/// Does what the process waits for, until it is the program.
-fn serve(
-    launch: &mut Launch<'_>,
-    wait: &mut dyn Wait,
-    container: &Known,
-    listener: Option<(&Listener, &Filter)>,
-) -> Result<Process, Error> {
-    let record = container.record()?;
-    loop {
-        match launch.next(wait)? {
-            Milestone::Born { .. } => {}
-            Milestone::Setup { pid } => {
-                if let Some(rdt) = &container.spec()?.linux.intel_rdt {
-                    resctrl::join(container.id.as_str(), rdt, record.resctrl.as_ref(), pid)?;
+/// What the process waits for, until it is the program.
+struct Serving<'s> {
+    container: &'s Known,
+    listener: Option<(&'s Listener, &'s Filter)>,
+    /// Whether nothing but a record tells that it is the container's.
+    recorded: bool,
+}
+
+impl Serving<'_> {
+    fn serve(
+        &self,
+        launch: &mut Launch<'_>,
+        wait: &mut dyn Wait,
+    ) -> Result<execute::Process, Error> {
+        let container = self.container;
+        let record = container.record()?;
+        loop {
+            match launch.next(wait)? {
+                Milestone::Born { pid, pidfd } if self.recorded => {
+                    let process = RecordedProcess::new(pid, pidfd)
+                        .map_err(|error| Error::system("recording the process", error))?;
+                    container.directory.save_executed(&process)?;
                 }
-            }
-            Milestone::Hooks { pid } => {
-                if let Some((listener, filter)) = listener {
-                    listener.tell(Some(filter), record, Status::Running, pid)?;
+                Milestone::Born { .. } => {}
+                Milestone::Setup { pid } => {
+                    if let Some(rdt) = &container.spec()?.linux.intel_rdt {
+                        resctrl::join(container.id.as_str(), rdt, record.resctrl.as_ref(), pid)?;
+                    }
                 }
+                Milestone::Hooks { pid } => {
+                    if let Some((listener, filter)) = self.listener {
+                        listener.tell(Some(filter), record, Status::Running, pid)?;
+                    }
+                }
+                Milestone::Ready(process) => return Ok(process),
             }
-            Milestone::Ready(process) => return Ok(process),
         }
     }
 }

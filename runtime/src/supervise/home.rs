@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 
-use super::process::runs;
+use super::recorded::runs;
 use crate::foreign;
 use crate::plan::has_home;
 use crate::spec::Process;

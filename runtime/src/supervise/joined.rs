@@ -9,7 +9,6 @@ use super::Error;
 use super::blueprint::Blueprint;
 use super::node::Node;
 use super::observer::Event;
-use crate::bundle::Error as BundleError;
 use crate::execute::Inputs;
 use crate::policy;
 use crate::spec::{ContainerId, NamespaceType};
@@ -44,7 +43,7 @@ pub(super) fn judge(
         let own = Identity::from(&stat(&*own).map_err(failed)?);
         let is_the_hosts = Identity::of(joined).map_err(failed)? == own;
         let verdicts = policy::judge_joined(kind, is_the_hosts, profile);
-        let verdicts = verdicts.map_err(BundleError::Denied)?;
+        let verdicts = verdicts?;
         if !verdicts.is_empty() {
             node.observer().observe(id, &Event::Judged(&verdicts));
         }

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::lock::Lock;
 use super::observer::{Event, Observer};
-use super::process::{RecordedProcess, Unknown};
 use super::record::{Damage, PROCESS, Record, StateDirectory};
+use super::recorded::{RecordedProcess, Unknown};
 use super::status::Status;
 use super::{Error, gate, members};
 use crate::failure::Kind;
@@ -137,7 +137,11 @@ impl Known {
 
     /// A descriptor of its first process; `None` before there is one, and once it has ended.
     pub(super) fn init(&self) -> Result<Option<OwnedFd>, Error> {
-        let Some(process) = self.recorded_process() else { return Ok(None) };
+        self.recorded_process().map_or(Ok(None), |process| self.open(process))
+    }
+
+    /// A descriptor of a process that is on record; `None` once it has ended.
+    pub(super) fn open(&self, process: &RecordedProcess) -> Result<Option<OwnedFd>, Error> {
         process.open().map_err(|unknown| self.unknown(process, unknown))
     }
 
@@ -311,7 +315,12 @@ impl Known {
         if !self.is_scattered()? {
             return Ok(false);
         }
-        members::kill(process.pid, init).map(|()| true).map_err(|error| {
+        self.kill_sharing_mounts(process.pid, init)?;
+        Ok(true)
+    }
+
+    pub(super) fn kill_sharing_mounts(&self, pid: i32, process: &OwnedFd) -> Result<(), Error> {
+        members::kill(pid, process).map_err(|error| {
             let id = self.id.as_str();
             Error::system(format!("killing the processes of container {id:?}"), error)
                 .with_hint("it has no cgroup that tells them; try again")
@@ -347,7 +356,7 @@ fn has_own_pid_namespace(spec: &Hardened) -> bool {
     pids.is_some_and(|namespace| namespace.path.is_none())
 }
 
-fn has_own_mounts(spec: &Hardened) -> bool {
+pub(super) fn has_own_mounts(spec: &Hardened) -> bool {
     let mounts = spec.linux.namespace(NamespaceType::Mount);
     mounts.is_some_and(|namespace| namespace.path.is_none())
 }

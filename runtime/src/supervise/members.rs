@@ -1,8 +1,8 @@
 //! Which processes are a container's where no cgroup tells: an ordinary user's without a delegated cgroup, in a pid
 //! namespace that is not its own.
 //!
-//! Promises: what is killed shares the mount namespace of the container's first process while that one lives, and that
-//! namespace was made for the container. Must never signal by pid. A process that has left the mount namespace, or that
+//! Promises: what is killed shares the mount namespace of a process on record while that one lives, and that namespace was
+//! made for the container: it is never brig's own. Must never signal by pid. A process that has left the mount namespace, or that
 //! the caller may not look at, is not found.
 
 use std::fs;
@@ -15,11 +15,11 @@ use brig_sys::process::send_signal;
 use rustix::fs::stat;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::process::runs;
+use super::recorded::runs;
 use crate::deadline::{AFTER_KILL, Deadline};
 
-/// Kills what shares the mount namespace of the process `pid`, which is `init`: that one last, and its end is not
-/// waited for. Where it ends meanwhile by itself, nothing tells any more which the others are: see [`rooted_at`].
+/// Kills what shares the mount namespace of the process `pid`, which is `init`, the first or one that `exec` has started:
+/// that one last, and its end is not waited for. Where it ends meanwhile by itself, nothing tells any more which the others are: see [`rooted_at`].
 ///
 /// # Errors
 /// New processes come as fast as they are killed, or /proc cannot be read.
@@ -53,6 +53,9 @@ fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Option<Vec<OwnedF
         answer => answer?,
     };
     let mut found = Vec::new();
+    if own == fs::read_link("/proc/self/ns/mnt")? {
+        return Ok(Some(found));
+    }
     for pid in pids()?.filter(|pid| *pid != init_pid) {
         let Some(Ok(process)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()))
         else {

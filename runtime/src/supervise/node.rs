@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::blueprint::Blueprint;
 use super::container::Container;
 use super::known::Known;
-use super::observer::{Nobody, Observer};
+use super::observer::{Nobody, Observer, told};
 use super::record::{Listed, StateDirectory};
 use super::{Error, record};
+use crate::policy::NodePolicy;
 use crate::spec::ContainerId;
 
 /// Where containers are kept, and who is told of them. Cheap to clone.
@@ -37,6 +39,19 @@ impl Node {
 
     pub(super) fn observer(&self) -> &Arc<dyn Observer> {
         &self.observer
+    }
+
+    /// Reads the bundle of a container that is to have this id, and holds what it asks for against what the node grants.
+    ///
+    /// # Errors
+    /// As [`Blueprint::of_bundle`].
+    pub fn blueprint(
+        &self,
+        id: &ContainerId,
+        bundle: &Path,
+        policy: &NodePolicy,
+    ) -> Result<Blueprint, Error> {
+        told(&*self.observer, id, Blueprint::of_bundle(bundle, policy))
     }
 
     /// The container with this id.

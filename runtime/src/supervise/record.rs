@@ -2,7 +2,8 @@
 //! descriptor from the look at who may write there ([`crate::trusted`]) to the last use.
 //!
 //! `state.json` is the record, replaced by rename, and names the cgroup before a process can be in it;
-//! `process.json` names the first process, once there is one; `config.json` is the specification that has held since
+//! `process.json` names the first process, once there is one, `exec-PID.json` another where nothing else tells that it is
+//! the container's; `config.json` is the specification that has held since
 //! create, `asked.json` what was asked for where that is another, `policy.json` why; `start.sock` is the start gate while it is closed, `start.sock.opening`
 //! while it is opened; `lock` is for [`Lock`].
 
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::lock::{self, Lock, Purpose};
-use super::process::RecordedProcess;
+use super::recorded::RecordedProcess;
 use crate::bundle::Configuration;
 use crate::deadline::Deadline;
 use crate::execute::ResctrlRecord;
@@ -107,6 +108,8 @@ const RECORD: &str = "state.json";
 const NEW_RECORD: &str = "state.json.new";
 /// The first process.
 pub(super) const PROCESS: &str = "process.json";
+/// Before and after the pid of one that `exec` has started.
+const EXECUTED: (&str, &str) = ("exec-", ".json");
 /// What holds.
 const CONFIG: &str = "config.json";
 /// What was asked for, where another holds.
@@ -247,6 +250,35 @@ impl StateDirectory {
         self.write(PROCESS, &text)
     }
 
+    /// Puts a process on record that `exec` has started. The records of those that have ended go.
+    pub(super) fn save_executed(&self, process: &RecordedProcess) -> Result<(), Error> {
+        for (name, recorded) in self.executed()? {
+            if recorded.is_none_or(|process| matches!(process.open(), Ok(None))) {
+                self.unlink(&name)?;
+            }
+        }
+        let text = serde_json::to_vec(process)
+            .map_err(|error| Error::because("writing which the process is", error))?;
+        self.write(&executed_name(process.pid), &text)
+    }
+
+    /// The process has ended. A record that stays does no harm: it leads to none.
+    pub(super) fn forget_executed(&self, pid: i32) {
+        let _ = self.unlink(&executed_name(pid));
+    }
+
+    /// The records of processes that `exec` has started, by their names; `None` for one that cannot be read.
+    pub(super) fn executed(&self) -> Result<Vec<(String, Option<RecordedProcess>)>, Error> {
+        let listed = openat(&self.held, ".", READABLE, Mode::empty()).and_then(names);
+        let mut names = listed.map_err(|errno| self.failed("reading", ".", errno))?;
+        names.retain(|name| is_executed_name(name));
+        let read = |name: String| {
+            let bytes = self.read(&name)?.unwrap_or_default();
+            Ok((name, serde_json::from_slice(&bytes).ok()))
+        };
+        names.into_iter().map(read).collect()
+    }
+
     /// Keeps what holds; with what was asked for, and why another holds.
     pub(super) fn save_config(&self, config: &Configuration) -> Result<(), Error> {
         if !config.applied.profile.is_empty() {
@@ -343,6 +375,9 @@ impl StateDirectory {
         for name in [NEW_RECORD, GATE, OPENING, ASKED, POLICY] {
             self.unlink(name)?;
         }
+        for (name, _) in self.executed()? {
+            self.unlink(&name)?;
+        }
         if self.remove_empty()? { Ok(()) } else { Err(self.holds_more()) }
     }
 
@@ -381,6 +416,15 @@ impl StateDirectory {
         };
         Error::plain(what).of_kind(Kind::Busy).with_hint(hint)
     }
+}
+
+fn executed_name(pid: i32) -> String {
+    format!("{}{pid}{}", EXECUTED.0, EXECUTED.1)
+}
+
+fn is_executed_name(name: &str) -> bool {
+    let pid = name.strip_prefix(EXECUTED.0).and_then(|rest| rest.strip_suffix(EXECUTED.1));
+    pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
 }
 
 /// To be listed.

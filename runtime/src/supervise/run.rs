@@ -5,8 +5,9 @@ use super::container::Container;
 use super::create::{Options, make};
 use super::node::Node;
 use super::observer::Event;
+use super::process::Process;
 use super::{Error, Io};
-use crate::execute::{Process, Wait};
+use crate::execute::Wait;
 use crate::plan::Start;
 use crate::spec::ContainerId;
 

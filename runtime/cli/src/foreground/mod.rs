@@ -14,10 +14,10 @@ use std::path::Path;
 
 use brig::bundle::Configuration;
 use brig::deadline::{Deadline, OF_OTHERS};
-use brig::execute::{Exit, Process, Wait};
+use brig::execute::{Exit, Wait};
 use brig::replace::{Lasting, replace};
 use brig::spec::Config;
-use brig::supervise::{Container, Error, Io};
+use brig::supervise::{Container, Error, Io, Process};
 use brig::unix_socket::connect_to;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::CWD;

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use brig::deadline::Deadline;
-use brig::execute::{Process, Wait};
-use brig::supervise::{Error, Io};
+use brig::execute::Wait;
+use brig::supervise::{Error, Io, Process};
 use brig_sys::socket::recv_fd;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
