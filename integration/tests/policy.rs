@@ -1,9 +1,13 @@
 //! The node's policy: /etc/brig/policy.toml, what it makes of what is asked for at each verb, and what it is told by.
 
 use brig_integration::{Bundle, Container, Lab, json, need};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 const FILE: &str = "/etc/brig/policy.toml";
 
@@ -102,6 +106,12 @@ const CASES: &[Case] = &[
         "allow = [\"proc\", \"tmpfs\", \"devpts\", \"sysfs\", \"cgroup\", \"mqueue\"]",
         |bundle| bundle.bind(Path::new("/usr"), "/tmp", &["ro"]),
         Refused("\"bind\" is refused by the rule mount_types"),
+    ),
+    case(
+        "bind_sources",
+        "allow = [\"/usr\"], deny = [\"/usr/share\"], engines = [], images = []",
+        |bundle| bundle.bind(Path::new("/usr/share"), "/tmp", &["ro"]),
+        Refused(".source: /usr/share is refused by the rule bind_sources"),
     ),
     case(
         "mount_flags",
@@ -263,6 +273,112 @@ fn later_mounts_undo_nothing() {
         let line = lines.iter().find(|line| line.starts_with(place)).expect(place);
         assert!(line.contains("nosuid,nodev"), "{said}");
     }
+}
+
+/// Rules about sources: nothing but what is in `allow`, and not what is in `deny`.
+fn sources(allow: &[&Path], deny: &[&Path]) {
+    rules(&format!(
+        "bind_sources = {{ mode = \"refuse\", allow = {allow:?}, deny = {deny:?}, engines = [], images = [] }}"
+    ));
+}
+
+#[test]
+fn a_source_is_judged_by_what_it_is_not_by_its_path() {
+    need!(Brig);
+    let lab = Lab::new();
+    let [volume, secret] = ["volume", "secret"].map(|name| lab.path(name));
+    for directory in [&volume, &secret, &volume.join("alias"), &secret.join("inner")] {
+        fs::create_dir(directory).expect("make a directory");
+    }
+    for (name, leads_to) in [
+        ("link", &*secret),
+        ("inner", &secret.join("inner")),
+        ("round", Path::new("/proc/self/root")),
+    ] {
+        symlink(leads_to, volume.join(name)).expect("link");
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(volume.join("socket")).expect("bind");
+    lab.call("mknod").arg(volume.join("null")).args(["c", "1", "3"]).go().ok();
+    sources(&[&volume, Path::new("/proc")], &[&secret]);
+    let run = |source: &Path| {
+        let bundle = lab.bundle().bind(source, "/tmp", &["rbind"]).sh("true");
+        lab.container(bundle).run()
+    };
+    run(&volume).ok();
+    let alias = volume.join("alias");
+    lab.call("mount").arg("--bind").args([&secret, &alias]).go().ok();
+    let is_secret = format!("source: {} is refused", secret.display());
+    let in_secret = format!("which is in {}, is refused", secret.display());
+    let has_secret = format!("which has {} in it, is refused", secret.display());
+    for (source, words) in [
+        (secret.clone(), &*is_secret),
+        (volume.join("link"), &is_secret),
+        (volume.join("..").join(secret.file_name().expect("a name")).join("."), &is_secret),
+        (volume.join("inner"), &in_secret),
+        (volume.join("link/inner"), &in_secret),
+        // By another mount of it.
+        (alias.clone(), "volume0/alias is refused"),
+        (alias.join("inner"), &in_secret),
+        (volume.join("round"), &has_secret),
+        ("/".into(), &has_secret),
+        (volume.join(".."), &has_secret),
+        (volume.join("socket"), "volume0/socket, a socket, is refused"),
+        (volume.join("null"), "volume0/null, a device, is refused"),
+        ("/proc/sys".into(), "/proc/sys, of the file system proc, is refused"),
+        ("/usr".into(), "/usr, which is in nothing that may be bound, is refused"),
+        (volume.join("missing"), "missing, which cannot be looked at (No such file"),
+    ] {
+        run(&source).failed().says(words).says("bind_sources");
+    }
+    lab.call("umount").arg(&alias).go().ok();
+    let rooted = lab.bundle().set("/root/path", "/").sh("true");
+    lab.container(rooted).run().failed().says("root.path: /, which has").says("bind_sources");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_source_that_is_exchanged_after_it_was_judged_is_not_mounted() {
+    need!(Brig);
+    let lab = Lab::new();
+    let [volume, secret] = ["volume", "secret"].map(|name| lab.path(name));
+    let [one, other] = ["one", "other"].map(|name| volume.join(name));
+    for directory in [&volume, &secret, &one] {
+        fs::create_dir(directory).expect("make a directory");
+    }
+    symlink(&secret, &other).expect("link");
+    fs::write(one.join("which"), "the volume").expect("write");
+    fs::write(secret.join("which"), "the secret").expect("write");
+    sources(&[&volume], &[&secret]);
+    let bundle = lab.bundle().bind(&one, "/tmp", &["bind", "ro"]).sh("cat /tmp/which");
+    let container = lab.container(bundle);
+    let done = AtomicBool::new(false);
+    let outcomes = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let both = (&one, &other);
+                renameat_with(CWD, both.0, CWD, both.1, RenameFlags::EXCHANGE).expect("exchange");
+                // Not all the time: the containers need the processor too.
+                thread::sleep(Duration::from_micros(100));
+            }
+        });
+        let outcomes: Vec<_> = (0..200).map(|_| container.run()).collect();
+        done.store(true, Ordering::Relaxed);
+        outcomes
+    });
+    let (mut mounted, mut denied, mut exchanged) = (0, 0, 0);
+    for outcome in &outcomes {
+        let (out, err) = (outcome.stdout(), outcome.stderr());
+        assert!(!out.contains("the secret"), "{out}");
+        match () {
+            () if out.contains("the volume") => mounted += 1,
+            () if err.contains("refused by the rule bind_sources") => denied += 1,
+            () if err.contains("has put another file or directory in its place") => exchanged += 1,
+            () => panic!("{out}{err}"),
+        }
+    }
+    println!("mounted {mounted}, denied {denied}, exchanged meanwhile {exchanged}");
+    assert!(mounted > 0 && denied > 0 && exchanged > 0, "{mounted} {denied} {exchanged}");
+    lab.assert_clean();
 }
 
 /// A container that runs under these rules; they are gone then, as what was decided stays.

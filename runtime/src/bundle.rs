@@ -15,6 +15,7 @@ use rustix::fs::{CWD, ResolveFlags};
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::foreign;
 use crate::policy::{self, Applied, Hardened, NodePolicy, Outcome};
+use crate::sources::Sources;
 use crate::spec::{self, Asked};
 
 /// The name of the configuration within a bundle (bundle.md).
@@ -125,25 +126,30 @@ pub enum Seccomp {
 }
 
 impl Configuration {
-    /// Reads, parses and checks the configuration of the bundle that is open as `directory`; its path is for
-    /// errors.
+    /// Reads, parses and checks what the bundle that is open as `directory` asks for; its path is for errors.
     ///
     /// # Errors
-    /// The file cannot be read or is refused before it is (see [`Error`]), [`Asked::read`] refuses it, or the node does.
-    pub fn load(directory: impl AsFd, bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
+    /// The file cannot be read or is refused before it is (see [`Error`]), or [`Asked::read`] refuses it.
+    pub fn read(directory: impl AsFd, bundle: &Path) -> Result<(Vec<u8>, Asked), Error> {
         let path = bundle.join(CONFIG_FILE);
         let text = read_below(directory, Path::new(CONFIG_FILE), &path, spec::SIZE_LIMIT_BYTES)?;
-        Self::parse(bundle, text, node)
+        let asked = Asked::read(&text).map_err(|source| Error::Spec { path, source })?;
+        Ok((text, asked))
     }
 
-    /// Parses and checks the text of the configuration of a bundle.
+    /// Holds what a bundle asks for, by this text, against what the node grants.
     ///
     /// # Errors
-    /// [`Asked::read`] refuses it, or the node does.
-    pub fn parse(bundle: &Path, text: Vec<u8>, node: &NodePolicy) -> Result<Self, Error> {
+    /// The node refuses something of it.
+    pub fn harden(
+        bundle: &Path,
+        text: Vec<u8>,
+        asked: Asked,
+        node: &NodePolicy,
+        sources: &Sources,
+    ) -> Result<Self, Error> {
         let refused = |source| Error::Spec { path: bundle.join(CONFIG_FILE), source };
-        let asked = Asked::read(&text).map_err(refused)?;
-        let hardened = policy::harden(asked, node);
+        let hardened = policy::harden(asked, node, &sources.judged);
         let (mut spec, verdicts) = hardened.map_err(Error::Denied)?;
         let is_limited = verdicts.iter().any(|verdict| verdict.outcome == Outcome::Limited);
         let (text, asked) = match is_limited {
@@ -221,7 +227,8 @@ mod tests {
 
     fn load(bundle: &Path) -> Result<Configuration, Error> {
         let directory = fs::File::open(bundle).expect("a directory");
-        Configuration::load(directory, bundle, &NodePolicy::oci())
+        let (text, asked) = Configuration::read(directory, bundle)?;
+        Configuration::harden(bundle, text, asked, &NodePolicy::oci(), &Sources::default())
     }
 
     fn bundle(config: impl AsRef<[u8]>) -> tempfile::TempDir {
@@ -255,8 +262,8 @@ mod tests {
             "annotations": { "seccomp": "{}" },
             "process": { "cwd": "/", "args": ["a"], "user": { "uid": 0, "gid": 0 } },
             "linux": { "resources": {}, "seccomp" : {"defaultAction": "SCMP_ACT_ALLOW"} } }"#;
-        let read = Configuration::parse(Path::new("/b"), text.to_vec(), &NodePolicy::oci())
-            .expect("it is good");
+        let bundle = bundle(text);
+        let read = load(bundle.path()).expect("it is good");
         let expected: &[u8] = br#"{"defaultAction": "SCMP_ACT_ALLOW"}"#;
         assert_eq!(read.seccomp_text(), Some(expected));
     }

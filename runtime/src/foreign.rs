@@ -7,13 +7,15 @@
 //!
 //! Must never open what is not a regular file, or a pipe that the caller himself names. Reference: open(2), "O_PATH"; proc_pid_fd(5).
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, readlink};
 use rustix::io::Errno;
 
 use crate::deadline::Deadline;
@@ -47,6 +49,12 @@ fn look_up(dir: impl AsFd, path: &Path, resolve: ResolveFlags) -> rustix::io::Re
         }
     }
     answer
+}
+
+/// The path of an open file, without links: what the kernel calls it (proc_pid_fd(5)).
+pub(crate) fn path_of(fd: impl AsFd) -> io::Result<PathBuf> {
+    let link = readlink(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 
 /// What a pipe holds that the caller names: at most so many bytes, `None` if there are more, or it is something else.

@@ -19,6 +19,7 @@ pub mod node_policy;
 pub mod plan;
 pub mod printable;
 pub mod replace;
+pub mod sources;
 pub mod supervise;
 pub mod template;
 mod trusted;

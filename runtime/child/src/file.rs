@@ -84,7 +84,7 @@ fn require(fd: i32, identity: Identity) -> Answer<()> {
         Identity::Node { kind, device } => {
             (is_device(fd, c"", libc::AT_EMPTY_PATH, kind, device)?, libc::ENXIO)
         }
-        Identity::Directory { device, inode, mount } => {
+        Identity::Object { device, inode, mount } => {
             let stat = syscall::statx(fd, c"", AS_IT_IS)?;
             let same = (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
                 == (device.0, device.1, inode)

@@ -7,12 +7,14 @@ mod linux;
 mod process;
 mod resources;
 mod root;
+mod sources;
 
 use brig_spec::{Asked, Config, NamespaceType, Process, Resources};
 
 use crate::denial::Denial;
 use crate::hardened::Hardened;
 use crate::profile::{ChosenProfile, Profile};
+use crate::source::Sources;
 use crate::verdict::{Rule, Verdict, Verdicts};
 
 /// Of what a rule speaks: `rule!(profile, capabilities)`.
@@ -47,28 +49,39 @@ pub struct Facts {
     pub limits_swap: bool,
 }
 
-/// What holds for a container, and each thing that it is not given, or given only because a rule is audited.
+/// What holds for a container, and each thing that it is not given, or given only because a rule is audited. `sources`
+/// are what [`Profile::bind_sources`] judges: a source that is not among them is refused by it.
 ///
 /// # Errors
 /// The profile refuses something of it.
-pub fn harden(asked: Asked, node: &NodePolicy) -> Result<(Hardened, Vec<Verdict>), Denial> {
-    let (config, verdicts) = decide(asked, &node.profile.rules, &node.facts);
+pub fn harden(
+    asked: Asked,
+    node: &NodePolicy,
+    sources: &Sources,
+) -> Result<(Hardened, Vec<Verdict>), Denial> {
+    let (config, verdicts) = decide(asked, &node.profile.rules, &node.facts, sources);
     let verdicts = Denial::or(&node.profile.name, verdicts)?;
     Ok((Hardened(config), verdicts))
 }
 
 /// All that a profile decides about what is asked for, also where it refuses something of it.
 #[must_use]
-pub fn judge(asked: Asked, node: &NodePolicy) -> Vec<Verdict> {
-    decide(asked, &node.profile.rules, &node.facts).1.0
+pub fn judge(asked: Asked, node: &NodePolicy, sources: &Sources) -> Vec<Verdict> {
+    decide(asked, &node.profile.rules, &node.facts, sources).1.0
 }
 
-fn decide(asked: Asked, profile: &Profile, facts: &Facts) -> (Box<Config>, Verdicts) {
+fn decide(
+    asked: Asked,
+    profile: &Profile,
+    facts: &Facts,
+    sources: &Sources,
+) -> (Box<Config>, Verdicts) {
     let mut config = asked.into_config();
     let mut verdicts = Verdicts::default();
     process::judge(&mut config.process, &config.linux, profile, &mut verdicts);
     linux::judge(&mut config.linux, profile, &mut verdicts);
     root::judge(&mut config, profile, &mut verdicts);
+    sources::judge(&config, profile, sources, &mut verdicts);
     let resources = config.linux.resources.get_or_insert_default();
     resources::judge(resources, profile, facts, &mut verdicts);
     let none = Resources::default();

@@ -14,6 +14,7 @@ mod harden;
 mod hardened;
 mod level;
 mod profile;
+pub mod source;
 #[cfg(test)]
 mod tests;
 mod toml_text;
@@ -27,5 +28,6 @@ pub use harden::{
 };
 pub use hardened::{Hardened, kept};
 pub use level::LEVELS;
-pub use profile::{About, ChosenProfile, Mode, Profile, RULES};
+pub use profile::{About, BindSources, ChosenProfile, Mode, Profile, RULES};
+pub use source::Sources;
 pub use verdict::{Applied, Outcome, Verdict};

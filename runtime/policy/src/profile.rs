@@ -181,6 +181,18 @@ rules! {
     }
         "what may be mounted",
         "PSS restricted: volume types; SP 800-190 4.4.3";
+    bind_sources: BindSources {
+        /// Directories and files that may be bound, with what is in them.
+        allow: Vec<String>,
+        /// What may not; of two that a source is in the nearer decides.
+        deny: Vec<String>,
+        /// What engines bind into their containers by themselves; as if it were in `allow`.
+        engines: Vec<String>,
+        /// Where engines keep the roots of containers.
+        images: Vec<String>,
+    }
+        "which files of the host may be bound into the container, or be its root: by what they are, not by their paths",
+        "PSS baseline: hostPath volumes; CIS 5.6, 5.32; CVE-2017-1002101, CVE-2021-25741";
     mount_flags: MountFlags {
         /// Mounts by destination that may have set-user-id programs and devices.
         except: Vec<String>,

@@ -8,6 +8,21 @@ use super::*;
 
 const FACTS: Facts = Facts { limits_swap: true };
 
+/// Sources of mounts, and a root, which every profile allows.
+fn sources() -> Sources {
+    let object = source::Object { device: 1, inode: 1 };
+    let source = |field: String| source::Source {
+        field,
+        path: "/srv/x".to_owned(),
+        kind: source::Kind::Plain,
+        within: vec![object],
+    };
+    let fields = (0..100).map(|index| format!("mounts[{index}].source"));
+    let found = fields.chain(["root.path".to_owned()]).map(source).collect();
+    let allowed = vec![source::Listed { path: "/srv".to_owned(), object }];
+    Sources { found, allowed, ..Sources::default() }
+}
+
 fn node(profile: &ChosenProfile) -> NodePolicy {
     NodePolicy { profile: profile.clone(), facts: FACTS }
 }
@@ -38,13 +53,14 @@ fn config(edits: &[(&str, Value)]) -> Value {
 
 /// What holds, with each decision as a line.
 fn hardened(profile: &ChosenProfile, edits: &[(&str, Value)]) -> (Hardened, Vec<String>) {
-    let (holds, verdicts) =
-        harden(asked(&config(edits)), &node(profile)).unwrap_or_else(|denial| panic!("{denial}"));
+    let (holds, verdicts) = harden(asked(&config(edits)), &node(profile), &sources())
+        .unwrap_or_else(|denial| panic!("{denial}"));
     (holds, verdicts.iter().map(ToString::to_string).collect())
 }
 
 fn denied(profile: &ChosenProfile, edits: &[(&str, Value)]) -> Vec<String> {
-    let denial = harden(asked(&config(edits)), &node(profile)).expect_err("it is refused");
+    let denial =
+        harden(asked(&config(edits)), &node(profile), &sources()).expect_err("it is refused");
     denial.refused.iter().map(ToString::to_string).collect()
 }
 
@@ -71,7 +87,8 @@ fn oci_changes_nothing() {
         include_str!("../../spec/src/testdata/runc-spec-rootless.json"),
     ] {
         let asked = Asked::read(text.as_bytes()).expect("it is good");
-        let (holds, verdicts) = harden(asked.clone(), &node(&level("oci"))).expect("all");
+        let (holds, verdicts) =
+            harden(asked.clone(), &node(&level("oci")), &sources()).expect("all");
         assert_eq!(*holds, *asked.into_config());
         assert_eq!(verdicts, []);
     }
@@ -250,7 +267,7 @@ fn cgroups_are_below_the_parents_that_are_listed() {
         "cgroup_parent = { mode = \"refuse\", allow = [\"/kubepods\", \"kubepods.slice\"] }",
     );
     let at = |path: &str| {
-        harden(asked(&config(&[("/linux/cgroupsPath", json!(path))])), &node(&profile))
+        harden(asked(&config(&[("/linux/cgroupsPath", json!(path))])), &node(&profile), &sources())
     };
     for path in [
         "/kubepods/x",
@@ -468,10 +485,10 @@ proptest! {
 
     #[test]
     fn hardened_twice_is_hardened_once(profile in any_profile(), config in any_config()) {
-        if let Ok((once, _)) = harden(asked(&config), &node(&profile)) {
+        if let Ok((once, _)) = harden(asked(&config), &node(&profile), &sources()) {
             let (text, _) = once.text(None).expect("it can be written");
             let again = Asked::read(&text).expect("what holds is acceptable");
-            let (twice, verdicts) = harden(again, &node(&profile)).expect("nothing is refused that holds");
+            let (twice, verdicts) = harden(again, &node(&profile), &sources()).expect("nothing is refused that holds");
             prop_assert!(verdicts.iter().all(|verdict| verdict.outcome == Outcome::Audited), "{verdicts:?}");
             prop_assert_eq!(twice, once);
         }
@@ -480,7 +497,7 @@ proptest! {
     #[test]
     fn what_holds_is_no_more_than_what_was_asked(profile in any_profile(), config in any_config()) {
         let asked = asked(&config);
-        if let Ok((holds, _)) = harden(asked.clone(), &node(&profile)) {
+        if let Ok((holds, _)) = harden(asked.clone(), &node(&profile), &sources()) {
             no_more(&holds, &asked.into_config())?;
         }
     }
@@ -531,4 +548,72 @@ fn no_more(holds: &brig_spec::Config, asked: &brig_spec::Config) -> Result<(), T
         prop_assert_eq!(asked.attributes.set & !holds.attributes.set, 0);
     }
     Ok(())
+}
+
+/// What the rule about sources says of one, of which `within` are the inodes from it to the root.
+fn against(kind: source::Kind, within: &[u64], allow: &[u64], deny: &[u64]) -> Option<String> {
+    let object = |inode: u64| source::Object { device: 1, inode };
+    let list = |inodes: &[u64]| {
+        let listed =
+            |inode: &u64| source::Listed { path: format!("/{inode}"), object: object(*inode) };
+        inodes.iter().map(listed).collect::<Vec<_>>()
+    };
+    let root = source::Source {
+        field: "root.path".to_owned(),
+        path: "/r".to_owned(),
+        kind: source::Kind::Plain,
+        within: vec![object(77)],
+    };
+    let field = "mounts[0].source".to_owned();
+    let within = within.iter().map(|inode| object(*inode)).collect();
+    let bound = source::Source { field: field.clone(), path: "/s".to_owned(), kind, within };
+    let above_denied = vec![source::Listed { path: "/9".to_owned(), object: object(1) }];
+    let sources = Sources {
+        found: vec![bound, root],
+        allowed: list(allow),
+        denied: list(deny),
+        above_denied,
+        images: Vec::new(),
+    };
+    let mount = json!({"destination": "/x", "type": "bind", "source": "/s", "options": ["bind"]});
+    let asked = asked(&config(&[("/mounts", json!([mount]))]));
+    let rule =
+        "bind_sources = { mode = \"refuse\", allow = [], deny = [], engines = [], images = [] }";
+    let verdicts = judge(asked, &node(&profile(&format!("{rule}\n"))), &sources);
+    assert!(verdicts.iter().all(|verdict| verdict.field == field), "{verdicts:?}");
+    verdicts.first().map(|verdict| verdict.asked.clone())
+}
+
+#[test]
+fn of_the_directories_that_a_source_is_in_the_nearest_decides() {
+    use source::Kind::{Device, Kernel, Plain, Socket, Unseen};
+    let said = |words: &str| Some(words.to_owned());
+    // 5 in 4 in 3 in the root, 2; something denied is below 1.
+    let within = [5, 4, 3, 2];
+    assert_eq!(against(Plain, &within, &[2], &[]), None);
+    assert_eq!(
+        against(Plain, &within, &[], &[]),
+        said("/s, which is in nothing that may be bound,")
+    );
+    assert_eq!(against(Plain, &within, &[2], &[3]), said("/s, which is in /3,"));
+    assert_eq!(against(Plain, &within, &[4], &[3]), None);
+    assert_eq!(against(Plain, &within, &[4], &[4]), said("/s, which is in /4,"));
+    assert_eq!(against(Plain, &within, &[5], &[5]), said("/s"));
+    assert_eq!(against(Plain, &[1, 2], &[2], &[9]), said("/s, which has /9 in it,"));
+    assert_eq!(against(Plain, &[1, 2], &[1], &[9]), said("/s, which has /9 in it,"));
+    assert_eq!(against(Socket, &within, &[4], &[]), said("/s, a socket,"));
+    assert_eq!(against(Socket, &within, &[5], &[]), None);
+    assert_eq!(against(Device, &within, &[2], &[]), said("/s, a device,"));
+    assert_eq!(against(Kernel("proc"), &within, &[2], &[]), said("/s, of the file system proc,"));
+    let unseen = Unseen("why".to_owned());
+    assert_eq!(against(unseen, &within, &[5], &[]), said("/s, which cannot be looked at (why),"));
+}
+
+#[test]
+fn a_source_that_nobody_has_looked_at_is_refused() {
+    let mount = json!({"destination": "/x", "type": "bind", "source": "/s", "options": ["bind"]});
+    let asked = asked(&config(&[("/mounts", json!([mount]))]));
+    let denial = harden(asked, &node(&level("sandbox")), &Sources::default()).expect_err("two are");
+    let fields: Vec<_> = denial.refused.iter().map(|verdict| &*verdict.field).collect();
+    assert!(fields.contains(&"mounts[0].source") && fields.contains(&"root.path"), "{fields:?}");
 }

@@ -29,6 +29,12 @@ impl Asked {
         Ok(Self(Box::new(check::check(read, seccomp)?)))
     }
 
+    /// What it says, to be looked at.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0
+    }
+
     /// What it says. Whoever makes a container wants what a node grants of it.
     #[must_use]
     pub fn into_config(self) -> Box<Config> {

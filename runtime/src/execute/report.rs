@@ -344,9 +344,9 @@ fn hint_of_file(op: &FileOp<'_>, errno: i32) -> Option<&'static str> {
             "what is to be mounted is a directory, and the mount point is not; or the way to it leads through a file"
         }
         (FileOp::OpenTarget { .. }, libc::EBUSY) => COVERS_THE_ROOT,
-        (FileOp::Expect { identity: Identity::Directory { .. }, .. }, libc::ESTALE) => {
-            "somebody has put another directory in its place since brig looked at it: run brig again, and \
-             keep the root file system where nobody else may rename anything on the way to it"
+        (FileOp::Expect { identity: Identity::Object { .. }, .. }, libc::ESTALE) => {
+            "somebody has put another file or directory in its place since brig looked at it: run brig again, and \
+             keep it where nobody else may rename anything on the way to it"
         }
         (FileOp::Expect { identity: Identity::Node { .. }, .. }, _) => {
             "the host's file of this path is another device than linux.devices asks for"

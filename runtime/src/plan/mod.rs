@@ -100,6 +100,15 @@ pub struct RootDirectory<'s> {
     pub mount: u64,
 }
 
+/// The source of a bind mount as the supervisor has found it. The child has to find the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceObject {
+    /// Major and minor number of its file system's device.
+    pub device: (u32, u32),
+    /// Its inode.
+    pub inode: u64,
+}
+
 /// What is to be planned.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'s> {
@@ -111,6 +120,8 @@ pub struct Request<'s> {
     pub bundle: &'s str,
     /// The root file system.
     pub root: RootDirectory<'s>,
+    /// What the mounts of the specification are to be made from, by their index, as far as that was looked at.
+    pub sources: &'s [Option<SourceObject>],
     /// The root is made read-only before it is attached, so that every mount point must exist;
     /// with privilege what is mounted below it does not come along.
     pub read_only_tree: bool,
@@ -153,6 +164,7 @@ impl<'s> Request<'s> {
             spec,
             bundle,
             root,
+            sources: &[],
             read_only_tree: false,
             start: Start::AtGate,
             host,

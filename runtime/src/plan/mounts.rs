@@ -5,13 +5,13 @@ use std::path::Path;
 
 use brig_child::Slot;
 use brig_child::flags::{namespace, propagation, tree};
-use brig_child::op::MountOp;
+use brig_child::op::{FileOp, Identity, MountOp};
 use brig_child::syscall::MountAttr;
 
 use super::build::{Builder, SlotUse};
 use super::namespaces::{DETACHED, Namespaces};
 use super::render::quoted;
-use super::{Join, Refusal, Request};
+use super::{Join, Refusal, Request, SourceObject};
 use super::{devices, labels};
 use crate::spec::mount::{Attributes, IdMap, Kind, MountRequest, Parameter, Propagation, Scope};
 use crate::spec::{Config, IdMapping};
@@ -55,8 +55,10 @@ pub(super) fn open<'s>(
     let mut sources = Vec::new();
     for (index, mount) in request.spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
-        let opened = builder
-            .concerning(&field, |builder| open_source(builder, request, all, mount, &field))?;
+        let expected = request.sources.get(index).copied().flatten();
+        let opened = builder.concerning(&field, |builder| {
+            open_source(builder, request, all, mount, (&field, expected))
+        })?;
         sources.push(Source { request: mount, opened });
     }
     Ok(sources)
@@ -67,11 +69,11 @@ fn open_source(
     request: &Request<'_>,
     all: &Namespaces,
     mount: &MountRequest,
-    field: &str,
+    (field, expected): (&str, Option<SourceObject>),
 ) -> Result<Opened, Refusal> {
     fits(mount, field)?;
     match &mount.kind {
-        Kind::Bind(scope) => bind(builder, request, mount, *scope, field),
+        Kind::Bind(scope) => bind(builder, request, mount, *scope, (field, expected)),
         Kind::Remount if mount.superblock.is_empty() => Ok(Opened::Remount),
         Kind::Remount => {
             let reason = format!(
@@ -135,7 +137,7 @@ fn bind(
     request: &Request<'_>,
     mount: &MountRequest,
     scope: Scope,
-    field: &str,
+    (field, expected): (&str, Option<SourceObject>),
 ) -> Result<Opened, Refusal> {
     let missing = || Refusal::new(format!("{field}.source"), "is missing", "name what to bind");
     let source = mount.source.as_deref().and_then(Path::to_str).ok_or_else(missing)?;
@@ -147,6 +149,10 @@ fn bind(
     let recursive = if scope == Scope::Tree { tree::RECURSIVE } else { 0 };
     let path = builder.text(&source)?;
     builder.push(MountOp::OpenTree { dir: Slot::CWD, path, flags: tree::CLONE | recursive, into });
+    if let Some(SourceObject { device, inode }) = expected {
+        let identity = Identity::Object { device, inode, mount: None };
+        builder.push(FileOp::Expect { fd: into, identity });
+    }
     attributes(builder, mount, into);
     idmap(builder, request, mount, into, field)?;
     Ok(Opened::Mount(into))

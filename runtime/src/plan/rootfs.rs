@@ -124,7 +124,7 @@ fn find_root(
 ) -> Result<Slot, Refusal> {
     let RootDirectory { path, device, inode, .. } = request.root;
     let into = straight(builder, path)?;
-    let identity = Identity::Directory { device, inode, mount };
+    let identity = Identity::Object { device, inode, mount };
     builder.push(FileOp::Expect { fd: into, identity });
     Ok(into)
 }

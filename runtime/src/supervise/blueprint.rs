@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::filter::Filter;
 use crate::plan::{self, HostFacts, Join, Plan, Start};
 use crate::policy::Hardened;
+use crate::sources::Sources;
 use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
 
 /// A container as it is to be made: a bundle on disk, or what `try` composes.
@@ -27,6 +28,8 @@ pub struct Blueprint {
     pub bundle: PathBuf,
     /// The root file system.
     pub root: Root,
+    /// What was looked at of the sources of its bind mounts.
+    pub sources: Sources,
     /// See [`plan::Request::read_only_tree`].
     pub read_only_tree: bool,
     /// A Landlock ruleset for the program.
@@ -106,6 +109,7 @@ impl Blueprint {
         let landlock = &self.landlock;
         let (spec, bundle) = (&self.config.spec, self.bundle.to_string_lossy());
         let request = plan::Request {
+            sources: self.sources.expected(),
             read_only_tree: self.read_only_tree,
             start,
             cgroup: Some(cgroup),

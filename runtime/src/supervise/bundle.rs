@@ -1,9 +1,7 @@
 //! What is read of a bundle: the blueprint that it is.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -13,7 +11,9 @@ use super::root::Root;
 use super::{Error, ErrorKind, home};
 use crate::bundle::Configuration;
 use crate::filter::Filter;
-use crate::policy::NodePolicy;
+use crate::foreign;
+use crate::policy::{self, Applied, NodePolicy};
+use crate::sources::Sources;
 
 impl Blueprint {
     /// Reads a bundle, and holds what it asks for against what the node grants.
@@ -21,17 +21,29 @@ impl Blueprint {
     /// # Errors
     /// Names what is missing, or the field that is refused.
     pub fn of_bundle(bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
-        let (directory, bundle) = open(bundle).map_err(|error| {
-            let is_missing = error.kind() == io::ErrorKind::NotFound;
-            let failed = Error::system(format!("opening bundle {}", bundle.display()), error)
-                .with_hint("a bundle is a directory with a config.json");
-            if is_missing { failed.of_kind(ErrorKind::NotFound) } else { failed }
-        })?;
-        let config = Configuration::load(&directory, &bundle, node)?;
-        let path = Path::new(&config.spec.root.path);
-        let root = Root::of_bundle(directory.as_fd(), &bundle, path)?;
+        let (directory, bundle) = found(bundle)?;
+        let (text, asked) = Configuration::read(&directory, &bundle)?;
+        let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
+        let rule = &node.profile.rules.bind_sources;
+        let sources = Sources::find(asked.config(), &bundle, Some(root.as_fd()), rule);
+        let config = Configuration::harden(&bundle, text, asked, node, &sources)?;
         let (read_only_tree, landlock, watcher) = (false, None, None);
-        Ok(Self { config, bundle, root, read_only_tree, landlock, watcher })
+        Ok(Self { config, bundle, root, sources, read_only_tree, landlock, watcher })
+    }
+
+    /// All that a profile decides about a bundle, also where it refuses something of it; its root need not be there.
+    ///
+    /// # Errors
+    /// config.json cannot be read.
+    pub fn judge(bundle: &Path, node: &NodePolicy) -> Result<Applied, Error> {
+        let (directory, bundle) = found(bundle)?;
+        let (_, asked) = Configuration::read(&directory, &bundle)?;
+        let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config()).ok();
+        let rule = &node.profile.rules.bind_sources;
+        let root = root.as_ref().map(AsFd::as_fd);
+        let sources = Sources::find(asked.config(), &bundle, root, rule);
+        let verdicts = policy::judge(asked, node, &sources.judged);
+        Ok(Applied { profile: node.profile.clone(), verdicts })
     }
 
     /// Its filter, if it has one: compiled, or as it was kept.
@@ -48,10 +60,19 @@ impl Blueprint {
     }
 }
 
+fn found(bundle: &Path) -> Result<(OwnedFd, PathBuf), Error> {
+    open(bundle).map_err(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        let failed = Error::system(format!("opening bundle {}", bundle.display()), error)
+            .with_hint("a bundle is a directory with a config.json");
+        if is_missing { failed.of_kind(ErrorKind::NotFound) } else { failed }
+    })
+}
+
 /// A directory, and its absolute path without links: what the kernel calls it (proc_pid_fd(5)).
 fn open(directory: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = openat2(CWD, directory, flags, Mode::empty(), ResolveFlags::empty())?;
-    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?;
-    Ok((fd, PathBuf::from(OsString::from_vec(link.into_bytes()))))
+    let path = foreign::path_of(&fd)?;
+    Ok((fd, path))
 }

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use crate::plan::RootDirectory;
+use crate::spec::Config;
 
 /// The directory that becomes the container's root.
 #[derive(Debug)]
@@ -28,13 +29,13 @@ pub struct Root {
 }
 
 impl Root {
-    /// The directory `path`, as `root.path` gives it, of the bundle that is open as `directory`.
+    /// The directory that `root.path` names, of the bundle that is open as `directory`.
     pub(super) fn of_bundle(
         directory: BorrowedFd<'_>,
         bundle: &Path,
-        path: &Path,
+        config: &Config,
     ) -> Result<Self, Error> {
-        let path = normal(&bundle.join(path));
+        let path = normal(&bundle.join(&config.root.path));
         match path.strip_prefix(bundle) {
             Ok(below) if below != Path::new("") => Self::open(directory, below, &path),
             _ => Self::open(CWD, &path, &path),

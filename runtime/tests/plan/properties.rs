@@ -218,7 +218,7 @@ fn the_root_is_the_one_that_was_checked(plan: &Plan<'_>) {
     });
     let opened = opened.expect("it is opened by descriptor");
     let Op::Mount(MountOp::OpenTree { dir, .. }) = plan.ops[opened] else { unreachable!() };
-    let looked = |op: &Op<'_>| matches!(op, Op::File(FileOp::Expect { fd, identity: Identity::Directory { inode: 77, .. } }) if *fd == dir);
+    let looked = |op: &Op<'_>| matches!(op, Op::File(FileOp::Expect { fd, identity: Identity::Object { inode: 77, .. } }) if *fd == dir);
     assert!(plan.ops[..opened].iter().any(looked), "of the descriptor");
 }
 

@@ -30,8 +30,8 @@ pub enum Identity {
         /// As mknod(2) takes it.
         device: u64,
     },
-    /// A directory that was looked at before, by another path or descriptor.
-    Directory {
+    /// A file or directory that was looked at before, by another path or descriptor.
+    Object {
         /// Major and minor number of its file system's device.
         device: (u32, u32),
         /// Its inode.
@@ -102,7 +102,7 @@ impl FileOp<'_> {
             Self::Mkdir { .. } => "mkdirat",
             Self::Mknod { .. } => "mknodat",
             Self::Expect { identity: Identity::Node { .. }, .. } => "check device",
-            Self::Expect { identity: Identity::Directory { .. }, .. } => "check",
+            Self::Expect { identity: Identity::Object { .. }, .. } => "check",
             Self::Symlink { .. } => "symlinkat",
             Self::OpenTarget { .. } => "open target",
             Self::Setxattr { .. } => "fsetxattr",

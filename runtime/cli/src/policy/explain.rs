@@ -1,11 +1,10 @@
 //! `brig policy explain`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
-use brig::bundle::{CONFIG_FILE, read_small};
-use brig::policy::{self, Applied, Mode, Outcome as Decided, RULES};
-use brig::spec::{Asked, ContainerId, SIZE_LIMIT_BYTES};
+use brig::policy::{Applied, Mode, Outcome as Decided, RULES};
+use brig::spec::ContainerId;
+use brig::supervise::Blueprint;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format, Usage};
@@ -49,7 +48,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     FLAGS.read(&mut arguments, &mut typed)?;
     arguments.end()?;
     let applied = match (&typed.bundle, &typed.id) {
-        (Some(bundle), None) => of_bundle(global, bundle)?,
+        (Some(bundle), None) => Blueprint::judge(bundle, &global.policy()?)?,
         (None, Some(id)) => global.node()?.container(&ContainerId::parse(id)?)?.applied()?,
         _ => return Err(Usage::new("either --bundle or --id is needed").into()),
     };
@@ -59,16 +58,6 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         Format::Table => table(&applied),
     })?;
     Ok(u8::from(is_refused))
-}
-
-fn of_bundle(global: &Global, bundle: &Path) -> anyhow::Result<Applied> {
-    let node = global.policy()?;
-    let file = bundle.join(CONFIG_FILE);
-    let bytes = read_small(&file, SIZE_LIMIT_BYTES)?;
-    let asked =
-        Asked::read(&bytes).with_context(|| format!("{} is not acceptable", file.display()))?;
-    let verdicts = policy::judge(asked, &node);
-    Ok(Applied { profile: node.profile, verdicts })
 }
 
 fn table(applied: &Applied) -> String {

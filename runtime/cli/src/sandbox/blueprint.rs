@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use brig::bundle::{Configuration, Seccomp};
 use brig::caller::Caller;
-use brig::policy::NodePolicy;
+use brig::policy::{Mode, NodePolicy};
+use brig::sources::Sources;
+use brig::spec::Asked;
 use brig::supervise::{Blueprint, Error, Landlock, Root};
 use brig_seccomp::Arch;
 use landlock::{
@@ -119,11 +121,21 @@ fn blueprint(
 ) -> Result<Blueprint, Error> {
     let text = config(sandbox, over).to_string().into_bytes();
     let bundle = PathBuf::from("/");
-    let mut config = Configuration::parse(&bundle, text, node)?;
+    let asked = Asked::read(&text)?;
+    let sources = Sources::default();
+    let mut config = Configuration::harden(&bundle, text, asked, &of_caller(node), &sources)?;
     if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
         config.seccomp = Seccomp::Program(program);
     }
-    Ok(Blueprint { config, bundle, root, read_only_tree: true, landlock: None, watcher: None })
+    let (read_only_tree, landlock, watcher) = (true, None, None);
+    Ok(Blueprint { config, bundle, root, sources, read_only_tree, landlock, watcher })
+}
+
+/// What is mounted is the host's own tree, read-only, and directories that the caller names: no bundle has a say in it.
+fn of_caller(node: &NodePolicy) -> NodePolicy {
+    let mut node = node.clone();
+    node.profile.rules.bind_sources.mode = Some(Mode::Off);
+    node
 }
 
 /// The specification of the sandbox.

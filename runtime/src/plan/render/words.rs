@@ -88,7 +88,7 @@ fn file(op: &FileOp<'_>, name: &str, at: At<'_>) -> String {
             let (major, minor) = device::decode(*device);
             format!("{name} {} is {} {major}:{minor}", at(*fd), file_type(*kind))
         }
-        FileOp::Expect { fd, identity: Identity::Directory { device, inode, mount } } => {
+        FileOp::Expect { fd, identity: Identity::Object { device, inode, mount } } => {
             let (major, minor) = device;
             let mount = mount.map_or(String::new(), |mount| format!(" mount {mount}"));
             format!("{name} {} is device {major}:{minor} inode {inode}{mount}", at(*fd))

@@ -1,0 +1,42 @@
+//! The rule about what of the host is bound into a container.
+
+use brig_spec::Config;
+use brig_spec::mount::Kind;
+
+use super::{is_on, rule};
+use crate::profile::Profile;
+use crate::source::Sources;
+use crate::verdict::Verdicts;
+
+/// The field of the root.
+const ROOT: &str = "root.path";
+
+pub(super) fn judge(
+    config: &Config,
+    profile: &Profile,
+    sources: &Sources,
+    verdicts: &mut Verdicts,
+) {
+    let rule = rule!(profile, bind_sources);
+    if !is_on(rule) {
+        return;
+    }
+    for (index, mount) in config.mounts.iter().enumerate() {
+        let Kind::Bind(_) = mount.kind else { continue };
+        let field = format!("mounts[{index}].source");
+        let against = match sources.of(&field) {
+            Some(source) => sources.against_bind(source),
+            None => Some(format!("{:?}, which nobody has looked at,", mount.source)),
+        };
+        if let Some(asked) = against {
+            verdicts.refuse(rule, field, asked);
+        }
+    }
+    let against = match sources.of(ROOT) {
+        Some(source) => sources.against_root(source),
+        None => Some(format!("{}, which nobody has looked at,", config.root.path)),
+    };
+    if let Some(asked) = against {
+        verdicts.refuse(rule, ROOT, asked);
+    }
+}
