@@ -295,6 +295,25 @@ fn hooks_have_only_the_listed_environment() {
 }
 
 #[test]
+fn a_start_container_hook_without_environment_has_the_programs() {
+    let lab = Lab::new();
+    let hook =
+        |env: Value| json!([{"path": "/bin/sh", "args": ["sh", "-c", "env >/seen"], "env": env}]);
+    let b = lab.bundle().set("/process/env", json!(["PATH=/bin", "OF=program", "HOME=/var"]));
+    let seen = |env: Value| {
+        let c = lab.container(b.clone().set("/hooks/startContainer", hook(env)));
+        c.run_call(&[]).env("LEAK", "host").go().ok();
+        let text = fs::read_to_string(c.host_path("/seen")).expect("the environment");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.retain(|line| ["OF=", "HOME=", "LEAK="].iter().any(|name| line.starts_with(name)));
+        lines.sort();
+        lines
+    };
+    assert_eq!(seen(json!([])), ["HOME=/var", "OF=program"]);
+    assert_eq!(seen(json!(["PATH=/bin", "OF=hook"])), ["OF=hook"]);
+}
+
+#[test]
 fn hooks_inherit_no_descriptors() {
     let lab = Lab::new();
     let file = lab.path("fds");

@@ -2,7 +2,8 @@
 
 use brig_child::flags::{namespace, open, prctl};
 use brig_child::op::{
-    FileOp, Hook as PreparedHook, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp, Tolerance,
+    FileOp, Hook as PreparedHook, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
+    Tolerance, Vector,
 };
 use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
@@ -78,8 +79,11 @@ pub(super) fn finish(
     }
     let after_gate = builder.position();
     tail.landlock(builder)?;
-    let filter = tail.filter_of_hooks(builder);
-    push_hooks(builder, start_hooks, &SlotUse::CreatedState, filter)?;
+    if !start_hooks.is_empty() {
+        let filter = tail.filter_of_hooks(builder);
+        let without_env = tail.environment(builder)?;
+        push_hooks(builder, start_hooks, &SlotUse::CreatedState, filter, without_env)?;
+    }
     if request.start == Start::AtOnce {
         // From here on an end without a failure record is the program's own.
         builder.tell(ReportKind::Ready);
@@ -123,19 +127,24 @@ pub(super) fn personality(spec: &Config) -> Option<u64> {
     spec.linux.personality.as_ref().map(|wanted| u64::from(wanted.domain.number()))
 }
 
-/// Hooks that the child runs, with the file `state` as their standard input; each loads `filter`.
+/// Hooks that the child runs, with the file `state` as their standard input; each loads `filter`, and has the
+/// environment `without_env` if it names none.
 pub(super) fn push_hooks<'a>(
     builder: &mut Builder<'a>,
     hooks: &[Hook],
     state: &SlotUse<'a>,
     filter: Option<(&'a [u8], u64)>,
+    without_env: Vector<'a>,
 ) -> Result<(), Refusal> {
     for hook in hooks {
         let args = match hook.args.is_empty() {
             false => builder.vector(&hook.args)?,
             true => builder.vector([&hook.path])?,
         };
-        let envp = builder.vector(environment::of(&hook.env))?;
+        let envp = match hook.env.is_empty() {
+            false => builder.vector(environment::of(&hook.env))?,
+            true => without_env,
+        };
         let stdin = builder.input(state.clone());
         let timeout_ms = hook.timeout.map_or(-1, |seconds| seconds.saturating_mul(1000));
         let path = builder.text(&hook.path)?;
@@ -223,17 +232,21 @@ impl Tail<'_> {
     /// brig does.
     pub(super) fn program(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
         self.load_filter(builder)?;
-        let args = &self.process.args;
+        let argv = builder.vector(&self.process.args)?;
+        let envp = self.environment(builder)?;
+        builder.push(ProgramOp::Execve { argv, envp });
+        Ok(())
+    }
+
+    /// The program's, which startContainer hooks without one have too, as under runc.
+    fn environment<'a>(&self, builder: &mut Builder<'a>) -> Result<Vector<'a>, Refusal> {
         let mut env = environment::of(&self.process.env);
         let home = format!("HOME={}", self.home.unwrap_or("/"));
         if !environment::has_home(&self.process.env) {
             env.retain(|entry| !entry.starts_with("HOME="));
             env.push(&home);
         }
-        let argv = builder.vector(args)?;
-        let envp = builder.vector(env)?;
-        builder.push(ProgramOp::Execve { argv, envp });
-        Ok(())
+        builder.vector(env)
     }
 
     /// From here on names come from the image: the working directory, the program, its

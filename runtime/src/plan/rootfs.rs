@@ -274,7 +274,8 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
     let path = builder.text(request.bundle)?;
     builder.push(ProcessOp::Visit { path });
     builder.push(ProcessOp::Umask { mask: UMASK });
-    super::process::push_hooks(builder, of_container, &SlotUse::State, None)?;
+    let without_env = builder.vector([""; 0])?;
+    super::process::push_hooks(builder, of_container, &SlotUse::State, None, without_env)?;
     builder.push(ProcessOp::Umask { mask: 0 });
     Ok(())
 }
