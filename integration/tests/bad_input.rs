@@ -110,7 +110,7 @@ refusals! {
     memory_limit_below_minus_one: |b| b.set("/linux/resources/memory", json!({"limit": -2})), "linux.resources.memory.limit";
     memory_swap_below_memory: |b| b.set("/linux/resources/memory", json!({"limit": 67_108_864, "swap": 1_048_576})), "linux.resources.memory.swap";
     cpu_set_malformed: |b| b.set("/linux/resources/cpu", json!({"cpus": "0-"})), "linux.resources.cpu.cpus";
-    device_access_unknown: |b| b.set("/linux/resources/devices/-", json!({"allow": true, "access": "rx"})), "linux.resources.devices[1].access";
+    device_access_unknown: |b| b.set("/linux/resources/devices/-", json!({"allow": true, "access": "x"})), "linux.resources.devices[1].access";
     unified_with_a_path: |b| b.set("/linux/resources/unified", json!({"../memory.max": "1"})), "linux.resources.unified";
     personality_unknown: |b| b.set("/linux/personality", json!({"domain": "MULTICS"})), "linux.personality.domain";
     scheduler_unknown: |b| b.set("/process/scheduler", json!({"policy": "SCHED_LOTTERY"})), "process.scheduler.policy";

@@ -722,12 +722,13 @@ fn resource_values() {
         resources(
             json!({"devices": [{"allow": true, "type": "c", "major": -1, "minor": 5, "access": "rw"}]}),
         ),
+        resources(json!({"devices": [{"allow": true, "access": "rwmx"}]})),
         resources(json!({"unified": {"memory.high": "max"}})),
     ]);
     refuses(&[
         (
-            resources(json!({"devices": [{"allow": true, "access": "rx"}]})),
-            "linux.resources.devices[0].access: \"rx\" has more than r, w and m in it",
+            resources(json!({"devices": [{"allow": true, "access": "xy"}]})),
+            "linux.resources.devices[0].access: \"xy\" has none of r, w and m in it",
         ),
         (
             resources(json!({"memory": {"limit": -2}})),

@@ -151,11 +151,11 @@ impl Rule {
                 'r' => READ,
                 'w' => WRITE,
                 'm' => MKNOD,
-                _ => 0x80,
+                _ => 0,
             };
         }
-        if access == 0 || access & 0x80 != 0 {
-            let problem = format!("{text:?} is not made of r, w and m");
+        if access == 0 {
+            let problem = format!("{text:?} has none of r, w and m in it");
             return Err(Error::field(format!("{field}.access"), problem));
         }
         Ok(Rule { allow: rule.allow, kind, major, minor, access, field })

@@ -186,7 +186,7 @@ fn a_hole_in_a_wildcard_is_refused_on_v1() {
 fn bad_rules_are_refused_by_name() {
     let cases = [
         (r#"[{"allow": true, "type": "c"}]"#, "linux.resources.devices[0].access"),
-        (r#"[{"allow": true, "access": "rx"}]"#, "linux.resources.devices[0].access"),
+        (r#"[{"allow": true, "access": "x"}]"#, "linux.resources.devices[0].access"),
         (r#"[{"allow": true, "type": "p", "access": "r"}]"#, "linux.resources.devices[0].type"),
         (r#"[{"allow": true, "major": -2, "access": "r"}]"#, "linux.resources.devices[0].major"),
     ];
@@ -194,6 +194,14 @@ fn bad_rules_are_refused_by_name() {
         let error = Rules::parse(&parse(json), &[]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{field}: ")), "{error}");
     }
+}
+
+#[test]
+fn letters_that_are_no_access_grant_and_deny_nothing() {
+    let more = r#"[{"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwmx"},
+                   {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "mR"}]"#;
+    let plain = more.replace("rwmx", "rwm").replace("mR", "m");
+    assert_eq!(v1_lines(&parse(more)), v1_lines(&parse(&plain)));
 }
 
 #[test]
