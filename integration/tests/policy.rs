@@ -402,7 +402,7 @@ fn exec_gets_no_more_than_the_container_could() {
     let c = running(
         &lab,
         "no_new_privileges = { mode = \"enforce\" }\ncapabilities = { mode = \"enforce\", allow = [\"CAP_KILL\"] }\n\
-         users = { mode = \"refuse\", min_uid = 1000, min_gid = 0 }\n\
+         users = { mode = \"refuse\", min_uid = 1000, min_gid = 1000 }\n\
          rlimits = { mode = \"enforce\", max = { RLIMIT_CORE = 0 } }",
     );
     let status = ["grep", "-E", "NoNewPrivs|CapBnd", "/proc/self/status"];
@@ -414,9 +414,13 @@ fn exec_gets_no_more_than_the_container_could() {
         .go()
         .failed()
         .says("process.user.uid: user 0 of the host is refused");
+    c.exec_call(&["--additional-gids", "0"], &status)
+        .go()
+        .failed()
+        .says("process.user.additionalGids[0]: group 0 of the host is refused");
     let process = json!({
         "cwd": "/", "args": ["sh", "-c", "ulimit -c; grep CapEff /proc/self/status"],
-        "user": {"uid": 1000, "gid": 0}, "noNewPrivileges": false,
+        "user": {"uid": 1000, "gid": 1000}, "noNewPrivileges": false,
         "capabilities": {"bounding": ["CAP_SYS_ADMIN"], "permitted": ["CAP_SYS_ADMIN"], "effective": ["CAP_SYS_ADMIN"]},
         "rlimits": [{"type": "RLIMIT_CORE", "soft": 5, "hard": 5}],
     });
@@ -521,6 +525,9 @@ fn a_policy_that_cannot_be_trusted_or_read_lets_nothing_start() {
     c.run().failed().says("/etc/brig/policy.toml");
     fs::remove_dir(FILE).expect("remove");
     c.run().ok();
+    fs::remove_dir_all("/etc/brig").expect("remove");
+    symlink("/etc/not-mounted-yet", "/etc/brig").expect("link");
+    c.run().failed().says("/etc/brig is a link that leads to nothing");
 }
 
 #[test]

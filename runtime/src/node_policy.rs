@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use brig_policy::{ChosenProfile, Facts, Mode, NodePolicy, Policy};
 use brig_pseudofs::small_file;
-use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat, statat};
 use rustix::io::Errno;
 
 use crate::failure::{Failure, Kind};
@@ -23,11 +23,11 @@ pub const FILE: &str = "policy.toml";
 const OTHERS_WRITE: u32 = 0o022;
 
 /// What holds on this node where `selected` has been chosen on the node's side, by a flag or by the name that brig
-/// is called by; the policy's default where nothing has.
+/// is called by; the policy's default where nothing has. `systemd` says whether it makes the cgroups.
 ///
 /// # Errors
 /// The policy cannot be read, somebody else could have written it, or `selected` may not be selected.
-pub fn read(selected: Option<&str>) -> Result<NodePolicy, Failure> {
+pub fn read(selected: Option<&str>, systemd: bool) -> Result<NodePolicy, Failure> {
     let policy = match text()? {
         Some(text) => parse(&text)?,
         None if selected.is_none() => return Ok(NodePolicy::oci()),
@@ -37,7 +37,7 @@ pub fn read(selected: Option<&str>) -> Result<NodePolicy, Failure> {
         let hint = error.hint().to_owned();
         Failure::plain(format!("the node's policy: {error}")).with_hint(hint)
     })?;
-    let facts = Facts { limits_swap: limits_swap(&profile) };
+    let facts = Facts { limits_swap: limits_swap(&profile), systemd };
     Ok(NodePolicy { profile, facts })
 }
 
@@ -49,11 +49,15 @@ fn path() -> PathBuf {
 fn text() -> Result<Option<String>, Failure> {
     let path = path();
     let failed = |error: io::Error| Failure::system(format!("reading {}", path.display()), error);
-    // One call where there is none; the walk to it looks at each owner on the way.
-    if accessat(CWD, DIRECTORY, Access::EXISTS, AtFlags::empty()) == Err(Errno::NOENT) {
+    // One call where there is none; the walk to it looks at each owner on the way. A link that leads to nothing is no
+    // absence: what it leads to may not be mounted yet.
+    if statat(CWD, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
         return Ok(None);
     }
-    let Some(directory) = trusted::open_directory(Path::new(DIRECTORY))? else { return Ok(None) };
+    let directory = trusted::open_directory(Path::new(DIRECTORY))?.ok_or_else(|| {
+        Failure::plain(format!("{DIRECTORY} is a link that leads to nothing"))
+            .with_hint("remove it where the node is to have no policy")
+    })?;
     let Some(file) = trusted::file_in(&directory, FILE, OFlags::RDONLY, &path)? else {
         return Ok(None);
     };

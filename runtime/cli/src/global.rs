@@ -75,7 +75,7 @@ impl Global {
 
     /// What the node grants containers.
     pub(super) fn policy(&self) -> Result<NodePolicy, Error> {
-        node_policy::read(self.profile.as_deref())
+        node_policy::read(self.profile.as_deref(), self.systemd_cgroup)
     }
 
     /// Where containers are kept; what happens to them is logged.

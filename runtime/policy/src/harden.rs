@@ -38,15 +38,17 @@ impl NodePolicy {
     /// That of a node which grants all that is asked for.
     #[must_use]
     pub fn oci() -> Self {
-        Self { profile: ChosenProfile::oci(), facts: Facts { limits_swap: false } }
+        Self { profile: ChosenProfile::oci(), facts: Facts::default() }
     }
 }
 
 /// What of the machine decides what a rule comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Whether the kernel accounts for swap, so that it can be limited.
     pub limits_swap: bool,
+    /// Whether systemd makes cgroups, so that `linux.cgroupsPath` names a slice and not a path.
+    pub systemd: bool,
 }
 
 /// What holds for a container, and each thing that it is not given, or given only because a rule is audited. `sources`
@@ -79,7 +81,7 @@ fn decide(
     let mut config = asked.into_config();
     let mut verdicts = Verdicts::default();
     process::judge(&mut config.process, &config.linux, profile, &mut verdicts);
-    linux::judge(&mut config.linux, profile, &mut verdicts);
+    linux::judge(&mut config.linux, profile, facts, &mut verdicts);
     root::judge(&mut config, profile, &mut verdicts);
     sources::judge(&config, profile, sources, &mut verdicts);
     let resources = config.linux.resources.get_or_insert_default();

@@ -141,7 +141,7 @@ rules! {
     users: Users {
         /// The least user id that may be asked for without a user namespace.
         min_uid: u32,
-        /// The least group id.
+        /// The least group id, of additional groups too.
         min_gid: u32,
     }
         "which user the program is on the host, by its numeric id in the final configuration",

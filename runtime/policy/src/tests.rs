@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const FACTS: Facts = Facts { limits_swap: true };
+const FACTS: Facts = Facts { limits_swap: true, systemd: false };
 
 /// Sources of mounts, and a root, which every profile allows.
 fn sources() -> Sources {
@@ -244,6 +244,11 @@ fn users_are_judged_by_what_they_are_on_the_host() {
         lines[1],
         "process.user.gid: group 0, which no map has, is refused by the rule users"
     );
+    let user = json!({"uid": 1, "gid": 1, "additionalGids": [7, 0]});
+    assert_eq!(
+        denied(&profile, &[("/process/user", user)]),
+        ["process.user.additionalGids[1]: group 0 of the host is refused by the rule users"]
+    );
 }
 
 #[test]
@@ -266,31 +271,35 @@ fn cgroups_are_below_the_parents_that_are_listed() {
     let profile = profile(
         "cgroup_parent = { mode = \"refuse\", allow = [\"/kubepods\", \"kubepods.slice\"] }",
     );
-    let at = |path: &str| {
-        harden(asked(&config(&[("/linux/cgroupsPath", json!(path))])), &node(&profile), &sources())
+    let at = |path: &str, systemd| {
+        let node = NodePolicy { facts: Facts { systemd, ..FACTS }, ..node(&profile) };
+        harden(asked(&config(&[("/linux/cgroupsPath", json!(path))])), &node, &sources()).is_ok()
     };
-    for path in [
-        "/kubepods/x",
-        "/kubepods/besteffort/pod1/x",
-        "kubepods.slice:cri:x",
-        "kubepods-burstable-pod1.slice:cri:x",
-    ] {
-        assert!(at(path).is_ok(), "{path}");
+    for path in ["/kubepods/x", "/kubepods/besteffort/pod1/x", "/kubepods/./x"] {
+        assert!(at(path, false) && !at(path, true), "{path}");
+    }
+    for path in ["kubepods.slice:cri:x", "kubepods-burstable-pod1.slice:cri:x"] {
+        assert!(at(path, true) && !at(path, false), "{path}");
     }
     for path in [
         "",
         "/",
         "/kubepods",
+        "/kubepods/",
+        "/kubepods//.",
         "/kubepodsx/y",
         "x",
         "/other/kubepods/x",
         "kubepods/x",
+        "kubepods.slice",
+        "kubepods.slice/x",
+        "kubepods.slice/x:cri:x",
         "system.slice:cri:x",
         "kubepodsx.slice:cri:x",
         "kubepods-x:cri:x",
         ":cri:x",
     ] {
-        assert!(at(path).is_err(), "{path}");
+        assert!(!at(path, true) && !at(path, false), "{path}");
     }
 }
 

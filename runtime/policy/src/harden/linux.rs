@@ -1,20 +1,22 @@
 //! Rules about `linux`: namespaces, devices, kernel parameters, where the cgroup is.
 
+use std::path::Path;
+
 use brig_spec::{Device, DeviceRule, DeviceType, Linux, Namespace, NamespaceType, sysctl};
 
-use super::{is_on, rule};
+use super::{Facts, is_on, rule};
 use crate::profile::Profile;
 use crate::value;
 use crate::verdict::{Rule, Verdicts};
 
-pub(super) fn judge(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
+pub(super) fn judge(linux: &mut Linux, profile: &Profile, facts: &Facts, verdicts: &mut Verdicts) {
     namespaces(linux, profile, verdicts);
     devices(&mut linux.devices, profile, verdicts);
     if let Some(resources) = &mut linux.resources {
         device_rules(&mut resources.devices, profile, verdicts);
     }
     sysctls(linux, profile, verdicts);
-    cgroup_parent(linux, profile, verdicts);
+    cgroup_parent(linux, profile, facts, verdicts);
 }
 
 /// The rule that wants a namespace of this type to be the container's own, if one does.
@@ -135,27 +137,19 @@ fn sysctls(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
     });
 }
 
-/// `/parent/name`, or with systemd `slice:prefix:name`. Where none is asked for, brig chooses.
-fn cgroup_parent(linux: &Linux, profile: &Profile, verdicts: &mut Verdicts) {
+/// `/parent/name`, or with systemd `slice:prefix:name`: whoever makes the cgroup reads it in one way only. Where none is
+/// asked for, brig chooses.
+fn cgroup_parent(linux: &Linux, profile: &Profile, facts: &Facts, verdicts: &mut Verdicts) {
     let rule = rule!(profile, cgroup_parent);
     if !is_on(rule) {
         return;
     }
     let asked = linux.cgroups_path.as_deref().unwrap_or_default();
-    let parent = match asked.split_once(':') {
-        Some((slice, _)) => slice,
-        None => asked,
+    let is_below = |above: &String| match facts.systemd {
+        true => asked.split_once(':').is_some_and(|(slice, _)| is_slice_below(slice, above)),
+        false => is_path_below(asked, above),
     };
-    let allowed = profile.cgroup_parent.allow.iter().flatten();
-    let is_below = |above: &String| match parent.strip_prefix(above.trim_end_matches('/')) {
-        // A slice's name has those above it in it: kubepods-besteffort.slice is below kubepods.slice.
-        None => above.strip_suffix(".slice").is_some_and(|above| {
-            let below = parent.strip_prefix(above).and_then(|rest| rest.strip_prefix('-'));
-            below.is_some_and(|rest| rest.ends_with(".slice"))
-        }),
-        Some(rest) => rest.is_empty() && parent.ends_with(".slice") || rest.starts_with('/'),
-    };
-    if !allowed.into_iter().any(is_below) {
+    if !profile.cgroup_parent.allow.iter().flatten().any(is_below) {
         let asked = if asked.is_empty() {
             "a place of brig's choice".to_owned()
         } else {
@@ -163,4 +157,19 @@ fn cgroup_parent(linux: &Linux, profile: &Profile, verdicts: &mut Verdicts) {
         };
         verdicts.refuse(rule, "linux.cgroupsPath", asked);
     }
+}
+
+/// A path that is not absolute begins where brig is.
+fn is_path_below(path: &str, above: &str) -> bool {
+    let rest = Path::new(path).strip_prefix(above);
+    above.starts_with('/') && rest.is_ok_and(|rest| !rest.as_os_str().is_empty())
+}
+
+/// A slice's name has those above it in it: kubepods-besteffort.slice is below kubepods.slice.
+fn is_slice_below(slice: &str, above: &str) -> bool {
+    let (Some(name), Some(above)) = (slice.strip_suffix(".slice"), above.strip_suffix(".slice"))
+    else {
+        return false;
+    };
+    name.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

@@ -65,16 +65,22 @@ fn users(process: &Process, linux: &Linux, profile: &Profile, verdicts: &mut Ver
     let rule = rule!(profile, users);
     let user = &process.user;
     let has_namespace = linux.namespace(NamespaceType::User).is_some();
-    for (field, kind, id, map, least) in [
-        ("process.user.uid", "user", user.uid, &linux.uid_mappings, profile.users.min_uid),
-        ("process.user.gid", "group", user.gid, &linux.gid_mappings, profile.users.min_gid),
-    ] {
+    let mut judge = |field: String, kind: &str, id, map, least: Option<u32>| {
         let outside = if has_namespace { outside(map, id) } else { Some(id) };
         match outside {
             Some(outside) if outside >= least.unwrap_or_default() => {}
             Some(outside) => verdicts.refuse(rule, field, format!("{kind} {outside} of the host")),
             None => verdicts.refuse(rule, field, format!("{kind} {id}, which no map has,")),
         }
+    };
+    let field = |name: &str| format!("process.user.{name}");
+    judge(field("uid"), "user", user.uid, &linux.uid_mappings, profile.users.min_uid);
+    let mut group = |name: &str, id| {
+        judge(field(name), "group", id, &linux.gid_mappings, profile.users.min_gid);
+    };
+    group("gid", user.gid);
+    for (index, id) in user.additional_gids.iter().enumerate() {
+        group(&format!("additionalGids[{index}]"), *id);
     }
 }
 
