@@ -1,5 +1,5 @@
 //! The caller's end of a console socket: receives the terminal's master, as containerd and conmon
-//! do. Reference: runc's docs/terminals.md; the master comes as SCM_RIGHTS, unix(7).
+//! do; of a pidfd socket, too. Reference: runc's docs/terminals.md; the master comes as SCM_RIGHTS, unix(7).
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Timespec;
@@ -44,6 +44,15 @@ impl ConsoleSocket {
     /// # Panics
     /// When none comes in time.
     pub fn accept(&self) -> Console {
+        let (_, master) = self.receive();
+        Console { master: File::from(master), seen: Vec::new() }
+    }
+
+    /// Takes the message that the runtime sends: its text, and the descriptor in it.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub fn receive(&self) -> (String, OwnedFd) {
         assert!(readable(&self.listener, crate::PATIENCE), "nobody connects to the console socket");
         let (stream, _) = self.listener.accept().expect("accept on the console socket");
         assert!(readable(&stream, crate::PATIENCE), "nothing comes over the console socket");
@@ -51,16 +60,17 @@ impl ConsoleSocket {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut iov = [IoSliceMut::new(&mut name)];
-        recvmsg(&stream, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC)
-            .expect("receive the master");
+        let got = recvmsg(&stream, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC)
+            .expect("receive the descriptor")
+            .bytes;
         let mut fds: Vec<OwnedFd> = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
                 fds.extend(rights);
             }
         }
-        assert_eq!(fds.len(), 1, "a console socket gets one descriptor");
-        Console { master: File::from(fds.remove(0)), seen: Vec::new() }
+        assert_eq!(fds.len(), 1, "a socket gets one descriptor");
+        (String::from_utf8_lossy(&name[..got]).into_owned(), fds.remove(0))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use brig_integration::{Lab, PATIENCE, json, machine, need, wait_until};
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
@@ -734,4 +735,37 @@ fn a_root_that_is_given_is_named_and_there() {
     let nowhere = lab.path("nowhere");
     brig().arg("--root").arg(&nowhere).arg("list").go().failed().says("does not exist");
     assert!(!nowhere.exists());
+}
+
+#[test]
+fn a_pidfd_socket_gets_the_process_of_create_run_and_exec() {
+    need!(Oci11); // runc has it since 1.2
+    let lab = Lab::new();
+    let socket = lab.console();
+    let path = socket.path().to_string_lossy();
+    let flag = ["--pidfd-socket", &*path];
+    let pid = |role: &str| {
+        let (text, pidfd) = socket.receive();
+        assert_eq!(text, role);
+        let info = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+        let info = fs::read_to_string(info).expect("a descriptor");
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).expect("of a process");
+        pid.trim().parse::<i32>().expect("a number")
+    };
+    let c = lab.container(lab.bundle().idle());
+    c.create_call(&flag).go().ok();
+    assert_eq!(pid("standard"), c.pid());
+    c.start().ok();
+    let file = lab.path("pid");
+    let pid_file = file.to_string_lossy();
+    let options = [&flag[..], &["--detach", "--pid-file", &pid_file]].concat();
+    c.exec_call(&options, &["/bin/idle"]).go().ok();
+    assert_eq!(pid("setns").to_string(), fs::read_to_string(&file).expect("the pid file"));
+    let c = lab.container(lab.bundle().idle());
+    c.run_call(&[&flag[..], &["--detach"]].concat()).go().ok();
+    assert_eq!(pid("standard"), c.pid());
+    let c = lab.container(lab.bundle());
+    let nobody = lab.path("nobody").to_string_lossy().into_owned();
+    c.run_call(&["--pidfd-socket", &nobody]).go().failed().says("pidfd socket");
+    c.call("state", [""; 0]).go().failed();
 }

@@ -1,4 +1,4 @@
-//! Connections to sockets of other programs: an engine's console socket, a seccomp agent.
+//! Connections to sockets of other programs: an engine's console socket, its pidfd socket, a seccomp agent.
 //!
 //! Never waits without a limit: connect(2) would, while the program takes no connections and its queue is full (unix(7)).
 

@@ -8,7 +8,7 @@ use brig::supervise::{Blueprint, Error, Force, Node, Options};
 use super::activation;
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, ignored, number, path, switch};
-use super::foreground::{Wanted, detached, with_pid_file};
+use super::foreground::{Role, Told, Wanted, detached};
 use super::global::{Global, container_id};
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -33,7 +33,8 @@ const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
 pub(super) struct Typed {
     bundle: Option<PathBuf>,
     pub(super) console_socket: Option<PathBuf>,
-    pub(super) pid_file: Option<PathBuf>,
+    pid_file: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
     preserve_fds: u32,
     no_new_keyring: bool,
     /// `run` alone has this one, and the next.
@@ -51,6 +52,10 @@ pub(super) const OPTIONS: &[Flag<Typed>] = &[
     path("--pid-file FILE  write the pid of the container's first process to FILE", |it| {
         &mut it.pid_file
     }),
+    path(
+        "--pidfd-socket S  a unix socket that gets a pidfd of the container's first process",
+        |it| &mut it.pidfd_socket,
+    ),
     number(
         "--preserve-fds N  let the program inherit N descriptors after standard error, and after the \
          sockets of LISTEN_FDS where LISTEN_PID is brig's pid",
@@ -68,11 +73,12 @@ fn create(global: &Global, mut arguments: Arguments) -> Outcome {
     self_protection::ensure()?;
     let blueprint = typed.blueprint(global, &node, &id)?;
     let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
+    let told = typed.told()?;
     detached(wanted, |io, wait| {
         let (container, process) = node.create(&id, blueprint, &options, io, wait)?;
-        match with_pid_file(typed.pid_file.as_deref(), process) {
+        match told.tell(process) {
             Ok(_) => Ok(()),
-            // Who does not know its pid cannot start it.
+            // Nobody waits for it who has not been told of it.
             Err(error) => Err(container.delete(Force::Yes).err().unwrap_or(error)),
         }
     })?;
@@ -99,6 +105,11 @@ impl Typed {
             global.log.warn(sentence);
         }
         Ok(blueprint)
+    }
+
+    /// Who is told of its first process.
+    pub(super) fn told(&self) -> Result<Told<'_>, Error> {
+        Told::of(self.pid_file.as_ref(), self.pidfd_socket.as_ref(), Role::Standard)
     }
 
     /// What is to be made, with the id, which is all that there may be besides flags.

@@ -9,7 +9,7 @@ use brig::supervise::ExecOptions;
 use super::arguments::{Arguments, Usage};
 use super::create;
 use super::flags::{Flag, Flags, ignored, number, path, switch, text, value};
-use super::foreground::{Signals, Stop, Wanted, in_foreground, with_pid_file};
+use super::foreground::{Role, Signals, Stop, Told, Wanted, in_foreground};
 use super::global::Global;
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -41,6 +41,7 @@ const OPTIONS: &[Flag<Typed>] = &[
     switch("-t, --tty  give it a terminal", |it| &mut it.tty),
     path("--console-socket S  a unix socket that gets the terminal", |it| &mut it.console_socket),
     path("--pid-file FILE  write its pid to FILE", |it| &mut it.pid_file),
+    path("--pidfd-socket S  a unix socket that gets a pidfd of it", |it| &mut it.pidfd_socket),
     text("--cwd DIR  its working directory", |it| &mut it.cwd),
     value("-e, --env NAME=VALUE  add to its environment (may be repeated)", |it, given| {
         it.env.push(given.text()?);
@@ -77,6 +78,7 @@ struct Typed {
     tty: bool,
     console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
     cwd: Option<String>,
     env: Vec<String>,
     user: Option<(u32, Option<u32>)>,
@@ -113,10 +115,11 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         cgroup: typed.cgroup,
         ignore_paused: typed.ignore_paused,
     };
+    let told = Told::of(typed.pid_file.as_ref(), typed.pidfd_socket.as_ref(), Role::Setns)?;
     let signals = if typed.detach { None } else { Some(Signals::block()?) };
     let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
         let process = container.exec(&options, io, wait)?;
-        with_pid_file(typed.pid_file.as_deref(), process)
+        told.tell(process)
     })?;
     Ok(ended.code)
 }

@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use super::create::{self, Typed};
 use super::flags::{Flag, Flags, ignored, switch};
-use super::foreground::{Signals, Stop, Wanted, in_foreground, remove_after, with_pid_file};
+use super::foreground::{Signals, Stop, Wanted, in_foreground, remove_after};
 use super::global::Global;
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -40,13 +40,14 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     self_protection::ensure()?;
     let blueprint = typed.blueprint(global, &node, &id)?;
     let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
+    let told = typed.told()?;
     // Blocked from here on, to be heard.
     let signals = if typed.detach { None } else { Some(Signals::block()?) };
     let mut container = None;
     let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
         let (new, process) = node.run(&id, blueprint, &options, io, wait)?;
         container = Some(new);
-        with_pid_file(typed.pid_file.as_deref(), process)
+        told.tell(process)
     });
     let ended = match ended.is_ok() && (typed.detach || typed.keep) {
         true => ended,

@@ -8,6 +8,7 @@ mod signals;
 mod standard;
 mod stream;
 mod terminal;
+mod told;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -15,15 +16,14 @@ use std::path::Path;
 use brig::bundle::Configuration;
 use brig::deadline::{Deadline, OF_OTHERS};
 use brig::execute::{Exit, Wait};
-use brig::replace::{Lasting, replace};
 use brig::spec::Config;
 use brig::supervise::{Container, Error, Io, Process};
 use brig::unix_socket::connect_to;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::CWD;
 
 pub(super) use signals::{Signals, hearing};
 use terminal::{Between, Meanwhile};
+pub(super) use told::{Role, Told};
 
 /// What a process is to have.
 #[derive(Clone, Copy, Debug)]
@@ -183,18 +183,4 @@ fn how_it_ended(process: &Process, signals: &Signals) -> Result<Exit, Error> {
                 .with_signal(Some(signal)));
         }
     }
-}
-
-/// Writes the pid of a process, where that is asked for. One whose pid cannot be told is ended.
-pub(super) fn with_pid_file(path: Option<&Path>, process: Process) -> Result<Process, Error> {
-    match path.map_or(Ok(()), |path| write_pid(path, process.pid())) {
-        Ok(()) => Ok(process),
-        Err(error) => Err(process.end(error)),
-    }
-}
-
-/// A reader never sees half of it.
-fn write_pid(path: &Path, pid: i32) -> Result<(), Error> {
-    replace(CWD, path, 0o644, pid.to_string().as_bytes(), Lasting::Brig)
-        .map_err(|error| Error::system(format!("writing the pid file {}", path.display()), error))
 }
