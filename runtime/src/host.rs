@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::caller::Caller;
 use crate::plan::HostFacts;
-use crate::spec::Process;
+use crate::spec::{Config, Namespace, NamespaceType, Process};
 
 mod empty_namespace;
 
@@ -72,6 +72,17 @@ impl Host {
         self.facts.own_pid_max = release.release().to_str().is_ok_and(has_own_pid_max);
         self
     }
+}
+
+/// The permitted and the inheritable capabilities that brig has for the processes of a container, which are all that it
+/// can grant; `None` where that is all there are, as in a user namespace that is not brig's (user_namespaces(7)).
+pub fn own_capabilities(container: &Config) -> Option<(u64, u64)> {
+    let is_user = |namespace: &Namespace| namespace.kind == NamespaceType::User;
+    if container.linux.namespaces.iter().any(is_user) {
+        return None;
+    }
+    let own = rustix::thread::capabilities(None).ok()?;
+    Some((own.permitted.bits(), own.inheritable.bits()))
 }
 
 /// Linux 6.14 and later. A kernel that has it from elsewhere is taken for an older one, which is safe.

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use brig_spec::{Asked, Config};
+use brig_spec::{Asked, Config, Process};
 
 /// What holds for a container, or for a part of one: what was asked for, as far as the node grants it. It is what plan,
 /// cgroup, filter, hooks and every later verb see, and only this package makes one.
@@ -33,6 +33,11 @@ impl Hardened {
 }
 
 impl Hardened {
+    /// See [`Capabilities::leave_out_lacking`](brig_spec::capability::Capabilities::leave_out_lacking).
+    pub fn leave_out_lacking(&mut self, permitted: u64, inheritable: u64) -> Option<String> {
+        self.0.process.capabilities.leave_out_lacking(permitted, inheritable)
+    }
+
     /// It as text, with the filter's section of `asked`, the text that it was made of; from here on it is that of this
     /// text.
     ///
@@ -43,6 +48,13 @@ impl Hardened {
         let (text, seccomp) = self.0.text(section)?;
         self.0.seccomp = seccomp;
         Ok(text)
+    }
+}
+
+impl Hardened<Process> {
+    /// See [`Capabilities::leave_out_lacking`](brig_spec::capability::Capabilities::leave_out_lacking).
+    pub fn leave_out_lacking(&mut self, permitted: u64, inheritable: u64) -> Option<String> {
+        self.0.capabilities.leave_out_lacking(permitted, inheritable)
     }
 }
 

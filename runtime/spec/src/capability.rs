@@ -146,6 +146,22 @@ impl Capabilities {
         all
     }
 
+    /// Leaves out what a process cannot give to another that has only this itself (capset(2)); a sentence that names it.
+    pub fn leave_out_lacking(&mut self, permitted: u64, inheritable: u64) -> Option<String> {
+        let before = self.sets;
+        self.sets.permitted &= permitted;
+        self.sets.effective &= permitted;
+        self.sets.inheritable &= permitted | inheritable;
+        let after = self.sets;
+        let lacking = before.permitted & !after.permitted | before.inheritable & !after.inheritable;
+        let lacking = names(lacking);
+        let verb = if lacking.len() == 1 { "is" } else { "are" };
+        (!lacking.is_empty()).then(|| {
+            let lacking = lacking.join(", ");
+            format!("process.capabilities: {lacking} {verb} left out: brig can grant only what it has itself")
+        })
+    }
+
     /// Leaves out what capset(2) refuses with EPERM. Of ambient capabilities that are not inheritable nothing is said,
     /// see [`Sets::grantable_ambient`]; permitted ones outside the bounding set capset allows.
     fn leave_out_ungrantable(&mut self) {
@@ -200,6 +216,25 @@ mod tests {
         for name in ["", "CAP_", "CAP_CAP_KILL", "ALL", "kill "] {
             assert!(from_names("x", &[name]).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_brig_lacks_is_left_out_and_named_once() {
+        let sets = Sets {
+            bounding: 0b111,
+            effective: 0b011,
+            permitted: 0b011,
+            inheritable: 0b111,
+            ambient: 0b011,
+        };
+        let mut all = Capabilities { sets, left_out: Vec::new() };
+        assert_eq!(all.leave_out_lacking(0b011, 0b100), None);
+        assert_eq!(all.sets, sets);
+        let words = all.leave_out_lacking(0b101, 0).expect("something is lacking");
+        assert!(words.contains("CAP_DAC_OVERRIDE is left out"), "{words}");
+        let Sets { effective, permitted, inheritable, .. } = all.sets;
+        assert_eq!((effective, permitted, inheritable), (0b001, 0b001, 0b101));
+        assert_eq!(all.sets.grantable_ambient(), 0b001);
     }
 
     #[test]

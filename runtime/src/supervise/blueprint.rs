@@ -14,6 +14,7 @@ use super::{Error, Systemd};
 use crate::bundle::Configuration;
 use crate::caller::Caller;
 use crate::filter::Filter;
+use crate::host;
 use crate::plan::{self, HostFacts, Join, Plan, Start};
 use crate::policy::Hardened;
 use crate::sources::Sources;
@@ -68,6 +69,12 @@ pub(super) struct Circumstances<'c> {
 impl Blueprint {
     pub(super) fn linux(&self) -> &Linux {
         &self.config.spec.linux
+    }
+
+    /// Leaves out the capabilities that brig cannot grant as it lacks them; a sentence that names them.
+    pub(super) fn leave_out_lacking(&mut self) -> Option<String> {
+        let (permitted, inheritable) = host::own_capabilities(&self.config.spec)?;
+        self.config.spec.leave_out_lacking(permitted, inheritable)
     }
 
     /// Whether a field asks for something of a security module.

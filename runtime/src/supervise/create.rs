@@ -125,6 +125,9 @@ impl Making<'_> {
         mut inputs: Inputs,
         wait: &mut dyn Wait,
     ) -> Result<Process, Error> {
+        if let Some(words) = self.blueprint.leave_out_lacking() {
+            self.node.observer().observe(self.id, &observer::Event::Warned(&words));
+        }
         let mut host = Host::read(&self.blueprint.config.spec.process);
         if self.blueprint.wants_label() {
             host = host.with_security_modules();

@@ -12,7 +12,7 @@ use super::{Error, Io, home};
 use crate::execute::{self, Inputs, Launch, Milestone, Wait, resctrl};
 use crate::failure::Kind;
 use crate::filter::Filter;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::plan::{self, ExecRequest, Start};
 use crate::{policy, spec};
 
@@ -62,8 +62,13 @@ pub(super) fn exec(
     let filter = filter.as_ref();
     let profile = &config.applied.profile;
     let hardened = policy::harden_process(options.process.clone(), spec, profile);
-    let (process, verdicts) = &hardened?;
-    container.tell_verdicts(verdicts);
+    let (mut process, verdicts) = hardened?;
+    container.tell_verdicts(&verdicts);
+    let own = host::own_capabilities(spec);
+    if let Some(words) = own.and_then(|own| process.leave_out_lacking(own.0, own.1)) {
+        container.warn(&words);
+    }
+    let process = &process;
     io.check(process.terminal)?;
     let replaced = io.standard.each_ref().map(Option::is_some);
     let mut inputs = Inputs {

@@ -24,11 +24,12 @@ pub fn preview(
     systemd: Option<&Systemd>,
     node: &NodePolicy,
 ) -> Result<String, Error> {
-    let blueprint = Blueprint::of_bundle(bundle, node)?;
+    let mut blueprint = Blueprint::of_bundle(bundle, node)?;
     let filter = blueprint.filter()?;
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd, Caller::get())?;
     let host = Host::read(&blueprint.config.spec.process).with_security_modules().with_kernel();
+    let lacking = blueprint.leave_out_lacking();
     let many = plan::needs_many_descriptors(&blueprint.config.spec);
     let host = if many { host.with_descriptors() } else { host };
     let arena = Bump::with_capacity(plan::ARENA_BYTES);
@@ -48,7 +49,7 @@ pub fn preview(
         },
     )?;
     let mut text = String::new();
-    for sentence in &blueprint.config.spec.process.capabilities.left_out {
+    for sentence in blueprint.config.spec.process.capabilities.left_out.iter().chain(&lacking) {
         text.push_str(&format!("note    {}\n", printable::line(sentence)));
     }
     for verdict in &blueprint.config.applied.verdicts {
