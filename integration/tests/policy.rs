@@ -114,6 +114,22 @@ const CASES: &[Case] = &[
         Refused(".source: /usr/share is refused by the rule bind_sources"),
     ),
     case(
+        "kernel_mounts",
+        "",
+        |bundle| {
+            with_cgroups(bundle.set("/mounts/5/options", json!([])))
+                .mount(json!({"destination": "/sys", "options": ["remount", "rw"]}))
+                .mount(
+                    json!({"destination": "/sys/fs/cgroup", "options": ["remount", "rw", "rrw"]}),
+                )
+        },
+        Inside(
+            "for file in kernel/profiling fs/cgroup/cgroup.procs fs/cgroup/pids/cgroup.procs; do \
+             (: >> /sys/$file) 2>/dev/null && echo $file; done; echo checked",
+            "checked",
+        ),
+    ),
+    case(
         "mount_flags",
         "except = []",
         |bundle| {
@@ -248,6 +264,23 @@ fn every_rule_holds_in_a_container_that_is_run() {
             .says(rule);
         lab.assert_clean();
     }
+}
+
+#[test]
+fn there_is_no_second_proc_or_sysfs() {
+    need!(Brig);
+    let lab = Lab::new();
+    policy("version = 1\ndefault = \"baseline\"\n");
+    for kind in ["proc", "sysfs"] {
+        let second = json!({"destination": "/tmp", "type": kind, "source": kind});
+        let refused =
+            format!("destination: a {kind} at \"/tmp\" is refused by the rule kernel_mounts");
+        lab.container(lab.bundle().mount(second).sh("true")).run().failed().says(&refused);
+    }
+    // The same place in other words, and one over the other.
+    let again = json!({"destination": "//proc/.", "type": "proc", "source": "proc"});
+    let script = "(: >> /proc/sys/kernel/core_pattern) 2>/dev/null || echo read-only";
+    lab.container(lab.bundle().mount(again).sh(script)).run().ok().prints("read-only");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Promises: a rule takes away, or refuses; what it puts in (a limit, a private namespace, an empty tmpfs) leaves the
 //! container with less. Must never look at anything but its arguments.
 
+mod kernel;
 mod linux;
 mod process;
 mod resources;
@@ -84,6 +85,7 @@ fn decide(
     linux::judge(&mut config.linux, profile, facts, &mut verdicts);
     root::judge(&mut config, profile, &mut verdicts);
     sources::judge(&config, profile, sources, &mut verdicts);
+    kernel::judge(&mut config.mounts, profile, &mut verdicts);
     let resources = config.linux.resources.get_or_insert_default();
     resources::judge(resources, profile, facts, &mut verdicts);
     let none = Resources::default();
