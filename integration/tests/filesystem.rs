@@ -328,6 +328,24 @@ fn propagation_is_as_specified() {
 }
 
 #[test]
+fn the_roots_propagation_is_as_specified() {
+    need!(Brig); // a shared root is a slave, too, under runc 1.1
+    let lab = Lab::new();
+    let words = |wanted: &str| {
+        let view = lab.view(lab.bundle().set("/linux/rootfsPropagation", wanted));
+        let tags = mount_at(&view, "/")["propagation"].as_array().expect("a list").clone();
+        let words = tags.iter().map(|tag| tag.as_str().unwrap_or_default().to_owned());
+        let word = |tag: String| tag.split(':').next().unwrap_or_default().to_owned();
+        words.map(word).collect::<Vec<_>>()
+    };
+    assert_eq!(words("shared"), ["shared"]);
+    assert_eq!(words("private"), [""; 0]);
+    assert_eq!(words("unbindable"), ["unbindable"]);
+    let slave = words("slave");
+    assert!(!slave.contains(&"shared".to_owned()), "{slave:?}");
+}
+
+#[test]
 fn a_slave_mount_follows_the_host() {
     let lab = Lab::new();
     let source = lab.path("source");

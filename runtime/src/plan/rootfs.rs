@@ -99,10 +99,10 @@ fn open_root(
     let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
     let flags = flags | tree::EMPTY_PATH;
     builder.push(MountOp::OpenTree { dir: directory, path: c"", flags, into });
-    // A shared root is shared among the container's own: what is mounted in it stays there. Only a
-    // bind mount leads to the host, where it is shared itself.
+    // A shared root is a new peer group, of the container's own mounts (config-linux.md, "Rootfs Mount Propagation").
+    // Only a bind mount leads to the host, where it is shared itself.
     let propagation = match wanted_propagation(request.spec) {
-        Some((Propagation::Shared | Propagation::Slave, _)) => propagation::SLAVE,
+        Some((Propagation::Slave, _)) => propagation::SLAVE,
         _ => DETACHED,
     };
     let attr = MountAttr { propagation, ..MountAttr::default() };
