@@ -214,6 +214,15 @@ const CASES: &[Case] = &[
         Refused("is refused by the rule cgroup_parent"),
     ),
     case(
+        "seccomp",
+        "profile = \"sandbox\"",
+        |bundle| bundle.caps(&["CAP_SYS_CHROOT"]).unset("/linux/seccomp"),
+        Inside(
+            "grep -c 'Seccomp:.2' /proc/self/status; chroot / true 2>/dev/null || echo refused",
+            "1\nrefused",
+        ),
+    ),
+    case(
         "hooks",
         "",
         |bundle| bundle.set("/hooks/createContainer", json!([{"path": "/bin/true"}])),
@@ -411,6 +420,47 @@ fn a_source_that_is_exchanged_after_it_was_judged_is_not_mounted() {
     }
     println!("mounted {mounted}, denied {denied}, exchanged meanwhile {exchanged}");
     assert!(mounted > 0 && denied > 0 && exchanged > 0, "{mounted} {denied} {exchanged}");
+    lab.assert_clean();
+}
+
+#[test]
+fn the_nodes_filter_is_loaded_beside_the_containers_own() {
+    need!(Brig);
+    let lab = Lab::new();
+    rules("seccomp = { mode = \"enforce\", profile = \"sandbox\" }");
+    let script = "grep Seccomp_filters /proc/self/status; for way in chroot mkdir; do $way / true 2>&1; done; true";
+    let own = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        // What loads another filter is refused too: the container's own comes last.
+        {"names": ["mkdir", "mkdirat", "seccomp", "prctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]});
+    for no_new_privileges in [true, false] {
+        let bundle = lab
+            .bundle()
+            .caps(&["CAP_SYS_CHROOT"])
+            .set("/process/noNewPrivileges", no_new_privileges)
+            .set("/linux/seccomp", own.clone())
+            .set("/hooks", json!({"startContainer": [{
+                "path": "/bin/sh", "args": ["sh", "-c", "chroot / true && exit 1; mkdir /tmp/x && exit 2; exit 0"]}]}));
+        let twice = |said: &str| {
+            assert!(said.contains("Seccomp_filters:\t2"), "{said}");
+            assert!(said.contains("Operation not permitted"), "the node's: {said}");
+            assert!(said.contains("No space left"), "its own: {said}");
+        };
+        let c = lab.container(bundle.idle());
+        c.run_detached().ok();
+        twice(&c.exec_call(&[], &["sh", "-c", script]).go().ok().stdout());
+        c.delete_force().ok();
+        let c = lab.container(c.bundle.clone().sh(script));
+        twice(&c.run().ok().stdout());
+        lab.assert_clean();
+    }
+    // Without one of its own, and with root's power to load none after that.
+    let bundle = lab.bundle().set("/process/noNewPrivileges", false).unset("/linux/seccomp");
+    let c = lab.container(bundle.sh("grep -c 'Seccomp_filters:.1' /proc/self/status"));
+    c.run().ok().prints("1");
+    let notifying = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": lab.path("nobody"), "syscalls": [
+        {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+    let c = lab.container(lab.bundle().set("/linux/seccomp", notifying).sh("true"));
+    c.run().failed().says("linux.seccomp.listenerPath");
     lab.assert_clean();
 }
 

@@ -7,8 +7,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use brig_policy::{ChosenProfile, Facts, Mode, NodePolicy, Policy};
+use brig_policy::{Applied, ChosenProfile, Facts, Mode, NodePolicy, Policy};
 use brig_pseudofs::small_file;
+use brig_seccomp::{Arch, Program};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat, statat};
 use rustix::io::Errno;
 
@@ -85,6 +86,24 @@ fn parse(text: &str) -> Result<Policy, Failure> {
 #[must_use]
 pub fn explain(path: &Path, error: &brig_policy::Error) -> Failure {
     Failure::plain(format!("{}: {error}", path.display())).with_hint(error.hint())
+}
+
+/// The filter that the node's policy puts beside a container's own, by the profile that it was made with.
+///
+/// # Errors
+/// This machine's processor has none of that name.
+pub fn filter(applied: &Applied) -> Result<Option<Program>, Failure> {
+    let rule = &applied.profile.rules.seccomp;
+    let name = match (rule.mode.unwrap_or_default(), rule.profile) {
+        (Mode::Enforce | Mode::Refuse, Some(profile)) => profile.name(),
+        _ => return Ok(None),
+    };
+    brig_seccomp::compiled(name, Arch::native()).map(Some).ok_or_else(|| {
+        Failure::plain(format!(
+            "the node's rule seccomp: there is no filter {name} for this processor"
+        ))
+        .with_hint("set the rule's mode to \"off\" in the policy file")
+    })
 }
 
 /// Whether swap can be limited: cgroup v1 has the file where it accounts for swap, v2 wherever there can be any.

@@ -62,9 +62,10 @@ fn become_hook(hook: &Hook<'_>, stdin: i32, says: i32) -> ! {
         .and_then(|_| syscall::dup3(says, 1, 0))
         .and_then(|_| syscall::dup3(says, 2, 0))
         .and_then(|_| syscall::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC))
-        .and_then(|_| match hook.filter {
-            Some((filter, flags)) => syscall::seccomp_filter(filter, flags),
-            None => Ok(0),
+        .and_then(|_| {
+            let mut filters = hook.filters.iter();
+            filters
+                .try_for_each(|&(filter, flags)| syscall::seccomp_filter(filter, flags).map(drop))
         });
     if prepared.is_ok() {
         let _ = syscall::execve(hook.path, hook.argv.as_ptr().cast(), hook.envp.as_ptr().cast());

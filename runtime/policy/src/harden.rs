@@ -90,6 +90,7 @@ fn decide(
     resources::judge(resources, profile, facts, &mut verdicts);
     let none = Resources::default();
     config.linux.resources = config.linux.resources.filter(|resources| *resources != none);
+    filter(&config, profile, &mut verdicts);
     forbid(&config, profile, &mut verdicts);
     (config, verdicts)
 }
@@ -149,6 +150,13 @@ pub fn judge_joined(
         verdicts.refuse(rule, "linux.namespaces", asked);
     }
     Denial::or(name, verdicts)
+}
+
+/// The node's filter is loaded beside the container's own, so what is written here is only said where there is none.
+fn filter(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
+    let Some(name) = profile.seccomp.profile.filter(|_| config.seccomp.is_none()) else { return };
+    let allowed = format!("the filter {}", name.name());
+    verdicts.limit(rule!(profile, seccomp), "linux.seccomp", "no filter", allowed);
 }
 
 /// What cannot be had in part.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use brig_spec::{NamespaceType, RlimitType};
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Bytes, Capabilities, Device, Processors};
+use crate::value::{Bytes, Capabilities, Device, FilterName, Processors};
 
 /// How a rule is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -256,6 +256,12 @@ rules! {
     }
         "below which cgroups containers may be",
         "CIS 5.24; CVE-2025-47291";
+    seccomp: Seccomp {
+        /// A filter that comes with brig.
+        profile: FilterName,
+    }
+        "a filter of system calls beside the container's own: a call has to pass both",
+        "PSS restricted: seccompProfile; CIS 5.22; SP 800-190 4.4.3; CVE-2026-43499, CVE-2026-43284";
     hooks: Hooks {}
         "no programs of the host that run beside the container",
         "CVE-2024-0132, CVE-2025-23266";

@@ -28,6 +28,33 @@ impl Serialize for Capabilities {
     }
 }
 
+/// A filter of system calls that comes with brig (docs/seccomp-profiles.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilterName {
+    /// For ordinary containers.
+    Default,
+    /// For programs that are not trusted much.
+    Restricted,
+    /// For network services and interpreters.
+    Sandbox,
+    /// For computations.
+    Compute,
+}
+
+impl FilterName {
+    /// As a policy file and `brig seccomp` spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Restricted => "restricted",
+            Self::Sandbox => "sandbox",
+            Self::Compute => "compute",
+        }
+    }
+}
+
 /// A size in bytes: a number, or a text such as `512MiB`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub i64);

@@ -44,6 +44,8 @@ pub struct ExecRequest<'s> {
     pub home: Option<&'s str>,
     /// See [`super::Request`].
     pub seccomp: Option<&'s brig_seccomp::Program>,
+    /// The filter that the node's policy puts beside it.
+    pub node_filter: Option<&'s brig_seccomp::Program>,
 }
 
 /// Plans an exec.
@@ -160,6 +162,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         home: request.home,
         host: request.host,
         preserve_fds: request.preserve_fds,
+        node_filter: request.node_filter,
         seccomp: request.seccomp,
         landlock: None,
         setgroups: request.host.setgroups && (request.host.caller.is_root() || !single),

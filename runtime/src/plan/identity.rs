@@ -67,6 +67,6 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
 /// what it had before, so what is not needed must not be held.
 fn to_load_the_filter(tail: &Tail<'_>) -> u64 {
     let needless =
-        tail.seccomp.is_none() || tail.no_new_privileges() || tail.host.no_new_privileges;
+        !tail.loads_a_filter() || tail.no_new_privileges() || tail.host.no_new_privileges;
     if needless { 0 } else { SYS_ADMIN }
 }

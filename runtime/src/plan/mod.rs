@@ -143,6 +143,8 @@ pub struct Request<'s> {
     pub home: Option<&'s str>,
     /// The compiled filter of `linux.seccomp`.
     pub seccomp: Option<&'s brig_seccomp::Program>,
+    /// The filter that the node's policy puts beside it.
+    pub node_filter: Option<&'s brig_seccomp::Program>,
     /// The supervisor hands over a Landlock ruleset, to which these paths of the container are added
     /// with this access (`LANDLOCK_ACCESS_FS_*`).
     pub landlock: Option<(&'s [String], u64)>,
@@ -175,6 +177,7 @@ impl<'s> Request<'s> {
             new_keyring: true,
             home: None,
             seccomp: None,
+            node_filter: None,
             landlock: None,
         }
     }

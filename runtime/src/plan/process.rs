@@ -59,6 +59,7 @@ pub(super) fn finish(
         home: request.home,
         host: request.host,
         preserve_fds: request.preserve_fds,
+        node_filter: request.node_filter,
         seccomp: request.seccomp,
         landlock: request.landlock,
         setgroups: setgroups_allowed(request, all),
@@ -80,9 +81,9 @@ pub(super) fn finish(
     let after_gate = builder.position();
     tail.landlock(builder)?;
     if !start_hooks.is_empty() {
-        let filter = tail.filter_of_hooks(builder);
+        let filters = tail.filters_of_hooks(builder);
         let without_env = tail.environment(builder)?;
-        push_hooks(builder, start_hooks, &SlotUse::CreatedState, filter, without_env)?;
+        push_hooks(builder, start_hooks, &SlotUse::CreatedState, filters, without_env)?;
     }
     if request.start == Start::AtOnce {
         // From here on an end without a failure record is the program's own.
@@ -127,13 +128,13 @@ pub(super) fn personality(spec: &Config) -> Option<u64> {
     spec.linux.personality.as_ref().map(|wanted| u64::from(wanted.domain.number()))
 }
 
-/// Hooks that the child runs, with the file `state` as their standard input; each loads `filter`, and has the
+/// Hooks that the child runs, with the file `state` as their standard input; each loads `filters`, and has the
 /// environment `without_env` if it names none.
 pub(super) fn push_hooks<'a>(
     builder: &mut Builder<'a>,
     hooks: &[Hook],
     state: &SlotUse<'a>,
-    filter: Option<(&'a [u8], u64)>,
+    filters: &'a [(&'a [u8], u64)],
     without_env: Vector<'a>,
 ) -> Result<(), Refusal> {
     for hook in hooks {
@@ -154,7 +155,7 @@ pub(super) fn push_hooks<'a>(
             envp,
             stdin,
             timeout_ms,
-            filter,
+            filters,
         }));
     }
     Ok(())
@@ -166,6 +167,7 @@ pub(super) struct Tail<'s> {
     pub(super) home: Option<&'s str>,
     pub(super) host: &'s HostFacts,
     pub(super) preserve_fds: u32,
+    pub(super) node_filter: Option<&'s brig_seccomp::Program>,
     pub(super) seccomp: Option<&'s brig_seccomp::Program>,
     pub(super) landlock: Option<(&'s [String], u64)>,
     pub(super) setgroups: bool,
@@ -219,16 +221,24 @@ impl Tail<'_> {
     }
 
     /// startContainer hooks are programs of the image and may leave others running, so each loads the
-    /// program's filter for itself. A process has one listener (seccomp(2)) and it is the program's: in a hook,
+    /// program's filters for itself. A process has one listener (seccomp(2)) and it is the program's: in a hook,
     /// calls that notify fail with `ENOSYS`.
-    fn filter_of_hooks<'a>(&self, builder: &Builder<'a>) -> Option<(&'a [u8], u64)> {
+    fn filters_of_hooks<'a>(&self, builder: &Builder<'a>) -> &'a [(&'a [u8], u64)] {
         /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and `WAIT_KILLABLE_RECV`, which goes with it only.
         const OF_LISTENERS: u64 = 1 << 3 | 1 << 5;
-        let program = self.seccomp.filter(|_| self.start_hooks)?;
-        Some((builder.bytes(program.to_bytes()), program.flags & !OF_LISTENERS))
+        let filters = [self.node_filter, self.seccomp].into_iter().flatten();
+        let of_hooks: Vec<_> = filters
+            .filter(|_| self.start_hooks)
+            .map(|program| (builder.bytes(program.to_bytes()), program.flags & !OF_LISTENERS))
+            .collect();
+        builder.slice(&of_hooks)
     }
 
-    /// The filter and execve(2), with nothing in between: a profile has to allow what the program calls, not what
+    pub(super) fn loads_a_filter(&self) -> bool {
+        self.node_filter.is_some() || self.seccomp.is_some()
+    }
+
+    /// The filters and execve(2), with nothing in between: a profile has to allow what the program calls, not what
     /// brig does.
     pub(super) fn program(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
         self.load_filter(builder)?;
@@ -268,7 +278,13 @@ impl Tail<'_> {
         self.process.no_new_privileges
     }
 
+    /// The node's first: it has to let pass what loads the other, which may refuse anything. Of two verdicts on a call the
+    /// stricter holds (seccomp(2)).
     fn load_filter(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        if let Some(program) = self.node_filter {
+            let filter = builder.bytes(program.to_bytes());
+            builder.push(PrivilegeOp::Seccomp { filter, flags: program.flags, socket: None });
+        }
         let Some(program) = self.seccomp else { return Ok(()) };
         builder.mute = last_calls::check(program)?;
         let filter = builder.bytes(program.to_bytes());

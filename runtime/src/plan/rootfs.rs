@@ -275,7 +275,7 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
     builder.push(ProcessOp::Visit { path });
     builder.push(ProcessOp::Umask { mask: UMASK });
     let without_env = builder.vector([""; 0])?;
-    super::process::push_hooks(builder, of_container, &SlotUse::State, None, without_env)?;
+    super::process::push_hooks(builder, of_container, &SlotUse::State, &[], without_env)?;
     builder.push(ProcessOp::Umask { mask: 0 });
     Ok(())
 }

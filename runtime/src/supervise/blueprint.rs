@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedCgroup};
+use brig_seccomp::Program;
 use bumpalo::Bump;
 
 use super::record::Record;
@@ -64,6 +65,7 @@ pub(super) struct Circumstances<'c> {
     pub(super) new_keyring: bool,
     pub(super) home: Option<&'c str>,
     pub(super) filter: Option<&'c Filter>,
+    pub(super) node_filter: Option<&'c Program>,
 }
 
 impl Blueprint {
@@ -126,6 +128,7 @@ impl Blueprint {
             new_keyring: circumstances.new_keyring,
             home: circumstances.home,
             seccomp: circumstances.filter.map(|filter| &filter.program),
+            node_filter: circumstances.node_filter,
             landlock: landlock.as_ref().map(|landlock| (&*landlock.paths, landlock.access)),
             ..plan::Request::new(id, spec, &bundle, self.root.expected(), host)
         };

@@ -23,6 +23,7 @@ use crate::caller::Caller;
 use crate::execute::{Inputs, Launch, Milestone, Process, Wait};
 use crate::filter::Filter;
 use crate::host::Host;
+use crate::node_policy;
 use crate::plan::{self, Join, Plan, Start};
 use crate::spec::ContainerId;
 
@@ -138,6 +139,7 @@ impl Making<'_> {
         if plan::needs_many_descriptors(&self.blueprint.config.spec) {
             host = host.with_descriptors();
         }
+        let node_filter = node_policy::filter(&self.blueprint.config.applied)?;
         let (scope, join) = self.make_cgroup(made, &mut inputs)?;
         let arena = Bump::with_capacity(plan::ARENA_BYTES);
         let plan = self.blueprint.plan(
@@ -153,6 +155,7 @@ impl Making<'_> {
                 new_keyring: self.options.new_keyring,
                 home: self.blueprint.home().as_deref(),
                 filter: self.filter.as_ref(),
+                node_filter: node_filter.as_ref(),
             },
         )?;
         let planned = observer::Event::Planned { operations: plan.ops.len(), cgroup: &self.cgroup };

@@ -13,6 +13,7 @@ use crate::execute::{self, Inputs, Launch, Milestone, Wait, resctrl};
 use crate::failure::Kind;
 use crate::filter::Filter;
 use crate::host::{self, Host};
+use crate::node_policy;
 use crate::plan::{self, ExecRequest, Start};
 use crate::{policy, spec};
 
@@ -60,6 +61,7 @@ pub(super) fn exec(
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
+    let node_filter = node_policy::filter(&config.applied)?;
     let profile = &config.applied.profile;
     let hardened = policy::harden_process(options.process.clone(), spec, profile);
     let (mut process, verdicts) = hardened?;
@@ -102,6 +104,7 @@ pub(super) fn exec(
             new_keyring: true,
             home: home.as_deref(),
             seccomp: filter.map(|filter| &filter.program),
+            node_filter: node_filter.as_ref(),
         },
     )?;
     let listener = Listener::connect(filter, &plan, None, &mut inputs)?;

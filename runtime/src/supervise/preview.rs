@@ -9,6 +9,7 @@ use super::blueprint::{Blueprint, Circumstances};
 use super::{Error, Systemd};
 use crate::caller::Caller;
 use crate::host::Host;
+use crate::node_policy;
 use crate::plan::{self, Join, Start};
 use crate::policy::NodePolicy;
 use crate::printable;
@@ -26,6 +27,7 @@ pub fn preview(
 ) -> Result<String, Error> {
     let mut blueprint = Blueprint::of_bundle(bundle, node)?;
     let filter = blueprint.filter()?;
+    let node_filter = node_policy::filter(&blueprint.config.applied)?;
     let facts = CgroupFacts::read()?;
     let cgroup = blueprint.plan_cgroup(id, &facts, systemd, Caller::get())?;
     let host = Host::read(&blueprint.config.spec.process).with_security_modules().with_kernel();
@@ -46,6 +48,7 @@ pub fn preview(
             new_keyring: true,
             home: blueprint.home().as_deref(),
             filter: filter.as_ref(),
+            node_filter: node_filter.as_ref(),
         },
     )?;
     let mut text = String::new();

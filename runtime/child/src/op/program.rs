@@ -17,8 +17,8 @@ pub struct Hook<'a> {
     pub stdin: Slot,
     /// After so many milliseconds it is killed and has failed; negative: no limit.
     pub timeout_ms: i64,
-    /// A seccomp filter that it loads for itself: the bytes of the program, and the flags of seccomp(2).
-    pub filter: Option<(&'a [u8], u64)>,
+    /// Seccomp filters that it loads for itself, in this order: the bytes of the program, and the flags of seccomp(2).
+    pub filters: &'a [(&'a [u8], u64)],
 }
 
 /// Executes programs: hooks, and the container's in the end.

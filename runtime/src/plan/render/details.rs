@@ -157,13 +157,15 @@ fn of_hook(hook: &Hook<'_>, at: At<'_>) -> Vec<String> {
         ..0 => "no time limit".to_owned(),
         limit => format!("at most {limit} ms"),
     };
-    listed([
+    let mut lines = listed([
         strings("arguments", &hook.argv),
         strings("environment", &hook.envp),
         Some(format!("standard input {}", at(hook.stdin))),
         Some(limit),
-        hook.filter.map(|(program, flags)| format!("seccomp {}", filter(program, flags))),
-    ])
+    ]);
+    let filters = hook.filters.iter();
+    lines.extend(filters.map(|(program, flags)| format!("seccomp {}", filter(program, *flags))));
+    lines
 }
 
 fn strings(what: &str, vector: &Vector<'_>) -> Option<String> {
