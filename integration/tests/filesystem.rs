@@ -434,6 +434,26 @@ fn mounts_mapped_as_the_container_and_otherwise() {
 }
 
 #[test]
+fn a_mount_is_mapped_as_a_user_namespace_that_is_joined() {
+    need!(Oci11, Idmap, Brig);
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::create_dir(&source).expect("make");
+    fs::write(source.join("file"), "x").expect("write");
+    let first = lab.container(lab.bundle().user_namespace(300_000).idle());
+    first.run_detached();
+    let b = lab
+        .plain_bundle()
+        .namespace("user", Some(&format!("/proc/{}/ns/user", first.pid())))
+        .mount(json!({"destination": "/data", "type": "bind", "source": source,
+            "options": ["bind", "rw", "idmap"]}));
+    fs::create_dir_all(b.rootfs.join("data")).expect("make");
+    let script = "stat -c '%u %g' /data/file; touch /data/new; tr -s ' ' </proc/self/uid_map";
+    lab.container(b.sh(script)).run().ok().prints("0 0\n 0 300000 65536");
+    assert_eq!(fs::metadata(source.join("new")).expect("new").uid(), 0);
+}
+
+#[test]
 fn the_root_file_system_gets_only_mount_points() {
     let lab = Lab::new();
     let b = lab

@@ -9,7 +9,7 @@ use brig_child::op::{FileOp, Identity, MountOp};
 use brig_child::syscall::MountAttr;
 
 use super::build::{Builder, SlotUse};
-use super::namespaces::{DETACHED, Namespaces};
+use super::namespaces::{DETACHED, Namespaces, joined};
 use super::render::quoted;
 use super::{Join, Refusal, Request, SourceObject};
 use super::{devices, labels};
@@ -205,14 +205,21 @@ pub(super) fn idmap(
 ) -> Result<(), Refusal> {
     let Some(wanted) = &mount.idmap else { return Ok(()) };
     let maps = maps(wanted, request.spec);
-    if maps.0.is_empty() || maps.1.is_empty() {
-        return Err(Refusal::new(
+    let userns = match maps.0.is_empty() || maps.1.is_empty() {
+        false => Some(builder.input(slot_use(maps))),
+        // That of a user namespace of others is what its maps say.
+        true if wanted.mappings.is_none() => {
+            joined(builder, &Namespaces::of(request.spec), namespace::USER)?
+        }
+        true => None,
+    };
+    let userns = userns.ok_or_else(|| {
+        Refusal::new(
             format!("{field}.options"),
             "asks for an id mapping, but neither the mount nor linux.uidMappings has one",
             "give the mount uidMappings and gidMappings",
-        ));
-    }
-    let userns = builder.input(slot_use(maps));
+        )
+    })?;
     builder.push(MountOp::MountIdmap { fd, recursive: wanted.scope == Scope::Tree, userns });
     Ok(())
 }
@@ -220,7 +227,7 @@ pub(super) fn idmap(
 /// Maps of users and groups.
 type Maps<'s> = (&'s [IdMapping], &'s [IdMapping]);
 
-/// The maps that a mount asks for: its own, or those of the container's user namespace.
+/// The maps that a mount asks for: its own, or those of the container's new user namespace.
 fn maps<'s>(wanted: &'s IdMap, spec: &'s Config) -> Maps<'s> {
     match &wanted.mappings {
         Some((uids, gids)) => (uids, gids),

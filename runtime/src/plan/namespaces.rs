@@ -349,14 +349,26 @@ fn join(
     all: &Namespaces,
     wanted: impl Fn(u32) -> bool,
 ) -> Result<(), Refusal> {
-    for (flag, path, field) in all.joined.iter().filter(|(flag, ..)| wanted(*flag)) {
-        let path = builder.text(path)?;
-        let (kind, field, changed_by) = (*flag, field.clone(), all.changed_by(*flag));
-        let input = SlotUse::Namespace { path, kind, field, changed_by };
-        let fd = builder.input(input);
-        builder.push(NamespaceOp::Setns { fd, flags: *flag });
+    for (flag, ..) in all.joined.iter().filter(|(flag, ..)| wanted(*flag)) {
+        if let Some(fd) = joined(builder, all, *flag)? {
+            builder.push(NamespaceOp::Setns { fd, flags: *flag });
+        }
     }
     Ok(())
+}
+
+/// The namespace of this type that is joined by path, if one is.
+pub(super) fn joined(
+    builder: &mut Builder<'_>,
+    all: &Namespaces,
+    flag: u32,
+) -> Result<Option<Slot>, Refusal> {
+    let Some((_, path, field)) = all.joined.iter().find(|(joined, ..)| *joined == flag) else {
+        return Ok(None);
+    };
+    let path = builder.text(path)?;
+    let (field, changed_by) = (field.clone(), all.changed_by(flag));
+    Ok(Some(builder.input(SlotUse::Namespace { path, kind: flag, field, changed_by })))
 }
 
 fn enter_empty_namespace(builder: &mut Builder<'_>, stages: &Stages) {
