@@ -181,7 +181,7 @@ fn modules_import_each_other_in_no_circle() {
     assert_eq!(found, known, "left: the circles that there are; right: those that are known");
 }
 
-/// What is the front doors' to do, and where libraries do it nevertheless. The list may only become shorter.
+/// What is the front ends' to do, and where libraries do it nevertheless. The list may only become shorter.
 const DOORS_ALONE: &[(&str, &[&str])] = &[
     ("env::var", &[]),
     ("eprintln", &[]),

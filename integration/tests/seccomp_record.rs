@@ -227,7 +227,7 @@ fn signals_that_stop_brig_end_the_run_and_what_was_learnt_is_written() {
         let running = record(&lab, &lab.bundle().sh(script), &path, &["--runs", "3"]).spawn();
         assert!(wait_until(PATIENCE, || running.stdout().contains("up")), "{}", running.stderr());
         lab.call("kill").arg(format!("-{signal}")).arg(running.pid().to_string()).go().ok();
-        running.wait().ok().says("what was learnt so far counts");
+        running.wait().ok().says("the calls recorded so far are written");
         let profile = read(&path);
         assert_eq!(allows(&profile, "mkdir"), signal == "INT");
     }

@@ -256,7 +256,7 @@ fn who_calls_is_asked_in_one_place() {
     );
 }
 
-/// What stands below the front doors does not know their verbs and flags: another door has others.
+/// What stands below the front ends does not know their verbs and flags: another front end has others.
 #[test]
 fn libraries_do_not_speak_of_the_command_line() {
     let libraries = ["runtime/src/", "runtime/cgroup/src/", "runtime/spec/src/"];

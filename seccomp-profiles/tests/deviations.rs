@@ -200,13 +200,13 @@ add_key and keyctl, kexec, modules, open_by_handle_at, and `clone` with flags of
 }
 
 const HOLES: &str = "
-## Holes of the kernel that a filter closes
+## Kernel vulnerabilities that a filter blocks
 
-Whether a profile refuses the calls by which known holes are reached, on x86_64, as the compiler's verdicts say
-(`brig seccomp mitigations PROFILE` for any profile). *32-bit*: refused natively, and open by calls of i386 or x32, which
-the profile lets through. Engines' profiles are those of `seccomp-profiles/tests/data`, for the capabilities that they
+Whether a profile refuses the calls by which known vulnerabilities are reached, on x86_64, as the compiler's verdicts say
+(`brig seccomp mitigations PROFILE` for any profile). *32-bit*: refused natively, but reached by calls of i386 or x32, which
+the profile allows. Engines' profiles are those of `seccomp-profiles/tests/data`, for the capabilities that they
 give by default. Docker's names AF_ALG and AF_VSOCK, and compares 64 bits of an argument of which the kernel reads 32: with a
-bit above them set the call passes, so they are open. This is no list of all holes, nor of all ways into one.
+bit above them set the call passes, so they are open. The list is not complete, neither of vulnerabilities nor of ways to reach one.
 
 ";
 
@@ -221,7 +221,7 @@ fn holes() -> String {
         .map(|(_, profile)| states(profile, Arch::X86_64).expect("it compiles"))
         .collect();
     let names: Vec<&str> = profiles.iter().map(|(name, _)| *name).collect();
-    let mut text = format!("{HOLES}| hole | CVE | by | {} |\n", names.join(" | "));
+    let mut text = format!("{HOLES}| vulnerability | CVE | by | {} |\n", names.join(" | "));
     text.push_str(&"|---".repeat(names.len() + 3));
     text.push_str("|\n");
     for (at, one) in MITIGATIONS.iter().enumerate() {

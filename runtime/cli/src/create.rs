@@ -19,8 +19,8 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig create [OPTION...] CONTAINER-ID
 
-Makes the container of a bundle: everything but its program, which `brig start` runs. It keeps
-standard input, output and error, but for a terminal, in whose place it gets /dev/null.
+Makes the container of a bundle: everything but its program, which `brig start` runs. It inherits
+standard input, output and error; a terminal is replaced by /dev/null.
 ",
     flags: &FLAGS,
     does: Does::Run(create),

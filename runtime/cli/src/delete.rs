@@ -13,8 +13,8 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig delete [OPTION...] CONTAINER-ID
 
-Removes a stopped container: what is left of its processes, its cgroup and its state. While something
-of it lives, the state stays.
+Removes a stopped container: its remaining processes, its cgroup and its state. The state is kept while
+a process or the cgroup remains.
 ",
     flags: &FLAGS,
     does: Does::Run(run),

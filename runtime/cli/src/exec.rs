@@ -22,8 +22,8 @@ usage: brig exec [OPTION...] CONTAINER-ID COMMAND [ARGUMENT...]
        brig exec [OPTION...] --process FILE CONTAINER-ID
 
 Runs a process in a running container, with the container's capabilities, seccomp filter, labels
-and limits unless told otherwise, and exits with its exit code. Without --tty it gets pipes in place
-of brig's own terminal, with --detach /dev/null.
+and limits unless options change them, and exits with its exit code. Without --tty, pipes replace
+brig's own terminal, with --detach /dev/null.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
@@ -33,8 +33,8 @@ const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
 
 const OPTIONS: &[Flag<Typed>] = &[
     path(
-        "-p, --process FILE  the process as JSON (the `process` of config.json); what labels and limits \
-         it leaves out are the container's",
+        "-p, --process FILE  the process as JSON (the `process` of config.json); labels and limits \
+         that it leaves out are the container's",
         |it| &mut it.process,
     ),
     switch("-d, --detach  do not wait", |it| &mut it.detach),
@@ -67,7 +67,7 @@ const OPTIONS: &[Flag<Typed>] = &[
     }),
     text("--cgroup PATH  run it in a cgroup below the container's", |it| &mut it.cgroup),
     switch("--ignore-paused  also in a paused container", |it| &mut it.ignore_paused),
-    ignored("--no-subreaper  accepted for compatibility; brig is none"),
+    ignored("--no-subreaper  accepted for compatibility; brig does not become a subreaper"),
 ];
 
 /// The flags as typed.

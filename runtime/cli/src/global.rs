@@ -32,7 +32,7 @@ pub(super) const FLAGS: Flags<Global> = Flags(&[("options", OPTIONS)]);
 const OPTIONS: &[Flag<Global>] = &[
     path(
         "--root DIR  where containers' state is kept (default /run/brig/containers, or \
-         $XDG_RUNTIME_DIR/brig for an ordinary user, and in a user namespace unless $USER is root); nobody but the caller and root may be able to \
+         $XDG_RUNTIME_DIR/brig for an ordinary user, and in a user namespace unless $USER is root); only the caller and root may be able to \
          write there",
         |it| &mut it.root,
     ),
@@ -47,12 +47,12 @@ const OPTIONS: &[Flag<Global>] = &[
         |it| &mut it.systemd_cgroup,
     ),
     text(
-        "--profile NAME  the profile of the node's policy that holds, one that it lets be selected \
+        "--profile NAME  the profile of the node's policy to apply, which must be selectable in the policy file \
          (default: the policy's, or NAME where brig is called as brig-NAME)",
         |it| &mut it.profile,
     ),
     ignored(
-        "--rootless MODE  true, false or auto; accepted for compatibility: brig looks for itself",
+        "--rootless MODE  true, false or auto; accepted for compatibility; detected automatically",
     ),
     ignored("--criu PATH  accepted for compatibility"),
     switch("-v, --version  print the version", |it| &mut it.version),

@@ -12,7 +12,7 @@ pub(super) const VERB: Verb = Verb {
 usage: brig kill [OPTION...] CONTAINER-ID [SIGNAL]
 
 Sends SIGNAL (default SIGTERM) to the container's first process. SIGNAL is a name with or without
-SIG, a number, or RTMIN+N, RTMAX-N. 0 sends nothing, and tells by the exit code whether it runs.
+SIG, a number, or RTMIN+N, RTMAX-N. 0 sends nothing, and only tests whether the process exists.
 KILL reaches every process of a container without a pid namespace of its own, even if the first has
 ended.
 ",

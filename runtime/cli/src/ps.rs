@@ -16,7 +16,7 @@ pub(super) const VERB: Verb = Verb {
 usage: brig ps [OPTION...] CONTAINER-ID [PS-OPTION...]
 
 Lists the processes of a container's cgroup, with the pids that the host sees. The table is what the
-host's ps(1) prints (with PS-OPTIONs, default -ef), with the rows of the container alone.
+host's ps(1) prints (with PS-OPTIONs, default -ef), only the rows of the container.
 ",
     flags: &FLAGS,
     does: Does::Run(run),

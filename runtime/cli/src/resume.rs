@@ -7,11 +7,11 @@ use super::verb::{Does, Outcome, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "resume",
-    summary: "let the processes of a paused container run again",
+    summary: "thaw all processes of a paused container",
     help: "\
 usage: brig resume CONTAINER-ID
 
-Lets the processes run again that `brig pause` froze.
+Thaws the processes of a container that `brig pause` froze.
 ",
     flags: &NONE,
     does: Does::Run(run),

@@ -16,8 +16,8 @@ usage: brig run [OPTION...] CONTAINER-ID
 
 Makes the container of a bundle and runs its program. Without --detach, passes signals and
 terminal data on, waits for the end, removes the container, and exits with its exit code. The
-container never gets brig's own terminal: without process.terminal it gets pipes in its place,
-with --detach /dev/null.
+container never gets brig's own terminal: without process.terminal pipes replace it, with --detach
+/dev/null.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
@@ -29,7 +29,7 @@ const FLAGS: Flags<Typed> =
 const OPTIONS: &[Flag<Typed>] = &[
     switch("-d, --detach  do not wait; `brig delete` removes the container", |it| &mut it.detach),
     switch("--keep  do not remove the container at its end", |it| &mut it.keep),
-    ignored("--no-subreaper  accepted for compatibility; brig is none"),
+    ignored("--no-subreaper  accepted for compatibility; brig does not become a subreaper"),
 ];
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {

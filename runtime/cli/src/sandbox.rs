@@ -26,8 +26,8 @@ usage: brig try [OPTION...] [--] COMMAND [ARGUMENT...]
 Runs COMMAND in a sandbox over this machine's own root file system, read-only: nothing needs to be
 prepared. /tmp, /run and /var/tmp are empty and writable, homes are hidden except the current
 directory, there is no network but loopback, and no capability. Called by root, COMMAND is a user
-that the machine does not have, and file systems in memory, of a network or of FUSE are empty, except
-the one with the current directory. Called by another user, it has the rights of that user.
+that the machine does not have, and tmpfs, network and FUSE mounts are hidden (empty), except the
+one with the current directory. Called by another user, it has the rights of that user.
 Servers that listen on unix sockets outside those directories can still be reached by path, where
 their files allow it to everybody.
 Prints what confines the command, as read back from the kernel, to standard error, and exits with

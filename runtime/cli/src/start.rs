@@ -14,7 +14,7 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig start CONTAINER-ID
 
-Lets the program of a container run that `brig create` made.
+Starts the program of a container that `brig create` made.
 ",
     flags: &NONE,
     does: Does::Run(run),

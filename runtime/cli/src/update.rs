@@ -22,7 +22,7 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig update [OPTION...] CONTAINER-ID
 
-Changes the limits that are named, and leaves the others. SIZE is a number of bytes, with k, m, g or t
+Changes the named limits and leaves the others. SIZE is a number of bytes, with k, m, g or t
 for powers of 1024, or -1 for no limit.
 ",
     flags: &FLAGS,
@@ -37,33 +37,35 @@ const OPTIONS: &[Flag<Typed>] = &[
          linux.resources of config.json; then no other option is allowed",
         |it| &mut it.file,
     ),
-    value("--memory SIZE  memory", |it, given| it.set("memory", "limit", Size, given)),
-    value(
-        "--memory-reservation SIZE  memory that is kept when the host runs out of it",
-        |it, given| it.set("memory", "reservation", Size, given),
-    ),
-    value("--memory-swap SIZE  memory and swap together", |it, given| {
+    value("--memory SIZE  limit of memory", |it, given| it.set("memory", "limit", Size, given)),
+    value("--memory-reservation SIZE  memory protected from reclaim (soft limit)", |it, given| {
+        it.set("memory", "reservation", Size, given)
+    }),
+    value("--memory-swap SIZE  limit of memory and swap together", |it, given| {
         it.set("memory", "swap", Size, given)
     }),
-    value("--pids-limit N  processes, -1 for no limit; 0 lets none be added", |it, given| {
-        it.set("pids", "limit", Integer, given)
-    }),
+    value(
+        "--pids-limit N  limit of processes, -1 for no limit; 0 forbids new ones",
+        |it, given| it.set("pids", "limit", Integer, given),
+    ),
     value("--cpu-share N  weight against other containers, 2 to 262144", |it, given| {
         it.set("cpu", "shares", Natural, given)
     }),
-    value("--cpu-period US  period of the quota, in microseconds", |it, given| {
+    value("--cpu-period US  period of the CPU quota, in microseconds", |it, given| {
         it.set("cpu", "period", Natural, given)
     }),
-    value("--cpu-quota US  processor time in a period, -1 for no limit", |it, given| {
-        it.set("cpu", "quota", Integer, given)
-    }),
-    value("--cpu-burst US  processor time that may be saved up for later periods", |it, given| {
-        it.set("cpu", "burst", Natural, given)
-    }),
+    value(
+        "--cpu-quota US  CPU quota: processor time in each period, -1 for no limit",
+        |it, given| it.set("cpu", "quota", Integer, given),
+    ),
+    value(
+        "--cpu-burst US  CPU burst: unused quota that may accumulate for later periods",
+        |it, given| it.set("cpu", "burst", Natural, given),
+    ),
     value("--cpu-rt-period US  period of the realtime quota", |it, given| {
         it.set("cpu", "realtimePeriod", Natural, given)
     }),
-    value("--cpu-rt-runtime US  realtime processor time in a period", |it, given| {
+    value("--cpu-rt-runtime US  realtime quota: processor time in each period", |it, given| {
         it.set("cpu", "realtimeRuntime", Integer, given)
     }),
     value("--cpu-idle 0|1  1: run only when nothing else wants to", |it, given| {
@@ -79,11 +81,11 @@ const OPTIONS: &[Flag<Typed>] = &[
     ignored("--kernel-memory SIZE  accepted and ignored: kernels no longer have this limit"),
     ignored("--kernel-memory-tcp SIZE  accepted and ignored: kernels no longer have this limit"),
     value(
-        "--l3-cache-schema SCHEMA  refused: a resctrl group stays as create made it",
+        "--l3-cache-schema SCHEMA  not supported: create fixes the settings of a resctrl group",
         Typed::schema,
     ),
     value(
-        "--mem-bw-schema SCHEMA  refused: a resctrl group stays as create made it",
+        "--mem-bw-schema SCHEMA  not supported: create fixes the settings of a resctrl group",
         Typed::schema,
     ),
 ];
@@ -121,7 +123,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let resources = match typed.file.filter(|file| !file.is_empty()) {
         None => spec::resources(&serde_json::to_vec(&changes)?)?,
         Some(_) if !changes.is_empty() => {
-            return Err(Usage::new("--resources goes with no other limit").into());
+            return Err(
+                Usage::new("--resources cannot be combined with other limit options").into()
+            );
         }
         Some(file) => read(&file)?,
     };
@@ -132,7 +136,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
 /// A resctrl group may be other containers' as well; what create made of it stays.
 fn refuse_resctrl(flag: &str) -> Outcome {
     let why = match Path::new("/sys/fs/resctrl/info").exists() {
-        true => "a container's resctrl group stays as create made it; write to its schemata file",
+        true => {
+            "not supported: create fixes the settings of a resctrl group; write to its schemata file"
+        }
         false => "Intel RDT is not enabled: resctrl is not mounted on this host",
     };
     bail!("{flag}: {why}")

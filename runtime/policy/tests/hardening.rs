@@ -14,7 +14,7 @@ Made from the rules by their tests; after a change there:
 PSS are Kubernetes' Pod Security Standards, CIS is the CIS Docker Benchmark 1.6, SP 800-190 NIST's Application Container
 Security Guide.
 
-| rule | is about | answers |
+| rule | is about | covers |
 |---|---|---|
 ";
 

@@ -176,7 +176,7 @@ pub const MITIGATIONS: &[Mitigation] = &[
             entry("socket AF_INET, SOCK_DCCP", "socket", &[(0, INT, 2), (1, TYPE, 6)]),
             entry("socket AF_INET6, SOCK_DCCP", "socket", &[(0, INT, 10), (1, TYPE, 6)]),
         ]],
-        why: "a protocol that nobody uses, loaded by whoever asks",
+        why: "a protocol that nobody uses, whose module any program can load",
         source: "NVD",
     },
     Mitigation {
@@ -199,21 +199,21 @@ pub const MITIGATIONS: &[Mitigation] = &[
         name: "tipc",
         cves: &["CVE-2021-43267"],
         steps: &[&[entry("socket AF_TIPC", "socket", &[(0, INT, 30)])]],
-        why: "a protocol of clusters, loaded by whoever asks",
+        why: "a protocol of clusters, whose module any program can load",
         source: "NVD; haxx.in/posts/pwning-tipc",
     },
     Mitigation {
         name: "rds",
         cves: &["CVE-2019-11815", "CVE-2018-5333"],
         steps: &[&[entry("socket AF_RDS", "socket", &[(0, INT, 21)])]],
-        why: "a protocol of databases, loaded by whoever asks",
+        why: "a protocol of databases, whose module any program can load",
         source: "NVD",
     },
     Mitigation {
         name: "can",
         cves: &["CVE-2021-3609"],
         steps: &[&[entry("socket AF_CAN", "socket", &[(0, INT, 29)])]],
-        why: "the bus of cars, loaded by whoever asks",
+        why: "the bus of cars, whose module any program can load",
         source: "LTP can_bcm01",
     },
     Mitigation {

@@ -13,13 +13,12 @@ use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "policy check",
-    summary: "whether a policy file is understood in full",
+    summary: "validate a policy file",
     help: "\
 usage: brig policy check [FILE]
 
-Reads a policy file, by default the node's, with every profile in it, and says what is wrong with
-it: the line, the column, and what is likely meant. While the node's own file is wrong no
-container is made.
+Validates a policy file, by default the node's, with every profile in it, and prints errors with line,
+column and a hint. While the node's own file is not valid no container is made.
 ",
     flags: &NONE,
     does: Does::Run(run),
@@ -34,6 +33,6 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     let text =
         std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     Policy::read(&text).map_err(|error| node_policy::explain(&file, &error))?;
-    print(&format!("{}: understood in full\n", file.display()))?;
+    print(&format!("{}: valid\n", file.display()))?;
     Ok(0)
 }

@@ -14,11 +14,11 @@ use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "policy explain",
-    summary: "what the policy makes of a bundle, or has made of a container",
+    summary: "the policy's decisions for a bundle or a container",
     help: "\
 usage: brig policy explain (--bundle DIR | --id CONTAINER-ID) [OPTION...]
 
-Prints, rule by rule, what is asked for, what holds, and why. Nothing is run; for a bundle no
+Prints for each rule what is asked for, what is granted, and why. Nothing is run; for a bundle no
 privilege is needed.
 
 exit status: 0, 1 where the container would not be made, 2 for usage

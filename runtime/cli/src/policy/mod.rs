@@ -14,7 +14,7 @@ use super::verb::{Does, Verb};
 
 pub(super) const VERB: Verb = Verb {
     name: "policy",
-    summary: "look at the node's policy, check a policy file, explain what it decides",
+    summary: "show the node's policy, validate a policy file, explain decisions",
     help: "\
 usage: brig policy VERB [OPTION...] [ARGUMENT...]
 

@@ -11,12 +11,12 @@ use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "policy show",
-    summary: "the rules of the profile that holds here, or of one that may be selected",
+    summary: "the rules of the profile that applies here, or of one that may be selected",
     help: "\
 usage: brig policy show [OPTION...]
 
 Prints each rule with its mode, what it allows, what it is about, and which recommendations and
-holes it answers.
+CVEs it covers.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
@@ -54,7 +54,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         if !values.is_empty() {
             text.push_str(&format!("{:27} {values}\n", ""));
         }
-        text.push_str(&format!("{:27} answers {}\n", "", rule.answers));
+        text.push_str(&format!("{:27} covers {}\n", "", rule.answers));
     }
     print(&text)?;
     Ok(0)

@@ -16,13 +16,13 @@ use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "seccomp check",
-    summary: "what in it does not do what its author will have meant",
+    summary: "lint profiles: rules without effect, contradictions, dangerous calls",
     help: "\
 usage: brig seccomp check [OPTION...] PROFILE...
 
 Prints what is wrong, or risky, in the profiles, each finding with its line: what runtimes refuse or
-ignore, rules that decide nothing or contradict others, names of no call, conditions that mislead,
-dangerous calls that are allowed, and 32-bit calls that go round a restriction.
+ignore, rules without effect or in contradiction to others, unknown system call names, misleading
+conditions, dangerous calls that are allowed, and 32-bit calls that bypass a restriction.
 
 exit status: 0 without errors, 1 where there is one, 2 for usage
 ",

@@ -15,15 +15,15 @@ use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "seccomp diff",
-    summary: "what B lets through that A does not",
+    summary: "what B allows and A denies",
     help: "\
 usage: brig seccomp diff [OPTION...] A B
 
-Shows what B lets through that A does not: each call, under which conditions on its arguments, and
-arguments that show it. Compared is what the profiles decide, not how they are written. What B
-refuses and A allows is shown by `diff B A`. A call that is handed to a listener or a tracer counts
-as more than refused, and as less than allowed. Where a profile lists an architecture that the
-other does not, only the number of calls is shown; --arch shows them.
+Shows what B allows and A denies: each call, under which conditions on its arguments, and example
+arguments. It compares what the profiles decide, not how they are written. `diff B A` shows what B
+denies and A allows. A call that is passed to a listener or a tracer ranks between denied and
+allowed. Where only one profile lists an architecture, only the number of calls is shown; --arch
+shows them.
 
 exit status: 0, 1 for errors (with --exit-code also for a difference), 2 for usage
 ",
@@ -41,7 +41,7 @@ const OPTIONS: &[Flag<Typed>] = &[
             Ok(())
         },
     ),
-    switch("--exit-code  exit with 1 if B lets more through", |it| &mut it.exit_code),
+    switch("--exit-code  exit with 1 if B allows more", |it| &mut it.exit_code),
     format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
     json(|it| &mut it.format),
 ];

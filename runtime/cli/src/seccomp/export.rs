@@ -29,8 +29,8 @@ instruction), without a header. With bubblewrap:
     brig seccomp export -o filter.bpf default
     bwrap --ro-bind / / --seccomp 3 sh 3<filter.bpf
 
-Whoever loads it must set no_new_privs or have CAP_SYS_ADMIN. The flags of a profile are no part of
-its program; --format json has them.
+The process that loads it must set no_new_privs or have CAP_SYS_ADMIN. The flags of a profile are
+not part of the program; --format json has them.
 ",
     flags: &FLAGS,
     does: Does::Run(run),

@@ -14,13 +14,13 @@ use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "seccomp mitigations",
-    summary: "which holes of the kernel a profile closes",
+    summary: "which known kernel vulnerabilities a profile blocks",
     help: "\
 usage: brig seccomp mitigations [OPTION...] PROFILE
 
-Prints known holes of the kernel that begin with a call which a filter can refuse, and whether the
-profile refuses it: natively, and by the 32-bit calls that it lets through. A hole that is closed
-cannot be reached so by what the profile confines. This is no list of all holes.
+Prints known kernel vulnerabilities that are reached by a system call which a filter can deny, and
+whether the profile denies it: as a native call, and as a 32-bit call. Programs under the profile
+cannot reach a vulnerability in this way if it is closed. The list is not complete.
 ",
     flags: &FLAGS,
     does: Does::Run(run),

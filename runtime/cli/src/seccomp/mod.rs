@@ -26,9 +26,9 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig seccomp VERB [OPTION...] [ARGUMENT...]
 
-PROFILE is the name of a profile that brig brings (default), or a JSON file: a linux.seccomp object
-of the OCI runtime specification, or a config.json which has one; - is standard input. A file that
-has the name of brig's own is ./NAME. `brig seccomp VERB --help` says more.
+PROFILE is a built-in profile (default, restricted, sandbox or compute), or a JSON file: a
+linux.seccomp object of the OCI runtime specification, or a config.json that has one; - is standard
+input. A file with the name of a built-in profile is ./NAME. `brig seccomp VERB --help` says more.
 
 exit status: 0, 1 for errors, 2 for usage
 ",

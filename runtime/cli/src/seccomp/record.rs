@@ -35,26 +35,26 @@ use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
     name: "seccomp record",
-    summary: "learns what a program calls, and writes the profile for that",
+    summary: "record the system calls of a program as a profile",
     help: "\
 usage: brig seccomp record [OPTION...] --bundle DIR
        brig seccomp record [OPTION...] [--] COMMAND [ARGUMENT...]
 
-Runs a bundle as `brig run` does, or COMMAND in the sandbox of `brig try`, learns every system call
+Runs a bundle as `brig run` does, or COMMAND in the sandbox of `brig try`, records every system call
 of its processes and threads, and writes the seccomp profile (the linux.seccomp object of the OCI
-runtime specification) that allows these and no others. Where an argument says what a call does
-(the family of a socket, the command of an ioctl) the profile allows the values that were seen.
+runtime specification) that allows only these. Where an argument selects what a call does (the
+family of a socket, the command of an ioctl) the profile allows the values that were seen.
 
 A run under recording is not confined by seccomp, only by the rest of its sandbox: record programs
 and input that you trust. Let the program do all of its work, error paths too; what was not seen
-will be refused. A server is stopped with SIGINT or SIGTERM (Ctrl-C), which is passed on to it, a
-second one kills it; then what was learnt so far is written, and no further run begins.
+will be denied. SIGINT (Ctrl-C) or SIGTERM, which is passed on, stops a server; a second signal kills
+it. Then the calls recorded so far are written, and no further run begins.
 
 clone3 fails with ENOSYS, in recording and under the profile, so that libraries use clone, whose
-flags a filter can see; so do calls that brig has no name for. 32-bit programs are refused. What
-io_uring does is no system call: only io_uring_setup is learnt. Processes of `brig exec` do not
-belong to the recorded program. A program cannot have a seccomp listener of its own meanwhile, and
-where it handles a signal without SA_RESTART, that may interrupt calls which otherwise never are.
+flags a filter can see; so do calls that brig does not know. 32-bit programs are refused. Operations
+of io_uring are not system calls: only io_uring_setup is recorded. Processes of `brig exec` do not
+belong to the recorded program. A program cannot have a seccomp listener of its own meanwhile. Where
+it handles a signal without SA_RESTART, calls may fail with EINTR although they normally do not.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
@@ -72,7 +72,7 @@ const OPTIONS: &[Flag<Request>] = &[
     ),
     number(
         "--runs N  run N times, and allow what any run did (default 1); from the second on only calls \
-         that are not known yet are watched, so that the program runs at its own speed",
+         that are not known yet are recorded, so that the program runs at full speed",
         |it| &mut it.runs,
     ),
     value(
@@ -84,10 +84,10 @@ const OPTIONS: &[Flag<Request>] = &[
         },
     ),
     switch(
-        "--verify  then run once more under the profile: fails if that run ends otherwise or a call is refused",
+        "--verify  then run once more under the profile: fails if that run ends otherwise or a call is denied",
         |it| &mut it.verify,
     ),
-    value("--exit-code N  the exit code with which runs are to end (default 0)", |it, given| {
+    value("--exit-code N  the exit code that runs must end with (default 0)", |it, given| {
         it.exit_code = given.number()?;
         Ok(())
     }),
@@ -257,7 +257,7 @@ impl Session<'_> {
                 printable::note(&format!("brig: run {run}: {new} calls that were not seen before"));
             }
             if ended.stopped {
-                printable::note("brig: stopped; what was learnt so far counts");
+                printable::note("brig: stopped; the calls recorded so far are written");
                 break;
             }
         }

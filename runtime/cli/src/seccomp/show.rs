@@ -25,7 +25,7 @@ pub(super) const VERB: Verb = Verb {
 usage: brig seccomp show [OPTION...] PROFILE
 
 Shows what the profile decides for every call that brig knows, by kind of call: what is allowed,
-what under conditions, what is refused and how. Of numbers that no call has it says what happens.
+what under conditions, what is denied and how, and what happens to unknown call numbers.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
