@@ -156,7 +156,7 @@ fn every_verb_knows_the_cgroup_and_not_its_path() {
     newer.run_detached();
     let limit = || newer.cgroup_file("pids", "pids.max");
     let before = limit();
-    let lost = "is not the container's any more";
+    let lost = "was removed or replaced";
     older.verb("pause").code(1).says(lost);
     older.call("update", ["--pids-limit", "3"]).go().code(1).says(lost);
     older.call("events", ["--stats"]).go().code(1).says(lost);

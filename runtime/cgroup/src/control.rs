@@ -159,7 +159,7 @@ impl Cgroup {
             }
             result = result.and(self.signal_each(node, &new, signal));
             if patience.is_over() {
-                return Err(patience.error(node, "free of new processes"));
+                return Err(patience.error(node, "without new processes: it still forks"));
             }
         }
         if signal == libc::SIGKILL && self.is_frozen().unwrap_or(false) {

@@ -344,7 +344,7 @@ impl fmt::Display for Error {
                 }
             }
             Error::Gone { path } => {
-                write!(f, "the cgroup {} is not the container's any more", path.display())
+                write!(f, "the cgroup {} was removed or replaced", path.display())
             }
             Error::Unseen { mount } => {
                 write!(f, "no cgroups are mounted at {}, where the container's is", mount.display())
@@ -386,10 +386,10 @@ impl Error {
                 leftovers(f, left)
             }
             Error::CleanUp { left, .. } => {
-                f.write_str("making the cgroup failed, and it is left: ")?;
+                f.write_str("making the cgroup failed, and so did the cleanup; leaked: ")?;
                 leftovers(f, left)
             }
-            Error::Systemd(_) => f.write_str("systemd cgroup driver"),
+            Error::Systemd(_) => f.write_str("the systemd cgroup driver failed"),
             // Told by `fmt`, which hands over only the ones above.
             Error::Layout { .. }
             | Error::Field { .. }

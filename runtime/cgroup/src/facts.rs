@@ -175,10 +175,12 @@ impl Membership {
             let mut parts = line.splitn(3, ':');
             let (Some(id), Some(names), Some(path)) = (parts.next(), parts.next(), parts.next())
             else {
-                return Err(Error::Layout { problem: format!("/proc/self/cgroup has {line:?}") });
+                return Err(Error::Layout {
+                    problem: format!("/proc/self/cgroup: malformed line {line:?}"),
+                });
             };
             if !path.starts_with('/') {
-                let problem = format!("/proc/self/cgroup has a path without a root in {line:?}");
+                let problem = format!("/proc/self/cgroup: relative path in {line:?}");
                 return Err(Error::Layout { problem });
             }
             if id == "0" && names.is_empty() {
@@ -346,7 +348,7 @@ mod tests {
     fn a_path_without_a_root_is_refused() {
         for text in ["1:memory:-\n", "0::\n", "0::a/b\n"] {
             let error = Membership::parse(text).unwrap_err();
-            assert!(error.to_string().contains("without a root"), "{error}");
+            assert!(error.to_string().contains("relative path"), "{error}");
         }
     }
 

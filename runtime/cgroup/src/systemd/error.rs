@@ -90,14 +90,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Connect { path, .. } => write!(f, "connecting to {} failed", path.display()),
-            Error::Io { .. } => f.write_str("talking to systemd failed"),
-            Error::Protocol => f.write_str("systemd's answer is not understood"),
+            Error::Io { .. } => f.write_str("D-Bus I/O error"),
+            Error::Protocol => f.write_str("unexpected D-Bus reply from systemd"),
             Error::Timeout { waited_ms } => write!(f, "systemd did not answer in {waited_ms} ms"),
             Error::Refused { call, name, text } => write!(f, "{call} was refused: {name}: {text}"),
             Error::Elsewhere { unit, path } => {
                 write!(f, "the process of {unit} is not in {}", path.display())
             }
-            Error::Another { unit } => write!(f, "{unit} is not the container's any more"),
+            Error::Another { unit } => write!(f, "{unit} was replaced: it is not the container's"),
             Error::Job { unit, result } => write!(f, "the job of {unit} ended as {result:?}"),
         }
     }
