@@ -266,11 +266,7 @@ fn every_rule_holds_in_a_container_that_is_run() {
             Refused(words) => drop(container.run().failed().says(words)),
         }
         set("refuse");
-        container
-            .run()
-            .failed()
-            .says("the node's profile \"it\" does not allow what is asked for")
-            .says(rule);
+        container.run().failed().says("the node's profile \"it\" denies the request").says(rule);
         lab.assert_clean();
     }
 }

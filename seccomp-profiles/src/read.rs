@@ -38,8 +38,10 @@ fn check(seccomp: &LinuxSeccomp) -> Result<(), Error> {
     })?;
     if seccomp.default_action() == Action::ScmpActNotify {
         // The answer to the first call, sendmsg of the listener included, would wait for itself.
-        let what = "SCMP_ACT_NOTIFY cannot be the default: nobody could hand over the listener";
-        return Err(Error::conflict(format!("{FIELD}.defaultAction"), what));
+        let what = "cannot be the default: the process could not pass the listener on";
+        let field = format!("{FIELD}.defaultAction");
+        return Err(Error::invalid(field, "SCMP_ACT_NOTIFY", what)
+            .with_hint("name the system calls to notify of in a rule"));
     }
     for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
         check_rule(rule, &|| format!("{FIELD}.syscalls[{index}]"))?;
@@ -76,10 +78,9 @@ fn check_rule(rule: &LinuxSyscall, field: &dyn Fn() -> String) -> Result<(), Err
         }
         if name == "write" && rule.action() == Action::ScmpActNotify {
             // The runtime writes to tell that the filter is in place.
-            return Err(Error::conflict(
-                field(),
-                "write cannot be SCMP_ACT_NOTIFY: the runtime needs it",
-            ));
+            let what = "cannot have the action SCMP_ACT_NOTIFY: the runtime calls it itself";
+            return Err(Error::invalid(field(), name, what)
+                .with_hint("allow write, or give it another action"));
         }
     }
     errno(rule.action(), rule.errno_ret(), || format!("{}.errnoRet", field()))?;
@@ -155,7 +156,7 @@ mod tests {
         let cases = [
             (
                 with("defaultAction", json!("SCMP_ACT_NOTIFY")),
-                "defaultAction: SCMP_ACT_NOTIFY cannot be the default: nobody could hand over the listener\n",
+                "defaultAction: \"SCMP_ACT_NOTIFY\" cannot be the default: the process could not pass the listener on\n",
             ),
             (
                 with("defaultErrnoRet", json!(4096)),
@@ -170,7 +171,7 @@ mod tests {
             (rule("names", json!(["read", ""])), "syscalls[0].names[1]: required but missing\n"),
             (
                 write,
-                "syscalls[0].names[0]: write cannot be SCMP_ACT_NOTIFY: the runtime needs it\n",
+                "syscalls[0].names[0]: \"write\" cannot have the action SCMP_ACT_NOTIFY: the runtime calls it itself\n",
             ),
             (
                 rule("errnoRet", json!(4096)),

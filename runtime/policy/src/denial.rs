@@ -34,7 +34,7 @@ impl Denial {
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the node's profile {:?} does not allow what is asked for", self.profile)?;
+        write!(f, "the node's profile {:?} denies the request", self.profile)?;
         for (at, verdict) in self.refused.iter().enumerate() {
             write!(f, "{} {verdict}", if at == 0 { ":" } else { ";" })?;
         }

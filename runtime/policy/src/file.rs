@@ -163,7 +163,7 @@ impl Policy {
         }
         if next.is_some() {
             let what =
-                format!("profile.{name}.extends: is a circle, or a chain of more than {CHAIN}");
+                format!("profile.{name}.extends: the chain is cyclic, or longer than {CHAIN}");
             return Err(Error::new(what, "let it extend a level"));
         }
         match whole.lacks() {

@@ -240,10 +240,7 @@ fn users_are_judged_by_what_they_are_on_the_host() {
     let joined =
         json!([{"type": "user", "path": "/proc/7/ns/user"}, {"type": "mount"}, {"type": "uts"}]);
     let lines = denied(&profile, &[("/linux/namespaces", joined)]);
-    assert_eq!(
-        lines[1],
-        "process.user.gid: group 0, which no map has, is refused by the rule users"
-    );
+    assert_eq!(lines[1], "process.user.gid: group 0 (not mapped) is refused by the rule users");
     let user = json!({"uid": 1, "gid": 1, "additionalGids": [7, 0]});
     assert_eq!(
         denied(&profile, &[("/process/user", user)]),
@@ -336,7 +333,7 @@ fn errors_of_a_profile_have_a_place_and_a_hint() {
     let in_profile = [
         (
             "extends = \"it\"",
-            "profile.it.extends: is a circle, or a chain of more than 8",
+            "profile.it.extends: the chain is cyclic, or longer than 8",
             "let it extend a level",
         ),
         (

@@ -79,12 +79,12 @@ impl Json {
             DeValue::Float(float) => {
                 let number = float.as_str().trim_start_matches('+');
                 if number.ends_with(|last: char| last.is_ascii_alphabetic()) {
-                    return Err(wrong("the number is none"));
+                    return Err(wrong("NaN and infinity are not allowed"));
                 }
                 self.text.push_str(number);
             }
             DeValue::Boolean(value) => self.text.push_str(if *value { "true" } else { "false" }),
-            DeValue::Datetime(_) => return Err(wrong("nothing here is a date")),
+            DeValue::Datetime(_) => return Err(wrong("dates are not supported")),
             DeValue::Array(values) => {
                 self.text.push('[');
                 for (index, value) in values.iter().enumerate() {
@@ -127,8 +127,8 @@ mod tests {
         };
         let of_type = "invalid type: string \"x\", expected u8".to_owned();
         assert_eq!(wrong("a = 1\nb = 'x'"), (of_type, 10));
-        assert_eq!(wrong("a = 1\nb = 1979-05-27"), ("nothing here is a date".to_owned(), 10));
-        assert_eq!(wrong("a = inf"), ("the number is none".to_owned(), 4));
+        assert_eq!(wrong("a = 1\nb = 1979-05-27"), ("dates are not supported".to_owned(), 10));
+        assert_eq!(wrong("a = inf"), ("NaN and infinity are not allowed".to_owned(), 4));
         assert_eq!(wrong("a = 9223372036854775808").1, 4);
         assert_eq!(wrong("a = 1\na = 2"), ("duplicate key".to_owned(), 6));
         assert_eq!(wrong("a = ").1, 4);

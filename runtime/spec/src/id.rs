@@ -29,7 +29,9 @@ impl ContainerId {
             return Err(Error::invalid(FIELD, id, why).with_hint("use a shorter id"));
         }
         if id == "." || id == ".." {
-            return Err(Error::invalid(FIELD, id, "is not a name").with_hint(HINT));
+            return Err(
+                Error::invalid(FIELD, id, "is a directory reference, not a name").with_hint(HINT)
+            );
         }
         match id.chars().find(|c| !c.is_ascii_alphanumeric() && !"_+-.".contains(*c)) {
             Some(bad) => {
@@ -73,8 +75,8 @@ mod tests {
     fn refuses_what_is_not_one_component_of_a_path() {
         let cases = [
             ("", "container id: required but missing"),
-            (".", "container id: \".\" is not a name"),
-            ("..", "container id: \"..\" is not a name"),
+            (".", "container id: \".\" is a directory reference, not a name"),
+            ("..", "container id: \"..\" is a directory reference, not a name"),
             ("a/b", "container id: \"a/b\" has '/' in it"),
             ("../x", "container id: \"../x\" has '/' in it"),
             ("a b", "container id: \"a b\" has ' ' in it"),

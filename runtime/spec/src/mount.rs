@@ -332,7 +332,7 @@ impl MountRequest {
             return Err(Error::invalid(
                 field,
                 "/",
-                "is the container's root, which nothing can cover",
+                "is the container's root, which cannot be a mount point",
             )
             .with_hint(
                 "root.path is what is mounted there, and root.readonly makes it read-only",

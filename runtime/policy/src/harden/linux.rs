@@ -151,7 +151,7 @@ fn cgroup_parent(linux: &Linux, profile: &Profile, facts: &Facts, verdicts: &mut
     };
     if !profile.cgroup_parent.allow.iter().flatten().any(is_below) {
         let asked = if asked.is_empty() {
-            "a place of brig's choice".to_owned()
+            "the default cgroup path".to_owned()
         } else {
             format!("{asked:?}")
         };

@@ -70,7 +70,7 @@ fn users(process: &Process, linux: &Linux, profile: &Profile, verdicts: &mut Ver
         match outside {
             Some(outside) if outside >= least.unwrap_or_default() => {}
             Some(outside) => verdicts.refuse(rule, field, format!("{kind} {outside} of the host")),
-            None => verdicts.refuse(rule, field, format!("{kind} {id}, which no map has,")),
+            None => verdicts.refuse(rule, field, format!("{kind} {id} (not mapped)")),
         }
     };
     let field = |name: &str| format!("process.user.{name}");

@@ -19,8 +19,9 @@ pub(super) fn mappings(mappings: &[IdMapping], field: impl Fn() -> String) -> Re
         for (name, first) in [("containerID", mapping.inside), ("hostID", mapping.outside)] {
             if first.checked_add(mapping.count).is_none() {
                 let what =
-                    format!("{first} and {} more go past the last id, 4294967294", mapping.count);
-                return Err(Error::conflict(part(name), what));
+                    format!("{first} and size {} exceed the last id, 4294967294", mapping.count);
+                return Err(Error::conflict(part(name), what)
+                    .with_hint("lower the size or the first id of the mapping"));
             }
         }
     }

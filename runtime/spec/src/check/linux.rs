@@ -81,8 +81,8 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
                 .with_hint("write it like net.ipv4.ip_forward"),
             Refused::NotNamespaced => Error::conflict(field(), "is a parameter of the whole host")
                 .with_hint("only net.*, fs.mqueue.*, user.*, kernel.pid_max and System V IPC parameters belong to a container"),
-            Refused::Hostname => Error::conflict(field(), "is what the field hostname sets")
-                .with_hint("use the field hostname"),
+            Refused::Hostname => Error::conflict(field(), "is not a namespaced sysctl here: `hostname` sets it")
+                .with_hint("use `hostname` instead"),
         })?;
         if linux.namespace(sysctl.namespace).is_none() {
             let namespace = sysctl.namespace.name();
@@ -161,7 +161,8 @@ fn restricted_paths(linux: &Linux) -> Result<(), Error> {
             absolute_path(path, field)?;
             no_parent(path, field)?;
             if path.split('/').all(|component| matches!(component, "" | ".")) {
-                let reason = "is the container's root, which nothing can cover";
+                let reason =
+                    "is the container's root, which cannot be masked or made read-only here";
                 return Err(Error::invalid(field(), path, reason)
                     .with_hint("root.readonly makes the whole root read-only"));
             }

@@ -31,7 +31,8 @@ pub(super) fn check(resources: &Resources) -> Result<(), Error> {
     for (device, limits) in &resources.rdma {
         let field = || format!("linux.resources.rdma[{device:?}]");
         if device.is_empty() || device.contains(char::is_whitespace) || device.contains('\0') {
-            return Err(Error::conflict(field(), "is not the name of an RDMA device"));
+            return Err(Error::conflict(field(), "is not the name of an RDMA device")
+                .with_hint("write it like mlx5_0; see `rdma link`"));
         }
         if limits.hca_handles.is_none() && limits.hca_objects.is_none() {
             return Err(Error::missing(field()).with_hint("give hcaHandles, hcaObjects or both"));
@@ -41,8 +42,13 @@ pub(super) fn check(resources: &Resources) -> Result<(), Error> {
 }
 
 fn device(rule: &DeviceRule, field: &dyn Fn(&str) -> String) -> Result<(), Error> {
-    if matches!(rule.kind, Some(DeviceType::Unbuffered | DeviceType::Fifo)) {
-        return Err(Error::conflict(field("type"), "must be a, b or c"));
+    let unknown = match rule.kind {
+        Some(DeviceType::Unbuffered) => Some("u"),
+        Some(DeviceType::Fifo) => Some("p"),
+        _ => None,
+    };
+    if let Some(kind) = unknown {
+        return Err(Error::invalid(field("type"), kind, "is not a, b or c"));
     }
     for (name, number, limit) in
         [("major", rule.major, MAJOR_LIMIT), ("minor", rule.minor, MINOR_LIMIT)]
@@ -173,7 +179,8 @@ fn unified(resources: &Resources) -> Result<(), Error> {
         // These put processes, not limits, into the cgroup.
         if ["cgroup.procs", "cgroup.threads", "cgroup.type", "cgroup.kill"].contains(&file.as_str())
         {
-            return Err(Error::conflict(field(), "is not a resource"));
+            return Err(Error::conflict(field(), "is not a resource limit")
+                .with_hint("remove it: only brig writes to this file"));
         }
         no_nul(value, field)?;
     }

@@ -461,11 +461,11 @@ fn id_mappings() {
         ),
         (
             mapped(json!([mapping(1, 0, 4_294_967_295)]), one.clone()),
-            "linux.uidMappings[0].containerID: 1 and 4294967295 more go past the last id, 4294967294",
+            "linux.uidMappings[0].containerID: 1 and size 4294967295 exceed the last id, 4294967294",
         ),
         (
             mapped(one.clone(), json!([mapping(0, 4_294_967_295, 1)])),
-            "linux.gidMappings[0].hostID: 4294967295 and 1 more go past the last id, 4294967294",
+            "linux.gidMappings[0].hostID: 4294967295 and size 1 exceed the last id, 4294967294",
         ),
         (
             mapped(json!([mapping(0, 0, 10), mapping(9, 100, 1)]), one.clone()),
@@ -510,7 +510,7 @@ fn sysctls() {
     refuses(&[
         (
             sysctl("kernel.hostname"),
-            "linux.sysctl[\"kernel.hostname\"]: is what the field hostname sets",
+            "linux.sysctl[\"kernel.hostname\"]: is not a namespaced sysctl here: `hostname` sets it",
         ),
         (
             sysctl("kernel.core_pattern"),
@@ -644,11 +644,11 @@ fn paths_and_labels() {
         (linux(json!({"cgroupsPath": "a\0"})), "linux.cgroupsPath: \"a\\0\" has a NUL byte in it"),
         (
             linux(json!({"maskedPaths": ["/a", "/./"]})),
-            "linux.maskedPaths[1]: \"/./\" is the container's root, which nothing can cover",
+            "linux.maskedPaths[1]: \"/./\" is the container's root, which cannot be masked or made read-only here",
         ),
         (
             linux(json!({"readonlyPaths": ["/"]})),
-            "linux.readonlyPaths[0]: \"/\" is the container's root, which nothing can cover",
+            "linux.readonlyPaths[0]: \"/\" is the container's root, which cannot be masked or made read-only here",
         ),
         (
             linux(json!({"maskedPaths": ["/a", "b"]})),
@@ -814,7 +814,7 @@ fn resource_names_and_numbers() {
         ),
         (
             resources(json!({"unified": {"cgroup.procs": "1"}})),
-            "linux.resources.unified[\"cgroup.procs\"]: is not a resource",
+            "linux.resources.unified[\"cgroup.procs\"]: is not a resource limit",
         ),
         (
             resources(json!({"unified": {"memory.max": "\0"}})),
@@ -822,7 +822,7 @@ fn resource_names_and_numbers() {
         ),
         (
             resources(json!({"devices": [{"allow": true, "type": "p"}]})),
-            "linux.resources.devices[0].type: must be a, b or c",
+            "linux.resources.devices[0].type: \"p\" is not a, b or c",
         ),
         (
             resources(json!({"devices": [{"allow": true, "minor": 1_048_576}]})),

@@ -88,7 +88,7 @@ fn destinations() {
     for root in ["/", "//", "/.", ".", "/./."] {
         let error = request_at(root, "bind", &["rbind"]).expect_err(root);
         let expected =
-            "mounts[3].destination: \"/\" is the container's root, which nothing can cover";
+            "mounts[3].destination: \"/\" is the container's root, which cannot be a mount point";
         assert_eq!(error.to_string(), expected, "{root}");
         let remount = request_at(root, "", &["remount", "ro"]).expect("that has an effect");
         assert_eq!(remount.destination, Path::new("/"));
