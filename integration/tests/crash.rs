@@ -190,7 +190,7 @@ fn a_damaged_record_stays_while_its_cgroup_is_in_use() {
         other != 0
     }));
     std::fs::write(lab.root().join(c.id()).join("state.json"), "").expect("write");
-    c.delete_force().code(1).says("is in use");
+    c.delete_force().code(1).says(&format!("is in use by processes [{other}]"));
     assert!(machine::is_alive(other));
     let pid = nix::unistd::Pid::from_raw(other);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");

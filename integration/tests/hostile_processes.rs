@@ -307,7 +307,7 @@ fn a_container_whose_processes_nothing_tells_is_known_as_long_as_one_may_live() 
     let stopped = || user(&["state"]).go().stdout().contains("stopped");
     assert!(wait_until(PATIENCE, stopped), "it does not end");
     for verb in [&["delete"][..], &["delete", "--force"]] {
-        user(verb).go().failed().says("are left");
+        user(verb).go().failed().says("still use the root file system");
         user(&["state"]).go().ok();
     }
     for pid in sleepers() {

@@ -388,7 +388,7 @@ fn from_another_pid_namespace_nothing_is_done_to_a_container() {
     let elsewhere = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let refused = |verb: &str, options: &[&str], rest: &[&str]| {
         let call = c.call(verb, options.iter().copied()).args(rest).under(elsewhere);
-        call.go().failed().says("is of another pid namespace");
+        call.go().failed().says("was created in another pid namespace");
     };
     for status in ["created", "running"] {
         if status == "created" {
@@ -421,7 +421,7 @@ fn from_another_pid_namespace_nothing_is_done_to_a_container() {
     let record = lab.root().join(c.id()).join("process.json");
     assert!(wait_until(PATIENCE, || fs::read_to_string(&record)
         .is_ok_and(|text| text.contains("namespace"))));
-    c.verb("state").failed().says("is of another pid namespace");
+    c.verb("state").failed().says("was created in another pid namespace");
     c.delete_force().failed().says("process.json, and delete it by force");
     inside.kill();
     inside.wait();

@@ -397,8 +397,8 @@ fn list_names_what_it_cannot_show() {
         assert!(said.stdout().contains(shown.id()), "{}", said.stdout());
         let words = said.stderr();
         for named in [
-            "begun is a container that is being made",
-            "\"locked\" was never completed",
+            "begun holds no complete container",
+            "\"locked\" is incomplete: create was interrupted",
             "user 4712",
         ] {
             assert!(words.contains(named), "{named}: {words}");

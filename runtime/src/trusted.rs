@@ -46,7 +46,7 @@ pub(crate) fn open_directory(path: &Path) -> Result<Option<OwnedFd>, Failure> {
 /// The directory at `path`, made with mode 0700, and what is missing above it, where it is not there.
 pub(crate) fn make_directory(path: &Path) -> Result<OwnedFd, Failure> {
     walk(path, Missing::Made)?
-        .ok_or_else(|| Failure::plain(format!("{} went away", path.display())))
+        .ok_or_else(|| Failure::plain(format!("{} was removed concurrently", path.display())))
 }
 
 /// The directory `name` of a trusted one; `path` is for errors.

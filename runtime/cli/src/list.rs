@@ -15,7 +15,7 @@ pub(super) const VERB: Verb = Verb {
 usage: brig list [OPTION...]
 
 Lists the containers below --root. One that cannot be shown (it is being made, its record is damaged,
-another user's, or of another pid namespace) is named on standard error; the exit code is 0 all the
+another user's, or made in another pid namespace) is named on standard error; the exit code is 0 all the
 same, as with runc.
 ",
     flags: &FLAGS,

@@ -1,5 +1,6 @@
 //! What confines a process, read back from the kernel: never what was asked for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
@@ -89,11 +90,19 @@ impl Limits {
         let limits = Self { memory_bytes: stats.memory.usage.limit, pids: stats.pids.limit };
         match limits {
             // A controller that the cgroup does not have.
-            Self { memory_bytes: 0, .. } => Err(Error::plain("the cgroup has no limit of memory")),
-            Self { pids: 0, .. } => Err(Error::plain("the cgroup has no limit of processes")),
+            Self { memory_bytes: 0, .. } => Err(no_limit(cgroup, "memory")),
+            Self { pids: 0, .. } => Err(no_limit(cgroup, "pids")),
             limits => Ok(limits),
         }
     }
+}
+
+/// That a controller of the cgroup is missing.
+fn no_limit(cgroup: &Cgroup, controller: &str) -> Error {
+    let paths: BTreeSet<_> = cgroup.paths().into_values().collect();
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let paths = paths.join(", ");
+    Error::plain(format!("cgroup {paths}: {controller} limit not set (controller missing)"))
 }
 
 fn failed(error: io::Error) -> Error {

@@ -1,8 +1,10 @@
 //! `delete`: ends what is left of a container, removes its cgroup and its state.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use brig_cgroup::{CgroupFacts, Directory, PlannedCgroup};
+use brig_pseudofs::small_file;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
@@ -17,6 +19,18 @@ use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::failure::Kind;
 use crate::policy::Hardened;
+
+/// Says which processes are in a cgroup that cannot be removed, or that others are below it.
+fn in_use(cgroup: &Path) -> String {
+    let processes = small_file::read_text(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let processes: Vec<_> = processes.lines().collect();
+    match processes.is_empty() {
+        true => format!("cgroup {} is in use: it has child cgroups", cgroup.display()),
+        false => {
+            format!("cgroup {} is in use by processes [{}]", cgroup.display(), processes.join(", "))
+        }
+    }
+}
 
 /// Whether a container may be deleted while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +96,7 @@ impl Known {
             }
             (None, Err(error)) => {
                 self.kill_everything()?;
-                self.warn(&format!("{error}; its cgroup is not known, and may be left"));
+                self.warn(&format!("{error}; its cgroup is not known, and may remain"));
             }
         }
         self.directory.remove()
@@ -97,11 +111,9 @@ impl Known {
         let left = plan.directories.iter().map(Directory::absolute).find(|path| path.exists());
         match left {
             None => Ok(()),
-            Some(path) => Err(Error::plain(format!("cgroup {} is in use", path.display()))
-                .of_kind(Kind::Busy)
-                .with_hint(
-                    "it may be this container's: end what is in it, and delete the container again",
-                )),
+            Some(path) => Err(Error::plain(in_use(&path)).of_kind(Kind::Busy).with_hint(
+                "it may be this container's: end what is in it, and delete the container again",
+            )),
         }
     }
 
@@ -126,7 +138,7 @@ impl Known {
         self.kill_executed()?;
         match self.init()? {
             Some(_) => Err(Error::plain(format!(
-                "the first process of container {:?} does not end",
+                "the first process of container {:?} does not end after SIGKILL",
                 self.id.as_str()
             ))
             .of_kind(Kind::TimedOut)
@@ -162,13 +174,13 @@ impl Known {
         match super::members::rooted_at(&record.rootfs) {
             Ok(left) if left.is_empty() => Ok(()),
             Ok(left) => Err(Error::plain(format!(
-                "processes {left:?} are left, whose root is that of container {id:?}"
+                "processes {left:?} still use the root file system of container {id:?}"
             ))
             .of_kind(Kind::Busy)
-            .with_hint("nothing else tells which are its own; end them, and delete it again")),
+            .with_hint("they may be the container's; end them, and delete it again")),
             Err(error) => {
                 self.warn(&format!(
-                    "whether processes of container {id:?} are left is not known: {error}"
+                    "whether processes of container {id:?} remain cannot be determined: {error}"
                 ));
                 Ok(())
             }

@@ -10,7 +10,6 @@ use super::recorded::RecordedProcess;
 use super::status::Status;
 use super::{Error, Io, home};
 use crate::execute::{self, Inputs, Launch, Milestone, Wait, resctrl};
-use crate::failure::Kind;
 use crate::filter::Filter;
 use crate::host::{self, Host};
 use crate::node_policy;
@@ -40,19 +39,21 @@ pub(super) fn exec(
     io: Io,
     wait: &mut dyn Wait,
 ) -> Result<Process, Error> {
-    let gone = || Error::plain("cannot exec in a stopped container").of_kind(Kind::WrongState);
+    let gone = || container.wrong_state("cannot exec in a stopped container");
     match container.status()? {
         Status::Created | Status::Running => {}
         Status::Paused if options.ignore_paused => {}
         Status::Paused => {
-            let what = "cannot exec in a paused container";
-            return Err(Error::plain(what)
-                .of_kind(Kind::WrongState)
-                .with_hint("resume it first, or ask to ignore that"));
+            return Err(container
+                .wrong_state("cannot exec in a paused container")
+                .with_hint("resume it first, or set ignore-paused"));
         }
-        Status::Creating | Status::Stopped => {
-            return Err(gone());
+        Status::Creating => {
+            return Err(
+                container.wrong_state("cannot exec in a container that is still being created")
+            );
         }
+        Status::Stopped => return Err(gone()),
     }
     let init = container.init()?.ok_or_else(gone)?;
     let record = container.record()?;

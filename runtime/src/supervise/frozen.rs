@@ -34,7 +34,7 @@ impl<'w> UnlessFrozen<'w> {
         match Cgroup::open(record)?.frozen_at()? {
             None => Ok(()),
             Some(path) => Err(Error::plain(format!(
-                "the container's process is frozen: cgroup {}, or one above it, is",
+                "the container's process is frozen: cgroup {} or an ancestor is frozen",
                 path.display()
             ))
             .of_kind(Kind::WrongState)

@@ -95,6 +95,11 @@ impl Known {
             )
     }
 
+    /// That its status does not allow what is asked for. `what` has runc's words, which engines look for.
+    pub(super) fn wrong_state(&self, what: &str) -> Error {
+        Error::plain(format!("container {:?}: {what}", self.id.as_str())).of_kind(Kind::WrongState)
+    }
+
     /// Whether there is nothing: it has been removed, or brig was killed before it could record it.
     pub(super) fn is_unrecorded(&self) -> bool {
         self.record.is_none() && self.damage.is_none()
@@ -110,9 +115,12 @@ impl Known {
     pub(super) fn record(&self) -> Result<&Record, Error> {
         self.record.as_deref().ok_or_else(|| match &self.damage {
             Some(damage) => damage.error(),
-            None => Error::plain(format!("container {:?} was never completed", self.id.as_str()))
-                .of_kind(Kind::Damaged)
-                .with_hint("a forced delete removes what is left of it"),
+            None => Error::plain(format!(
+                "container {:?} is incomplete: create was interrupted",
+                self.id.as_str()
+            ))
+            .of_kind(Kind::Damaged)
+            .with_hint("a forced delete removes what is left of it"),
         })
     }
 
@@ -126,7 +134,7 @@ impl Known {
         self.made_cgroup()?.ok_or_else(|| {
             Error::plain(format!("container {:?} has no cgroup yet", self.id.as_str()))
                 .of_kind(Kind::WrongState)
-                .with_hint("wait until it is made; if that was killed, delete it by force")
+                .with_hint("wait until it is created; if create was killed, delete it by force")
         })
     }
 
@@ -164,11 +172,11 @@ impl Known {
                         .with_hint("brig needs all of the kernel's /proc, and a free descriptor")
                 }
                 Unknown::Elsewhere => Error::plain(format!(
-                    "container {id:?} is of another pid namespace: whether its process {pid} lives cannot be seen from here"
+                    "container {id:?} was created in another pid namespace: whether its process {pid} runs cannot be determined"
                 ))
                 .with_hint(
                     format!(
-                "call brig where the container was made (on the host, or in the same container); if that pid namespace \
+                "call brig where the container was created (on the host, or in the same container); if that pid namespace \
                  has ended, so has the container: remove {}, and delete it by force",
                 self.directory.path().join(PROCESS).display()
             ),
@@ -294,9 +302,9 @@ impl Known {
         if signal == libc::SIGKILL {
             return self.kill(signal, false);
         }
-        let what =
-            format!("container {:?} has no cgroup that tells its processes", self.id.as_str());
-        Err(Error::plain(what).with_hint("its first process alone can be sent a signal"))
+        let id = self.id.as_str();
+        let what = format!("container {id:?} has no cgroup: its processes cannot be enumerated");
+        Err(Error::plain(what).with_hint("a signal can be sent only to its first process"))
     }
 
     /// Whether nothing holds its processes together: no cgroup, and no pid namespace of its own.
@@ -323,7 +331,7 @@ impl Known {
         members::kill(pid, process).map_err(|error| {
             let id = self.id.as_str();
             Error::system(format!("killing the processes of container {id:?}"), error)
-                .with_hint("it has no cgroup that tells them; try again")
+                .with_hint("it has no cgroup, so they are searched for in /proc; try again")
         })
     }
 

@@ -78,11 +78,11 @@ impl Listener {
             metadata: metadata.filter(|text| !text.is_empty()),
             state: OciState::of(record, status),
         };
-        let doing = "writing the state for the seccomp listener";
+        let doing = "writing the state for the seccomp agent";
         let text = serde_json::to_vec(&state).map_err(|error| Error::because(doing, error))?;
         if text.len() > STATE_LIMIT_BYTES {
             return Err(Error::plain(format!(
-                "linux.seccomp.listenerMetadata: the state for the listener has {} bytes, more than {STATE_LIMIT_BYTES}",
+                "linux.seccomp.listenerMetadata: the state for the seccomp agent has {} bytes, more than {STATE_LIMIT_BYTES}",
                 text.len()
             ))
             .with_hint("shorten it, or the annotations, which are part of the state"));
@@ -98,8 +98,8 @@ fn connect_socket(filter: Option<&Filter>) -> Result<OwnedFd, Error> {
         .and_then(|filter| filter.listener_path.as_ref())
         .filter(|path| !path.as_os_str().is_empty())
         .ok_or_else(|| {
-            Error::plain(format!("{field} is missing, but a rule notifies"))
-                .with_hint("name the socket of whoever answers SCMP_ACT_NOTIFY")
+            Error::plain(format!("{field} is missing: SCMP_ACT_NOTIFY requires it"))
+                .with_hint("set it to the socket of the seccomp agent")
         })?;
     connect_to(path, Deadline::after(OF_OTHERS)).map_err(|error| {
         Error::system(format!("{field}: connecting to {}", path.display()), error)

@@ -39,29 +39,39 @@ const MAKING: i64 = 1;
 #[derive(Debug)]
 pub(super) struct Lock {
     file: OwnedFd,
+    /// The container's id, for errors.
+    container: String,
 }
 
 impl Lock {
     /// Locks `file`, which was opened for this, and waits until the deadline for another holder.
-    pub(super) fn take(file: OwnedFd, purpose: Purpose, deadline: Deadline) -> Result<Self, Error> {
+    pub(super) fn take(
+        file: OwnedFd,
+        container: &str,
+        purpose: Purpose,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
         let wanted = match purpose {
             Purpose::Making => bytes(libc::F_WRLCK, CHANGING, 2),
             Purpose::Changing => bytes(libc::F_WRLCK, CHANGING, 1),
         };
         loop {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)) {
-                Ok(_) => return Ok(Self { file }),
+                Ok(_) => return Ok(Self { file, container: container.to_owned() }),
                 Err(Errno::EAGAIN | Errno::EACCES) if !deadline.is_over() => {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 Err(Errno::EAGAIN | Errno::EACCES) => {
                     let holder = holder(&file).map(|pid| format!("process {pid}"));
                     let holder = holder.as_deref().unwrap_or("another process");
-                    return Err(Error::plain(format!("{holder} is working on this container"))
+                    let what = format!("container {container:?} is locked by {holder}");
+                    return Err(Error::plain(what)
                         .of_kind(Kind::Busy)
                         .with_hint("wait for it, or end it"));
                 }
-                Err(errno) => return Err(Error::system("locking the container", errno)),
+                Err(errno) => {
+                    return Err(Error::system(format!("locking container {container:?}"), errno));
+                }
             }
         }
     }
@@ -69,9 +79,9 @@ impl Lock {
     /// The container is made; what else is done to it under the lock does not show.
     pub(super) fn end_making(&self) -> Result<(), Error> {
         let made = bytes(libc::F_UNLCK, MAKING, 1);
-        fcntl(&self.file, FcntlArg::F_OFD_SETLK(&made))
-            .map(drop)
-            .map_err(|errno| Error::system("unlocking the container", errno))
+        fcntl(&self.file, FcntlArg::F_OFD_SETLK(&made)).map(drop).map_err(|errno| {
+            Error::system(format!("unlocking container {:?}", self.container), errno)
+        })
     }
 }
 
@@ -132,7 +142,7 @@ mod tests {
     }
 
     fn take(path: &Path, purpose: Purpose) -> Result<Lock, Error> {
-        Lock::take(open(path), purpose, Deadline::after(Duration::ZERO))
+        Lock::take(open(path), "c1", purpose, Deadline::after(Duration::ZERO))
     }
 
     #[test]
@@ -140,7 +150,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let first = take(file.path(), Purpose::Changing).expect("nobody has it");
         let error = take(file.path(), Purpose::Changing).expect_err("it is held").to_string();
-        assert!(error.contains(&format!("process {} ", std::process::id())), "{error}");
+        let expected = format!("container \"c1\" is locked by process {}", std::process::id());
+        assert_eq!(error, expected);
         drop(first);
         take(file.path(), Purpose::Changing).expect("nobody has it any more");
     }
@@ -161,7 +172,7 @@ mod tests {
     fn a_holder_is_waited_for() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let held = take(file.path(), Purpose::Changing).expect("nobody has it");
-        let wait = || Lock::take(open(file.path()), Purpose::Changing, Deadline::NEVER);
+        let wait = || Lock::take(open(file.path()), "c1", Purpose::Changing, Deadline::NEVER);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(wait);
             drop(held);

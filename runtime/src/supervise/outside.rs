@@ -35,7 +35,9 @@ impl Outside {
         let [uids, gids] = blueprint.id_maps();
         let id_maps = plan.wants_id_maps.then_some(IdMaps { uids, gids });
         let network = inputs.namespace(namespace::NETWORK).map(|fd| fd.try_clone_to_owned());
-        let network = network.transpose().map_err(|error| Error::system("fcntl", error))?;
+        let network = network.transpose().map_err(|error| {
+            Error::system("duplicating the descriptor of the network namespace", error)
+        })?;
         Ok(Self { id_maps, scope, network })
     }
 

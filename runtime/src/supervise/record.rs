@@ -136,7 +136,7 @@ impl StateDirectory {
             _ => Error::system(format!("making {}", path.display()), errno),
         })?;
         let directory = Self::held(root, name, path)?
-            .ok_or_else(|| Error::plain(format!("container {name:?} went away")))?;
+            .ok_or_else(|| Error::plain(format!("container {name:?} was removed concurrently")))?;
         match directory.lock_for(Purpose::Making, Deadline::after(Duration::ZERO)) {
             Ok(lock) => Ok((directory, lock)),
             Err(error) => {
@@ -211,14 +211,14 @@ impl StateDirectory {
     /// The same; `None` where the container has been removed meanwhile.
     pub(super) fn lock_if_there(&self, deadline: Deadline) -> Result<Option<Lock>, Error> {
         let Some(file) = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)? else { return Ok(None) };
-        let lock = Lock::take(file, Purpose::Changing, deadline)?;
+        let lock = Lock::take(file, &self.name, Purpose::Changing, deadline)?;
         Ok(self.is_there()?.then_some(lock))
     }
 
     fn lock_for(&self, purpose: Purpose, deadline: Deadline) -> Result<Lock, Error> {
         let file = self.file(LOCK, OFlags::WRONLY | OFlags::CREATE)?;
         let file = file.ok_or_else(|| self.failed("locking", LOCK, Errno::NOENT))?;
-        Lock::take(file, purpose, deadline)
+        Lock::take(file, &self.name, purpose, deadline)
     }
 
     /// Whether a brig is making the container.
@@ -476,10 +476,10 @@ fn unclear(root: &OwnedFd, path: &Path, name: &str, errno: Errno) -> Option<Erro
     let path = path.join(name);
     Some(match errno {
         Errno::NOENT => Error::plain(format!(
-            "{} is a container that is being made, or of which only that is left, or none",
+            "{} holds no complete container: it is being created, or create was interrupted",
             path.display()
         ))
-        .with_hint("where no brig works on it, a forced delete removes it"),
+        .with_hint("if no brig process is creating it, a forced delete removes it"),
         _ => Error::system(format!("looking at {}", path.display()), errno),
     })
 }
@@ -513,7 +513,7 @@ mod tests {
         first.remove().expect("remove");
         drop(lock);
         // As one that has waited for it: nobody else has it any more.
-        Lock::take(file, Purpose::Changing, now()).expect("lock");
+        Lock::take(file, "c1", Purpose::Changing, now()).expect("lock");
         assert!(late.lock_if_there(now()).expect("look").is_none(), "it is gone");
         let id = ContainerId::parse("c1").expect("an id");
         std::fs::create_dir(root.path().join(id.as_str())).expect("the next one, still empty");

@@ -62,8 +62,8 @@ impl Root {
             if errno != Errno::LOOP {
                 return failed(errno);
             }
-            let what = format!("root.path: {} leads over a symbolic link", absolute.display());
-            Error::plain(what).with_hint("write the path that it leads to, if that is meant")
+            let what = format!("root.path: {} contains a symbolic link", absolute.display());
+            Error::plain(what).with_hint("use the resolved path, if that is meant")
         })?;
         let stat = statx(&directory, "", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID)
             .map_err(failed)?;

@@ -13,7 +13,6 @@ use super::status::Status;
 use super::{Error, gate};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
-use crate::failure::Kind;
 
 impl Known {
     /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
@@ -27,15 +26,20 @@ impl Known {
         }
         match status {
             Status::Created => {}
-            Status::Running => return Err(runs()),
+            Status::Running => return Err(self.already_runs()),
             Status::Paused => {
-                return Err(wrong("cannot start a container in the paused state")
+                return Err(self
+                    .wrong_state("cannot start a container in the paused state")
                     .with_hint("resume it first"));
             }
             Status::Stopped => {
-                return Err(wrong("cannot start a container that has stopped"));
+                return Err(self.wrong_state("cannot start a container that has stopped"));
             }
-            Status::Creating => return Err(wrong("the container is still being created")),
+            Status::Creating => {
+                return Err(
+                    self.wrong_state("cannot start a container that is still being created")
+                );
+            }
         }
         let record = self.record()?;
         // What cannot be read must not show when the program runs already.
@@ -44,7 +48,7 @@ impl Known {
         let waiting = &mut UnlessFrozen::new(&mut *wait, cgroup);
         let report = match gate::pass(&self.directory, waiting)? {
             Passed::Now(report) => report,
-            Passed::Before => return Err(runs()),
+            Passed::Before => return Err(self.already_runs()),
         };
         if let Some(report) = report {
             // An engine that hears of the failure deletes the container at once, and containerd's shim
@@ -76,12 +80,8 @@ impl Known {
         run_hooks(HookStage::Poststart, hooks, &record.bundle, &state, stop)
             .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
     }
-}
 
-fn runs() -> Error {
-    wrong("cannot start an already running container")
-}
-
-fn wrong(what: &str) -> Error {
-    Error::plain(what).of_kind(Kind::WrongState)
+    fn already_runs(&self) -> Error {
+        self.wrong_state("cannot start an already running container")
+    }
 }
