@@ -647,6 +647,21 @@ fn errors_in_a_text_log_are_readable() {
 }
 
 #[test]
+fn a_usage_error_in_a_log_has_its_hint() {
+    let lab = Lab::new();
+    need!(Brig);
+    let log = lab.path("log");
+    for (options, hint) in [
+        (&["run", "--bundel", "x"][..], "did you mean --bundle?"),
+        (&["state"], "see `brig state --help`"),
+    ] {
+        lab.runtime().arg("--log").arg(&log).args(options).go().code(2);
+        let text = fs::read_to_string(&log).expect("the log");
+        assert!(text.lines().last().is_some_and(|line| line.contains(hint)), "{hint}: {text}");
+    }
+}
+
+#[test]
 fn debug_says_what_is_done_and_when_in_the_log_alone() {
     need!(Brig);
     let lab = Lab::new();

@@ -75,8 +75,9 @@ impl Log {
     /// Reports a wrong command line.
     pub(super) fn usage(&self, usage: &Usage) {
         printable::note(&format!("error: {usage}"));
-        printable::note(&format!("hint: {}", usage.hint().unwrap_or("see `brig --help`")));
-        self.write("error", &usage.to_string());
+        let hint = usage.hint().unwrap_or("see `brig --help`");
+        printable::note(&format!("hint: {hint}"));
+        self.write("error", &format!("{usage} (hint: {hint})"));
     }
 
     /// Reports what is not done as asked for, or what an operation has gone on without, though nothing fails.
