@@ -504,7 +504,7 @@ fn the_last_words_of_a_hook_inside_are_in_the_error() {
         let told = c.run().failed().says("no luck").says("line 3999").says("exit code 3").stderr();
         assert!(!told.contains("line 3900 ") && told.len() < 2048, "{told}");
         let c = lab.container(lab.bundle().set(&field, json!([late])));
-        c.run().failed().says("did not end within its timeout: not yet");
+        c.run().failed().says("timed out after 1 s: not yet");
     }
     let c = lab.container(lab.bundle().set("/hooks/startContainer", json!([hook(long)])));
     c.create().ok();
@@ -526,6 +526,6 @@ fn what_a_hook_inside_left_running_keeps_nobody_waiting() {
     // Nor does a hook that never stops talking outlive its timeout.
     let talks = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exec yes"], "timeout": 1, "env": ["PATH=/usr/bin:/bin"]}]);
     let c = lab.container(lab.bundle().set("/hooks/startContainer", talks));
-    c.run().failed().says("did not end within its timeout: y");
+    c.run().failed().says("timed out after 1 s: y");
     lab.assert_clean();
 }

@@ -94,7 +94,7 @@ fn an_intermediate_that_dies_before_it_tells_is_a_failure_that_leaves_nobody() {
     let create = c.create_call(&[]).under(strace).spawn();
     let both = wait_for_children(create.pid(), 2);
     end(both[0]);
-    create.wait().failed().says("was killed while it was set up");
+    create.wait().failed().says("was killed by SIGKILL during setup");
     assert_eq!(c.status(), "gone");
     lab.assert_clean();
 }
@@ -409,8 +409,8 @@ fn a_hook_whose_end_another_process_keeps_for_itself_is_given_up() {
     for hook in hooks {
         ptrace::seize(hook, ptrace::Options::empty()).expect("to trace it");
     }
-    start.wait().failed().says("its end cannot be seen").says("traced");
-    create.wait().failed().says("did not end within 3 s").says("traced");
+    start.wait().failed().says("exit status not available").says("traced");
+    create.wait().failed().says("timed out after 3 s").says("traced");
     for hook in hooks {
         // Or whoever collects orphans has been faster.
         let told = waitpid(hook, None);
@@ -432,7 +432,7 @@ fn a_hook_that_is_frozen_past_its_timeout_is_given_up() {
     fs::create_dir(&below).expect("the freezer");
     fs::write(below.join("cgroup.procs"), hook.to_string()).expect("the freezer");
     fs::write(below.join("freezer.state"), "FROZEN").expect("the freezer");
-    run.wait().failed().says("its end cannot be seen").says("frozen");
+    run.wait().failed().says("exit status not available").says("frozen");
     assert!(!machine::is_alive(hook), "{hook}");
     assert_eq!(c.status(), "gone");
     lab.assert_clean();

@@ -92,7 +92,7 @@ fn another_group_of_the_name_is_left_alone() {
     resctrl.class(c.id(), "L3:0=3");
     let mut process = lab.call("/bin/sleep").arg("1000").spawn();
     fs::write(group.join("tasks"), process.pid().to_string()).expect("somebody joins");
-    c.exec(&["/bin/true"]).failed().says("is not the container's any more");
+    c.exec(&["/bin/true"]).failed().says("was removed or replaced");
     c.delete_force().ok();
     assert_eq!(resctrl.groups(), [c.id()]);
     assert_eq!(schemata(&group), "L3:0=003");

@@ -125,7 +125,7 @@ fn the_hosts_own_mount_namespace_is_no_containers() {
     let b = lab.bundle().namespace("mount", Some("/proc/self/ns/mnt"));
     let at = b.spec["linux"]["namespaces"].as_array().map_or(0, Vec::len) - 1;
     let field = format!("linux.namespaces[{at}]");
-    lab.container(b).run().failed().says("brig's own").says(&field);
+    lab.container(b).run().failed().says("brig's own mount namespace").says(&field);
     lab.assert_clean();
 }
 

@@ -410,7 +410,7 @@ fn a_source_that_is_exchanged_after_it_was_judged_is_not_mounted() {
         match () {
             () if out.contains("the volume") => mounted += 1,
             () if err.contains("refused by the rule bind_sources") => denied += 1,
-            () if err.contains("has put another file or directory in its place") => exchanged += 1,
+            () if err.contains("another file or directory has replaced it") => exchanged += 1,
             () => panic!("{out}{err}"),
         }
     }

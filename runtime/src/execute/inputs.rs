@@ -182,11 +182,12 @@ fn open_namespace(
     let is_own = is_own(&fd, kind).map_err(|errno| Error::system(doing(), errno))?;
     match changed_by {
         _ if !is_own => Ok(fd),
-        _ if kind == namespace::MOUNT => {
-            Err(Error::plain(format!("{field}: {shown} is brig's own")).with_hint(
-                "the container would be put together among the host's mounts: leave out the path",
-            ))
-        }
+        _ if kind == namespace::MOUNT => Err(Error::plain(format!(
+            "{field}: {shown} is brig's own mount namespace"
+        ))
+        .with_hint(
+            "the container would be assembled in the host's mount namespace: leave out the path",
+        )),
         Some(changed_by) => Err(Error::plain(format!(
             "{changed_by}: would change the host, as {field} is brig's own namespace ({shown})"
         ))

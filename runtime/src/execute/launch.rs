@@ -208,17 +208,20 @@ impl<'p> Launch<'p> {
 
     fn died(&self) -> Error {
         let deadline = Deadline::after(AFTER_KILL);
+        let pid = self.process().map_or(0, Process::pid);
         let end = self.process().and_then(|process| reap(process, deadline).ok().flatten());
         let how = match end {
             Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => {
-                return Error::plain("the container's process was killed while it was set up")
-                    .with_hint("its memory limit may be too low for its own set-up; see `dmesg`");
+                let what =
+                    format!("the container's process {pid} was killed by SIGKILL during setup");
+                return Error::plain(what)
+                    .with_hint("the memory limit may be too low for the setup; see `dmesg`");
             }
             Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
-            Some(WaitStatus::Exited(_, code)) => format!("ended with code {code}"),
-            _ => "ended".to_owned(),
+            Some(WaitStatus::Exited(_, code)) => format!("exited with code {code}"),
+            _ => "exited, status unknown,".to_owned(),
         };
-        Error::plain(format!("the container's process {how} while it was set up"))
+        Error::plain(format!("the container's process {pid} {how} during setup"))
     }
 
     /// Kills the processes that are still here; the pids of those that have not ended in time.
@@ -237,7 +240,7 @@ impl Drop for Launch<'_> {
 }
 
 fn is_over() -> Error {
-    Error::plain("the launch is over: its last event has been given out")
+    Error::plain("internal error: launch polled after its last milestone")
 }
 
 fn clone_failed(error: std::io::Error) -> Error {
@@ -258,9 +261,11 @@ impl Wait for Deadline {
         let mut set = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut set, self.or_before(until).left().as_ref()) {
             Ok(0) if self.is_over() => {
-                Err(Error::plain("the container's process was not set up in time")
+                Err(Error::plain("the setup of the container's process timed out")
                     .of_kind(Kind::TimedOut)
-                    .with_hint("something that it opens, or a hook, takes longer than it may"))
+                    .with_hint(
+                        "a hook, or a file system that it mounts or opens, exceeded the time limit",
+                    ))
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {
                 Ok(set.map(|entry| !entry.revents().is_empty()))
@@ -291,7 +296,9 @@ fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Told>, Error
             Ok(0) | Err(Errno::EAGAIN) => Ok(None),
             Ok(length) => match Told::of(&bytes[..length]) {
                 Some(told) => Ok(Some(told)),
-                None => Err(Error::plain("the container's process sent a broken record")),
+                None => Err(Error::plain(
+                    "internal error: malformed record from the container's process",
+                )),
             },
             Err(errno) => Err(Error::system(READING, errno)),
         };
@@ -308,7 +315,7 @@ pub fn describe_failure(told: &Told, after_gate: usize, words: &[String]) -> Err
         return Error::system("waiting at the start gate", source);
     };
     if report.value == libc::ETIME {
-        return hook_is_late(told, what);
+        return hook_is_late(told, what, None);
     }
     if report.value == libc::ECHILD {
         return Error::plain(

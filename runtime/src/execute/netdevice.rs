@@ -82,7 +82,7 @@ impl NetDevices {
             Error::system(format!("linux.netDevices[{host_name:?}]: {what}"), error).with_hint(hint)
         };
         let host = &mut self.host.socket;
-        let link = host.link(host_name).map_err(|error| failed("looking it up", error))?;
+        let link = host.link(host_name).map_err(|error| failed("interface lookup", error))?;
         let addresses =
             host.addresses(link.index).map_err(|error| failed("reading its addresses", error))?;
         let before = self.inside.socket.links().map_err(|error| failed("listing links", error))?;
@@ -92,8 +92,9 @@ impl NetDevices {
             .move_link(link.index, target, name)
             .map_err(|error| failed(&format!("moving it as {name:?}"), error))?;
         let after = self.inside.socket.links().map_err(|error| failed("listing links", error))?;
-        let index = arrived(&before, &after, name)
-            .ok_or_else(|| failed("finding it again", io::ErrorKind::NotFound.into()))?;
+        let index = arrived(&before, &after, name).ok_or_else(|| {
+            failed("interface lookup after the move", io::ErrorKind::NotFound.into())
+        })?;
         let was_up = link.up;
         let moved = Moved { host_name: host_name.to_owned(), was_up, addresses, index };
         let inside = &mut self.inside.socket;

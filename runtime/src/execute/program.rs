@@ -67,9 +67,9 @@ impl Outcome {
             (End::Itself, Some(WaitStatus::Signaled(_, signal, _))) => {
                 format!("was killed by signal {}", signal as i32)
             }
-            (End::Itself, _) => "has ended, and nobody says how".to_owned(),
-            (End::TimeOut(limit), _) => format!("did not end within {} s", limit.as_secs()),
-            (End::Stop, _) => "was ended, as brig was asked to stop".to_owned(),
+            (End::Itself, _) => "exited, status unknown".to_owned(),
+            (End::TimeOut(limit), _) => format!("timed out after {} s", limit.as_secs()),
+            (End::Stop, _) => "was killed, as brig was asked to stop".to_owned(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::io;
 
 use brig_child::flags::{copy_limit as limit, tree};
 use brig_child::op::{
-    FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, Vector,
+    FileOp, Hook, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, Vector,
 };
 use brig_child::{Op, Report};
 use nix::errno::Errno;
@@ -24,13 +24,16 @@ impl Error {
         let report = &told.report;
         let index = report.op as usize;
         let Some(op) = plan.ops.get(index) else {
-            return Self::plain("the container's process reported a failure of no operation");
+            return Self::plain(format!(
+                "internal error: the container's process reported a failure of operation {index}, of {}",
+                plan.ops.len()
+            ));
         };
         let error = match op {
             Op::Program(ProgramOp::FindProgram { .. }) => {
                 program_not_found(&program_of(plan), report.value)
             }
-            Op::Program(ProgramOp::Hook(hook)) => hook_failed(told, &hook.path.to_string_lossy()),
+            Op::Program(ProgramOp::Hook(hook)) => hook_failed(told, hook),
             _ => of_op(report, op, plan),
         };
         match plan.field_of(index) {
@@ -44,7 +47,7 @@ fn of_op(report: &Report, op: &Op<'_>, plan: &Plan<'_>) -> Error {
     let (errno, what) = (report.value, render_op(op, &plan.slots));
     match op {
         Op::File(FileOp::VerifyFile { .. }) if errno == libc::EBADE => {
-            return Error::plain(format!("{what}: the kernel holds something else"));
+            return Error::plain(format!("{what}: the value read back is another one"));
         }
         Op::Process(ProcessOp::Chdir { path, .. }) => {
             return not_entered(&path.to_string_lossy(), errno);
@@ -180,8 +183,8 @@ pub(super) fn not_executed(what: &str, errno: i32) -> Error {
 #[cold]
 pub fn untold(words: &[String]) -> Error {
     let what = words.last().map_or(EXECUTING, String::as_str);
-    Error::plain(format!("{what}: not executed, and linux.seccomp keeps the process from telling why"))
-        .with_hint("allow write in the profile to hear it: the interpreter may be missing, the program for another \
+    Error::plain(format!("{what}: execve failed; errno unknown because linux.seccomp blocks write(2)"))
+        .with_hint("allow write in the profile to get the errno: the interpreter may be missing, the program for another \
                     architecture, or its mount noexec")
 }
 
@@ -228,36 +231,42 @@ fn not_granted(wanted: u64) -> Error {
 }
 
 /// A hook's end that is not success, from a child's record.
-fn hook_failed(told: &Told, path: &str) -> Error {
-    let report = &told.report;
+fn hook_failed(told: &Told, hook: &Hook<'_>) -> Error {
+    let (report, path) = (&told.report, hook.path.to_string_lossy());
     match report.value {
         libc::ECHILD if report.detail >= 256 => {
             let how = format!("hook {path} was killed by signal {}", report.detail - 256);
             Error::plain(told.with_said(how))
         }
-        libc::ECHILD if report.detail == 127 => Error::plain(format!("hook {path} cannot be run"))
-            .with_hint("it must exist and be executable where its kind of hook is looked up"),
+        libc::ECHILD if report.detail == 127 => {
+            Error::plain(format!("hook {path} cannot be executed (exit code 127)")).with_hint(
+                "it must exist and be executable: a startContainer hook in the container, any other on the host",
+            )
+        }
         libc::ECHILD => {
             let how = format!("hook {path} ended with exit code {}", report.detail);
             Error::plain(told.with_said(how))
         }
-        libc::ETIME => hook_is_late(told, &format!("hook {path}")),
+        libc::ETIME => hook_is_late(told, &format!("hook {path}"), Some(hook.timeout_ms)),
         errno => Error::system(format!("running hook {path}"), io::Error::from_raw_os_error(errno)),
     }
 }
 
 /// What a process does that was killed, or has ended, and cannot be waited for.
 pub(super) const UNSEEN_END: &str =
-    "it is frozen, traced, or waits in the kernel (state D in `ps`)";
+    "it is frozen, traced, or in an uninterruptible wait (state D in `ps`)";
 
 /// A hook whose time was up, or whose end nobody tells: the call says which.
-pub(super) fn hook_is_late(told: &Told, what: &str) -> Error {
+pub(super) fn hook_is_late(told: &Told, what: &str, timeout_ms: Option<i64>) -> Error {
     match i64::from(told.report.call) {
         libc::SYS_waitid => {
-            Error::plain(format!("{what} is killed or has ended, and its end cannot be seen"))
+            Error::plain(format!("{what} was killed or exited, exit status not available"))
                 .with_hint(UNSEEN_END)
         }
-        _ => Error::plain(told.with_said(format!("{what} did not end within its timeout"))),
+        _ => {
+            let after = timeout_ms.map(|limit| format!(" after {} s", limit / 1000));
+            Error::plain(told.with_said(format!("{what} timed out{}", after.unwrap_or_default())))
+        }
     }
 }
 
@@ -293,20 +302,21 @@ fn hint_of_namespace(op: &NamespaceOp<'_>, errno: i32) -> Option<&'static str> {
 
 fn hint_of_mount(op: &MountOp<'_>, errno: i32) -> Option<&'static str> {
     Some(match (op, errno) {
-        (MountOp::OpenTree { .. }, libc::ENOENT) => {
-            "what is to be mounted does not exist on the host; look at the mount's source"
-        }
+        (MountOp::OpenTree { .. }, libc::ENOENT) => "the mount source does not exist on the host",
         (MountOp::OpenTree { flags, .. }, libc::EPERM) if flags & tree::RECURSIVE != 0 => {
             "the mounts are those of another user namespace (`unshare -m` gives brig its own), or one below it is \
              unbindable and locked in this one (/proc/self/mountinfo): the host's \
              root can make it private there, or bind what is needed without it"
         }
-        (MountOp::OpenTree { .. } | MountOp::MoveMount { .. }, libc::EPERM | libc::EINVAL) => {
+        (MountOp::OpenTree { flags, .. }, libc::EINVAL) if flags & tree::RECURSIVE != 0 => {
+            "the mount source is unbindable, or in another mount namespace than brig (/proc/self/mountinfo)"
+        }
+        (MountOp::OpenTree { .. }, libc::EPERM | libc::EINVAL) => {
             "the host locked a mount below it; bind it recursively (rbind)"
         }
         (MountOp::MoveMount { .. } | MountOp::MoveMountTo { .. }, libc::ELOOP) => {
-            "what is mounted holds a mount namespace that is bound to a file, as snapd has in /run/snapd/ns: \
-             bind the parts that are needed, or without `r` of rbind"
+            "the mount source contains a bind-mounted mount namespace, as snapd has in /run/snapd/ns: \
+             bind the parts that are needed, or use bind instead of rbind"
         }
         (MountOp::Fsmount { .. }, libc::EINVAL) => {
             "the file system does not take this option; see `dmesg` for its own words"
@@ -322,7 +332,7 @@ fn hint_of_mount(op: &MountOp<'_>, errno: i32) -> Option<&'static str> {
 
 /// What a link of the image does where something is to be mounted over what it leads to.
 const COVERS_THE_ROOT: &str =
-    "the image has a link there that leads to the container's root, which nothing can cover";
+    "the image has a link there that leads to the container's root, which cannot be a mount point";
 
 fn hint_of_file(op: &FileOp<'_>, errno: i32) -> Option<&'static str> {
     Some(match (op, errno) {
@@ -338,15 +348,15 @@ fn hint_of_file(op: &FileOp<'_>, errno: i32) -> Option<&'static str> {
         }
         // Docker looks for "not a directory" to tell its user the same, and to end with 127.
         (FileOp::OpenTarget { .. }, libc::EISDIR) => {
-            "what is to be mounted is not a directory, and the mount point is one"
+            "the mount source is not a directory, but the mount point is one"
         }
         (FileOp::OpenTarget { .. }, libc::ENOTDIR) => {
-            "what is to be mounted is a directory, and the mount point is not; or the way to it leads through a file"
+            "the mount source is a directory, but the mount point or a component of its path is not"
         }
         (FileOp::OpenTarget { .. }, libc::EBUSY) => COVERS_THE_ROOT,
         (FileOp::Expect { identity: Identity::Object { .. }, .. }, libc::ESTALE) => {
-            "somebody has put another file or directory in its place since brig looked at it: run brig again, and \
-             keep it where nobody else may rename anything on the way to it"
+            "another file or directory has replaced it since brig looked at it: run brig again, and keep it where \
+             no other user may rename a directory of its path"
         }
         (FileOp::Expect { identity: Identity::Node { .. }, .. }, _) => {
             "the host's file of this path is another device than linux.devices asks for"
@@ -372,5 +382,26 @@ fn hint_of_written(path: &[u8], errno: i32) -> Option<&'static str> {
         }
         libc::ENOENT if path.starts_with(b"sys/") => Some("this kernel has no such parameter"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use brig_child::Slot;
+
+    use super::*;
+
+    #[test]
+    fn rbind_is_no_hint_for_what_is_bound_so_or_is_no_bind() {
+        let (dir, into) = (Slot(0), Slot(1));
+        let bind = |flags| MountOp::OpenTree { dir, path: c"/x", flags, into };
+        let says_rbind = |op: &MountOp<'_>, errno| {
+            hint_of_mount(op, errno).is_some_and(|hint| hint.contains("rbind"))
+        };
+        for errno in [libc::EINVAL, libc::EPERM] {
+            assert!(says_rbind(&bind(0), errno));
+            assert!(!says_rbind(&bind(tree::RECURSIVE), errno));
+            assert!(!says_rbind(&MountOp::MoveMount { from: dir, to: into }, errno));
+        }
     }
 }

@@ -100,7 +100,7 @@ impl Resctrl {
                     "linux.intelRdt: {} exists already",
                     group.display()
                 ))
-                .with_hint("it is left of another container of this id: remove it with rmdir"));
+                .with_hint("stale group, probably of an earlier container of this id: remove it with rmdir"));
             }
             (false, false) => {
                 let new = Group::make(&group, "linux.intelRdt")?;
@@ -232,8 +232,8 @@ pub fn join(id: &str, rdt: &IntelRdt, made: Option<&ResctrlRecord>, pid: i32) ->
     let enter = |group: &Path, field: &str| match holds(group)? {
         true => write(&root, &group.join("tasks"), &pid.to_string(), field),
         false => {
-            let what = format!("{field}: {} is not the container's any more", group.display());
-            Err(Error::plain(what).with_hint("somebody has removed it, and made another"))
+            let what = format!("{field}: group {} was removed or replaced", group.display());
+            Err(Error::plain(what).with_hint("delete the container, and create it again"))
         }
     };
     let group = group(&root, id, rdt);
@@ -351,8 +351,10 @@ fn matches(group: &Path, wanted: &[(&'static str, String)]) -> Result<(), Error>
         for setting in text.lines().flat_map(settings) {
             if !found.contains(&setting) {
                 let (resource, domain, value) = setting;
+                let same = found.iter().find(|(one, at, _)| (one, at) == (&resource, &domain));
+                let actual = same.map_or("no such setting", |(_, _, actual)| actual);
                 return Err(Error::plain(format!(
-                    "{field}: {resource}:{domain}={value} is not what {} has",
+                    "{field}: {resource}:{domain}={value} is asked for, but {} has {actual}",
                     path.display()
                 ))
                 .with_hint("another container or the administrator configured this closID"));

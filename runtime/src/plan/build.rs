@@ -167,9 +167,7 @@ impl<'a> Builder<'a> {
         }
         Err(Refusal::new(
             field,
-            format!(
-                "is one too many: a container can have {SLOTS_MAX} descriptors while it is made"
-            ),
+            format!("exceeds the limit of {SLOTS_MAX} descriptors during the setup of a container"),
             "list fewer mounts and devices",
         ))
     }
@@ -180,7 +178,8 @@ impl<'a> Builder<'a> {
         let bytes = self.arena.alloc_slice_fill_copy(text.len() + 1, 0u8);
         bytes[..text.len()].copy_from_slice(text);
         CStr::from_bytes_with_nul(bytes).map_err(|_| {
-            Refusal::new(String::from_utf8_lossy(text), "has a NUL byte", "remove the NUL byte")
+            let what = format!("{:?} has a NUL byte in it", String::from_utf8_lossy(text));
+            Refusal::new("config.json", what, "remove the NUL byte")
         })
     }
 

@@ -14,7 +14,7 @@ use brig_seccomp::{ALLOW, Arch, LOG, Program, TRACE, USER_NOTIF, describe_action
 use super::Refusal;
 
 /// The number is that of [`HANDOVER_FLAGS`].
-const ALLOW_SENDMSG: &str = "allow sendmsg, if only with the flags 0x5600 as its third argument";
+const ALLOW_SENDMSG: &str = "allow sendmsg, at least when argument 2 (flags) is 0x5600";
 
 /// The upper half of a verdict, without its data (`SECCOMP_RET_ACTION_FULL` of linux/seccomp.h).
 const ACTION: u32 = 0xffff_0000;
@@ -25,19 +25,19 @@ pub(super) fn check(program: &Program) -> Result<bool, Refusal> {
         answer.map_err(|fault| Refusal::new("linux.seccomp", fault.to_string(), ""))
     };
     let refused = |what: &str, verdict, hint| {
-        let what = format!("{what}, is {:?}", describe_action(verdict));
+        let what = format!("{what} (action {})", describe_action(verdict));
         Err(Refusal::new("linux.seccomp", what, hint))
     };
     let execve = decided(verdict(program, "execve", [0; 6]))?;
     if !matches!(execve & ACTION, ALLOW | LOG | USER_NOTIF | TRACE) && !may_be_allowed(program) {
-        let what = "its verdict on execve, by which the program is started";
+        let what = "the filter denies execve, which starts the program";
         return refused(what, execve, "allow execve in the profile");
     }
     if program.notify {
         let args = [0, 0, u64::from(HANDOVER_FLAGS.cast_unsigned()), 0, 0, 0];
         let sendmsg = decided(verdict(program, "sendmsg", args))?;
         if !matches!(sendmsg, ALLOW | LOG) {
-            let what = "notifies, but its verdict on sendmsg, by which the process hands the listener over";
+            let what = "the filter notifies, but denies sendmsg, which passes the listener to the seccomp agent";
             return refused(what, sendmsg, ALLOW_SENDMSG);
         }
     }

@@ -104,6 +104,8 @@ fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
     request.host.setgroups && (request.host.caller.is_root() || !new_and_single)
 }
 
+const ONLY_NAMESPACED: &str = "only net.*, fs.mqueue.*, user.*, kernel.pid_max and System V IPC parameters belong to a container";
+
 /// Kernel parameters are written through a procfs that nobody else can reach, so that a mount in
 /// the container cannot redirect the write (CVE-2019-19921 and its kin).
 fn sysctls(
@@ -114,7 +116,7 @@ fn sysctls(
     for (name, value) in &request.spec.linux.sysctl {
         let field = format!("linux.sysctl[{name}]");
         let parameter = sysctl::parse(name)
-            .map_err(|_| Refusal::new(&field, "is not a parameter of a namespace", ""))?;
+            .map_err(|_| Refusal::new(&field, "is not a namespaced sysctl", ONLY_NAMESPACED))?;
         if parameter.path == sysctl::PID_MAX && !request.host.own_pid_max {
             let reason = "is a parameter of the whole host before Linux 6.14";
             return Err(Refusal::new(field, reason, "limit linux.resources.pids instead"));
