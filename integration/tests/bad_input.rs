@@ -55,6 +55,8 @@ refusals! {
     rlimit_unknown: |b| b.set("/process/rlimits", json!([{"type": "RLIMIT_LUCK", "hard": 1, "soft": 1}])), "process.rlimits[0]";
     rlimit_twice: |b| b.set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "hard": 1, "soft": 1}, {"type": "RLIMIT_CORE", "hard": 2, "soft": 2}])), "process.rlimits[1]";
     rlimit_soft_above_hard: |b| b.set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "hard": 1, "soft": 2}])), "process.rlimits[0]";
+    hook_timeout_of_zero: |b| b.set("/hooks/createRuntime", json!([{"path": "/bin/true", "timeout": 0}])), "hooks.createRuntime[0].timeout";
+    annotation_with_an_empty_key: |b| b.set("/annotations", json!({"": "x"})), "annotations";
     oom_score_out_of_range: |b| b.set("/process/oomScoreAdj", 1001), "process.oomScoreAdj";
     umask_out_of_range: |b| b.set("/process/user/umask", 0o1777), "process.user.umask";
     root_missing: |b| b.unset("/root"), "root";
@@ -72,6 +74,8 @@ refusals! {
     mount_type_unknown: |b| b.mount(json!({"destination": "/data", "type": "nosuchfs", "source": "x"})), "mounts[6]";
     mount_option_unknown: |b| b.mount(json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["frobnicate"]})), "mounts[6]";
     mount_options_that_contradict: |b| b.mount(json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"], "uidMappings": []})), "mounts[6]";
+    mount_idmap_without_maps_or_user_namespace: |b| b.mount(json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"]})), "mounts[6].options";
+    mount_maps_of_users_alone: |b| b.mount(json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]})), "mounts[6]";
     namespace_unknown: |b| b.set("/linux/namespaces/-", json!({"type": "dream"})), "linux.namespaces[5]";
     namespace_twice: |b| b.set("/linux/namespaces/-", json!({"type": "pid"})), "linux.namespaces[5]";
     namespace_path_relative: |b| b.namespace("network", Some("proc/self/ns/net")), "linux.namespaces[4].path";
@@ -93,6 +97,10 @@ refusals! {
     seccomp_argument_out_of_range: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]})), "linux.seccomp.syscalls[0].args[0].index";
     seccomp_flag_unknown: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_FUN"]})), "linux.seccomp.flags[0]";
     seccomp_errno_out_of_range: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 5000})), "linux.seccomp.defaultErrnoRet";
+    seccomp_errno_for_an_action_without: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]})), "linux.seccomp.syscalls[0].errnoRet";
+    seccomp_default_errno_for_an_action_without: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1})), "linux.seccomp.defaultErrnoRet";
+    seccomp_metadata_without_listener: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"})), "linux.seccomp.listenerMetadata";
+    seccomp_rule_without_names: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]})), "linux.seccomp.syscalls[0].names";
     seccomp_denies_a_call_that_no_architecture_has: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read", "mkdirr"], "action": "SCMP_ACT_ERRNO"}]})), "config.json:1: linux.seccomp.syscalls[0].names[1]";
     seccomp_too_long_for_the_kernel: |b| { let arg = |rule: u64, index: u64| json!({"index": index, "value": (rule + 1) * 0x1_0000_0001 + index, "op": "SCMP_CMP_EQ"}); let rules: Vec<_> = (0..700_u64).map(|rule| json!({"names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": rule % 100 + 1, "args": (0..6).map(|index| arg(rule, index)).collect::<Vec<_>>()})).collect(); b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})) }, "config.json:1: linux.seccomp";
     seccomp_notify_without_listener: |b| b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_NOTIFY"}]})), "linux.seccomp.listenerPath";
@@ -111,6 +119,11 @@ refusals! {
     memory_swap_below_memory: |b| b.set("/linux/resources/memory", json!({"limit": 67_108_864, "swap": 1_048_576})), "linux.resources.memory.swap";
     cpu_set_malformed: |b| b.set("/linux/resources/cpu", json!({"cpus": "0-"})), "linux.resources.cpu.cpus";
     device_access_unknown: |b| b.set("/linux/resources/devices/-", json!({"allow": true, "access": "x"})), "linux.resources.devices[1].access";
+    cpu_burst_above_the_quota: |b| b.set("/linux/resources/cpu", json!({"quota": 10_000, "period": 100_000, "burst": 20_000})), "linux.resources.cpu.burst";
+    block_weight_of_a_device_without_weights: |b| b.set("/linux/resources/blockIO", json!({"weightDevice": [{"major": 7, "minor": 0}]})), "linux.resources.blockIO.weightDevice[0]";
+    rdma_without_a_limit: |b| b.set("/linux/resources/rdma", json!({"mlx5_1": {}})), "linux.resources.rdma";
+    unified_with_a_controller_that_is_not_there: |b| b.set("/linux/resources/unified", json!({"dream.max": "1"})), "linux.resources.unified";
+    memory_bandwidth_schema_without_its_prefix: |b| b.set("/linux/intelRdt", json!({"closID": "x", "memBwSchema": "L3:0=f"})), "linux.intelRdt.memBwSchema";
     unified_with_a_path: |b| b.set("/linux/resources/unified", json!({"../memory.max": "1"})), "linux.resources.unified";
     personality_unknown: |b| b.set("/linux/personality", json!({"domain": "MULTICS"})), "linux.personality.domain";
     scheduler_unknown: |b| b.set("/process/scheduler", json!({"policy": "SCHED_LOTTERY"})), "process.scheduler.policy";

@@ -201,7 +201,15 @@ fn intel_rdt(rdt: &IntelRdt) -> Result<(), Error> {
             no_nul(schema, || format!("linux.intelRdt.{name}"))?;
         }
     }
-    Ok(())
+    // config-linux.md, "IntelRdt".
+    match rdt.mem_bw_schema.as_deref().filter(|schema| !schema.is_empty()) {
+        Some(schema) if !schema.starts_with("MB:") || schema.contains('\n') => Err(Error::invalid(
+            "linux.intelRdt.memBwSchema",
+            schema,
+            "is not a line that begins with MB:",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// set_mempolicy(2).

@@ -127,6 +127,11 @@ fn block_io(io: &BlockIo) -> Result<(), Error> {
         let field = |name: &str| format!("linux.resources.blockIO.weightDevice[{index}].{name}");
         weight(device.weight, field("weight"))?;
         weight(device.leaf_weight, field("leafWeight"))?;
+        if device.weight.is_none() && device.leaf_weight.is_none() {
+            return Err(
+                Error::missing(field("weight")).with_hint("give weight, leafWeight or both")
+            );
+        }
         numbers(device.major, device.minor, field)?;
     }
     let throttles = [
