@@ -644,3 +644,38 @@ fn a_bundle_is_explained_without_privilege() {
     said.says("refused: hooks.poststop[0]").says("refused: process.user.uid");
     lab.runtime().args(["policy", "check"]).go().ok();
 }
+
+#[test]
+fn a_corpus_is_judged_and_compared_with_what_is_expected() {
+    let lab = Lab::new();
+    let (file, corpus) = (lab.path("policy.toml"), lab.path("corpus"));
+    let text = "version = 1\ndefault = \"it\"\nselectable = [\"oci\"]\n[profile.it]\nextends = \"baseline\"\n\
+                cgroup_parent = { mode = \"off\" }\n";
+    fs::write(&file, text).expect("write");
+    let configuration = |name: &str, bundle: Bundle| {
+        bundle.write();
+        let to = corpus.join(name);
+        fs::create_dir_all(to.parent().expect("a directory")).expect("make a directory");
+        fs::copy(bundle.dir.join("config.json"), to).expect("copy");
+    };
+    configuration("plain.json", lab.bundle());
+    configuration("host-network.refused.json", lab.bundle().without_namespace("network"));
+    configuration("bundle/config.json", lab.bundle());
+    configuration(
+        "module.refused/config.json",
+        lab.bundle().set("/linux/sysctl", json!({"net.x": "1"})),
+    );
+    let test = |more: &[&str]| {
+        let call = lab.runtime().args(more).args(["policy", "test", "--policy"]).arg(&file);
+        call.arg(&corpus).go()
+    };
+    test(&[]).ok().says("profile it: 4 of 4 as expected").says("bundle/config.json: accepted");
+    test(&["--profile", "oci"])
+        .code(1)
+        .says("host-network.refused.json: accepted, should be refused")
+        .says("profile oci-1: 2 of 4 as expected");
+    configuration("other.json", lab.bundle().without_namespace("ipc"));
+    test(&[]).code(1).says("other.json: refused, unexpected").says("4 of 5");
+    fs::write(corpus.join("other.json"), "{").expect("write");
+    test(&[]).failed().says("other.json is not acceptable");
+}

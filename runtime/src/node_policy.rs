@@ -34,6 +34,25 @@ pub fn read(selected: Option<&str>, systemd: bool) -> Result<NodePolicy, Failure
         None if selected.is_none() => return Ok(NodePolicy::oci()),
         None => Policy::without_file(),
     };
+    chosen(&policy, selected, systemd)
+}
+
+/// The same by a policy in a file of anybody's: for tests of policies, never for a container.
+///
+/// # Errors
+/// The file cannot be read, or `selected` may not be selected.
+pub fn read_file(
+    file: &Path,
+    selected: Option<&str>,
+    systemd: bool,
+) -> Result<NodePolicy, Failure> {
+    let failed = |error| Failure::system(format!("reading {}", file.display()), error);
+    let text = std::fs::read_to_string(file).map_err(failed)?;
+    let policy = Policy::read(&text).map_err(|error| explain(file, &error))?;
+    chosen(&policy, selected, systemd)
+}
+
+fn chosen(policy: &Policy, selected: Option<&str>, systemd: bool) -> Result<NodePolicy, Failure> {
     let profile = policy.profile(selected).map_err(|error| {
         let hint = error.hint().to_owned();
         Failure::plain(format!("the node's policy: {error}")).with_hint(hint)

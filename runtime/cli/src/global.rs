@@ -78,6 +78,11 @@ impl Global {
         node_policy::read(self.profile.as_deref(), self.systemd_cgroup)
     }
 
+    /// What a policy in another file would grant them.
+    pub(super) fn policy_of(&self, file: &Path) -> Result<NodePolicy, Error> {
+        node_policy::read_file(file, self.profile.as_deref(), self.systemd_cgroup)
+    }
+
     /// Where containers are kept; what happens to them is logged.
     pub(super) fn node(&self) -> Result<Node, Error> {
         let root = self.root.as_deref().ok_or_else(|| {

@@ -3,6 +3,7 @@
 //! The verbs read the node's policy and say what it comes to. Nothing is run, and nothing is changed.
 
 mod check;
+mod corpus;
 mod explain;
 mod show;
 
@@ -24,7 +25,7 @@ says more.
 exit status: 0, 1 for errors and where something is refused, 2 for usage
 ",
     flags: &NONE,
-    does: Does::Verbs(&[check::VERB, show::VERB, explain::VERB]),
+    does: Does::Verbs(&[check::VERB, show::VERB, explain::VERB, corpus::VERB]),
 };
 
 /// What a rule of a profile allows, in the words of the policy file: `max = 512`.
