@@ -530,6 +530,26 @@ fn update_raises_no_limit_above_the_policys() {
 }
 
 #[test]
+fn a_quota_is_judged_by_the_period_that_stays() {
+    need!(Brig);
+    let lab = Lab::new();
+    rules("processors = { mode = \"enforce\", max = 1 }");
+    let limits = json!({"period": 1000, "quota": 1000});
+    let c = lab.container(lab.bundle().set("/linux/resources/cpu", limits).idle());
+    c.run_detached().ok();
+    let cgroup = c.cgroup("cpu");
+    let read = || {
+        ["cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max"]
+            .map(|file| fs::read_to_string(cgroup.join(file)).unwrap_or_default())
+            .concat()
+    };
+    let limit = read();
+    c.call("update", ["--cpu-quota", "100000"]).go().ok();
+    assert_eq!(read(), limit);
+    c.delete_force().ok();
+}
+
+#[test]
 fn a_namespace_of_the_host_is_none_of_a_containers_own_by_whatever_path() {
     need!(Brig);
     let lab = Lab::new();

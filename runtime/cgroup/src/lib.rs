@@ -44,3 +44,4 @@ pub use stats::{
     Blkio, BlkioEntry, Cpu, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Pids,
     Psi, PsiLine, Stats, Throttling,
 };
+pub use update::InForce;

@@ -1,5 +1,7 @@
 //! Changes the limits of a running container.
 
+use std::str::FromStr;
+
 use brig_spec::Resources;
 
 use super::apply::Cgroup;
@@ -8,7 +10,45 @@ use super::plan::{Step, change, properties};
 use super::writer::Writer;
 use super::{Error, systemd};
 
+/// What is in force and bears on a change that does not name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// The period of the quota of processor time, microseconds.
+    pub period_us: Option<u64>,
+    /// v2's limit of swap; where there is none, the largest number.
+    pub swap_bytes: Option<i64>,
+}
+
 impl Cgroup {
+    /// What is in force of what a change may leave as it is.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], [`Error::Call`], or [`Error::Content`] for a file that is not as the kernel writes it.
+    pub fn in_force(&self) -> Result<InForce, Error> {
+        let mut found = InForce::default();
+        for node in &self.nodes {
+            let unified = node.directory.unified;
+            let file = if unified { "cpu.max" } else { "cpu.cfs_period_us" };
+            if node.has("cpu")
+                && let Some(text) = node.read_if_there(file)?
+            {
+                let last = text.split_whitespace().next_back().unwrap_or_default();
+                found.period_us = Some(parsed(node, file, last)?);
+            }
+            let file = "memory.swap.max";
+            if unified
+                && node.has("memory")
+                && let Some(text) = node.read_if_there(file)?
+            {
+                found.swap_bytes = Some(match text.trim() {
+                    "max" => i64::MAX,
+                    bytes => parsed(node, file, bytes)?,
+                });
+            }
+        }
+        Ok(found)
+    }
+
     /// Applies the limits that `resources` names and leaves the others. Lowering and
     /// raising work in either direction: values that bound each other are written in
     /// the order that the kernel takes. `devices` are not changed, as in runc: callers
@@ -43,10 +83,7 @@ impl Cgroup {
             return Ok(());
         };
         let text = node.read("memory.current")?;
-        let usage_bytes = text.trim().parse().map_err(|_| Error::Content {
-            path: node.path.join("memory.current"),
-            found: text.clone(),
-        })?;
+        let usage_bytes = parsed(node, "memory.current", text.trim())?;
         if limit_bytes < usage_bytes {
             let field = "linux.resources.memory.limit".to_owned();
             return Err(Error::BelowUsage { field, limit_bytes, usage_bytes });
@@ -72,4 +109,9 @@ impl Cgroup {
         }
         Ok(step)
     }
+}
+
+/// A number of the file `file`.
+fn parsed<T: FromStr>(node: &Node, file: &str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| Error::Content { path: node.path.join(file), found: text.to_owned() })
 }

@@ -52,6 +52,22 @@ pub struct Facts {
     pub systemd: bool,
 }
 
+/// What of a container's limits is in force, and bears on a change that does not name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// The period of the quota of processor time, microseconds.
+    pub period_us: u64,
+    /// The limit of swap beside the memory, as cgroup v2 has it: 0 on v1, where the limit is of both together.
+    pub swap_bytes: i64,
+}
+
+impl Default for Present {
+    /// That of a new cgroup, which is given a limit of swap with that of memory.
+    fn default() -> Self {
+        Self { period_us: 100_000, swap_bytes: 0 }
+    }
+}
+
 /// What holds for a container, and each thing that it is not given, or given only because a rule is audited. `sources`
 /// are what [`Profile::bind_sources`] judges: a source that is not among them is refused by it.
 ///
@@ -119,17 +135,18 @@ pub fn harden_process(
     Ok((Hardened(Box::new(asked)), verdicts))
 }
 
-/// What holds for new limits of a container. A limit that is not named stays as it is.
+/// What holds for new limits of a container. A limit that is not named stays as it is `present`.
 ///
 /// # Errors
 /// The profile with which the container was made refuses something of it.
 pub fn harden_resources(
     mut asked: Resources,
+    present: &Present,
     profile: &ChosenProfile,
 ) -> Result<(Hardened<Resources>, Vec<Verdict>), Denial> {
     let (name, profile) = (&profile.name, &profile.rules);
     let mut verdicts = Verdicts::default();
-    resources::judge_change(&mut asked, profile, &mut verdicts);
+    resources::judge_change(&mut asked, present, profile, &mut verdicts);
     let verdicts = Denial::or(name, verdicts)?;
     Ok((Hardened(Box::new(asked)), verdicts))
 }

@@ -24,7 +24,7 @@ mod verdict;
 pub use denial::Denial;
 pub use file::{Error, Policy};
 pub use harden::{
-    Facts, NodePolicy, harden, harden_process, harden_resources, judge, judge_joined,
+    Facts, NodePolicy, Present, harden, harden_process, harden_resources, judge, judge_joined,
 };
 pub use hardened::{Hardened, kept};
 pub use level::LEVELS;

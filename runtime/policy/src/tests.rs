@@ -1,6 +1,6 @@
 //! The whole stage from the outside: policies in, what holds or words out.
 
-use brig_spec::{Asked, NamespaceType};
+use brig_spec::{Asked, NamespaceType, Resources};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -38,6 +38,11 @@ fn level(name: &str) -> ChosenProfile {
 
 fn asked(config: &Value) -> Asked {
     Asked::read(config.to_string().as_bytes()).unwrap_or_else(|error| panic!("{error}: {config}"))
+}
+
+/// Limits, as a file for `update` has them.
+fn asked_resources(resources: &Value) -> Resources {
+    brig_spec::resources(resources.to_string().as_bytes()).expect("they are good")
 }
 
 /// What `runc spec` gives, with `edits` at their pointers.
@@ -155,6 +160,60 @@ fn all_that_is_refused_is_told_at_once() {
             "linux.netDevices[\"eth0\"]: an interface of the host is refused by the rule net_devices",
         ]
     );
+}
+
+/// What is not named in a change stays, and counts.
+#[test]
+fn a_change_is_judged_with_what_stays() {
+    let profile = profile(
+        "memory = { mode = \"enforce\", max = 1000 }\nprocessors = { mode = \"enforce\", max = 1 }",
+    );
+    let change = |present: Present, asked: Value| {
+        let resources = asked_resources(&asked);
+        *harden_resources(resources, &present, &profile).expect("it is limited").0.0
+    };
+    let present = Present { period_us: 1000, swap_bytes: 600 };
+    for asked in [json!({"quota": 100_000}), json!({"quota": 100_000, "period": 0})] {
+        let cpu = change(present, json!({"cpu": asked})).cpu.expect("a quota");
+        assert_eq!((cpu.quota, cpu.period), (Some(1000), Some(1000)));
+    }
+    let cpu = change(Present::default(), json!({"cpu": {"quota": 100_000}})).cpu.expect("a quota");
+    assert_eq!((cpu.quota, cpu.period), (Some(100_000), None));
+    assert!(change(present, json!({"unified": {"cpu.max": "2000"}})).unified.is_empty());
+    let memory = |limit: i64| {
+        let memory = change(present, json!({"memory": {"limit": limit}})).memory.expect("a limit");
+        (memory.limit, memory.swap)
+    };
+    assert_eq!(memory(400), (Some(400), None));
+    assert_eq!(memory(401), (Some(401), Some(1000)));
+    assert!(change(present, json!({"unified": {"memory.max": "401"}})).unified.is_empty());
+    assert_eq!(change(present, json!({"unified": {"memory.max": "400"}})).unified.len(), 1);
+}
+
+/// Fields and files of memory and swap together are no more than the rule allows.
+#[test]
+fn memory_and_swap_are_limited_together_wherever_they_are_named() {
+    let profile = profile("memory = { mode = \"enforce\", max = 1000 }");
+    let kept = |resources: Value| {
+        let (holds, _) = hardened(&profile, &[("/linux/resources", resources)]);
+        let resources = holds.linux.resources.clone().expect("there are limits");
+        resources.unified.keys().cloned().collect::<Vec<_>>()
+    };
+    let (max, swap) = ("memory.max", "memory.swap.max");
+    for (fields, unified, holds) in [
+        (json!({"limit": 100, "swap": 1000}), json!({max: "1000"}), vec![]),
+        (json!({"limit": 100, "swap": 1000}), json!({max: "100"}), vec![max]),
+        (json!({"limit": 100, "swap": 100}), json!({max: "1000", swap: "900"}), vec![max]),
+        (json!({"limit": 100, "swap": 100}), json!({max: "400", swap: "600"}), vec![max, swap]),
+        (json!({"limit": 100, "swap": 100}), json!({swap: "900"}), vec![swap]),
+        (json!({"limit": 100, "swap": 100}), json!({swap: "901"}), vec![]),
+    ] {
+        assert_eq!(
+            kept(json!({"memory": fields, "unified": unified})),
+            holds,
+            "{fields} {unified}"
+        );
+    }
 }
 
 /// Ways of asking for more than `restricted` gives: each is refused, or comes to nothing.

@@ -12,7 +12,7 @@ use super::observer::Event;
 use super::status::Status;
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::failure::Kind;
-use crate::policy;
+use crate::policy::{self, Present};
 use crate::spec::Resources;
 
 /// What [`Known::watch`] tells of.
@@ -62,10 +62,17 @@ impl Known {
     pub(super) fn update(&self, resources: &Resources) -> Result<(), Error> {
         self.must_live()?;
         let profile = &self.directory.config()?.applied.profile;
-        let hardened = policy::harden_resources(resources.clone(), profile);
+        let cgroup = self.cgroup()?;
+        let mut present = Present::default();
+        if !profile.is_empty() {
+            let in_force = cgroup.in_force()?;
+            present.period_us = in_force.period_us.unwrap_or(present.period_us);
+            present.swap_bytes = in_force.swap_bytes.unwrap_or(present.swap_bytes);
+        }
+        let hardened = policy::harden_resources(resources.clone(), &present, profile);
         let (resources, verdicts) = hardened?;
         self.tell_verdicts(&verdicts);
-        Ok(self.cgroup()?.update(&resources)?)
+        Ok(cgroup.update(&resources)?)
     }
 
     /// Tells what happens until it ends; `tell` may end the watching with an error.

@@ -4,13 +4,10 @@
 
 use brig_spec::{Cpu, Memory, Pids, Resources};
 
-use super::{Facts, is_on, rule};
+use super::{Facts, Present, is_on, rule};
 use crate::profile::Profile;
 use crate::value::{Bytes, Processors};
 use crate::verdict::Verdicts;
-
-/// The kernel's default, microseconds.
-const PERIOD: u64 = 100_000;
 
 /// A container that is made: where no limit is asked for, the rule's holds.
 pub(super) fn judge(
@@ -22,26 +19,38 @@ pub(super) fn judge(
     let swap = if facts.limits_swap { Absent::IsNoLimit } else { Absent::IsAsBefore };
     let asked = resources.memory.get_or_insert_default();
     memory(asked, [Absent::IsNoLimit, swap], profile, verdicts);
-    cpu(resources.cpu.get_or_insert_default(), Absent::IsNoLimit, profile, verdicts);
+    cpu(
+        resources.cpu.get_or_insert_default(),
+        Absent::IsNoLimit,
+        &Present::default(),
+        profile,
+        verdicts,
+    );
     pids(resources.pids.get_or_insert_default(), Absent::IsNoLimit, profile, verdicts);
     resources.memory = resources.memory.filter(|memory| *memory != Memory::default());
     resources.cpu = resources.cpu.take().filter(|cpu| *cpu != Cpu::default());
     resources.pids = resources.pids.filter(|pids| *pids != Pids::default());
-    unified(resources, profile, verdicts);
+    unified(resources, &Present::default(), profile, verdicts);
 }
 
 /// A change: what it does not name stays as it is.
-pub(super) fn judge_change(resources: &mut Resources, profile: &Profile, verdicts: &mut Verdicts) {
+pub(super) fn judge_change(
+    resources: &mut Resources,
+    present: &Present,
+    profile: &Profile,
+    verdicts: &mut Verdicts,
+) {
     if let Some(asked) = &mut resources.memory {
         memory(asked, [Absent::IsAsBefore; 2], profile, verdicts);
+        swap_beside(asked, present, profile, verdicts);
     }
     if let Some(asked) = &mut resources.cpu {
-        cpu(asked, Absent::IsAsBefore, profile, verdicts);
+        cpu(asked, Absent::IsAsBefore, present, profile, verdicts);
     }
     if let Some(asked) = &mut resources.pids {
         pids(asked, Absent::IsAsBefore, profile, verdicts);
     }
-    unified(resources, profile, verdicts);
+    unified(resources, present, profile, verdicts);
 }
 
 /// What a field that is not there means.
@@ -82,16 +91,39 @@ fn memory(memory: &mut Memory, absent: [Absent; 2], profile: &Profile, verdicts:
     }
 }
 
+/// More memory beside the swap that stays: cgroup v2 has limits of each, the rule one of both.
+fn swap_beside(memory: &mut Memory, present: &Present, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, memory);
+    let Some(max) = profile.memory.max.filter(|_| is_on(rule)) else { return };
+    let (Some(limit), None) = (amount(memory.limit).filter(|limit| *limit > 0), memory.swap) else {
+        return;
+    };
+    let both = limit.saturating_add(present.swap_bytes);
+    if limit <= max.0 && both > max.0 {
+        let asked = format!("{} with the swap that it has", Bytes(both));
+        if verdicts.limit(rule, "linux.resources.memory.limit", asked, max.to_string()) {
+            memory.swap = Some(max.0);
+        }
+    }
+}
+
 /// The time in each period that `max` comes to.
 fn quota_of(max: Processors, period: u64) -> i64 {
     i64::try_from(u128::from(period) * u128::from(max.0) / 1000).unwrap_or(i64::MAX)
 }
 
-fn cpu(cpu: &mut Cpu, absent: Absent, profile: &Profile, verdicts: &mut Verdicts) {
+/// A quota is a part of the period that is asked for, else of the one that there is.
+fn cpu(
+    cpu: &mut Cpu,
+    absent: Absent,
+    present: &Present,
+    profile: &Profile,
+    verdicts: &mut Verdicts,
+) {
     let rule = rule!(profile, processors);
     let Some(max) = profile.processors.max.filter(|_| is_on(rule)) else { return };
     let is_kept = cpu.quota.is_none() && cpu.period.is_none() && absent == Absent::IsAsBefore;
-    let period = cpu.period.filter(|period| *period > 0).unwrap_or(PERIOD);
+    let period = cpu.period.filter(|period| *period > 0).unwrap_or(present.period_us);
     let allowed = quota_of(max, period);
     let asked = amount(cpu.quota).filter(|quota| *quota > 0);
     if !is_kept && asked.is_none_or(|asked| asked > allowed) {
@@ -116,14 +148,22 @@ fn pids(pids: &mut Pids, absent: Absent, profile: &Profile, verdicts: &mut Verdi
 }
 
 /// What of cgroup v2's own files would raise a limit again is left out.
-fn unified(resources: &mut Resources, profile: &Profile, verdicts: &mut Verdicts) {
-    let memory = profile.memory.max.map(|max| max.0);
+fn unified(
+    resources: &mut Resources,
+    present: &Present,
+    profile: &Profile,
+    verdicts: &mut Verdicts,
+) {
+    let max = profile.memory.max.map(|max| max.0);
     let (rule_memory, rule_cpu) = (rule!(profile, memory), rule!(profile, processors));
     let rule_pids = rule!(profile, pids);
-    let swap = memory.map(|max| {
-        let limit = resources.memory.and_then(|memory| amount(memory.limit));
-        max - limit.filter(|limit| (1..=max).contains(limit)).unwrap_or(max)
-    });
+    let fields = resources.memory.unwrap_or_default();
+    let above_0 = |field| amount(field).filter(|amount| *amount > 0);
+    let (limit, both) = (above_0(fields.limit), above_0(fields.swap));
+    // What is left for memory beside the swap, and for swap beside the memory: `memory.max` comes first in the map.
+    let beside = limit.zip(both).map_or(present.swap_bytes, |(limit, both)| both - limit);
+    let memory = max.map(|max| max.saturating_sub(beside));
+    let mut swap = max.map(|max| max - limit.unwrap_or(max).min(max));
     let number = |text: &str, max: Option<i64>| {
         let fits =
             |max: i64| text.trim().parse::<i64>().is_ok_and(|asked| (0..=max).contains(&asked));
@@ -131,10 +171,18 @@ fn unified(resources: &mut Resources, profile: &Profile, verdicts: &mut Verdicts
     };
     resources.unified.retain(|file, value| {
         let (rule, fits) = match file.as_str() {
-            "memory.max" => (rule_memory, number(value, memory)),
+            "memory.max" => {
+                let fits = number(value, memory);
+                let left =
+                    max.zip(value.trim().parse().ok()).map(|(max, asked): (_, i64)| max - asked);
+                swap = if fits { left } else { swap };
+                (rule_memory, fits)
+            }
             "memory.swap.max" => (rule_memory, number(value, swap)),
             "pids.max" => (rule_pids, number(value, profile.pids.max.map(i64::from))),
-            "cpu.max" => (rule_cpu, profile.processors.max.is_none_or(|max| within(value, max))),
+            "cpu.max" => {
+                (rule_cpu, profile.processors.max.is_none_or(|max| within(value, present, max)))
+            }
             _ => return true,
         };
         let field = format!("linux.resources.unified[{file:?}]");
@@ -144,9 +192,9 @@ fn unified(resources: &mut Resources, profile: &Profile, verdicts: &mut Verdicts
 }
 
 /// Whether a value for `cpu.max`, `QUOTA PERIOD`, is no more than `max`.
-fn within(value: &str, max: Processors) -> bool {
+fn within(value: &str, present: &Present, max: Processors) -> bool {
     let mut words = value.split_whitespace();
     let quota = words.next().and_then(|quota| quota.parse::<i64>().ok());
-    let period = words.next().map_or(Some(PERIOD), |period| period.parse().ok());
+    let period = words.next().map_or(Some(present.period_us), |period| period.parse().ok());
     matches!((quota, period), (Some(quota @ 0..), Some(period)) if quota <= quota_of(max, period))
 }
