@@ -569,6 +569,30 @@ fn a_namespace_of_the_host_is_none_of_a_containers_own_by_whatever_path() {
 }
 
 #[test]
+fn a_user_namespace_is_judged_by_the_maps_that_it_has() {
+    need!(Brig);
+    let lab = Lab::new();
+    // Another container's, in which root is root of the host.
+    let all = json!([{"containerID": 0, "hostID": 0, "size": 4_294_967_295_u32}]);
+    let maps = |bundle: Bundle, map: &serde_json::Value| {
+        bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map.clone())
+    };
+    let other = lab.container(maps(lab.bundle().namespace("user", None), &all).idle());
+    other.run_detached().ok();
+    rules("users = { mode = \"refuse\", min_uid = 1000, min_gid = 1000 }");
+    let path = format!("/proc/{}/ns/user", other.pid());
+    let joined = |map| maps(lab.bundle().namespace("user", Some(&path)), &map).sh("id -u");
+    let pretended = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    lab.container(joined(pretended))
+        .run()
+        .failed()
+        .says("linux.uidMappings[0]: a map that the user namespace does not have is refused");
+    fs::remove_file(FILE).expect("remove the policy");
+    lab.container(joined(all)).run().ok().prints("0");
+    other.delete_force().ok();
+}
+
+#[test]
 fn what_was_asked_and_what_holds_are_kept() {
     need!(Brig);
     let lab = Lab::new();

@@ -10,7 +10,7 @@ mod resources;
 mod root;
 mod sources;
 
-use brig_spec::{Asked, Config, NamespaceType, Process, Resources};
+use brig_spec::{Asked, Config, IdMapping, Linux, NamespaceType, Process, Resources};
 
 use crate::denial::Denial;
 use crate::hardened::Hardened;
@@ -98,6 +98,7 @@ fn decide(
     let mut config = asked.into_config();
     let mut verdicts = Verdicts::default();
     process::judge(&mut config.process, &config.linux, profile, &mut verdicts);
+    process::mapped_mounts(&config, profile, &mut verdicts);
     linux::judge(&mut config.linux, profile, facts, &mut verdicts);
     root::judge(&mut config, profile, &mut verdicts);
     sources::judge(&config, profile, sources, &mut verdicts);
@@ -174,6 +175,20 @@ fn filter(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
     let Some(name) = profile.seccomp.profile.filter(|_| config.seccomp.is_none()) else { return };
     let allowed = format!("the filter {}", name.name());
     verdicts.limit(rule!(profile, seccomp), "linux.seccomp", "no filter", allowed);
+}
+
+/// Judges the maps of a user namespace that is joined by path, of users and of groups, once a process is in it.
+///
+/// # Errors
+/// They are not those by which users were judged, and the profile has a rule about users.
+pub fn judge_joined_maps(
+    linux: &Linux,
+    found: [&[IdMapping]; 2],
+    profile: &ChosenProfile,
+) -> Result<Vec<Verdict>, Denial> {
+    let mut verdicts = Verdicts::default();
+    process::joined_maps(linux, found, &profile.rules, &mut verdicts);
+    Denial::or(&profile.name, verdicts)
 }
 
 /// What cannot be had in part.

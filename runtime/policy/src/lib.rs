@@ -25,6 +25,7 @@ pub use denial::Denial;
 pub use file::{Error, Policy};
 pub use harden::{
     Facts, NodePolicy, Present, harden, harden_process, harden_resources, judge, judge_joined,
+    judge_joined_maps,
 };
 pub use hardened::{Hardened, kept};
 pub use level::LEVELS;

@@ -1,6 +1,6 @@
 //! The whole stage from the outside: policies in, what holds or words out.
 
-use brig_spec::{Asked, NamespaceType, Resources};
+use brig_spec::{Asked, IdMapping, Linux, NamespaceType, Resources};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -305,6 +305,53 @@ fn users_are_judged_by_what_they_are_on_the_host() {
         denied(&profile, &[("/process/user", user)]),
         ["process.user.additionalGids[1]: group 0 of the host is refused by the rule users"]
     );
+}
+
+#[test]
+fn a_user_namespace_that_is_joined_has_the_maps_that_were_judged() {
+    let profile = profile("users = { mode = \"refuse\", min_uid = 1, min_gid = 1 }");
+    let map = |inside, outside, count| IdMapping { inside, outside, count };
+    let linux = Linux {
+        uid_mappings: vec![map(0, 1000, 10)],
+        gid_mappings: vec![map(5, 2000, 1)],
+        ..Linux::default()
+    };
+    let judge = |users: &[IdMapping], groups: &[IdMapping]| {
+        judge_joined_maps(&linux, [users, groups], &profile).map_err(|denial| denial.refused.len())
+    };
+    assert_eq!(judge(&[map(0, 1000, 10)], &[map(0, 1995, 65536)]), Ok(Vec::new()));
+    let whole = map(0, 0, u32::MAX);
+    assert_eq!(judge(&[whole], &[whole]), Err(2));
+    assert_eq!(judge(&[map(0, 1000, 9)], &[map(5, 2000, 1)]), Err(1));
+    assert_eq!(judge(&[], &[]), Err(2));
+}
+
+/// Who writes to such a mount is root on the disk.
+#[test]
+fn a_mount_maps_nobody_to_a_user_that_is_refused() {
+    let profile = profile("users = { mode = \"refuse\", min_uid = 1, min_gid = 0 }");
+    let map =
+        |inside: u32, outside: u32| json!([{"containerID": inside, "hostID": outside, "size": 1}]);
+    let mount = |map: &Value| {
+        json!([{"destination": "/x", "source": "/srv/x", "type": "bind", "options": ["rbind"],
+            "uidMappings": map, "gidMappings": map}])
+    };
+    let user = ("/process/user", json!({"uid": 1000, "gid": 1000}));
+    assert_eq!(
+        denied(&profile, &[user.clone(), ("/mounts", mount(&map(0, 1000)))]),
+        ["mounts[0].uidMappings: a map to user 0 is refused by the rule users"]
+    );
+    hardened(&profile, &[user, ("/mounts", mount(&map(5, 1000)))]);
+    // As the user namespace maps.
+    let own = map(0, 100_000);
+    let namespaces = json!([{"type": "user"}, {"type": "mount"}, {"type": "uts"}]);
+    let edits = [
+        ("/linux/uidMappings", own.clone()),
+        ("/linux/gidMappings", own.clone()),
+        ("/linux/namespaces", namespaces),
+        ("/mounts", mount(&own)),
+    ];
+    hardened(&profile, &edits);
 }
 
 #[test]

@@ -227,6 +227,7 @@ impl Making<'_> {
                     let process = RecordedProcess::new(pid, pidfd)
                         .map_err(|error| Error::system("recording the process", error))?;
                     made.born(process)?;
+                    joined::judge_maps(self.node, self.id, self.blueprint, pid)?;
                     self.node.observer().observe(self.id, &observer::Event::Born { pid });
                 }
                 Milestone::Setup { pid } => {

@@ -1,8 +1,10 @@
 //! Namespaces that a container joins by path, against the node's policy.
 //!
-//! Promises: what is judged is what is joined, the descriptor. The host's are those of brig itself.
+//! Promises: what is judged is what is joined, the descriptor. The host's are those of brig itself. The maps of a user
+//! namespace are those of a process that is in it and waits.
 
 use brig_pseudofs::identity::Identity;
+use brig_pseudofs::small_file;
 use rustix::fs::stat;
 
 use super::Error;
@@ -10,8 +12,8 @@ use super::blueprint::Blueprint;
 use super::node::Node;
 use super::observer::Event;
 use crate::execute::Inputs;
-use crate::policy;
-use crate::spec::{ContainerId, NamespaceType};
+use crate::policy::{self, Verdict};
+use crate::spec::{ContainerId, IdMapping, NamespaceType};
 
 /// The names in /proc/PID/ns.
 const NAMES: [(NamespaceType, &str); 8] = [
@@ -43,10 +45,45 @@ pub(super) fn judge(
         let own = Identity::from(&stat(&*own).map_err(failed)?);
         let is_the_hosts = Identity::of(joined).map_err(failed)? == own;
         let verdicts = policy::judge_joined(kind, is_the_hosts, profile);
-        let verdicts = verdicts?;
-        if !verdicts.is_empty() {
-            node.observer().observe(id, &Event::Judged(&verdicts));
-        }
+        tell(node, id, &verdicts?);
     }
     Ok(())
+}
+
+/// Judges the maps of the user namespace, where it is joined by path: process `pid` of the container is in it.
+pub(super) fn judge_maps(
+    node: &Node,
+    id: &ContainerId,
+    blueprint: &Blueprint,
+    pid: i32,
+) -> Result<(), Error> {
+    let profile = &blueprint.config.applied.profile;
+    let linux = blueprint.linux();
+    let user = linux.namespace(NamespaceType::User);
+    if profile.is_empty() || user.is_none_or(|namespace| namespace.path.is_none()) {
+        return Ok(());
+    }
+    let (users, groups) = (map(pid, "uid_map")?, map(pid, "gid_map")?);
+    tell(node, id, &policy::judge_joined_maps(linux, [&users, &groups], profile)?);
+    Ok(())
+}
+
+fn tell(node: &Node, id: &ContainerId, verdicts: &[Verdict]) {
+    if !verdicts.is_empty() {
+        node.observer().observe(id, &Event::Judged(verdicts));
+    }
+}
+
+/// An id map of the user namespace that a process is in, as brig's own sees it (user_namespaces(7)).
+fn map(pid: i32, file: &str) -> Result<Vec<IdMapping>, Error> {
+    let path = format!("/proc/{pid}/{file}");
+    let text = small_file::read_text(&path)
+        .map_err(|error| Error::system(format!("reading {path}"), error))?;
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(IdMapping { inside: next()?, outside: next()?, count: next()? })
+    };
+    let lines: Option<Vec<_>> = text.lines().map(line).collect();
+    lines.ok_or_else(|| Error::plain(format!("{path} is not as the kernel writes it: {text:?}")))
 }

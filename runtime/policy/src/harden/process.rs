@@ -2,7 +2,7 @@
 
 use brig_spec::capability::{self, Sets};
 use brig_spec::{
-    IdMapping, IoPriorityClass, Linux, NamespaceType, Process, Rlimit, SchedulerPolicy,
+    Config, IdMapping, IoPriorityClass, Linux, NamespaceType, Process, Rlimit, SchedulerPolicy,
 };
 
 use super::{is_on, rule};
@@ -90,6 +90,53 @@ fn outside(map: &[IdMapping], id: u32) -> Option<u32> {
         let offset = id.checked_sub(line.inside).filter(|offset| *offset < line.count)?;
         line.outside.checked_add(offset)
     })
+}
+
+/// The maps that a user namespace has which is joined: users were judged by those of the configuration.
+pub(super) fn joined_maps(
+    linux: &Linux,
+    found: [&[IdMapping]; 2],
+    profile: &Profile,
+    verdicts: &mut Verdicts,
+) {
+    let rule = rule!(profile, users);
+    let [users, groups] = found;
+    for (name, asked, found) in
+        [("uidMappings", &linux.uid_mappings, users), ("gidMappings", &linux.gid_mappings, groups)]
+    {
+        for (index, line) in asked.iter().enumerate() {
+            let last = line.inside.saturating_add(line.count - 1);
+            let has = |one: &IdMapping| {
+                outside(&[*one], line.inside) == Some(line.outside)
+                    && outside(&[*one], last).is_some()
+            };
+            if !found.iter().any(has) {
+                let asked = "a map that the user namespace does not have";
+                verdicts.refuse(rule, format!("linux.{name}[{index}]"), asked);
+            }
+        }
+    }
+}
+
+/// Mounts with a map of their own: who writes there is another user on the disk. As the container's user namespace maps is
+/// as its root is meant to be.
+pub(super) fn mapped_mounts(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, users);
+    for (index, mount) in config.mounts.iter().enumerate() {
+        let maps = mount.idmap.as_ref().and_then(|idmap| idmap.mappings.as_ref());
+        let Some((users, groups)) = maps else { continue };
+        let (linux, least) = (&config.linux, &profile.users);
+        for (kind, name, map, own, least) in [
+            ("user", "uidMappings", users, &linux.uid_mappings, least.min_uid),
+            ("group", "gidMappings", groups, &linux.gid_mappings, least.min_gid),
+        ] {
+            let below = map.iter().find(|line| line.inside < least.unwrap_or_default());
+            if let Some(line) = below.filter(|_| map != own) {
+                let asked = format!("a map to {kind} {}", line.inside);
+                verdicts.refuse(rule, format!("mounts[{index}].{name}"), asked);
+            }
+        }
+    }
 }
 
 fn rlimits(rlimits: &mut Vec<Rlimit>, profile: &Profile, verdicts: &mut Verdicts) {
