@@ -1,6 +1,6 @@
 //! The node's policy: /etc/brig/policy.toml, what it makes of what is asked for at each verb, and what it is told by.
 
-use brig_integration::{Bundle, Container, Lab, json, need};
+use brig_integration::{Bundle, Container, Lab, PATIENCE, json, need, wait_until};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -566,6 +566,23 @@ fn a_namespace_of_the_host_is_none_of_a_containers_own_by_whatever_path() {
             lab.assert_clean();
         }
     }
+}
+
+#[test]
+fn a_mount_namespace_of_others_is_none_of_a_containers_own() {
+    need!(Brig);
+    let lab = Lab::new();
+    // As systemd's services have them: all that is the host's is there.
+    let mut service = lab.call("unshare").args(["--mount", "sleep", "100"]).spawn();
+    let path = format!("/proc/{}/ns/mnt", service.pid());
+    let own = fs::read_link("/proc/self/ns/mnt").expect("a namespace");
+    assert!(wait_until(PATIENCE, || fs::read_link(&path).is_ok_and(|link| link != own)));
+    let joined = || lab.bundle().namespace("mount", Some(&path)).sh("echo joined");
+    lab.container(joined()).run().ok().prints("joined");
+    policy("version = 1\ndefault = \"baseline\"\n");
+    lab.container(joined()).run().failed().says("linux.namespaces: a mount namespace of others");
+    service.kill();
+    drop(service.wait());
 }
 
 #[test]

@@ -152,10 +152,12 @@ pub fn harden_resources(
     Ok((Hardened(Box::new(asked)), verdicts))
 }
 
-/// Judges a namespace that is joined by path, once it is open: whatever its path, it may be the host's.
+/// Judges a namespace that is joined by path, once it is open: whatever its path, it may be the host's. Of mount
+/// namespaces that cannot be told: each service of systemd may have one with all that is the host's. There is no pivot_root(2)
+/// in one that is joined, so who may call chroot(2) gets out of the root there.
 ///
 /// # Errors
-/// It is, and the profile wants one of the container's own.
+/// It is the host's, or a mount namespace, and the profile wants one of the container's own.
 pub fn judge_joined(
     kind: NamespaceType,
     is_the_hosts: bool,
@@ -163,8 +165,12 @@ pub fn judge_joined(
 ) -> Result<Vec<Verdict>, Denial> {
     let mut verdicts = Verdicts::default();
     let (name, profile) = (&profile.name, &profile.rules);
-    if let Some(rule) = linux::private_by(kind, profile).filter(|_| is_the_hosts) {
-        let asked = format!("the host's {} namespace", kind.name());
+    let asked = match kind {
+        _ if is_the_hosts => Some(format!("the host's {} namespace", kind.name())),
+        NamespaceType::Mount => Some("a mount namespace of others".to_owned()),
+        _ => None,
+    };
+    if let Some((rule, asked)) = linux::private_by(kind, profile).zip(asked) {
         verdicts.refuse(rule, "linux.namespaces", asked);
     }
     Denial::or(name, verdicts)

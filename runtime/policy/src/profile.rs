@@ -147,10 +147,10 @@ rules! {
         "which user the program is on the host, by its numeric id in the final configuration",
         "PSS restricted: runAsNonRoot; SP 800-190 4.4.3; CVE-2024-40635, CVE-2026-46680";
     namespaces: Namespaces {
-        /// Those that must not be the host's.
+        /// Those that must not be the host's. A mount namespace must be the container's alone.
         private: Vec<NamespaceType>,
     }
-        "which namespaces must be the container's own, or a pod's",
+        "which namespaces must be the container's own, or but for mounts a pod's",
         "PSS baseline: host namespaces; CIS 5.9, 5.15, 5.16, 5.20";
     cgroup_namespace: CgroupNamespace {}
         "the container sees its own cgroup as the root of all",

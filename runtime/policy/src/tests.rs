@@ -364,6 +364,9 @@ fn a_namespace_that_is_joined_is_not_the_hosts() {
         assert_eq!(judge_joined(NamespaceType::Ipc, true, &with(mode)), Ok(Vec::new()));
     }
     assert_eq!(judge_joined(NamespaceType::Pid, true, &with("audit")).map(|all| all.len()), Ok(1));
+    let mounts = profile("namespaces = { mode = \"enforce\", private = [\"mount\"] }");
+    assert!(judge_joined(NamespaceType::Mount, false, &mounts).is_err());
+    assert_eq!(judge_joined(NamespaceType::Mount, false, &with("enforce")), Ok(Vec::new()));
     let cgroups = profile("cgroup_namespace = { mode = \"enforce\" }");
     assert!(judge_joined(NamespaceType::Cgroup, true, &cgroups).is_err());
     assert_eq!(judge_joined(NamespaceType::Pid, true, &cgroups), Ok(Vec::new()));
