@@ -375,6 +375,27 @@ fn a_source_is_judged_by_what_it_is_not_by_its_path() {
 }
 
 #[test]
+fn what_is_denied_is_not_bound_with_what_it_is_really_in() {
+    need!(Brig);
+    let lab = Lab::new();
+    let [disk, moved] = ["disk", "moved"].map(|name| lab.path(name));
+    fs::create_dir_all(disk.join("all/engine")).expect("make directories");
+    symlink(disk.join("all/engine"), &moved).expect("link");
+    sources(&[&disk], &[&moved]);
+    let run =
+        |source: &Path| lab.container(lab.bundle().bind(source, "/tmp", &[]).sh("true")).run();
+    for source in [disk.clone(), disk.join("all")] {
+        run(&source).failed().says("which has ").says("in it, is refused by the rule bind_sources");
+    }
+    fs::create_dir(disk.join("other")).expect("make a directory");
+    run(&disk.join("other")).ok();
+    policy("version = 1\ndefault = \"baseline\"\n");
+    for program in ["/usr", "/bin/sh"] {
+        run(Path::new(program)).failed().says("is refused by the rule bind_sources");
+    }
+}
+
+#[test]
 fn a_source_that_is_exchanged_after_it_was_judged_is_not_mounted() {
     need!(Brig);
     let lab = Lab::new();

@@ -189,16 +189,20 @@ fn listed(path: &str) -> Vec<Listed> {
     objects.map(|object| Listed { path: path.to_owned(), object }).collect()
 }
 
-/// Every directory that something of the list is in, with what that is.
+/// Every directory that something of the list is in, by its name and where links lead from there, with what that is.
 fn above(list: &[String]) -> Vec<Listed> {
-    let mut found: Vec<(&Path, Listed)> = Vec::new();
+    let mut found: Vec<(PathBuf, Listed)> = Vec::new();
     for path in list {
-        for above in Path::new(path).ancestors().skip(1) {
-            if found.iter().any(|(known, _)| *known == above) {
+        let mut places = vec![PathBuf::from(path)];
+        let opened = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
+        places.extend(opened.and_then(|opened| foreign::path_of(opened.as_fd()).ok()));
+        for above in places.iter().flat_map(|place| place.ancestors().skip(1)) {
+            if found.iter().any(|(known, _)| known == above) {
                 continue;
             }
             if let Ok(stat) = stat(above) {
-                found.push((above, Listed { path: path.clone(), object: object(&stat) }));
+                let listed = Listed { path: path.clone(), object: object(&stat) };
+                found.push((above.to_owned(), listed));
             }
         }
     }
