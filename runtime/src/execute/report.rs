@@ -72,11 +72,22 @@ fn of_op(report: &Report, op: &Op<'_>, plan: &Plan<'_>) -> Error {
     let call = call_name(report.call);
     let what = if what.starts_with(call) { what } else { format!("{what}: {call}") };
     let what = part(op, report.detail).map_or(what.clone(), |part| format!("{what} ({part})"));
-    let error = Error::system(what, io::Error::from_raw_os_error(errno));
+    let error = Error::system(what, said(op, errno));
     let of_label = (errno == libc::EINVAL).then(|| label_hint(op, report.detail)).flatten();
     match of_label.or_else(|| hint(op, errno)) {
         Some(hint) => error.with_hint(hint),
         None => error,
+    }
+}
+
+/// What the kernel said. Docker finds the words "is a directory" in it and takes them for a program that
+/// cannot be executed; from mount(2), which runc asks, they never come.
+fn said(op: &Op<'_>, errno: i32) -> io::Error {
+    match op {
+        Op::File(FileOp::OpenTarget { .. }) if errno == libc::EISDIR => {
+            io::Error::new(io::ErrorKind::IsADirectory, "EISDIR (os error 21)")
+        }
+        _ => io::Error::from_raw_os_error(errno),
     }
 }
 
@@ -351,7 +362,7 @@ fn hint_of_file(op: &FileOp<'_>, errno: i32) -> Option<&'static str> {
             "the mount source is not a directory, but the mount point is one"
         }
         (FileOp::OpenTarget { .. }, libc::ENOTDIR) => {
-            "the mount source is a directory, but the mount point or a component of its path is not"
+            "the mount point or a component of its path is not a directory, but the mount source is one"
         }
         (FileOp::OpenTarget { .. }, libc::EBUSY) => COVERS_THE_ROOT,
         (FileOp::Expect { identity: Identity::Object { .. }, .. }, libc::ESTALE) => {
