@@ -293,6 +293,10 @@ fn own_configuration(dir: &Path) {
         fs::write(upper.join(file), "containers:1000000:1000000\ndaemon:2000000:65536\n")
             .expect("write subordinate ids");
     }
+    // Of a name without a user, Debian sid knows no ids.
+    let users = fs::read_to_string("/etc/passwd").expect("read the users");
+    let users = users + "containers:x:64321:64321::/nonexistent:/usr/sbin/nologin\n";
+    fs::write(upper.join("passwd"), users).expect("write the users");
     let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
     mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .expect("mount an overlay on /etc");

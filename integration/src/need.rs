@@ -42,7 +42,7 @@ impl Need {
         let met = match self {
             Need::CgroupV2 => machine::layout() == Layout::V2,
             Need::CgroupV1 => machine::layout() == Layout::V1,
-            Need::Guest => lane() != "host" && Path::new("/sys/block/vda").exists(),
+            Need::Guest => !is_here(&lane()) && Path::new("/sys/block/vda").exists(),
             Need::Systemd => machine::has_systemd(),
             Need::AppArmor => machine::has_apparmor(),
             Need::SeLinux => machine::has_selinux(),
@@ -77,15 +77,15 @@ impl Need {
         let lane = lane();
         match self {
             // The host lane runs wherever developers are; each guest is of one cgroup layout.
-            Need::Guest => lane == "host",
+            Need::Guest => is_here(&lane),
             Need::Resctrl => lane != "resctrl",
             Need::CgroupV2 if matches!(lane.as_str(), "v1" | "hybrid") => true,
             Need::CgroupV2 | Need::Systemd | Need::AppArmor | Need::CapSysResource => {
                 let plain_guest = matches!(lane.as_str(), "v2" | "arm64");
-                lane == "host" || (plain_guest && self != Need::CgroupV2)
+                is_here(&lane) || (plain_guest && self != Need::CgroupV2)
             }
             Need::SeLinux => lane != "selinux",
-            Need::CgroupV1 | Need::Idmap => lane != "host" || machine::layout() == Layout::V2,
+            Need::CgroupV1 | Need::Idmap => !is_here(&lane) || machine::layout() == Layout::V2,
             Need::Brig | Need::Oci11 | Need::Runc => false,
         }
     }
@@ -94,6 +94,11 @@ impl Need {
 /// The lane of `integration/vm/lanes`, or "host".
 fn lane() -> String {
     std::env::var("BRIG_LANE").unwrap_or_else(|_| "host".into())
+}
+
+/// Whether a lane is of this machine's kernel, not of a guest's.
+fn is_here(lane: &str) -> bool {
+    matches!(lane, "host" | "sid")
 }
 
 /// Whether the test must end here, as a need is not met; says so on standard output.
