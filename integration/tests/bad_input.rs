@@ -76,6 +76,7 @@ refusals! {
     mount_options_that_contradict: |b| b.mount(json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"], "uidMappings": []})), "mounts[6]";
     mount_idmap_without_maps_or_user_namespace: |b| b.mount(json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"]})), "mounts[6].options";
     mount_maps_of_users_alone: |b| b.mount(json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]})), "mounts[6]";
+    mount_namespace_missing: |b| b.without_namespace("mount"), "linux.namespaces";
     namespace_unknown: |b| b.set("/linux/namespaces/-", json!({"type": "dream"})), "linux.namespaces[5]";
     namespace_twice: |b| b.set("/linux/namespaces/-", json!({"type": "pid"})), "linux.namespaces[5]";
     namespace_path_relative: |b| b.namespace("network", Some("proc/self/ns/net")), "linux.namespaces[4].path";

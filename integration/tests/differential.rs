@@ -3,7 +3,9 @@
 
 use brig_integration::command::flavour;
 use brig_integration::conformance::{self, Reference};
+use brig_integration::requirements::{FLAGS, of_runc};
 use brig_integration::{Bundle, Lab, Output, Value, binaries, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -202,4 +204,21 @@ fn the_document_lists_every_explained_difference() {
         found == expected,
         "docs/conformance.md is not what integration/src/conformance.rs says: run with BRIG_BLESS=1"
     );
+}
+
+#[test]
+fn every_flag_of_runc_is_accounted_for() {
+    let lab = Lab::new();
+    let verbs = "checkpoint create delete events exec features kill list pause ps restore resume run spec start state update";
+    for verb in std::iter::once("").chain(verbs.split(' ')) {
+        let words = [verb, "--help"].into_iter().filter(|word| !word.is_empty());
+        let help = lab.call("/usr/sbin/runc").args(words).go().ok().stdout();
+        let told = FLAGS.iter().filter(|flags| flags.verb == verb);
+        let told: BTreeSet<&str> = told.flat_map(|flags| flags.names.split(' ')).collect();
+        let missing: Vec<&str> = of_runc(&help).difference(&told).copied().collect();
+        assert!(
+            missing.is_empty(),
+            "runc {verb}: {missing:?} in integration/src/requirements/flags.rs"
+        );
+    }
 }

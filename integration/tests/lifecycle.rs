@@ -608,7 +608,9 @@ fn usage_errors_have_a_code_of_their_own() {
     lab.runtime().arg("frobnicate").go().code(2).says("frobnicate");
     lab.runtime().arg("craete").go().code(2).says("did you mean create?");
     lab.runtime().args(["run", "--bundel", "x"]).go().code(2).says("did you mean --bundle?");
-    lab.runtime().args(["state"]).go().code(2);
+    for verb in ["state", "create", "start", "kill", "delete"] {
+        lab.runtime().arg(verb).go().code(2).says("CONTAINER-ID is missing");
+    }
     lab.runtime().args(["create", "--no-such-option", "x"]).go().code(2).says("--no-such-option");
     lab.runtime().args(["kill", "a", "b", "c"]).go().code(2);
 }

@@ -273,3 +273,13 @@ fn notifications_go_to_the_listener_with_the_containers_state() {
     // The listener is gone with its descriptor: the call fails with ENOSYS, and the workload ends.
     running.wait().ok().says("not implemented");
 }
+
+#[test]
+fn a_listener_that_is_not_there_is_an_error() {
+    let lab = Lab::new();
+    let path = lab.path("nobody");
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "listenerPath": path,
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]});
+    lab.container(lab.bundle().set("/linux/seccomp", filter)).run().failed();
+    lab.assert_clean();
+}
