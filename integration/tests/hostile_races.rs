@@ -85,6 +85,12 @@ fn mounts_in(bundle: Bundle, at: &str, source: &Path, round: usize) -> Bundle {
         .mount(json!({"destination": format!("{at}/usual"), "type": "tmpfs", "source": "tmpfs"}))
         .set("/linux/maskedPaths/-", format!("{at}/masked"))
         .sh(&format!("cat {at}/secret {at}/*/secret 2>/dev/null; true"))
+        .edit(|spec| {
+            // With such a hook brig is among the host's mounts meanwhile, else there is nothing of the host around it.
+            if round % 2 == 1 {
+                spec["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}]});
+            }
+        })
 }
 
 struct Host {
