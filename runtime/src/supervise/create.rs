@@ -11,7 +11,7 @@ use super::blueprint::{Blueprint, Circumstances};
 use super::container::Container;
 use super::early_hooks::{self, StateFiles};
 use super::frozen::UnlessFrozen;
-use super::listener::Listener;
+use super::seccomp_agent::SeccompAgent;
 use super::node::Node;
 use super::outside::Outside;
 use super::recorded::RecordedProcess;
@@ -197,7 +197,7 @@ impl Making<'_> {
         joined::judge(self.node, self.id, self.blueprint, &inputs)?;
         let outside = Outside::of(self.blueprint, plan, scope, &inputs)?;
         let watcher = self.blueprint.watcher.take();
-        let listener = Listener::connect(self.filter.as_ref(), plan, watcher, &mut inputs)?;
+        let agent = SeccompAgent::connect(self.filter.as_ref(), plan, watcher, &mut inputs)?;
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(&made.directory)?);
             made.record.after_gate = (plan.after_gate, words_after_gate(plan));
@@ -208,7 +208,7 @@ impl Making<'_> {
         made.save()?;
         let mut launch = Launch::begin(plan, inputs, self.start)?;
         let wait = &mut UnlessFrozen::new(wait, made.record.cgroup.clone());
-        self.serve(&mut launch, wait, made, outside, states, listener.as_ref())
+        self.serve(&mut launch, wait, made, outside, states, agent.as_ref())
             .map_err(|error| launch.abort(error))
     }
 
@@ -219,7 +219,7 @@ impl Making<'_> {
         made: &mut Transaction,
         mut outside: Outside,
         mut states: StateFiles,
-        listener: Option<&Listener>,
+        agent: Option<&SeccompAgent>,
     ) -> Result<Process, Error> {
         loop {
             match launch.next(wait)? {
@@ -234,8 +234,8 @@ impl Making<'_> {
                     outside.set_up(self.id, self.blueprint, pid, made, wait.stop())?;
                 }
                 Milestone::Hooks { pid } => {
-                    if let Some(listener) = listener {
-                        listener.tell(self.filter.as_ref(), &made.record, Status::Creating, pid)?;
+                    if let Some(agent) = agent {
+                        agent.send(self.filter.as_ref(), &made.record, Status::Creating, pid)?;
                     }
                     let spec = &self.blueprint.config.spec;
                     early_hooks::run(spec, &made.record, &mut states, wait.stop())?;

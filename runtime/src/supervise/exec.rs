@@ -4,7 +4,7 @@ use bumpalo::Bump;
 
 use super::frozen::UnlessFrozen;
 use super::known::Known;
-use super::listener::Listener;
+use super::seccomp_agent::SeccompAgent;
 use super::process::Process;
 use super::recorded::RecordedProcess;
 use super::status::Status;
@@ -108,7 +108,7 @@ pub(super) fn exec(
             node_filter: node_filter.as_ref(),
         },
     )?;
-    let listener = Listener::connect(filter, &plan, None, &mut inputs)?;
+    let agent = SeccompAgent::connect(filter, &plan, None, &mut inputs)?;
     let mut launch = Launch::begin(&plan, inputs, Start::AtOnce)?;
     // Who asks to ignore a pause waits for its end.
     let cgroup = container.record()?.cgroup.clone().filter(|_| !options.ignore_paused);
@@ -116,7 +116,7 @@ pub(super) fn exec(
     let recorded = container.is_scattered()?.then(|| container.directory.clone());
     let served = Serving {
         container,
-        listener: listener.as_ref().zip(filter),
+        agent: agent.as_ref().zip(filter),
         recorded: recorded.is_some(),
     };
     match served.serve(&mut launch, wait) {
@@ -130,7 +130,7 @@ pub(super) fn exec(
 /// What the process waits for, until it is the program.
 struct Serving<'s> {
     container: &'s Known,
-    listener: Option<(&'s Listener, &'s Filter)>,
+    agent: Option<(&'s SeccompAgent, &'s Filter)>,
     /// Whether nothing but a record tells that it is the container's.
     recorded: bool,
 }
@@ -157,8 +157,8 @@ impl Serving<'_> {
                     }
                 }
                 Milestone::Hooks { pid } => {
-                    if let Some((listener, filter)) = self.listener {
-                        listener.tell(Some(filter), record, Status::Running, pid)?;
+                    if let Some((agent, filter)) = self.agent {
+                        agent.send(Some(filter), record, Status::Running, pid)?;
                     }
                 }
                 Milestone::Ready(process) => return Ok(process),

@@ -1,4 +1,4 @@
-//! `linux.seccomp.listenerPath`: who answers the system calls that the filter reports, and what it
+//! `linux.seccomp.listenerPath`: the agent that answers the system calls that the filter reports, and what it
 //! is told about the process (config-linux.md, "The Container Process State").
 //!
 //! The child sends the listener itself, since only it has it; the text that goes with it is in a
@@ -26,9 +26,9 @@ const STATE_LIMIT_BYTES: usize = 16 << 10;
 /// that reports sendmsg must let these pass, as nobody could answer yet.
 pub const HANDOVER_FLAGS: u32 = brig_child::syscall::HANDOVER_FLAGS.cast_unsigned();
 
-/// The file for the state.
+/// The file for the state that the agent is sent.
 #[derive(Debug)]
-pub(super) struct Listener(File);
+pub(super) struct SeccompAgent(File);
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,9 +41,9 @@ struct ProcessState<'r> {
     state: OciState<'r>,
 }
 
-impl Listener {
-    /// Connects to the listener, where the filter of `plan` notifies one: `watcher`, if there is
-    /// one, else whoever the specification names.
+impl SeccompAgent {
+    /// Connects to the agent, where the filter of `plan` notifies one: `watcher`, if there is
+    /// one, else the socket that the specification names.
     pub(super) fn connect(
         filter: Option<&Filter>,
         plan: &Plan<'_>,
@@ -53,7 +53,7 @@ impl Listener {
         if !plan.slots.contains(&SlotUse::SeccompListener) {
             return Ok(None);
         }
-        let (file, copy) = state::file_for("the seccomp listener")?;
+        let (file, copy) = state::file_for("the seccomp agent")?;
         inputs.seccomp_listener = Some(match watcher {
             Some(watcher) => watcher,
             None => connect_socket(filter)?,
@@ -62,8 +62,8 @@ impl Listener {
         Ok(Some(Self(file)))
     }
 
-    /// Says which process it is.
-    pub(super) fn tell(
+    /// Sends the state of the process, which goes with the listener.
+    pub(super) fn send(
         &self,
         filter: Option<&Filter>,
         record: &Record,
