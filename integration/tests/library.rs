@@ -26,7 +26,7 @@ fn lab() -> Lab {
 }
 
 fn options() -> Options {
-    Options { systemd: None, preserve_fds: 0, listeners: None, new_keyring: true }
+    Options { systemd: None, preserve_fds: 0, sockets: None, new_keyring: true }
 }
 
 fn id(name: &str) -> ContainerId {

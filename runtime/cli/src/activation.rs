@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use brig::supervise::{Error, Listeners};
+use brig::supervise::{Error, ActivationSockets};
 
 const COUNT: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
@@ -14,7 +14,7 @@ const NAMES: &str = "LISTEN_FDNAMES";
 
 /// The sockets of this process, if there are any; an error where they are for it, and the variables do not
 /// say which they are.
-pub(super) fn of_environment() -> Result<Option<Listeners>, Error> {
+pub(super) fn of_environment() -> Result<Option<ActivationSockets>, Error> {
     let own = std::process::id().to_string();
     if std::env::var_os(PID).is_none_or(|pid| pid != own.as_str()) {
         return Ok(None);
@@ -23,7 +23,7 @@ pub(super) fn of_environment() -> Result<Option<Listeners>, Error> {
     parse(&count, std::env::var_os(NAMES))
 }
 
-fn parse(count: &OsStr, names: Option<OsString>) -> Result<Option<Listeners>, Error> {
+fn parse(count: &OsStr, names: Option<OsString>) -> Result<Option<ActivationSockets>, Error> {
     let wrong = |name: &str, value: &OsStr, fault: &str| {
         Error::plain(format!("{name}={}: {fault}", value.to_string_lossy()))
             .with_hint("see sd_listen_fds(3); unset LISTEN_PID where no sockets are meant for brig")
@@ -39,21 +39,21 @@ fn parse(count: &OsStr, names: Option<OsString>) -> Result<Option<Listeners>, Er
         Some(text) if text.split(':').count() as u64 == u64::from(number) => Ok(text.to_owned()),
         _ => Err(wrong(NAMES, &names, &format!("are not the names of {number} sockets"))),
     });
-    Ok(Some(Listeners { count: number, names: names.transpose()? }))
+    Ok(Some(ActivationSockets { count: number, names: names.transpose()? }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(count: &str, names: Option<&str>) -> Result<Option<Listeners>, String> {
+    fn parsed(count: &str, names: Option<&str>) -> Result<Option<ActivationSockets>, String> {
         parse(OsStr::new(count), names.map(OsString::from)).map_err(|e| e.to_string())
     }
 
     #[test]
     fn a_number_is_digits_and_there_is_a_name_for_each() {
-        assert_eq!(parsed("2", None), Ok(Some(Listeners { count: 2, names: None })));
-        let named = Listeners { count: 2, names: Some("http:".to_owned()) };
+        assert_eq!(parsed("2", None), Ok(Some(ActivationSockets { count: 2, names: None })));
+        let named = ActivationSockets { count: 2, names: Some("http:".to_owned()) };
         assert_eq!(parsed("2", Some("http:")), Ok(Some(named)));
         assert_eq!(parsed("0", Some("")), Ok(None));
         for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "one", "4294967296", "١"] {

@@ -118,11 +118,11 @@ impl Typed {
         global: &Global,
         mut arguments: Arguments,
     ) -> anyhow::Result<(ContainerId, Options)> {
-        let listeners = activation::of_environment()?;
+        let sockets = activation::of_environment()?;
         let id = container_id(&mut arguments)?;
-        let sockets = listeners.as_ref().map_or(0, |listeners| listeners.count);
-        check_open("LISTEN_FDS", sockets)?;
-        let preserve_fds = self.preserve_fds.saturating_add(sockets);
+        let count = sockets.as_ref().map_or(0, |sockets| sockets.count);
+        check_open("LISTEN_FDS", count)?;
+        let preserve_fds = self.preserve_fds.saturating_add(count);
         check_open("--preserve-fds", preserve_fds)?;
         let bundle = self.bundle().display();
         global.log.debug(format_args!("bundle {bundle} for container {:?}", id.as_str()));
@@ -130,7 +130,7 @@ impl Typed {
         let options = Options {
             systemd: global.systemd(),
             preserve_fds,
-            listeners,
+            sockets,
             new_keyring: !self.no_new_keyring,
         };
         Ok((id, options))

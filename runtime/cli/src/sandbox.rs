@@ -99,7 +99,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     self_protection::ensure()?;
     let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
     let options =
-        Options { systemd: global.systemd(), preserve_fds: 0, listeners: None, new_keyring: true };
+        Options { systemd: global.systemd(), preserve_fds: 0, sockets: None, new_keyring: true };
     let blueprint = sandbox.blueprint(&global.policy()?)?;
     let landlock = blueprint.landlock.is_some();
     let wanted = Wanted::first(&blueprint.config, None);

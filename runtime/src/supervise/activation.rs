@@ -10,16 +10,16 @@ const NAMES: &str = "LISTEN_FDNAMES";
 
 /// The sockets, which are the descriptors from 3 on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listeners {
+pub struct ActivationSockets {
     /// How many.
     pub count: u32,
     /// What the service manager calls them, with colons between.
     pub names: Option<String>,
 }
 
-impl Listeners {
-    /// Tells the program, which has another pid.
-    pub(super) fn tell(&self, spec: &mut Hardened) {
+impl ActivationSockets {
+    /// Tells the program of them in its environment: it has another pid.
+    pub(super) fn set_environment(&self, spec: &mut Hardened) {
         let (count, names) = (self.count.to_string(), self.names.as_deref());
         spec.replace_variables(&[(COUNT, Some(&count)), (PID, Some("1")), (NAMES, names)]);
     }
@@ -35,7 +35,7 @@ mod tests {
             "env": ["A=1", "LISTEN_FDS=9", "LISTEN_FDNAMES=x", "LISTEN_PIDS=2"]}}"#;
         let asked = crate::spec::Asked::read(text.as_bytes()).expect("a specification");
         let mut spec = crate::policy::kept(asked);
-        Listeners { count: 1, names: Some("web".to_owned()) }.tell(&mut spec);
+        ActivationSockets { count: 1, names: Some("web".to_owned()) }.set_environment(&mut spec);
         let told = ["A=1", "LISTEN_PIDS=2", "LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=web"];
         assert_eq!(spec.process.env, told);
     }

@@ -6,7 +6,7 @@ use brig_cgroup::{CgroupFacts, CgroupPlan, PlannedScope};
 use bumpalo::Bump;
 use nix::unistd::geteuid;
 
-use super::activation::Listeners;
+use super::activation::ActivationSockets;
 use super::blueprint::{Blueprint, Circumstances};
 use super::container::Container;
 use super::early_hooks::{self, StateFiles};
@@ -42,7 +42,7 @@ pub struct Options {
     /// Descriptors after standard error that the program inherits, the sockets among them.
     pub preserve_fds: u32,
     /// Sockets that are the program's, the first of these.
-    pub listeners: Option<Listeners>,
+    pub sockets: Option<ActivationSockets>,
     /// Whether the container gets a session keyring of its own.
     pub new_keyring: bool,
 }
@@ -77,8 +77,8 @@ pub(super) fn make(
     wait: &mut dyn Wait,
 ) -> Result<Created, Error> {
     // What can be refused before anything is made.
-    if let Some(listeners) = &options.listeners {
-        listeners.tell(&mut blueprint.config.spec);
+    if let Some(sockets) = &options.sockets {
+        sockets.set_environment(&mut blueprint.config.spec);
     }
     let verdicts = &blueprint.config.applied.verdicts;
     if !verdicts.is_empty() {

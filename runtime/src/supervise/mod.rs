@@ -38,7 +38,7 @@ mod status;
 mod transaction;
 
 pub use crate::failure::{Failure as Error, Kind as ErrorKind};
-pub use activation::Listeners;
+pub use activation::ActivationSockets;
 pub use blueprint::{Blueprint, Landlock};
 pub use confinement::Confinement;
 pub use container::Container;

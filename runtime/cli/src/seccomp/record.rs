@@ -336,7 +336,7 @@ impl Session<'_> {
         let options = Options {
             systemd: self.global.systemd(),
             preserve_fds: 0,
-            listeners: None,
+            sockets: None,
             new_keyring: true,
         };
         let id = ContainerId::parse(&id)?;
