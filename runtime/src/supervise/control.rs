@@ -71,7 +71,7 @@ impl Known {
         }
         let hardened = policy::harden_resources(resources.clone(), &present, profile);
         let (resources, verdicts) = hardened?;
-        self.tell_verdicts(&verdicts);
+        self.emit_verdicts(&verdicts);
         Ok(cgroup.update(&resources)?)
     }
 
@@ -95,7 +95,7 @@ impl Known {
                 Some(0) => {}
                 // As runc: notices that came together are one event.
                 Some(_) => {
-                    self.tell(&Event::OutOfMemory);
+                    self.emit(&Event::OutOfMemory);
                     tell(Happened::OutOfMemory)?;
                 }
             }

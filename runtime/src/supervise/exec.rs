@@ -66,7 +66,7 @@ pub(super) fn exec(
     let profile = &config.applied.profile;
     let hardened = policy::harden_process(options.process.clone(), spec, profile);
     let (mut process, verdicts) = hardened?;
-    container.tell_verdicts(&verdicts);
+    container.emit_verdicts(&verdicts);
     let own = host::own_capabilities(spec);
     if let Some(words) = own.and_then(|own| process.leave_out_lacking(own.0, own.1)) {
         container.warn(&words);

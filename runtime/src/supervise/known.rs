@@ -71,20 +71,20 @@ impl Known {
         })
     }
 
-    pub(super) fn tell(&self, event: &Event<'_>) {
+    pub(super) fn emit(&self, event: &Event<'_>) {
         self.observer.observe(&self.id, event);
     }
 
     /// Tells of what the policy has decided, if it has decided anything.
-    pub(super) fn tell_verdicts(&self, verdicts: &[Verdict]) {
+    pub(super) fn emit_verdicts(&self, verdicts: &[Verdict]) {
         if !verdicts.is_empty() {
-            self.tell(&Event::Judged(verdicts));
+            self.emit(&Event::Judged(verdicts));
         }
     }
 
     /// Tells of something that an operation goes on without.
     pub(super) fn warn(&self, words: &str) {
-        self.tell(&Event::Warned(words));
+        self.emit(&Event::Warned(words));
     }
 
     pub(super) fn missing(id: &ContainerId) -> Error {

@@ -26,7 +26,7 @@ impl Node {
     ) -> Result<(Container, Process), Error> {
         let created = make(self, id, blueprint, options, Start::AtOnce, io, wait)?;
         let (container, known, process, lock) = Container::of(self.observer(), id, created);
-        known.tell(&Event::Started);
+        known.emit(&Event::Started);
         match known.poststart(&lock, wait.stop()) {
             Ok(()) => Ok((container, process)),
             Err(error) => {

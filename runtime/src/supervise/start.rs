@@ -64,7 +64,7 @@ impl Known {
         if record.mute && !has_executed(pid).unwrap_or(true) {
             return Err(untold(&record.after_gate.1));
         }
-        self.tell(&Event::Started);
+        self.emit(&Event::Started);
         self.poststart(&lock, wait.stop())
     }
 
