@@ -12,7 +12,7 @@ use std::time::Duration;
 use brig_child::flags::namespace;
 use brig_child::op::{ProcessOp, TalkOp};
 use brig_child::{Op, Slot};
-use brig_sys::launch::launch;
+use brig_sys::launch::clone_child;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{getegid, geteuid};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -44,7 +44,7 @@ impl IdMaps {
         const { assert!(Slot::SUPERVISOR.0 == 1) };
         let table = &mut [-1, theirs.as_raw_fd()];
         let flags = u64::from(namespace::USER);
-        let process = launch(flags, None, WAIT, table, ours.as_fd())
+        let process = clone_child(flags, None, WAIT, table, ours.as_fd())
             .map_err(|error| Error::system(doing, error))?;
         drop(theirs);
         let held = write_id_maps(process.pid, self, None).and_then(|()| {

@@ -27,7 +27,7 @@ pub struct Process {
 ///
 /// # Errors
 /// What clone3(2) says; `EINVAL` also for a flag that makes no namespace.
-pub fn launch(
+pub fn clone_child(
     namespaces: u64,
     cgroup: Option<BorrowedFd<'_>>,
     ops: &[Op<'_>],
