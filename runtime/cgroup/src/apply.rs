@@ -35,9 +35,9 @@ pub struct Cgroup {
     pub(crate) unit: Option<Unit>,
 }
 
-/// What [`create`] gives.
+/// What [`prepare`] gives.
 #[derive(Debug)]
-pub enum Created {
+pub enum Prepared {
     /// The cgroup, which is ready for a process.
     Cgroup(Cgroup),
     /// With the systemd driver nothing is made yet, as a scope needs a process.
@@ -51,20 +51,20 @@ pub struct PlannedScope {
     scope: Scope,
 }
 
-/// Makes the cgroup of `plan` with its limits.
+/// Makes the cgroup of `plan` with its limits; with the systemd driver, prepares what makes it.
 ///
 /// # Errors
 /// The first failure, after the directories made so far have been removed;
 /// [`Error::CleanUp`] when that failed as well.
-pub fn create(plan: &CgroupPlan) -> Result<Created, Error> {
+pub fn prepare(plan: &CgroupPlan) -> Result<Prepared, Error> {
     if let Some(scope) = plan.scope.clone() {
-        return Ok(Created::Scope(PlannedScope { plan: plan.clone(), scope }));
+        return Ok(Prepared::Scope(PlannedScope { plan: plan.clone(), scope }));
     }
     let mut making = Making::default();
     match making.directories(plan).and_then(|()| write(plan, &making.nodes)) {
         Ok(()) => {
             let nodes = making.nodes.into_iter().flatten().collect();
-            Ok(Created::Cgroup(Cgroup { driver: plan.driver, nodes, unit: None }))
+            Ok(Prepared::Cgroup(Cgroup { driver: plan.driver, nodes, unit: None }))
         }
         Err(cause) => Err(making.undo(cause)),
     }

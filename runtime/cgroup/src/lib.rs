@@ -1,7 +1,7 @@
 //! A container's cgroup: planned as data, made, joined, changed, watched, removed.
 //!
 //! Promises: limits are in place before a process joins; a limit that cannot be
-//! applied is an error that names its field; `create` leaves nothing behind when
+//! applied is an error that names its field; `prepare` leaves nothing behind when
 //! it fails; `delete` removes directories only and says what it could not remove. A cgroup is known
 //! by identity: where another one is at its path, it is gone.
 //! Must never: signal, freeze, limit or remove what brig has not made; write another process's pid to
@@ -33,7 +33,7 @@ mod tree;
 mod update;
 mod writer;
 
-pub use apply::{Cgroup, Created, PlannedScope, create};
+pub use apply::{Cgroup, Prepared, PlannedScope, prepare};
 pub use error::{Error, Leftover, Occupant};
 pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
 pub use join::Join;

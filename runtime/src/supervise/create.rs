@@ -171,11 +171,11 @@ impl Making<'_> {
         made: &mut Transaction,
         inputs: &mut Inputs,
     ) -> Result<(Option<PlannedScope>, Join), Error> {
-        match brig_cgroup::create(&self.cgroup)? {
-            brig_cgroup::Created::Scope(scope) => {
+        match brig_cgroup::prepare(&self.cgroup)? {
+            brig_cgroup::Prepared::Scope(scope) => {
                 Ok((Some(scope), Join { by_supervisor: true, ..Join::default() }))
             }
-            brig_cgroup::Created::Cgroup(cgroup) => {
+            brig_cgroup::Prepared::Cgroup(cgroup) => {
                 let join = cgroup.join();
                 made.add(Made::Cgroup(cgroup))?;
                 Ok((None, inputs.join(join?)))

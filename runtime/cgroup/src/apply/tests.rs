@@ -39,9 +39,9 @@ fn layout(unified: bool) -> Option<CgroupFacts> {
 
 /// The cgroup of a plan for the file system driver.
 fn made(plan: &CgroupPlan) -> Result<Cgroup, Error> {
-    match create(plan)? {
-        Created::Cgroup(cgroup) => Ok(cgroup),
-        Created::Scope(scope) => panic!("{scope:?}"),
+    match prepare(plan)? {
+        Prepared::Cgroup(cgroup) => Ok(cgroup),
+        Prepared::Scope(scope) => panic!("{scope:?}"),
     }
 }
 
@@ -262,7 +262,7 @@ fn whatever_fails_nothing_is_left() {
         let mut broken = plan.clone();
         let write = super::super::plan::Write::new(0, "brig.absent", 1, "the injected fault");
         broken.steps.insert(at, Step::Write(write));
-        let error = create(&broken).map(|_| ()).unwrap_err();
+        let error = prepare(&broken).map(|_| ()).unwrap_err();
         assert!(error.to_string().starts_with("the injected fault: writing"), "{at}: {error}");
         assert_eq!(error.errno(), Some(libc::ENOENT));
         for directory in &plan.directories {
@@ -368,7 +368,7 @@ fn without_root_a_cgroup_is_left_out_unless_asked_for() {
         cgroup.delete().unwrap();
         let resources = serde_json::from_str(r#"{"pids": {"limit": 5}}"#).unwrap();
         let asked = Request { resources: Some(&resources), ..request };
-        let error = create(&plan(&facts, &asked).unwrap()).unwrap_err();
+        let error = prepare(&plan(&facts, &asked).unwrap()).unwrap_err();
         assert_eq!(error.errno(), Some(libc::EACCES), "{error}");
         assert!(error.hint().unwrap().contains("delegated"));
         return;

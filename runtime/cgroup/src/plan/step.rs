@@ -96,7 +96,7 @@ impl Write {
     }
 }
 
-/// One thing that [`create`](crate::create) does. Steps are done in order.
+/// One thing that [`prepare`](crate::prepare) does. Steps are done in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {

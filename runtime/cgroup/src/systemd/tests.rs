@@ -1,5 +1,5 @@
 use super::super::plan::{Driver, Request, plan};
-use super::super::{CgroupFacts, Created, Join, create};
+use super::super::{CgroupFacts, Prepared, Join, prepare};
 
 /// Needs systemd as process 1, cgroup v2 and root.
 #[test]
@@ -20,7 +20,7 @@ fn a_scope_holds_its_process_and_its_limits() {
         driver: Driver::Systemd,
         ..Request::new("scope")
     };
-    let Created::Scope(scope) = create(&plan(&facts, &request).unwrap()).unwrap() else {
+    let Prepared::Scope(scope) = prepare(&plan(&facts, &request).unwrap()).unwrap() else {
         panic!("a scope expected");
     };
     let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
