@@ -36,7 +36,7 @@ const RDONLY: u64 = 1;
 /// No way to protect the program worked.
 pub(super) fn ensure() -> Result<(), Error> {
     if is_read_only_clone() {
-        return hide();
+        return make_undumpable();
     }
     let failed = |error: io::Error| {
         Error::system("protecting brig's own program from the container", error)
@@ -44,7 +44,7 @@ pub(super) fn ensure() -> Result<(), Error> {
     };
     let protected = match read_only_clone() {
         Ok(fd) => fd,
-        Err(_) if is_sealed() || is_out_of_reach() => return hide(),
+        Err(_) if is_sealed() || is_out_of_reach() => return make_undumpable(),
         Err(_) => sealed_copy().map_err(failed)?,
     };
     let c_string = |text: std::ffi::OsString| CString::new(text.into_vec()).unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn ensure() -> Result<(), Error> {
 
 /// No container's process may trace this one or take its descriptors. An ordinary user's brig must
 /// stay readable for newuidmap(1); its children hide themselves once they have their ids.
-fn hide() -> Result<(), Error> {
+fn make_undumpable() -> Result<(), Error> {
     if !Caller::get().is_root() {
         return Ok(());
     }

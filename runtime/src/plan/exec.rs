@@ -12,7 +12,7 @@ use bumpalo::Bump;
 
 use super::build::{Builder, SlotUse};
 use super::namespaces::{
-    Namespaces, Stages, UserNamespace, become_root, hide, host_side_limits, join_cgroup,
+    Namespaces, Stages, UserNamespace, become_root, host_side_limits, join_cgroup, make_undumpable,
 };
 use super::private_proc::PrivateProc;
 use super::process::{Tail, affinity, memory_policy, personality};
@@ -84,7 +84,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     } else {
         builder.push(NamespaceOp::Setns { fd: init, flags });
     }
-    hide(&mut builder);
+    make_undumpable(&mut builder);
     builder.push(NamespaceOp::Clone { flags: 0, cgroup });
     builder.push(ProcessOp::DieWithParent { enabled: true });
     join_cgroup(&mut builder, request.join);
@@ -101,7 +101,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     }
     if user != 0 {
         become_root(&mut builder);
-        hide(&mut builder);
+        make_undumpable(&mut builder);
     }
     process(&mut builder, request)?;
     let after_gate = builder.position();
@@ -124,7 +124,7 @@ fn given(list: Option<&str>) -> Option<&str> {
 /// Before the first namespace with others in it: no process of theirs can trace this one, and there is
 /// little of the host's in it to take.
 fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Option<Slot>; 2]) {
-    hide(builder);
+    make_undumpable(builder);
     let mut keep = vec![Slot::SUPERVISOR];
     keep.extend(joined.into_iter().flatten());
     keep.extend((0..request.join.tasks).map(|index| builder.input(SlotUse::CgroupTasks(index))));

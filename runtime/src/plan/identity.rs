@@ -12,7 +12,7 @@ use brig_child::op::{PrivilegeOp, ProcessOp};
 
 use super::Refusal;
 use super::build::Builder;
-use super::namespaces::hide;
+use super::namespaces::make_undumpable;
 use super::process::{KEEPCAPS, Tail};
 use crate::spec::capability::{SYS_ADMIN, Sets};
 
@@ -45,7 +45,7 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     // Takes this back, too. An ordinary user's process was not hidden as far as newuidmap(1) and hooks had to
     // look at it; now it may wait at the gate, and whoever is executed in the container must not trace it.
     if changes_ids || !tail.host.caller.is_root() {
-        hide(builder);
+        make_undumpable(builder);
     }
     if changes_user {
         builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 0 });

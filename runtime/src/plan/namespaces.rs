@@ -227,7 +227,7 @@ fn enter_from_host<'s>(
         become_root(builder);
     }
     if all.has(namespace::USER) {
-        hide(builder);
+        make_undumpable(builder);
     }
     join(builder, all, |flag| flag & late != 0)?;
     Ok(sources)
@@ -246,10 +246,10 @@ fn enter_as_user<'s>(
     // namespace that is new nobody else is, but in one that is joined there may be.
     supervisor_setup(builder, request, stages);
     if all.joins(namespace::USER) {
-        hide(builder);
+        make_undumpable(builder);
         join(builder, all, |flag| flag == namespace::USER)?;
         become_root(builder);
-        hide(builder);
+        make_undumpable(builder);
     }
     time_namespace(builder, request, all)?;
     join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
@@ -262,7 +262,7 @@ fn enter_as_user<'s>(
 /// The container's own process, in its cgroup.
 fn go_on_in_second(builder: &mut Builder<'_>, request: &Request<'_>, flags: u64) {
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
-    hide(builder);
+    make_undumpable(builder);
     builder.push(NamespaceOp::Clone { flags, cgroup });
     builder.push(ProcessOp::DieWithParent { enabled: true });
     join_cgroup(builder, request.join);
@@ -411,7 +411,7 @@ fn time_namespace(
 /// descriptors through /proc (ptrace(2), "Ptrace access mode checking"). So it comes before anything is
 /// joined, and again after what may take it back: a change of ids, or of the user namespace, gives the
 /// process the value of `fs.suid_dumpable` (proc_sys_fs(5)).
-pub(super) fn hide(builder: &mut Builder<'_>) {
+pub(super) fn make_undumpable(builder: &mut Builder<'_>) {
     builder.push(PrivilegeOp::Prctl { option: prctl::DUMPABLE, value: 0 });
 }
 

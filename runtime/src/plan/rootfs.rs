@@ -155,7 +155,7 @@ pub(super) fn assemble(
     let masks = masks(builder, request.spec)?;
     attach_root(builder, request, stages, masks.into_iter().chain([root]))?;
     let attached = attach::below_root(builder, request, sources)?;
-    hide(builder, request.spec, root, masks)?;
+    restrict_paths(builder, request.spec, root, masks)?;
     for fd in attached.readonly_later {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd, recursive: false, attr });
@@ -223,7 +223,7 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Config) -> Result<Option<Slot>, R
     Ok(Some(into))
 }
 
-fn hide(
+fn restrict_paths(
     builder: &mut Builder<'_>,
     spec: &Config,
     root: Slot,
