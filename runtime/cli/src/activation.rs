@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use brig::supervise::{Error, ActivationSockets};
+use brig::supervise::{ActivationSockets, Error};
 
 const COUNT: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";

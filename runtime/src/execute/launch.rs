@@ -97,9 +97,14 @@ impl<'p> Launch<'p> {
         let (mut table, opened) = inputs.table(plan, theirs.as_raw_fd())?;
         let into = inputs.cgroup_directory.as_ref().filter(|_| plan.clone_into_cgroup);
         let into = into.map(AsFd::as_fd);
-        let process =
-            brig_sys::launch::clone_child(plan.clone_flags, into, plan.ops, &mut table, ours.as_fd())
-                .map_err(clone_failed)?;
+        let process = brig_sys::launch::clone_child(
+            plan.clone_flags,
+            into,
+            plan.ops,
+            &mut table,
+            ours.as_fd(),
+        )
+        .map_err(clone_failed)?;
         drop((theirs, opened, inputs));
         let due = if plan.intermediate { Due::Nothing } else { Due::Birth };
         let first = Some(Process::new(process.pid, process.pidfd));

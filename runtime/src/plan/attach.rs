@@ -9,7 +9,9 @@ use brig_child::op::{FileOp, Keeps, MountOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 
 use super::build::Builder;
-use super::mounts::{Opened, Source, Sources, filesystem, idmap, is_bound_dev, is_dev, propagate};
+use super::mounts::{
+    Opened, OpenedMount, Sources, filesystem, idmap, is_bound_dev, is_dev, propagate,
+};
 use super::render::quoted;
 use super::rootfs::{Terminal, target};
 use super::{Refusal, Request};
@@ -71,7 +73,7 @@ impl Attached {
         builder: &mut Builder<'_>,
         request: &Request<'_>,
         sources: &Sources<'_>,
-        source: &Source<'_>,
+        source: &OpenedMount<'_>,
         field: &str,
     ) -> Result<(), Refusal> {
         let (root, mount) = (sources.rootfs, source.request);
@@ -86,11 +88,11 @@ impl Attached {
                 remount(builder, mount, fd);
                 return Ok(());
             }
-            (Opened::Later, Kind::Filesystem(kind)) => {
+            (Opened::Deferred, Kind::Filesystem(kind)) => {
                 let kind = if kind == "cgroup" { "cgroup2" } else { kind };
                 self.make(builder, request, kind, mount, field)?
             }
-            (Opened::Later, _) => return Ok(()),
+            (Opened::Deferred, _) => return Ok(()),
         };
         self.place(builder, root, mount, fd)?;
         match &mount.kind {

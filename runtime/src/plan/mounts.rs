@@ -20,13 +20,13 @@ use crate::spec::{Config, IdMapping};
 #[derive(Debug)]
 pub(super) struct Sources<'s> {
     pub(super) rootfs: Slot,
-    pub(super) mounts: Vec<Source<'s>>,
+    pub(super) mounts: Vec<OpenedMount<'s>>,
     pub(super) devices: Vec<devices::Device>,
 }
 
 /// One mount of the specification.
 #[derive(Debug)]
-pub(super) struct Source<'s> {
+pub(super) struct OpenedMount<'s> {
     pub(super) request: &'s MountRequest,
     pub(super) opened: Opened,
 }
@@ -36,7 +36,7 @@ pub(super) enum Opened {
     /// A detached mount.
     Mount(Slot),
     /// Made in the container's namespaces.
-    Later,
+    Deferred,
     /// The container's cgroup directories: names below the mount point, and detached mounts.
     Cgroups(Vec<(String, Slot)>),
     /// The attributes of an earlier mount are changed.
@@ -51,7 +51,7 @@ pub(super) fn open<'s>(
     builder: &mut Builder<'_>,
     request: &Request<'s>,
     all: &Namespaces,
-) -> Result<Vec<Source<'s>>, Refusal> {
+) -> Result<Vec<OpenedMount<'s>>, Refusal> {
     let mut sources = Vec::new();
     for (index, mount) in request.spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
@@ -59,7 +59,7 @@ pub(super) fn open<'s>(
         let opened = builder.concerning(&field, |builder| {
             open_source(builder, request, all, mount, (&field, expected))
         })?;
-        sources.push(Source { request: mount, opened });
+        sources.push(OpenedMount { request: mount, opened });
     }
     Ok(sources)
 }
@@ -89,7 +89,7 @@ fn open_source(
         Kind::Filesystem(kind) if kind == "cgroup" || kind == "cgroup2" => {
             cgroups(builder, request, all, mount, field)
         }
-        Kind::Filesystem(kind) if OF_NAMESPACES.contains(&kind.as_str()) => Ok(Opened::Later),
+        Kind::Filesystem(kind) if OF_NAMESPACES.contains(&kind.as_str()) => Ok(Opened::Deferred),
         Kind::Filesystem(kind) => {
             let slot = filesystem(builder, request, kind, mount, 0)?;
             idmap(builder, request, mount, slot, field)?;
@@ -259,10 +259,10 @@ fn cgroups(
     mount: &MountRequest,
     field: &str,
 ) -> Result<Opened, Refusal> {
-    let Some(cgroup) = request.cgroup else { return Ok(Opened::Later) };
+    let Some(cgroup) = request.cgroup else { return Ok(Opened::Deferred) };
     let unified_only = cgroup.directories.iter().all(|directory| directory.unified);
     if unified_only && all.new & namespace::CGROUP != 0 {
-        return Ok(Opened::Later);
+        return Ok(Opened::Deferred);
     }
     plain_cgroups(mount, field)?;
     let mut opened = Vec::new();
@@ -312,7 +312,7 @@ pub(super) fn is_dev(mount: &MountRequest) -> bool {
 }
 
 /// Whether the container's /dev is a directory of the host's.
-pub(super) fn is_bound_dev(mounts: &[Source<'_>]) -> bool {
+pub(super) fn is_bound_dev(mounts: &[OpenedMount<'_>]) -> bool {
     let last = mounts.iter().rev().find(|source| is_dev(source.request));
     last.is_some_and(|source| matches!(source.request.kind, Kind::Bind(_)))
 }

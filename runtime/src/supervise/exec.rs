@@ -4,9 +4,9 @@ use bumpalo::Bump;
 
 use super::frozen::UnlessFrozen;
 use super::known::Known;
-use super::seccomp_agent::SeccompAgent;
 use super::process::Process;
 use super::recorded::RecordedProcess;
+use super::seccomp_agent::SeccompAgent;
 use super::status::Status;
 use super::{Error, Io, home};
 use crate::execute::{self, Inputs, Launch, Milestone, Wait, resctrl};
@@ -114,11 +114,8 @@ pub(super) fn exec(
     let cgroup = container.record()?.cgroup.clone().filter(|_| !options.ignore_paused);
     let wait = &mut UnlessFrozen::new(wait, cgroup);
     let recorded = container.is_scattered()?.then(|| container.directory.clone());
-    let served = Serving {
-        container,
-        agent: agent.as_ref().zip(filter),
-        recorded: recorded.is_some(),
-    };
+    let served =
+        Serving { container, agent: agent.as_ref().zip(filter), recorded: recorded.is_some() };
     match served.serve(&mut launch, wait) {
         Ok(child) => {
             Ok(Process::new(child, &container.id, &container.observer).recorded_in(recorded))

@@ -1,5 +1,5 @@
 use super::super::plan::{Driver, Request, plan};
-use super::super::{CgroupFacts, Prepared, Join, prepare};
+use super::super::{CgroupFacts, Join, Prepared, prepare};
 
 /// Needs systemd as process 1, cgroup v2 and root.
 #[test]
