@@ -87,7 +87,7 @@ impl CgroupFacts {
         let hybrid = magic(HYBRID) == Some(CGROUP2_SUPER_MAGIC);
         let mounts = read_mounts(&membership, hybrid)?;
         CgroupFacts::from_parts(&membership, &mounts, |mount| {
-            file::read(mount.join("cgroup.controllers")).map(|text| words(&text))
+            file::read(mount.join("cgroup.controllers")).map(|text| split(&text))
         })
     }
 
@@ -128,7 +128,7 @@ impl CgroupFacts {
         controllers: &str,
     ) -> Result<CgroupFacts, Error> {
         let mounts: Vec<Mount> = Mount::all(mountinfo).collect();
-        CgroupFacts::from_parts(&Membership::parse(cgroup)?, &mounts, |_| Ok(words(controllers)))
+        CgroupFacts::from_parts(&Membership::parse(cgroup)?, &mounts, |_| Ok(split(controllers)))
     }
 
     /// `v1`, `hybrid` or `v2`.
@@ -151,7 +151,7 @@ fn unified_at_root(membership: &Membership) -> Result<Unified, Error> {
             problem: format!("brig's own cgroup {own} is outside its cgroup namespace"),
         });
     }
-    let controllers = words(&file::read(format!("{ROOT}/cgroup.controllers"))?);
+    let controllers = split(&file::read(format!("{ROOT}/cgroup.controllers"))?);
     Ok(Unified { mount: ROOT.into(), own, controllers })
 }
 
@@ -297,7 +297,7 @@ fn complete(membership: &Membership, mounts: &[Mount], hybrid: bool) -> bool {
     unified && membership.legacy.iter().all(|entry| entry.mounted(mounts).is_some())
 }
 
-fn words(text: &str) -> Vec<String> {
+fn split(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 

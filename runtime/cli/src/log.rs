@@ -67,7 +67,7 @@ impl Log {
     pub(super) fn error(&self, verb: &str, error: &anyhow::Error) {
         let hint = hint(error);
         let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
-        printable::tell(&words(verb, &chain, hint.as_deref(), std::io::stderr().is_terminal()));
+        printable::tell(&message(verb, &chain, hint.as_deref(), std::io::stderr().is_terminal()));
         let hint = hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         self.write("error", &format!("{}{hint}", chain.join(": ")));
     }
@@ -156,7 +156,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 /// What standard error gets. For people a cause a line; for programs all of them on one, because
 /// Podman picks the line that holds the words it knows and shows no other.
-fn words(verb: &str, chain: &[String], hint: Option<&str>, for_people: bool) -> String {
+fn message(verb: &str, chain: &[String], hint: Option<&str>, for_people: bool) -> String {
     let separator = if for_people { "\ncaused by: " } else { ": " };
     let chain: Vec<_> = chain.iter().map(|words| printable::line(words)).collect();
     let mut text = format!("error: {verb}: {}\n", chain.join(separator));
@@ -187,17 +187,17 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::{Log, LogFormat, words};
+    use super::{Log, LogFormat, message};
 
     #[test]
     fn programs_get_the_whole_chain_on_one_line() {
         let chain = ["exec: \"/x\"".to_owned(), "Permission denied (os error 13)".to_owned()];
-        let text = words("create", &chain, Some("look"), false);
+        let text = message("create", &chain, Some("look"), false);
         assert_eq!(
             text,
             "error: create: exec: \"/x\": Permission denied (os error 13)\nhint: look\n"
         );
-        let text = words("create", &chain, None, true);
+        let text = message("create", &chain, None, true);
         assert_eq!(
             text,
             "error: create: exec: \"/x\"\ncaused by: Permission denied (os error 13)\n"

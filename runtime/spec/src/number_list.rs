@@ -71,7 +71,7 @@ impl NumberList {
 
     /// As a bit mask, the lowest word first: what sched_setaffinity(2) and set_mempolicy(2) take.
     #[must_use]
-    pub fn words(&self) -> &[u64] {
+    pub fn mask(&self) -> &[u64] {
         &self.0
     }
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn masks_have_the_lowest_number_first() {
         let list = NumberList::parse("0,9,64").unwrap();
-        assert_eq!(list.words(), [1 | 1 << 9, 1]);
+        assert_eq!(list.mask(), [1 | 1 << 9, 1]);
         assert_eq!(list.bytes(), [1, 2, 0, 0, 0, 0, 0, 0, 1]);
         let none = NumberList::parse("").unwrap();
         assert!(none.is_empty() && none.bytes().is_empty());

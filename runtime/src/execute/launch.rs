@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::end::{kill_all, reap};
 use super::executed::has_executed;
 use super::process::with_what_is_left;
-use super::report::{CGROUP_OF_A_USER, EXECUTING, hook_is_late, not_executed, untold, words};
+use super::report::{CGROUP_OF_A_USER, EXECUTING, describe, hook_is_late, not_executed, untold};
 use super::told::Told;
 use super::{Error, Inputs, Process};
 use crate::deadline::{AFTER_KILL, Deadline};
@@ -172,7 +172,7 @@ impl<'p> Launch<'p> {
         let pid = self.process().map_or(0, Process::pid);
         // Who has executed its program may be gone, with all that is known of it.
         if self.plan.mute && !has_executed(pid).unwrap_or(true) {
-            let last = self.plan.ops.last().map(|op| words(op, self.plan));
+            let last = self.plan.ops.last().map(|op| describe(op, self.plan));
             return Err(untold(last.as_slice()));
         }
         self.over()

@@ -24,6 +24,6 @@ pub use inputs::Inputs;
 pub use launch::{Launch, Milestone, Wait, describe_failure, read_report};
 pub use netdevice::{NetDevices, network_namespace_of};
 pub use process::{Exit, Process};
-pub use report::{untold, words};
+pub use report::{describe, untold};
 pub use resctrl::{Resctrl, ResctrlRecord};
 pub use told::Told;

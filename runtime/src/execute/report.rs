@@ -164,7 +164,7 @@ pub(super) const EXECUTING: &str = "exec: ";
 
 /// An operation in words, for who reports its failure without the plan.
 #[must_use]
-pub fn words(op: &Op<'_>, plan: &Plan<'_>) -> String {
+pub fn describe(op: &Op<'_>, plan: &Plan<'_>) -> String {
     match op {
         Op::Program(ProgramOp::Execve { argv, .. }) => executing(argv),
         op => render_op(op, &plan.slots),

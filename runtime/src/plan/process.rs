@@ -386,7 +386,7 @@ pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Config) -> Result<
         let reason = "is not a list of nodes";
         Refusal::new("linux.memoryPolicy.nodes", reason, "write it as 0-1,3")
     })?;
-    let nodes = builder.slice(nodes.words());
+    let nodes = builder.slice(nodes.mask());
     let flags = policy.flags.iter().fold(0, |flags, flag| flags | flag.number());
     let mode = policy.mode.number() | flags;
     builder.push(ProcessOp::SetMempolicy { mode, nodes });
@@ -395,11 +395,11 @@ pub(super) fn memory_policy(builder: &mut Builder<'_>, spec: &Config) -> Result<
 
 /// `process.execCPUAffinity`, one of its two moments: for processes of `exec` only (config.md).
 pub(super) fn affinity(builder: &mut Builder<'_>, field: &str, list: &str) -> Result<(), Refusal> {
-    let mask = NumberList::parse(list).ok_or_else(|| {
+    let processors = NumberList::parse(list).ok_or_else(|| {
         let reason = format!("{list:?} is not a list of CPUs");
         Refusal::new(field, reason, "write it as 0-3,7")
     })?;
-    let mask = builder.slice(mask.words());
+    let mask = builder.slice(processors.mask());
     builder.push(ProcessOp::SchedSetaffinity { mask });
     Ok(())
 }

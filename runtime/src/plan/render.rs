@@ -2,7 +2,7 @@
 //!
 //! Promises: `brig plan` shows every field of an operation that changes what happens, and each only once; what
 //! others wrote is in quotes where it could be taken for brig's words. An error has an operation's
-//! [`words`](render_op) without its [`details`]: what may be a secret (an environment, arguments of hooks) is
+//! [description](render_op) without its [`details`]: what may be a secret (an environment, arguments of hooks) is
 //! among these.
 
 mod details;
@@ -19,7 +19,7 @@ use super::build::SlotUse;
 use crate::printable;
 use details::details;
 use names::namespaces;
-use words::words;
+use words::describe;
 
 pub(super) use names::quoted;
 
@@ -35,7 +35,7 @@ pub fn render(plan: &Plan<'_>) -> String {
     let names = different(&plan.slots);
     let at = |slot: Slot| names.get(usize::from(slot.0)).cloned().unwrap_or_default();
     for (index, op) in plan.ops.iter().enumerate() {
-        let mut line = words(op, &at);
+        let mut line = describe(op, &at);
         let details = details(op, &at);
         if !details.is_empty() {
             let _ = write!(line, " ({})", details.join(", "));
@@ -49,7 +49,7 @@ pub fn render(plan: &Plan<'_>) -> String {
 #[must_use]
 pub fn render_op(op: &Op<'_>, slots: &[SlotUse<'_>]) -> String {
     let name = |slot: Slot| slots.get(usize::from(slot.0)).map(names::slot).unwrap_or_default();
-    words(op, &name)
+    describe(op, &name)
 }
 
 /// The names of slots; of those that have the same, the second is `#2`.

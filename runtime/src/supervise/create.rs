@@ -248,5 +248,5 @@ impl Making<'_> {
 
 fn words_after_gate(plan: &Plan<'_>) -> Vec<String> {
     let after = plan.ops.get(plan.after_gate..).unwrap_or_default();
-    after.iter().map(|op| crate::execute::words(op, plan)).collect()
+    after.iter().map(|op| crate::execute::describe(op, plan)).collect()
 }

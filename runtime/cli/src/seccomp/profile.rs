@@ -63,7 +63,7 @@ impl Profile {
                 let line = error.position().map(|at| at.line);
                 let line = line.or_else(|| positions.line(error.field()));
                 let hint = error.hint().unwrap_or_default();
-                Err(refused(line, error.field(), &words(&error), hint))
+                Err(refused(line, error.field(), &describe(&error), hint))
             }
             // A key that is not the format's explains an error better than the error does.
             (_, Some(unknown)) => {
@@ -141,7 +141,7 @@ fn is_about_the_text(error: &spec::Error) -> bool {
 }
 
 /// The error without its line, which stands before it.
-fn words(error: &spec::Error) -> String {
+fn describe(error: &spec::Error) -> String {
     match (error.position(), error.field()) {
         (Some(at), "linux.seccomp" | "") if is_about_the_text(error) => {
             format!("{} (column {})", error.problem(), at.column)

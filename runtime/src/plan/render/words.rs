@@ -16,7 +16,7 @@ use super::names::{
     quoted, quoted_but, report,
 };
 
-pub(super) fn words(op: &Op<'_>, at: At<'_>) -> String {
+pub(super) fn describe(op: &Op<'_>, at: At<'_>) -> String {
     let name = op.name();
     match op {
         Op::Namespace(op) => namespace(op, name, at),
