@@ -189,13 +189,13 @@ explained_by! {
     brig_seccomp::record::MergeError: |_| Kind::Refused,
 }
 
-impl From<crate::bundle::Error> for Failure {
-    fn from(error: crate::bundle::Error) -> Self {
-        if let crate::bundle::Error::Denied(denial) = error {
+impl From<crate::configuration::Error> for Failure {
+    fn from(error: crate::configuration::Error) -> Self {
+        if let crate::configuration::Error::Denied(denial) = error {
             return denial.into();
         }
         let hint = error.hint().map(str::to_owned);
-        Self { hint, ..explained(kind_of_bundle(&error), error) }
+        Self { hint, ..explained(kind_of_configuration(&error), error) }
     }
 }
 
@@ -207,9 +207,9 @@ impl From<Denial> for Failure {
     }
 }
 
-fn kind_of_bundle(error: &crate::bundle::Error) -> Kind {
+fn kind_of_configuration(error: &crate::configuration::Error) -> Kind {
     match error {
-        crate::bundle::Error::Read { source, .. } => match source.kind() {
+        crate::configuration::Error::Read { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => Kind::NotFound,
             _ => Kind::of(source),
         },

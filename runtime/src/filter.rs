@@ -19,8 +19,8 @@ use brig_seccomp::positions::Positions;
 use brig_seccomp::{Arch, Instruction, Program};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, statx};
 
-use crate::bundle::{CONFIG_FILE, Configuration, Seccomp};
 use crate::caller::Caller;
+use crate::configuration::{CONFIG_FILE, Configuration, Seccomp};
 use crate::replace::{Lasting, replace};
 
 const DIRECTORY: &str = "/run/brig/seccomp";

@@ -4,8 +4,8 @@
 pub use brig_policy as policy;
 pub use brig_spec as spec;
 
-pub mod bundle;
 pub mod caller;
+pub mod configuration;
 pub mod deadline;
 pub mod execute;
 pub mod failure;

@@ -101,7 +101,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     self_protection::ensure()?;
     let process = match &typed.process {
         Some(path) => {
-            let bytes = brig::bundle::read_given(path, spec::SIZE_LIMIT_BYTES)?;
+            let bytes = brig::configuration::read_given(path, spec::SIZE_LIMIT_BYTES)?;
             let process = spec::process(&bytes)?;
             process.capabilities.left_out.iter().for_each(|sentence| global.log.warn(sentence));
             process

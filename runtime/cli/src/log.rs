@@ -171,13 +171,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let supervise = cause.downcast_ref::<brig::supervise::Error>();
         let spec = cause.downcast_ref::<brig::spec::Error>();
-        let bundle = cause.downcast_ref::<brig::bundle::Error>();
+        let configuration = cause.downcast_ref::<brig::configuration::Error>();
         let refusal = cause.downcast_ref::<brig::plan::Refusal>();
         let profile = cause.downcast_ref::<super::refused::Refused>();
         supervise
             .and_then(|error| error.hint())
             .or_else(|| spec.and_then(|error| error.hint()))
-            .or_else(|| bundle.and_then(|error| error.hint()))
+            .or_else(|| configuration.and_then(|error| error.hint()))
             .or_else(|| refusal.and_then(|error| error.hint()))
             .or_else(|| profile.and_then(|error| error.hint()))
             .map(str::to_owned)

@@ -44,7 +44,7 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     arguments.end()?;
     let ids = typed.rootless.then(|| (geteuid().as_raw(), getegid().as_raw()));
     let bundle = typed.bundle.unwrap_or_else(|| PathBuf::from("."));
-    let path = bundle.join(brig::bundle::CONFIG_FILE);
+    let path = bundle.join(brig::configuration::CONFIG_FILE);
     let doing = || format!("writing {}", path.display());
     let mut file =
         OpenOptions::new().write(true).create_new(true).open(&path).with_context(doing)?;

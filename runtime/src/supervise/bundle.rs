@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use super::blueprint::Blueprint;
 use super::root::Root;
 use super::{Error, ErrorKind, home};
-use crate::bundle::Configuration;
+use crate::configuration::Configuration;
 use crate::filter::Filter;
 use crate::foreign;
 use crate::policy::{self, Applied, NodePolicy};

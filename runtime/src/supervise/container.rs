@@ -17,7 +17,7 @@ use super::record::{Record, StateDirectory};
 use super::status::Status;
 use super::transaction::Created;
 use super::{Error, Io};
-use crate::bundle::Configuration;
+use crate::configuration::Configuration;
 use crate::execute::Wait;
 use crate::policy::{Applied, Hardened};
 use crate::spec::{ContainerId, Resources};

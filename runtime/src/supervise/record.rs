@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::lock::{self, Lock, Purpose};
 use super::recorded::RecordedProcess;
-use crate::bundle::Configuration;
+use crate::configuration::Configuration;
 use crate::deadline::Deadline;
 use crate::execute::ResctrlRecord;
 use crate::failure::Kind;

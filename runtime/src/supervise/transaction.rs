@@ -12,7 +12,7 @@ use super::blueprint::Blueprint;
 use super::lock::Lock;
 use super::record::{Record, StateDirectory};
 use super::recorded::RecordedProcess;
-use crate::bundle::Configuration;
+use crate::configuration::Configuration;
 use crate::execute::{NetDevices, Process, Resctrl};
 use crate::spec::ContainerId;
 

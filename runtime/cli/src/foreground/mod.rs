@@ -13,7 +13,7 @@ mod told;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use brig::bundle::Configuration;
+use brig::configuration::Configuration;
 use brig::deadline::{Deadline, OF_OTHERS};
 use brig::execute::{Exit, Wait};
 use brig::spec::Config;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use brig::bundle::{CONFIG_FILE, read_small};
+use brig::configuration::{CONFIG_FILE, read_small};
 use brig::policy::{self, Mode, NodePolicy, Outcome as Decided, Sources, Verdict};
 use brig::printable;
 use brig::spec::{Asked, SIZE_LIMIT_BYTES};

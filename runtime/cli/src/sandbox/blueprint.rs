@@ -8,8 +8,8 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use brig::bundle::{Configuration, Seccomp};
 use brig::caller::Caller;
+use brig::configuration::{Configuration, Seccomp};
 use brig::policy::{Mode, NodePolicy};
 use brig::sources::Sources;
 use brig::spec::Asked;

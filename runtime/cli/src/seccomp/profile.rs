@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use brig::bundle;
+use brig::configuration;
 use brig::spec::{self, SIZE_LIMIT_BYTES};
 use brig_seccomp::lint::{Contradiction, contradiction, largest_rule};
 use brig_seccomp::positions::{Positions, UnknownField};
@@ -175,21 +175,21 @@ fn bytes(name: &str) -> Result<(String, Vec<u8>), Refused> {
     if let Some(text) = builtin_text(name) {
         return Ok((name.to_owned(), text.as_bytes().to_vec()));
     }
-    match bundle::read_small(Path::new(name), SIZE_LIMIT_BYTES) {
+    match configuration::read_small(Path::new(name), SIZE_LIMIT_BYTES) {
         Ok(bytes) => Ok((name.to_owned(), bytes)),
         Err(error) => Err(unreadable(name, &error)),
     }
 }
 
-fn unreadable(name: &str, error: &bundle::Error) -> Refused {
+fn unreadable(name: &str, error: &configuration::Error) -> Refused {
     let hint = format!(
         "give a JSON file, - for standard input, or one of brig's own profiles: {}",
         builtin_names().join(", ")
     );
     let message = match error {
-        bundle::Error::Read { source, .. } => format!("cannot read the profile: {source}"),
-        bundle::Error::NotRegular { .. } => "is not a regular file".to_owned(),
-        bundle::Error::TooBig { limit_bytes, .. } => return too_big(name, *limit_bytes),
+        configuration::Error::Read { source, .. } => format!("cannot read the profile: {source}"),
+        configuration::Error::NotRegular { .. } => "is not a regular file".to_owned(),
+        configuration::Error::TooBig { limit_bytes, .. } => return too_big(name, *limit_bytes),
         other => other.to_string(),
     };
     Refused::new(name, message, hint)

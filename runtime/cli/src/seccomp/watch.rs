@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::thread::{Builder, JoinHandle, sleep};
 use std::time::Duration;
 
-use brig::bundle::Seccomp;
+use brig::configuration::Seccomp;
 use brig::deadline::{AFTER_KILL, Deadline};
 use brig::spec::ContainerId;
 use brig::supervise::{Blueprint, Error, Node, Options};

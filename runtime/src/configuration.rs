@@ -1,4 +1,4 @@
-//! Reading a bundle from disk.
+//! The configuration of a bundle, read from disk.
 //!
 //! A bundle is a directory with `config.json` (OCI runtime specification, bundle.md). The file is opened
 //! once, must be a regular file and small, and is read to its end: nothing here follows what it says.
