@@ -12,7 +12,7 @@ use crate::target::Place;
 /// What the operations of one child share.
 pub(crate) struct Child<'a, 's> {
     slots: &'s mut [i32],
-    /// Where records go: the supervisor, and past the gate whoever opened it.
+    /// Where reports go: the supervisor, and past the gate whoever opened it.
     pub(crate) reports: i32,
     /// Index of the operation in hand.
     pub(crate) index: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Child<'a, 's> {
     pub(crate) made: Option<i32>,
 }
 
-/// Runs `ops` and never returns: it ends in execve(2), or in a failure record and exit code 1.
+/// Runs `ops` and never returns: it ends in execve(2), or in a failure report and exit code 1.
 ///
 /// `supervisors_end` is the other end of the supervisor's socket, which a copied process has too. It is
 /// closed first: while anybody but the supervisor held it, the supervisor's end would go unseen.
@@ -77,14 +77,14 @@ impl<'a> Child<'a, '_> {
         write_all(self.reports, &report.to_bytes())
     }
 
-    /// The record, and what a hook has said, in one message.
+    /// The report, and what a hook has said, in one message.
     fn tell_failure(&self, fault: Fault) -> Answer<()> {
         let Fault { call, errno, detail } = fault;
         let kind = ReportKind::Failed as u32;
-        let record = Report { kind, op: self.index, call, value: errno, detail }.to_bytes();
+        let report = Report { kind, op: self.index, call, value: errno, detail }.to_bytes();
         let mut message = [0; Report::SIZE + Report::SAID_MAX];
         let mut length = 0;
-        for (to, from) in message.iter_mut().zip(record.iter().chain(self.said.bytes())) {
+        for (to, from) in message.iter_mut().zip(report.iter().chain(self.said.bytes())) {
             *to = *from;
             length += 1;
         }

@@ -3,7 +3,7 @@
 //! After clone3 the child is one thread in a copy of a process that may have had many. This crate
 //! promises that whatever it does there is safe: it has no allocator, takes no lock, formats nothing and cannot panic. It receives [`Op`]s in which
 //! every string, number, descriptor slot and BPF program is prepared, executes them in order, and
-//! reports the first failure as a fixed-size record that the parent renders in words.
+//! reports the first failure as a fixed-size report that the parent renders in words.
 //!
 //! It must never decide: tolerated errors, alternatives and barriers are fields of the operation, or what its
 //! name says (the first program that can be executed; a target, which is made where it is missing).

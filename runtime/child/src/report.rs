@@ -1,8 +1,8 @@
-//! The fixed-size records that a child sends to its supervisor.
+//! The fixed-size reports that a child sends to its supervisor.
 //!
-//! One record is one message on a `SOCK_SEQPACKET` socket (unix(7)), so it is never split.
+//! One report is one message on a `SOCK_SEQPACKET` socket (unix(7)), so it is never split.
 
-/// What a record says.
+/// What a report says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ReportKind {
@@ -19,13 +19,13 @@ pub enum ReportKind {
     Ready = 5,
 }
 
-/// One record.
+/// One report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Report {
     /// A [`ReportKind`] as a number.
     pub kind: u32,
-    /// Index of the operation that sends the record.
+    /// Index of the operation that sends the report.
     pub op: u32,
     /// For [`ReportKind::Failed`]: the number of the system call that failed.
     pub call: u32,
@@ -36,12 +36,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// Size of a record in bytes.
+    /// Size of a report in bytes.
     pub const SIZE: usize = 20;
     /// The most that may follow a failure in the same message: the end of what a hook said.
     pub const SAID_MAX: usize = 1024;
 
-    /// The record as the bytes that go over the socket.
+    /// The report as the bytes that go over the socket.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
         let words = [self.kind, self.op, self.call, self.value.cast_unsigned(), self.detail];
@@ -54,7 +54,7 @@ impl Report {
         bytes
     }
 
-    /// Reads a record; `None` unless `bytes` is exactly one.
+    /// Reads a report; `None` unless `bytes` is exactly one.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != Self::SIZE {

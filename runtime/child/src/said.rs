@@ -1,4 +1,4 @@
-//! What a hook says: read while it runs, so that it never waits for a reader, and the end of it kept for the failure record.
+//! What a hook says: read while it runs, so that it never waits for a reader, and the end of it kept for the failure report.
 
 use crate::report::Report;
 use crate::syscall::{self, Answer};

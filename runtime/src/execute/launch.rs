@@ -66,7 +66,7 @@ pub struct Launch<'p> {
     plan: &'p Plan<'p>,
     start: Start,
     socket: OwnedFd,
-    /// What is due before the next record is waited for.
+    /// What is due before the next report is waited for.
     due: Due,
     /// The program has been told of, and runs when the socket ends.
     ready: bool,
@@ -167,7 +167,7 @@ impl<'p> Launch<'p> {
         Ok(Milestone::Born { pid: process.pid(), pidfd: process.as_fd() })
     }
 
-    /// The socket has ended after the last record: the process is its program, or could not tell that it is not.
+    /// The socket has ended after the last report: the process is its program, or could not tell that it is not.
     fn executed(&mut self) -> Result<Milestone<'_>, Error> {
         let pid = self.process().map_or(0, Process::pid);
         // Who has executed its program may be gone, with all that is known of it.
@@ -184,7 +184,7 @@ impl<'p> Launch<'p> {
         Ok(Milestone::Ready(process))
     }
 
-    /// The next record; `None` where no more can come.
+    /// The next report; `None` where no more can come.
     ///
     /// An intermediate that is killed after it has made the container's process and before it has told so
     /// leaves one that waits and keeps the socket open: the intermediate's end is an end, too.
@@ -282,10 +282,10 @@ impl Wait for Deadline {
 
 const READING: &str = "reading from the container's process";
 
-/// The next record on a socket; `None` at its end.
+/// The next report on a socket; `None` at its end.
 ///
 /// # Errors
-/// What recv(2) says, or that there was something else than a record.
+/// What recv(2) says, or that there was something else than a report.
 pub fn read_report(socket: &impl AsRawFd) -> Result<Option<Told>, Error> {
     receive(socket, MsgFlags::empty())
 }
@@ -302,7 +302,7 @@ fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Told>, Error
             Ok(length) => match Told::of(&bytes[..length]) {
                 Some(told) => Ok(Some(told)),
                 None => Err(Error::plain(
-                    "internal error: malformed record from the container's process",
+                    "internal error: malformed report from the container's process",
                 )),
             },
             Err(errno) => Err(Error::system(READING, errno)),

@@ -1,4 +1,4 @@
-//! What a child's failure record says, in words.
+//! What a child's failure report says, in words.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -17,7 +17,7 @@ use crate::plan::{Plan, SlotUse, call_name, render_op};
 use crate::spec::capability::names;
 
 impl Error {
-    /// What a child's failure record says.
+    /// What a child's failure report says.
     #[must_use]
     #[cold]
     pub fn of_child(told: &Told, plan: &Plan<'_>) -> Self {
@@ -241,7 +241,7 @@ fn not_granted(wanted: u64) -> Error {
         .with_hint("brig can grant only capabilities that it has itself")
 }
 
-/// A hook's end that is not success, from a child's record.
+/// A hook's end that is not success, from a child's report.
 fn hook_failed(told: &Told, hook: &Hook<'_>) -> Error {
     let (report, path) = (&told.report, hook.path.to_string_lossy());
     match report.value {

@@ -2,7 +2,7 @@
 
 use brig_child::Report;
 
-/// A record, and what the hook said that it is about.
+/// A report, and what the hook said that it is about.
 #[derive(Debug)]
 pub struct Told {
     pub(super) report: Report,
@@ -11,9 +11,9 @@ pub struct Told {
 
 impl Told {
     pub(super) fn of(message: &[u8]) -> Option<Self> {
-        let (record, said) = message.split_at_checked(Report::SIZE)?;
+        let (report, said) = message.split_at_checked(Report::SIZE)?;
         let said = String::from_utf8_lossy(said).trim().to_owned();
-        Some(Self { report: Report::from_bytes(record)?, said })
+        Some(Self { report: Report::from_bytes(report)?, said })
     }
 
     /// What happened, and what the hook said of it.

@@ -86,7 +86,7 @@ pub(super) fn finish(
         push_hooks(builder, start_hooks, &SlotUse::CreatedState, filters, without_env)?;
     }
     if request.start == Start::AtOnce {
-        // From here on an end without a failure record is the program's own.
+        // From here on an end without a failure report is the program's own.
         builder.tell(ReportKind::Ready);
     }
     tail.program(builder)?;

@@ -7,7 +7,7 @@ use crate::report::ReportKind;
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the fields are the arguments of the system call that is named")]
 pub enum TalkOp {
-    /// Sends a record of this kind.
+    /// Sends a report of this kind.
     Tell { kind: ReportKind },
     /// Waits for one byte from the supervisor; its end ends the child.
     Await,
