@@ -46,7 +46,7 @@ impl SeccompData {
 /// Why a program is not one the kernel would accept or finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum InterpretError {
     /// An opcode this crate does not emit.
     Opcode {
         /// Where.
@@ -68,7 +68,7 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl InterpretError {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -76,7 +76,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for InterpretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opcode { at, code } => write!(f, "instruction {at}: opcode {code:#06x}"),
@@ -86,7 +86,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for InterpretError {}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,27 +100,27 @@ pub struct Outcome {
 /// Runs a program over one call and returns its `SECCOMP_RET_*` value.
 ///
 /// # Errors
-/// A [`Fault`] where the kernel would have refused the program.
-pub fn run(program: &[Instruction], data: &SeccompData) -> Result<u32, Fault> {
+/// A [`InterpretError`] where the kernel would have refused the program.
+pub fn run(program: &[Instruction], data: &SeccompData) -> Result<u32, InterpretError> {
     trace(program, data).map(|outcome| outcome.verdict)
 }
 
 /// Like [`run`], counting the instructions that ran.
 ///
 /// # Errors
-/// A [`Fault`] where the kernel would have refused the program.
-pub fn trace(program: &[Instruction], data: &SeccompData) -> Result<Outcome, Fault> {
+/// A [`InterpretError`] where the kernel would have refused the program.
+pub fn trace(program: &[Instruction], data: &SeccompData) -> Result<Outcome, InterpretError> {
     let mut accumulator = 0u32;
     let mut at = 0usize;
     let mut steps = 0usize;
     loop {
-        let instruction = program.get(at).ok_or(Fault::End { at })?;
+        let instruction = program.get(at).ok_or(InterpretError::End { at })?;
         let k = instruction.k;
         steps += 1;
         let branch = |holds: bool| usize::from(if holds { instruction.jt } else { instruction.jf });
         let skip = match instruction.code {
             LD_W_ABS => {
-                accumulator = data.word(k).ok_or(Fault::Load { at, offset: k })?;
+                accumulator = data.word(k).ok_or(InterpretError::Load { at, offset: k })?;
                 0
             }
             ALU_AND_K => {
@@ -133,7 +133,7 @@ pub fn trace(program: &[Instruction], data: &SeccompData) -> Result<Outcome, Fau
             JMP_JGE_K => branch(accumulator >= k),
             JMP_JSET_K => branch(accumulator & k != 0),
             RET_K => return Ok(Outcome { verdict: k, steps }),
-            code => return Err(Fault::Opcode { at, code }),
+            code => return Err(InterpretError::Opcode { at, code }),
         };
         at += 1 + skip;
     }
@@ -143,13 +143,13 @@ pub fn trace(program: &[Instruction], data: &SeccompData) -> Result<Outcome, Fau
 /// word are taken for independent, so it may say so where no arguments do that, and never the other way round.
 ///
 /// # Errors
-/// A [`Fault`] where the kernel would have refused the program.
+/// A [`InterpretError`] where the kernel would have refused the program.
 pub fn can_answer(
     program: &[Instruction],
     nr: u32,
     arch: u32,
     verdict: u32,
-) -> Result<bool, Fault> {
+) -> Result<bool, InterpretError> {
     let data = SeccompData { nr, arch, ..SeccompData::default() };
     let mut seen = HashSet::new();
     // Where it goes on, and the accumulator, where that is known.
@@ -158,7 +158,7 @@ pub fn can_answer(
         if !seen.insert((at, accumulator)) {
             continue;
         }
-        let Instruction { code, jt, jf, k } = *program.get(at).ok_or(Fault::End { at })?;
+        let Instruction { code, jt, jf, k } = *program.get(at).ok_or(InterpretError::End { at })?;
         let mut branch = |holds: fn(u32, u32) -> bool| {
             let known = accumulator.map(|word| holds(word, k));
             open.extend((known != Some(false)).then_some((at + 1 + usize::from(jt), accumulator)));
@@ -166,7 +166,7 @@ pub fn can_answer(
         };
         match code {
             LD_W_ABS => {
-                let word = data.word(k).ok_or(Fault::Load { at, offset: k })?;
+                let word = data.word(k).ok_or(InterpretError::Load { at, offset: k })?;
                 open.push((at + 1, (k < 8).then_some(word)));
             }
             ALU_AND_K => open.push((at + 1, accumulator.map(|word| word & k))),
@@ -177,7 +177,7 @@ pub fn can_answer(
             JMP_JSET_K => branch(|word, k| word & k != 0),
             RET_K if k == verdict => return Ok(true),
             RET_K => {}
-            code => return Err(Fault::Opcode { at, code }),
+            code => return Err(InterpretError::Opcode { at, code }),
         }
     }
     Ok(false)
@@ -185,7 +185,7 @@ pub fn can_answer(
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, SeccompData, can_answer, run, trace};
+    use super::{InterpretError, SeccompData, can_answer, run, trace};
     use crate::instruction::{Instruction, JMP_JEQ_K, LD_W_ABS, RET_K};
 
     fn program() -> Vec<Instruction> {
@@ -215,17 +215,17 @@ mod tests {
         on_number[0].k = 0;
         assert_eq!(can_answer(&on_number, 7, 2, 1), Ok(true));
         assert_eq!(can_answer(&on_number, 7, 2, 2), Ok(false));
-        assert_eq!(can_answer(&on_number[..2], 7, 2, 1), Err(Fault::End { at: 2 }));
+        assert_eq!(can_answer(&on_number[..2], 7, 2, 1), Err(InterpretError::End { at: 2 }));
     }
 
     #[test]
     fn damaged_programs_are_faults() {
         let data = SeccompData::default();
-        assert_eq!(run(&program()[..2], &data), Err(Fault::End { at: 3 }));
+        assert_eq!(run(&program()[..2], &data), Err(InterpretError::End { at: 3 }));
         let load = |offset| [Instruction::statement(LD_W_ABS, offset)];
-        assert_eq!(run(&load(64), &data), Err(Fault::Load { at: 0, offset: 64 }));
-        assert_eq!(run(&load(2), &data), Err(Fault::Load { at: 0, offset: 2 }));
+        assert_eq!(run(&load(64), &data), Err(InterpretError::Load { at: 0, offset: 64 }));
+        assert_eq!(run(&load(2), &data), Err(InterpretError::Load { at: 0, offset: 2 }));
         let strange = [Instruction::statement(0x87, 0)];
-        assert_eq!(run(&strange, &data), Err(Fault::Opcode { at: 0, code: 0x87 }));
+        assert_eq!(run(&strange, &data), Err(InterpretError::Opcode { at: 0, code: 0x87 }));
     }
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::level::{self, LEVELS, OCI};
 use crate::profile::{ChosenProfile, Profile};
-use crate::toml_text::{self, Wrong};
+use crate::toml_text::{self, TomlError};
 
 /// The version of the form of the file.
 const VERSION: u32 = 1;
@@ -191,7 +191,7 @@ fn plain(level: &str) -> &str {
 }
 
 /// What is wrong with a text, with its place, and the likely word.
-fn explain(text: &str, wrong: &Wrong) -> Error {
+fn explain(text: &str, wrong: &TomlError) -> Error {
     // See `value::Capabilities`: words and a hint of their own.
     let (what, hint) = match wrong.what.split_once('\0') {
         Some((what, hint)) => (what.to_owned(), hint.to_owned()),

@@ -9,16 +9,16 @@ use toml::de::{DeTable, DeValue};
 
 /// What is wrong, and where: a byte of the text.
 #[derive(Debug)]
-pub(crate) struct Wrong {
+pub(crate) struct TomlError {
     pub(crate) what: String,
     pub(crate) offset: usize,
 }
 
 /// Reads a text.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
     let table = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
-        Wrong { what: error.message().replace('\n', " "), offset }
+        TomlError { what: error.message().replace('\n', " "), offset }
     })?;
     let mut json = Json::default();
     json.table(table.get_ref())?;
@@ -27,7 +27,7 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
         let offset = json.origin(error.column().saturating_sub(1));
         let what = error.to_string();
         let what = what.rsplit_once(" at line ").map_or(&*what, |(what, _)| what);
-        Wrong { what: what.to_owned(), offset }
+        TomlError { what: what.to_owned(), offset }
     })
 }
 
@@ -50,7 +50,7 @@ impl Json {
         self.origins.push((self.text.len(), origin));
     }
 
-    fn table(&mut self, table: &DeTable<'_>) -> Result<(), Wrong> {
+    fn table(&mut self, table: &DeTable<'_>) -> Result<(), TomlError> {
         self.text.push('{');
         for (index, (key, value)) in table.iter().enumerate() {
             if index > 0 {
@@ -65,10 +65,10 @@ impl Json {
         Ok(())
     }
 
-    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Wrong> {
+    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), TomlError> {
         let offset = value.span().start;
         self.begin(offset);
-        let wrong = |what: &str| Wrong { what: what.to_owned(), offset };
+        let wrong = |what: &str| TomlError { what: what.to_owned(), offset };
         match value.get_ref() {
             DeValue::String(text) => self.string(text),
             DeValue::Integer(integer) => {
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_wrong_has_its_place() {
         let wrong = |text: &str| {
-            let Wrong { what, offset } =
+            let TomlError { what, offset } =
                 read::<std::collections::BTreeMap<String, u8>>(text).expect_err(text);
             (what, offset)
         };

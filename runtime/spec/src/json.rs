@@ -89,7 +89,7 @@ pub(super) fn locate<'a>(bytes: &'a [u8], root: &[&'static str], offset: usize) 
     scanner.path
 }
 
-struct Fault {
+struct JsonError {
     offset: usize,
     problem: Problem,
 }
@@ -107,7 +107,7 @@ struct Scanner<'a> {
     outline: Outline,
 }
 
-type Scanned<T = ()> = Result<T, Fault>;
+type Scanned<T = ()> = Result<T, JsonError>;
 
 impl<'a> Scanner<'a> {
     fn new(bytes: &'a [u8], root: &[&'static str], stop: Option<usize>) -> Self {
@@ -142,7 +142,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn fault<T>(&self, offset: usize, problem: Problem) -> Scanned<T> {
-        Err(Fault { offset, problem })
+        Err(JsonError { offset, problem })
     }
 
     fn syntax<T>(&self, what: &str) -> Scanned<T> {

@@ -17,7 +17,7 @@ pub struct Sysctl {
 
 /// Why a name is no [`Sysctl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum SysctlError {
     /// It is not a name at all.
     Malformed,
     /// It is the host's.
@@ -50,28 +50,28 @@ pub const PID_MAX: &str = "kernel/pid_max";
 /// a dot is then a part of a name (`net/ipv4/conf/eth0.100/forwarding`).
 ///
 /// # Errors
-/// See [`Refused`].
-pub fn parse(name: &str) -> Result<Sysctl, Refused> {
+/// See [`SysctlError`].
+pub fn parse(name: &str) -> Result<Sysctl, SysctlError> {
     let path = match name.find(['.', '/']).map(|at| name.as_bytes()[at]) {
         Some(b'.') => name.chars().map(swap_separators).collect(),
         Some(_) => name.to_owned(),
-        None => return Err(Refused::Malformed),
+        None => return Err(SysctlError::Malformed),
     };
     let sound =
         |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     if !path.split('/').all(sound) {
-        return Err(Refused::Malformed);
+        return Err(SysctlError::Malformed);
     }
     let below = |prefix: &str| path.strip_prefix(prefix).is_some();
     let namespace = match path.as_str() {
-        "kernel/hostname" => return Err(Refused::Hostname),
+        "kernel/hostname" => return Err(SysctlError::Hostname),
         "kernel/domainname" => NamespaceType::Uts,
         PID_MAX => NamespaceType::Pid,
         path if IPC.binary_search(&path).is_ok() => NamespaceType::Ipc,
         _ if below("fs/mqueue/") => NamespaceType::Ipc,
         _ if below("net/") => NamespaceType::Network,
         _ if below("user/") => NamespaceType::User,
-        _ => return Err(Refused::NotNamespaced),
+        _ => return Err(SysctlError::NotNamespaced),
     };
     Ok(Sysctl { path, namespace })
 }
@@ -122,7 +122,7 @@ mod tests {
             "debug.x",
         ];
         for name in host {
-            assert_eq!(parse(name), Err(Refused::NotNamespaced), "{name}");
+            assert_eq!(parse(name), Err(SysctlError::NotNamespaced), "{name}");
         }
         for name in [
             "",
@@ -135,8 +135,8 @@ mod tests {
             "net/./x",
             "net.a\0",
         ] {
-            assert_eq!(parse(name), Err(Refused::Malformed), "{name:?}");
+            assert_eq!(parse(name), Err(SysctlError::Malformed), "{name:?}");
         }
-        assert_eq!(parse("kernel.hostname"), Err(Refused::Hostname));
+        assert_eq!(parse("kernel.hostname"), Err(SysctlError::Hostname));
     }
 }

@@ -8,7 +8,7 @@
 //! Reference: seccomp(2), seccomp_unotify(2).
 
 use brig_child::syscall::HANDOVER_FLAGS;
-use brig_seccomp::interpret::{Fault, SeccompData, can_answer, run};
+use brig_seccomp::interpret::{InterpretError, SeccompData, can_answer, run};
 use brig_seccomp::{ALLOW, Arch, LOG, Program, TRACE, USER_NOTIF, describe_action};
 
 use super::Refusal;
@@ -21,7 +21,7 @@ const ACTION: u32 = 0xffff_0000;
 
 /// Whether a failure of execve may go unheard: the filter does not let write(2) pass.
 pub(super) fn check(program: &Program) -> Result<bool, Refusal> {
-    let decided = |answer: Result<u32, Fault>| {
+    let decided = |answer: Result<u32, InterpretError>| {
         answer.map_err(|fault| Refusal::new("linux.seccomp", fault.to_string(), ""))
     };
     let refused = |what: &str, verdict, hint| {
@@ -45,7 +45,7 @@ pub(super) fn check(program: &Program) -> Result<bool, Refusal> {
     Ok(!matches!(write, ALLOW | LOG))
 }
 
-fn verdict(program: &Program, name: &str, args: [u64; 6]) -> Result<u32, Fault> {
+fn verdict(program: &Program, name: &str, args: [u64; 6]) -> Result<u32, InterpretError> {
     let arch = Arch::native();
     let nr = arch.syscall_number(name).unwrap_or(u32::MAX);
     let call = SeccompData { nr, arch: arch.audit(), args, ..SeccompData::default() };

@@ -6,7 +6,7 @@ use super::super::model::{
     NamespaceType, Personality,
 };
 use super::super::mount::Propagation;
-use super::super::sysctl::{self, Refused};
+use super::super::sysctl::{self, SysctlError};
 use super::{
     MAJOR_LIMIT, MINOR_LIMIT, absolute_path, ids, interface_name, no_nul, no_parent, number_list,
     resources,
@@ -77,11 +77,11 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
         let field = || format!("linux.sysctl[{name:?}]");
         no_nul(value, field)?;
         let sysctl = sysctl::parse(name).map_err(|refused| match refused {
-            Refused::Malformed => Error::conflict(field(), "is not the name of a kernel parameter")
+            SysctlError::Malformed => Error::conflict(field(), "is not the name of a kernel parameter")
                 .with_hint("write it like net.ipv4.ip_forward"),
-            Refused::NotNamespaced => Error::conflict(field(), "is a parameter of the whole host")
+            SysctlError::NotNamespaced => Error::conflict(field(), "is a parameter of the whole host")
                 .with_hint("only net.*, fs.mqueue.*, user.*, kernel.pid_max and System V IPC parameters belong to a container"),
-            Refused::Hostname => Error::conflict(field(), "is not a namespaced sysctl here: `hostname` sets it")
+            SysctlError::Hostname => Error::conflict(field(), "is not a namespaced sysctl here: `hostname` sets it")
                 .with_hint("use `hostname` instead"),
         })?;
         if linux.namespace(sysctl.namespace).is_none() {
