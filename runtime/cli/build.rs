@@ -5,8 +5,14 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=no-unwind-tables.ld");
     commit();
     let target = |what: &str| env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
+    if target("ENV") == "musl" && is_release() {
+        let script = format!("{}/no-unwind-tables.ld", env!("CARGO_MANIFEST_DIR"));
+        println!("cargo:rustc-link-arg-bin=brig=-Wl,-T,{script}");
+        println!("cargo:rustc-link-arg-bin=brig=-Wl,--no-eh-frame-hdr");
+    }
     if target("ARCH") == "x86_64" {
         // Where it begins: see `brig_sys::entry`.
         println!("cargo:rustc-link-arg-bin=brig=-Wl,-e,brig_entry");
@@ -23,10 +29,13 @@ fn main() {
 fn commit() {
     println!("cargo:rerun-if-env-changed=BRIG_COMMIT");
     let given = env::var("BRIG_COMMIT").ok().filter(|commit| is_word(commit));
-    let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    let described = || if is_release { described() } else { None };
+    let described = || if is_release() { described() } else { None };
     let version = || env::var("CARGO_PKG_VERSION").unwrap_or_default();
     println!("cargo:rustc-env=BRIG_COMMIT={}", given.or_else(described).unwrap_or_else(version));
+}
+
+fn is_release() -> bool {
+    env::var("PROFILE").is_ok_and(|profile| profile == "release")
 }
 
 fn described() -> Option<String> {
