@@ -220,7 +220,7 @@ fn whole(seccomp: &LinuxSeccomp, default: u32, kernel: Arch, all: &[Verdicts]) -
         seccomp.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
     if !listener && all.iter().any(|one| one.iter().any(|(.., verdict)| asks(verdict))) {
         found.push(about(Severity::Warning, "no-listener", "listenerPath").says(
-            "some calls notify, but nobody is to be asked: they will fail",
+            "some calls notify, but listenerPath is missing: they will fail",
             "give a listenerPath, or use SCMP_ACT_ERRNO",
         ));
     }

@@ -194,7 +194,7 @@ rules! {
         "which files of the host may be bound into the container, or be its root: by what they are, not by their paths",
         "PSS baseline: hostPath volumes; CIS 5.6, 5.32; CVE-2017-1002101, CVE-2021-25741";
     kernel_mounts: KernelMounts {}
-        "proc and sysfs are at /proc and /sys alone, where parts of them are hidden; sysfs and cgroups are read-only",
+        "proc and sysfs are only at /proc and /sys, where parts of them are hidden; sysfs and cgroups are read-only",
         "PSS baseline: procMount, privileged; CVE-2022-0492";
     mount_flags: MountFlags {
         /// Mounts by destination that may have set-user-id programs and devices.

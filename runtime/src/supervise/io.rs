@@ -18,7 +18,7 @@ impl Io {
     /// Whether it is for a process with a terminal, or without.
     pub(super) fn check(&self, terminal: bool) -> Result<(), Error> {
         let what = match (terminal, &self.console) {
-            (true, None) => "process.terminal is true, but nobody takes the terminal",
+            (true, None) => "process.terminal is true, but no receiver for the terminal is given",
             (false, Some(_)) => "there is a socket for a terminal, but process.terminal is false",
             _ => return Ok(()),
         };

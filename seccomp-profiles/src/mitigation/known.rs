@@ -281,7 +281,7 @@ pub const MITIGATIONS: &[Mitigation] = &[
             arguments: &[],
             only: Some(Arch::X32),
         }]],
-        why: "a pointer of the program's is taken for the kernel's, in the entry of x32 alone",
+        why: "a pointer of the program's is taken for the kernel's, only in the entry of x32",
         source: "blog.includesecurity.com of 2014-03",
     },
     Mitigation {

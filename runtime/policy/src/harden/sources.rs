@@ -26,7 +26,7 @@ pub(super) fn judge(
         let field = format!("mounts[{index}].source");
         let against = match sources.of(&field) {
             Some(source) => sources.against_bind(source),
-            None => Some(format!("{:?}, which nobody has looked at,", mount.source)),
+            None => Some(format!("{:?} (not examined)", mount.source)),
         };
         if let Some(asked) = against {
             verdicts.refuse(rule, field, asked);
@@ -34,7 +34,7 @@ pub(super) fn judge(
     }
     let against = match sources.of(ROOT) {
         Some(source) => sources.against_root(source),
-        None => Some(format!("{}, which nobody has looked at,", config.root.path)),
+        None => Some(format!("{} (not examined)", config.root.path)),
     };
     if let Some(asked) = against {
         verdicts.refuse(rule, ROOT, asked);
