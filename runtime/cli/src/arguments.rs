@@ -340,13 +340,13 @@ mod tests {
     use crate::global;
 
     #[derive(Debug, Default)]
-    struct Typed {
+    struct ParsedFlags {
         all: bool,
         numbers: Vec<u32>,
         bundle: Option<std::path::PathBuf>,
     }
 
-    const FLAGS: Flags<Typed> = Flags(&[
+    const FLAGS: Flags<ParsedFlags> = Flags(&[
         ("options", &[switch("-a, --all  all", |it| &mut it.all)]),
         (
             "others",
@@ -366,10 +366,10 @@ mod tests {
     }
 
     /// The flags, and what is left.
-    fn read(line: &str) -> Result<(Typed, String), anyhow::Error> {
-        let (mut arguments, mut typed) = (of(line), Typed::default());
-        FLAGS.read(&mut arguments, &mut typed)?;
-        Ok((typed, arguments.rest()?.join(" ")))
+    fn read(line: &str) -> Result<(ParsedFlags, String), anyhow::Error> {
+        let (mut arguments, mut parsed) = (of(line), ParsedFlags::default());
+        FLAGS.read(&mut arguments, &mut parsed)?;
+        Ok((parsed, arguments.rest()?.join(" ")))
     }
 
     /// The error, and its hint.
@@ -383,9 +383,9 @@ mod tests {
         let mut arguments = of("--debug delete --all c1");
         global::Global::read(&mut arguments).unwrap();
         assert_eq!(arguments.verb().unwrap(), "delete");
-        let mut typed = Typed::default();
-        FLAGS.read(&mut arguments, &mut typed).unwrap();
-        assert!(typed.all);
+        let mut parsed = ParsedFlags::default();
+        FLAGS.read(&mut arguments, &mut parsed).unwrap();
+        assert!(parsed.all);
         assert_eq!(arguments.rest().unwrap(), ["c1"]);
     }
 
@@ -394,16 +394,20 @@ mod tests {
         for line in
             ["-a -n 7 c1 KILL", "c1 --all KILL --number=7", "c1 KILL -n7 -a", "-n7 -a -- c1 KILL"]
         {
-            let (typed, rest) = read(line).unwrap();
-            assert_eq!((typed.all, &*typed.numbers, &*rest), (true, &[7][..], "c1 KILL"), "{line}");
+            let (parsed, rest) = read(line).unwrap();
+            assert_eq!(
+                (parsed.all, &*parsed.numbers, &*rest),
+                (true, &[7][..], "c1 KILL"),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn what_follows_the_container_of_exec_is_its_command() {
-        let (mut arguments, mut typed) = (of("-a c1 ls -n --all --help"), Typed::default());
-        FLAGS.read_leading(&mut arguments, &mut typed).unwrap();
-        assert!(typed.all && typed.numbers.is_empty());
+        let (mut arguments, mut parsed) = (of("-a c1 ls -n --all --help"), ParsedFlags::default());
+        FLAGS.read_leading(&mut arguments, &mut parsed).unwrap();
+        assert!(parsed.all && parsed.numbers.is_empty());
         assert_eq!(arguments.rest().unwrap().join(" "), "c1 ls -n --all --help");
     }
 
@@ -426,7 +430,7 @@ mod tests {
         for (line, on) in
             [("--all", Some(true)), ("-a --all=false", Some(false)), ("--all=maybe", None)]
         {
-            assert_eq!(read(line).ok().map(|(typed, _)| typed.all), on, "{line}");
+            assert_eq!(read(line).ok().map(|(parsed, _)| parsed.all), on, "{line}");
         }
     }
 

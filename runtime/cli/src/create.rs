@@ -26,11 +26,11 @@ standard input, output and error; a terminal is replaced by /dev/null.
     does: Does::Run(create),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
 /// The flags of `create` and `run` as typed.
 #[derive(Debug, Default)]
-pub(super) struct Typed {
+pub(super) struct ParsedFlags {
     bundle: Option<PathBuf>,
     pub(super) console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub(super) struct Typed {
 }
 
 /// The flags of `create`, which `run` has too.
-pub(super) const OPTIONS: &[Flag<Typed>] = &[
+pub(super) const OPTIONS: &[Flag<ParsedFlags>] = &[
     path("-b, --bundle DIR  the bundle (default: the current directory)", |it| &mut it.bundle),
     path(
         "--console-socket S  a unix socket that gets the terminal, if process.terminal is true",
@@ -66,14 +66,14 @@ pub(super) const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 fn create(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let (id, options) = typed.options(global, arguments)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let (id, options) = parsed.options(global, arguments)?;
     let node = global.node()?;
     self_protection::ensure()?;
-    let blueprint = typed.blueprint(global, &node, &id)?;
-    let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
-    let told = typed.told()?;
+    let blueprint = parsed.blueprint(global, &node, &id)?;
+    let wanted = Wanted::first(&blueprint.config, parsed.console_socket.as_deref());
+    let told = parsed.told()?;
     detached(wanted, |io, wait| {
         let (container, process) = node.create(&id, blueprint, &options, io, wait)?;
         match told.tell(process) {
@@ -85,7 +85,7 @@ fn create(global: &Global, mut arguments: Arguments) -> Outcome {
     Ok(0)
 }
 
-impl Typed {
+impl ParsedFlags {
     fn bundle(&self) -> &Path {
         self.bundle.as_deref().unwrap_or(Path::new("."))
     }

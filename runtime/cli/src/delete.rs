@@ -20,7 +20,7 @@ a process or the cgroup remains.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[(
+const FLAGS: Flags<ParsedFlags> = Flags(&[(
     "options",
     &[switch(
         "-f, --force  kill the container first if it runs; no error if there is none",
@@ -29,14 +29,14 @@ const FLAGS: Flags<Typed> = Flags(&[(
 )]);
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     force: bool,
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let force = if typed.force { Force::Yes } else { Force::No };
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let force = if parsed.force { Force::Yes } else { Force::No };
     let id = container_id(&mut arguments)?;
     arguments.end()?;
     let node = global.node()?;

@@ -27,7 +27,7 @@ runs out, until the container ends.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[(
+const FLAGS: Flags<ParsedFlags> = Flags(&[(
     "options",
     &[
         value("--interval TIME  between statistics, e.g. 500ms, 5s (default), 1m", |it, given| {
@@ -39,7 +39,7 @@ const FLAGS: Flags<Typed> = Flags(&[(
 )]);
 
 #[derive(Debug)]
-struct Typed {
+struct ParsedFlags {
     interval: Duration,
     once: bool,
 }
@@ -67,16 +67,16 @@ struct Data {
 struct Nothing {}
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed { interval: Duration::from_secs(5), once: false };
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags { interval: Duration::from_secs(5), once: false };
+    FLAGS.read(&mut arguments, &mut parsed)?;
     let id = container_id(&mut arguments)?;
     arguments.end()?;
     let container = global.node()?.container(&id)?;
-    if typed.once {
+    if parsed.once {
         tell(&stats(id.as_str(), container.stats()?))?;
         return Ok(0);
     }
-    container.watch(typed.interval, |happened| {
+    container.watch(parsed.interval, |happened| {
         tell(&match happened {
             Happened::OutOfMemory => Event { kind: "oom", id: id.as_str(), data: None },
             Happened::Interval(usage) => stats(id.as_str(), *usage),

@@ -29,9 +29,9 @@ brig's own terminal, with --detach /dev/null.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     path(
         "-p, --process FILE  the process as JSON (the `process` of config.json); labels and limits \
          that it leaves out are the container's",
@@ -72,7 +72,7 @@ const OPTIONS: &[Flag<Typed>] = &[
 
 /// The flags as typed.
 #[derive(Default)]
-struct Typed {
+struct ParsedFlags {
     process: Option<PathBuf>,
     detach: bool,
     tty: bool,
@@ -93,30 +93,30 @@ struct Typed {
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read_leading(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read_leading(&mut arguments, &mut parsed)?;
     let container = global.open(&mut arguments)?;
     let command = arguments.rest()?;
-    create::check_open("--preserve-fds", typed.preserve_fds)?;
+    create::check_open("--preserve-fds", parsed.preserve_fds)?;
     self_protection::ensure()?;
-    let process = match &typed.process {
+    let process = match &parsed.process {
         Some(path) => {
             let bytes = brig::configuration::read_given(path, spec::SIZE_LIMIT_BYTES)?;
             let process = spec::process(&bytes)?;
             process.capabilities.left_out.iter().for_each(|sentence| global.log.warn(sentence));
             process
         }
-        None => typed.change(container.spec()?.process.clone(), command)?,
+        None => parsed.change(container.spec()?.process.clone(), command)?,
     };
-    let wanted = Wanted::another(container.spec()?, &process, typed.console_socket.as_deref());
+    let wanted = Wanted::another(container.spec()?, &process, parsed.console_socket.as_deref());
     let options = ExecOptions {
         process,
-        preserve_fds: typed.preserve_fds,
-        cgroup: typed.cgroup,
-        ignore_paused: typed.ignore_paused,
+        preserve_fds: parsed.preserve_fds,
+        cgroup: parsed.cgroup,
+        ignore_paused: parsed.ignore_paused,
     };
-    let told = Told::of(typed.pid_file.as_ref(), typed.pidfd_socket.as_ref(), Role::Setns)?;
-    let signals = if typed.detach { None } else { Some(Signals::block()?) };
+    let told = Told::of(parsed.pid_file.as_ref(), parsed.pidfd_socket.as_ref(), Role::Setns)?;
+    let signals = if parsed.detach { None } else { Some(Signals::block()?) };
     let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
         let process = container.exec(&options, io, wait)?;
         told.tell(process)
@@ -124,7 +124,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     Ok(ended.code)
 }
 
-impl Typed {
+impl ParsedFlags {
     /// The container's own process, changed as the flags say.
     fn change(&self, mut process: Process, command: Vec<String>) -> anyhow::Result<Process> {
         if command.is_empty() {

@@ -20,26 +20,26 @@ ended.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[(
+const FLAGS: Flags<ParsedFlags> = Flags(&[(
     "options",
     &[switch("-a, --all  to every process of the container's cgroup", |it| &mut it.all)],
 )]);
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     all: bool,
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     let id = container_id(&mut arguments)?;
     let signal = match arguments.optional("SIGNAL")? {
         None => libc::SIGTERM,
         Some(text) => signal_number(&text)?,
     };
     arguments.end()?;
-    global.node()?.container(&id)?.kill(signal, typed.all)?;
+    global.node()?.container(&id)?.kill(signal, parsed.all)?;
     Ok(0)
 }
 

@@ -22,7 +22,7 @@ same, as with runc.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[(
+const FLAGS: Flags<ParsedFlags> = Flags(&[(
     "options",
     &[
         format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
@@ -31,14 +31,14 @@ const FLAGS: Flags<Typed> = Flags(&[(
 )]);
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     format: Format,
     quiet: bool,
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     arguments.end()?;
     let node = global.node()?;
     global.given_root_must_exist()?;
@@ -46,7 +46,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     for what in unclear {
         printable::note(&format!("warning: {what}"));
     }
-    if typed.quiet {
+    if parsed.quiet {
         let lines: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
         print(&lines)?;
         return Ok(0);
@@ -60,7 +60,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
             Err(error) => printable::note(&format!("warning: {error}")),
         }
     }
-    let text = match typed.format {
+    let text = match parsed.format {
         Format::Json => serde_json::to_string(&shown)? + "\n",
         Format::Table => table(&shown),
     };

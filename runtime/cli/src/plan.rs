@@ -23,7 +23,7 @@ would run them. Nothing is made.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[(
+const FLAGS: Flags<ParsedFlags> = Flags(&[(
     "options",
     &[
         path("-b, --bundle DIR  the bundle (default: the current directory)", |it| &mut it.bundle),
@@ -32,17 +32,17 @@ const FLAGS: Flags<Typed> = Flags(&[(
 )]);
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     bundle: Option<PathBuf>,
     id: Option<String>,
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     arguments.end()?;
-    let bundle = typed.bundle.unwrap_or_else(|| PathBuf::from("."));
-    let id = ContainerId::parse(typed.id.as_deref().unwrap_or("plan"))?;
+    let bundle = parsed.bundle.unwrap_or_else(|| PathBuf::from("."));
+    let id = ContainerId::parse(parsed.id.as_deref().unwrap_or("plan"))?;
     print(&supervise::preview(&id, &bundle, global.systemd().as_ref(), &global.policy()?)?)?;
     Ok(0)
 }

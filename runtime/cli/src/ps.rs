@@ -22,7 +22,7 @@ host's ps(1) prints (with PS-OPTIONs, default -ef), only the rows of the contain
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[(
+const FLAGS: Flags<ParsedFlags> = Flags(&[(
     "options",
     &[format("-f, --format FORMAT  table (default) or json: an array of pids", |it| {
         &mut it.format
@@ -30,17 +30,17 @@ const FLAGS: Flags<Typed> = Flags(&[(
 )]);
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     format: Format,
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read_leading(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read_leading(&mut arguments, &mut parsed)?;
     let container = global.open(&mut arguments)?;
     let mut options = arguments.rest()?;
     let pids = container.pids()?;
-    if typed.format == Format::Json {
+    if parsed.format == Format::Json {
         print(&format!("{}\n", serde_json::to_string(&pids)?))?;
         return Ok(0);
     }

@@ -1,7 +1,7 @@
 //! `brig run`.
 
 use super::arguments::Arguments;
-use super::create::{self, Typed};
+use super::create::{self, ParsedFlags};
 use super::flags::{Flag, Flags, ignored, switch};
 use super::foreground::{Signals, Stop, Wanted, in_foreground, remove_after};
 use super::global::Global;
@@ -23,33 +23,33 @@ container never gets brig's own terminal: without process.terminal pipes replace
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> =
+const FLAGS: Flags<ParsedFlags> =
     Flags(&[("options of `brig create`", create::OPTIONS), ("options of its own", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     switch("-d, --detach  do not wait; `brig delete` removes the container", |it| &mut it.detach),
     switch("--keep  do not remove the container at its end", |it| &mut it.keep),
     ignored("--no-subreaper  accepted for compatibility; brig does not become a subreaper"),
 ];
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let (id, options) = typed.options(global, arguments)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let (id, options) = parsed.options(global, arguments)?;
     let node = global.node()?;
     self_protection::ensure()?;
-    let blueprint = typed.blueprint(global, &node, &id)?;
-    let wanted = Wanted::first(&blueprint.config, typed.console_socket.as_deref());
-    let told = typed.told()?;
+    let blueprint = parsed.blueprint(global, &node, &id)?;
+    let wanted = Wanted::first(&blueprint.config, parsed.console_socket.as_deref());
+    let told = parsed.told()?;
     // Blocked from here on, to be heard.
-    let signals = if typed.detach { None } else { Some(Signals::block()?) };
+    let signals = if parsed.detach { None } else { Some(Signals::block()?) };
     let mut container = None;
     let ended = in_foreground(signals.as_ref(), wanted, Stop::PassOn, |io, wait| {
         let (new, process) = node.run(&id, blueprint, &options, io, wait)?;
         container = Some(new);
         told.tell(process)
     });
-    let ended = match ended.is_ok() && (typed.detach || typed.keep) {
+    let ended = match ended.is_ok() && (parsed.detach || parsed.keep) {
         true => ended,
         false => remove_after(ended, container, signals.as_ref()),
     };

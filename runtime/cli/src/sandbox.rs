@@ -37,18 +37,18 @@ its exit code.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[
+const FLAGS: Flags<ParsedFlags> = Flags(&[
     ("options", &options()),
     ("", &[switch("-q, --quiet  do not print what confines it", |it| &mut it.quiet)]),
 ]);
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     quiet: bool,
     sandbox: Sandbox,
 }
 
-impl AsMut<Sandbox> for Typed {
+impl AsMut<Sandbox> for ParsedFlags {
     fn as_mut(&mut self) -> &mut Sandbox {
         &mut self.sandbox
     }
@@ -87,11 +87,11 @@ pub(super) const fn options<T: AsMut<Sandbox>>() -> [Flag<T>; 3] {
 const PASSED: [&str; 6] = ["PATH", "TERM", "LANG", "LC_ALL", "COLORTERM", "TZ"];
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read_leading(&mut arguments, &mut typed)?;
-    let quiet = typed.quiet;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read_leading(&mut arguments, &mut parsed)?;
+    let quiet = parsed.quiet;
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-    let sandbox = SandboxOptions { terminal, ..typed.sandbox.options(command(arguments)?) };
+    let sandbox = SandboxOptions { terminal, ..parsed.sandbox.options(command(arguments)?) };
     if sandbox.command.is_empty() {
         return Err(Usage::new("COMMAND is missing").into());
     }

@@ -24,7 +24,7 @@ Writes a new config.json into the bundle.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[(
+const FLAGS: Flags<ParsedFlags> = Flags(&[(
     "options",
     &[
         path("-b, --bundle DIR  the bundle (default: the current directory)", |it| &mut it.bundle),
@@ -33,17 +33,17 @@ const FLAGS: Flags<Typed> = Flags(&[(
 )]);
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     bundle: Option<PathBuf>,
     rootless: bool,
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     arguments.end()?;
-    let ids = typed.rootless.then(|| (geteuid().as_raw(), getegid().as_raw()));
-    let bundle = typed.bundle.unwrap_or_else(|| PathBuf::from("."));
+    let ids = parsed.rootless.then(|| (geteuid().as_raw(), getegid().as_raw()));
+    let bundle = parsed.bundle.unwrap_or_else(|| PathBuf::from("."));
     let path = bundle.join(brig::configuration::CONFIG_FILE);
     let doing = || format!("writing {}", path.display());
     let mut file =

@@ -29,9 +29,9 @@ for powers of 1024, or -1 for no limit.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     text(
         "-r, --resources FILE  take them from FILE, or from standard input with -: JSON, as \
          linux.resources of config.json; then no other option is allowed",
@@ -82,16 +82,16 @@ const OPTIONS: &[Flag<Typed>] = &[
     ignored("--kernel-memory-tcp SIZE  accepted and ignored: kernels no longer have this limit"),
     value(
         "--l3-cache-schema SCHEMA  not supported: create fixes the settings of a resctrl group",
-        Typed::schema,
+        ParsedFlags::schema,
     ),
     value(
         "--mem-bw-schema SCHEMA  not supported: create fixes the settings of a resctrl group",
-        Typed::schema,
+        ParsedFlags::schema,
     ),
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     file: Option<String>,
     /// `linux.resources`, as far as flags name it.
     changes: Map<String, Json>,
@@ -112,15 +112,15 @@ enum Spelling {
 use Spelling::{Integer, List, Natural, Size};
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     let id = container_id(&mut arguments)?;
     arguments.end()?;
-    if let Some((flag, _)) = typed.schemas.iter().find(|(_, schema)| !schema.is_empty()) {
+    if let Some((flag, _)) = parsed.schemas.iter().find(|(_, schema)| !schema.is_empty()) {
         return refuse_resctrl(flag);
     }
-    let changes = typed.changes;
-    let resources = match typed.file.filter(|file| !file.is_empty()) {
+    let changes = parsed.changes;
+    let resources = match parsed.file.filter(|file| !file.is_empty()) {
         None => spec::resources(&serde_json::to_vec(&changes)?)?,
         Some(_) if !changes.is_empty() => {
             return Err(
@@ -144,7 +144,7 @@ fn refuse_resctrl(flag: &str) -> Outcome {
     bail!("{flag}: {why}")
 }
 
-impl Typed {
+impl ParsedFlags {
     /// Notes the value of a field of `linux.resources`; an empty one says nothing, as with runc.
     fn set(
         &mut self,
@@ -202,9 +202,9 @@ mod tests {
     fn changed(args: &[&str]) -> Result<Resources, String> {
         let args: Vec<_> = args.iter().map(std::ffi::OsString::from).collect();
         let mut arguments = Arguments::new(args, &crate::flags::NONE);
-        let mut typed = Typed::default();
-        FLAGS.read(&mut arguments, &mut typed).map_err(|error| error.to_string())?;
-        let bytes = serde_json::to_vec(&typed.changes).unwrap();
+        let mut parsed = ParsedFlags::default();
+        FLAGS.read(&mut arguments, &mut parsed).map_err(|error| error.to_string())?;
+        let bytes = serde_json::to_vec(&parsed.changes).unwrap();
         spec::resources(&bytes).map_err(|error| error.to_string())
     }
 

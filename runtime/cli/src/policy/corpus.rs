@@ -32,16 +32,16 @@ exit status: 0, 1 where something is not as expected, 2 for usage
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     path("--policy FILE  a policy file (default: the node's)", |it| &mut it.policy),
     format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
     json(|it| &mut it.format),
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     policy: Option<PathBuf>,
     format: Format,
 }
@@ -90,11 +90,11 @@ impl Judged {
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     let directory = PathBuf::from(arguments.positional("DIR")?);
     arguments.end()?;
-    let mut node = match &typed.policy {
+    let mut node = match &parsed.policy {
         Some(file) => global.policy_of(file)?,
         None => global.policy()?,
     };
@@ -107,7 +107,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         anyhow::bail!("there is no configuration in {}", directory.display());
     }
     let expected = judged.iter().filter(|one| one.is_as_expected()).count();
-    print(&match typed.format {
+    print(&match parsed.format {
         Format::Json => {
             let all: Vec<_> = judged.iter().map(Judged::json).collect();
             format!("{}\n", serde_json::to_string_pretty(&all)?)

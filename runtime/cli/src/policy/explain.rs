@@ -27,9 +27,9 @@ exit status: 0, 1 where the container would not be made, 2 for usage
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     path("-b, --bundle DIR  a bundle", |it| &mut it.bundle),
     text("--id CONTAINER-ID  a container of this node", |it| &mut it.id),
     format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
@@ -37,23 +37,23 @@ const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     bundle: Option<PathBuf>,
     id: Option<String>,
     format: Format,
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     arguments.end()?;
-    let applied = match (&typed.bundle, &typed.id) {
+    let applied = match (&parsed.bundle, &parsed.id) {
         (Some(bundle), None) => Blueprint::judge(bundle, &global.policy()?)?,
         (None, Some(id)) => global.node()?.container(&ContainerId::parse(id)?)?.applied()?,
         _ => return Err(Usage::new("either --bundle or --id is needed").into()),
     };
     let is_refused = applied.verdicts.iter().any(|verdict| verdict.outcome == Decided::Refused);
-    print(&match typed.format {
+    print(&match parsed.format {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&json!(applied))?),
         Format::Table => table(&applied),
     })?;

@@ -22,24 +22,24 @@ CVEs it covers.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     format("-f, --format FORMAT  table (default) or json", |it| &mut it.format),
     json(|it| &mut it.format),
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     format: Format,
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
     arguments.end()?;
     let profile = global.policy()?.profile;
-    if let Format::Json = typed.format {
+    if let Format::Json = parsed.format {
         print(&format!("{}\n", serde_json::to_string_pretty(&json!(profile))?))?;
         return Ok(0);
     }

@@ -30,9 +30,9 @@ exit status: 0 without errors, 1 where there is one, 2 for usage
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     value("-a, --arch ARCH  the kernel's architecture (default: this machine's)", |it, given| {
         it.arch = Some(arch(&given.text()?)?);
         Ok(())
@@ -43,7 +43,7 @@ const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     arch: Option<Arch>,
     strict: bool,
     format: Format,
@@ -57,20 +57,20 @@ struct Found {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let kernel = kernel_of(typed.arch.unwrap_or(Arch::native()));
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let kernel = kernel_of(parsed.arch.unwrap_or(Arch::native()));
     let mut names = vec![arguments.positional("PROFILE")?];
     while let Some(name) = arguments.optional("PROFILE")? {
         names.push(name);
     }
     let found: Vec<Found> = names.iter().flat_map(|name| findings(name, kernel)).collect();
-    print(&match typed.format {
+    print(&match parsed.format {
         Format::Table => found.iter().map(Found::line).collect(),
         Format::Json => pretty(&found.iter().map(Found::json).collect())?,
     })?;
     let worst = found.iter().map(|one| one.finding.severity).max();
-    let bad = if typed.strict { Severity::Warning } else { Severity::Error };
+    let bad = if parsed.strict { Severity::Warning } else { Severity::Error };
     Ok(u8::from(worst >= Some(bad)))
 }
 

@@ -31,9 +31,9 @@ exit status: 0, 1 for errors (with --exit-code also for a difference), 2 for usa
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     value(
         "-a, --arch ARCH  only calls of this architecture (default: all that this machine has)",
         |it, given| {
@@ -47,7 +47,7 @@ const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     arch: Option<Arch>,
     exit_code: bool,
     format: Format,
@@ -62,9 +62,9 @@ struct Compared {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let only = typed.arch;
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let only = parsed.arch;
     let names = (arguments.positional("A")?, arguments.positional("B")?);
     arguments.end()?;
     if names.0 == "-" && names.1 == "-" {
@@ -84,12 +84,12 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
         let is_summed_up = only.is_none() && after.is_listed() && !before.is_listed();
         compared.push(Compared { arch, all: differences(&before, &after), is_summed_up });
     }
-    print(&match typed.format {
+    print(&match parsed.format {
         Format::Table => table(&compared),
         Format::Json => pretty(&compared.iter().flat_map(Compared::json).collect())?,
     })?;
     let more = compared.iter().any(|one| !one.all.is_empty());
-    Ok(u8::from(typed.exit_code && more))
+    Ok(u8::from(parsed.exit_code && more))
 }
 
 fn table(compared: &[Compared]) -> String {

@@ -32,9 +32,9 @@ not given may be anything: where they matter, each possible outcome is shown wit
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     value(
         "-a, --arch ARCH  a call of x86_64, x86, x32, aarch64 or arm (default: this machine's)",
         |it, given| {
@@ -47,7 +47,7 @@ const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     arch: Option<Arch>,
     format: Format,
 }
@@ -66,9 +66,9 @@ struct Explained<'a> {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let of = typed.arch.unwrap_or(Arch::native());
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let of = parsed.arch.unwrap_or(Arch::native());
     let file = arguments.positional("PROFILE")?;
     let name = arguments.positional("CALL")?;
     let mut args = Vec::new();
@@ -89,7 +89,7 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
     let profile = &profile;
     let explained =
         Explained { profile, arch: of, name, number, args: &args, verdict, ways, steps };
-    print(&match typed.format {
+    print(&match parsed.format {
         Format::Table => explained.text(),
         Format::Json => pretty(&explained.json())?,
     })?;

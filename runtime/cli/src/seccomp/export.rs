@@ -36,9 +36,9 @@ not part of the program; --format json has them.
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     path("-o, --output FILE  write to FILE instead of standard output", |it| &mut it.output),
     value(
         "-a, --arch ARCH  for a kernel of x86_64, x86, x32, aarch64 or arm (default: this machine's)",
@@ -55,7 +55,7 @@ const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     output: Option<PathBuf>,
     arch: Option<Arch>,
     /// A table stands for raw bytes.
@@ -63,16 +63,16 @@ struct Typed {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let (output, is_json) = (typed.output, typed.format == Format::Json);
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let (output, is_json) = (parsed.output, parsed.format == Format::Json);
     let name = arguments.positional("PROFILE")?;
     arguments.end()?;
     if output.is_none() && !is_json && std::io::stdout().is_terminal() {
         let what = "the program is no text, and standard output is a terminal: use --output FILE";
         return Err(Usage::new(what).into());
     }
-    let (_, program) = Profile::compiled(&name, typed.arch.unwrap_or(Arch::native()))?;
+    let (_, program) = Profile::compiled(&name, parsed.arch.unwrap_or(Arch::native()))?;
     if program.notify && !is_json {
         let what = "some calls notify: without a listener they fail with ENOSYS";
         printable::note(&format!("warning: {name}: {what}"));

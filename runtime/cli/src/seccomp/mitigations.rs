@@ -26,9 +26,9 @@ cannot reach a vulnerability in this way if it is closed. The list is not comple
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     value("-a, --arch ARCH  the kernel's architecture (default: this machine's)", |it, given| {
         it.arch = Some(arch(&given.text()?)?);
         Ok(())
@@ -38,20 +38,20 @@ const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     arch: Option<Arch>,
     format: Format,
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let kernel = kernel_of(typed.arch.unwrap_or(Arch::native()));
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let kernel = kernel_of(parsed.arch.unwrap_or(Arch::native()));
     let profile = Profile::read(&arguments.positional("PROFILE")?)?;
     arguments.end()?;
     let states = states(&profile.seccomp, kernel).map_err(brig::supervise::Error::from)?;
     let all = || MITIGATIONS.iter().zip(&states);
-    print(&match typed.format {
+    print(&match parsed.format {
         Format::Table => all().map(|(one, state)| lines(one, *state)).collect(),
         Format::Json => pretty(&all().map(|(one, state)| as_json(one, *state)).collect())?,
     })?;

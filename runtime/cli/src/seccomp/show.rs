@@ -31,9 +31,9 @@ what under conditions, what is denied and how, and what happens to unknown call 
     does: Does::Run(run),
 };
 
-const FLAGS: Flags<Typed> = Flags(&[("options", OPTIONS)]);
+const FLAGS: Flags<ParsedFlags> = Flags(&[("options", OPTIONS)]);
 
-const OPTIONS: &[Flag<Typed>] = &[
+const OPTIONS: &[Flag<ParsedFlags>] = &[
     value(
         "-a, --arch ARCH  calls of x86_64, x86, x32, aarch64 or arm (default: this machine's)",
         |it, given| {
@@ -47,7 +47,7 @@ const OPTIONS: &[Flag<Typed>] = &[
 ];
 
 #[derive(Debug, Default)]
-struct Typed {
+struct ParsedFlags {
     arch: Option<Arch>,
     bpf: bool,
     format: Format,
@@ -61,16 +61,16 @@ struct Shown {
 }
 
 fn run(_: &Global, mut arguments: Arguments) -> Outcome {
-    let mut typed = Typed::default();
-    FLAGS.read(&mut arguments, &mut typed)?;
-    let of = typed.arch.unwrap_or(Arch::native());
+    let mut parsed = ParsedFlags::default();
+    FLAGS.read(&mut arguments, &mut parsed)?;
+    let of = parsed.arch.unwrap_or(Arch::native());
     let name = arguments.positional("PROFILE")?;
     arguments.end()?;
     let kernel = kernel_of(of);
     let (profile, program) = Profile::compiled(&name, kernel)?;
     let verdicts = Verdicts::new(&profile.seccomp, kernel, of).map_err(|e| profile.refuses(&e))?;
     let shown = Shown { profile, program, verdicts };
-    print(&match (typed.format, typed.bpf) {
+    print(&match (parsed.format, parsed.bpf) {
         (Format::Table, true) => disassemble(&shown.program.instructions),
         (Format::Table, false) => shown.table(),
         (Format::Json, _) => pretty(&shown.json())?,
