@@ -590,6 +590,24 @@ fn a_namespace_of_the_host_is_none_of_a_containers_own_by_whatever_path() {
 }
 
 #[test]
+fn nobody_becomes_a_user_that_is_refused() {
+    need!(Brig);
+    let lab = Lab::new();
+    let sets = ["bounding", "permitted", "effective", "inheritable", "ambient"]
+        .map(|set| (set.to_owned(), json!(["CAP_SETUID", "CAP_KILL"])));
+    let sets: serde_json::Map<_, _> = sets.into_iter().collect();
+    let bundle = lab
+        .bundle()
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .set("/process/capabilities", sets)
+        .sh("grep CapAmb /proc/self/status");
+    let c = lab.container(bundle);
+    c.run().ok().prints("CapAmb:\t00000000000000a0");
+    policy("version = 1\ndefault = \"restricted\"\n");
+    c.run().ok().prints("CapAmb:\t0000000000000020");
+}
+
+#[test]
 fn a_mount_namespace_of_others_is_none_of_a_containers_own() {
     need!(Brig);
     let lab = Lab::new();

@@ -354,6 +354,35 @@ fn a_mount_maps_nobody_to_a_user_that_is_refused() {
     hardened(&profile, &edits);
 }
 
+/// Whoever has CAP_SETUID is any user that there is.
+#[test]
+fn nobody_becomes_a_user_that_is_refused() {
+    let sets = json!({"bounding": ["CAP_SETUID", "CAP_KILL"], "permitted": ["CAP_SETUID"],
+        "inheritable": ["CAP_SETUID"], "ambient": ["CAP_SETUID"], "effective": ["CAP_SETUID"]});
+    let holds = |edits: &[(&str, Value)]| {
+        let sets = ("/process/capabilities", sets.clone());
+        let edits: Vec<_> = edits.iter().cloned().chain([sets]).collect();
+        let sets = hardened(&level("restricted"), &edits).0.process.capabilities.sets;
+        (sets.bounding, sets.permitted | sets.inheritable | sets.ambient | sets.effective)
+    };
+    assert_eq!(holds(&[("/process/user", json!({"uid": 1000, "gid": 1000}))]), (1 << 5, 0));
+    let mapped = |others: Value| {
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1}, others]);
+        holds(&[
+            ("/linux/uidMappings", map.clone()),
+            ("/linux/gidMappings", map),
+            (
+                "/linux/namespaces",
+                json!([{"type": "user"}, {"type": "mount"}, {"type": "uts"}, {"type": "pid"},
+                    {"type": "ipc"}, {"type": "network"}]),
+            ),
+        ])
+    };
+    assert_eq!(mapped(json!({"containerID": 1, "hostID": 0, "size": 1})), (1 << 5, 0));
+    let others = json!({"containerID": 1, "hostID": 100_001, "size": 1});
+    assert_eq!(mapped(others), (1 << 5 | 1 << 7, 1 << 7));
+}
+
 #[test]
 fn a_namespace_that_is_joined_is_not_the_hosts() {
     let with =

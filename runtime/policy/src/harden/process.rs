@@ -6,7 +6,7 @@ use brig_spec::{
 };
 
 use super::{is_on, rule};
-use crate::profile::Profile;
+use crate::profile::{Mode, Profile};
 use crate::verdict::Verdicts;
 
 pub(super) fn judge(
@@ -21,7 +21,8 @@ pub(super) fn judge(
     {
         process.no_new_privileges = true;
     }
-    capabilities(&mut process.capabilities.sets, profile, verdicts);
+    let beyond = beyond_users(linux, profile);
+    capabilities(&mut process.capabilities.sets, beyond, profile, verdicts);
     users(process, linux, profile, verdicts);
     rlimits(&mut process.rlimits, profile, verdicts);
     let rule = rule!(profile, oom_score);
@@ -34,12 +35,30 @@ pub(super) fn judge(
     scheduling(process, profile, verdicts);
 }
 
-fn capabilities(sets: &mut Sets, profile: &Profile, verdicts: &mut Verdicts) {
+/// CAP_SETGID and CAP_SETUID (linux/capability.h).
+const SET_IDS: [u64; 2] = [1 << 6, 1 << 7];
+
+/// The capabilities by which a process that the rule about users lets be becomes one that it does not: without a user
+/// namespace, and in one that maps such a user.
+fn beyond_users(linux: &Linux, profile: &Profile) -> u64 {
+    let rule = rule!(profile, users);
+    let has_namespace = linux.namespace(NamespaceType::User).is_some();
+    let of = |capability, map: &[IdMapping], least: Option<u32>| {
+        let least = least.unwrap_or_default();
+        let reaches = !has_namespace || map.iter().any(|line| line.outside < least);
+        if least > 0 && reaches && rule.1 >= Mode::Enforce { capability } else { 0 }
+    };
+    let [groups, users] = SET_IDS;
+    of(groups, &linux.gid_mappings, profile.users.min_gid)
+        | of(users, &linux.uid_mappings, profile.users.min_uid)
+}
+
+fn capabilities(sets: &mut Sets, beyond: u64, profile: &Profile, verdicts: &mut Verdicts) {
     let rule = rule!(profile, capabilities);
     if !is_on(rule) {
         return;
     }
-    let allowed = profile.capabilities.allow.unwrap_or_default().0;
+    let allowed = profile.capabilities.allow.unwrap_or_default().0 & !beyond;
     for (name, set) in [
         ("bounding", &mut sets.bounding),
         ("effective", &mut sets.effective),
