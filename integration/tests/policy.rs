@@ -590,6 +590,18 @@ fn a_namespace_of_the_host_is_none_of_a_containers_own_by_whatever_path() {
 }
 
 #[test]
+fn who_asks_for_no_score_has_not_the_callers() {
+    need!(Brig);
+    let lab = Lab::new();
+    rules("oom_score = { mode = \"enforce\", min = 100 }");
+    let score = ["cat", "/proc/self/oom_score_adj"];
+    lab.container(lab.bundle().args(score)).run().ok().prints("100");
+    let c = running(&lab, "oom_score = { mode = \"enforce\", min = 100 }");
+    c.exec(&score).ok().prints("100");
+    c.delete_force().ok();
+}
+
+#[test]
 fn nobody_becomes_a_user_that_is_refused() {
     need!(Brig);
     let lab = Lab::new();

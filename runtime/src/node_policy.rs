@@ -57,7 +57,8 @@ fn chosen(policy: &Policy, selected: Option<&str>, systemd: bool) -> Result<Node
         let hint = error.hint().to_owned();
         Failure::plain(format!("the node's policy: {error}")).with_hint(hint)
     })?;
-    let facts = Facts { limits_swap: limits_swap(&profile), systemd };
+    let (limits_swap, oom_score) = (limits_swap(&profile), oom_score(&profile)?);
+    let facts = Facts { limits_swap, systemd, oom_score };
     Ok(NodePolicy { profile, facts })
 }
 
@@ -123,6 +124,18 @@ pub fn filter(applied: &Applied) -> Result<Option<Program>, Failure> {
         ))
         .with_hint("set the rule's mode to \"off\" in the policy file")
     })
+}
+
+/// What brig itself has, and a process that asks for nothing; none where no rule looks at it.
+pub(crate) fn oom_score(profile: &ChosenProfile) -> Result<Option<i32>, Failure> {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    if profile.rules.oom_score.mode.unwrap_or_default() == Mode::Off {
+        return Ok(None);
+    }
+    let failed = |error| Failure::system(format!("reading {PATH}"), error);
+    let text = small_file::read_text(PATH).map_err(failed)?;
+    let score = text.trim().parse();
+    score.map(Some).map_err(|_| Failure::plain(format!("{PATH} has no number: {text:?}")))
 }
 
 /// Whether swap can be limited: cgroup v1 has the file where it accounts for swap, v2 wherever there can be any.

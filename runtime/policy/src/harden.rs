@@ -50,6 +50,8 @@ pub struct Facts {
     pub limits_swap: bool,
     /// Whether systemd makes cgroups, so that `linux.cgroupsPath` names a slice and not a path.
     pub systemd: bool,
+    /// The caller's oom_score_adj, which a process has that asks for none; where it was not looked at, none.
+    pub oom_score: Option<i32>,
 }
 
 /// What of a container's limits is in force, and bears on a change that does not name it.
@@ -97,7 +99,8 @@ fn decide(
 ) -> (Box<Config>, Verdicts) {
     let mut config = asked.into_config();
     let mut verdicts = Verdicts::default();
-    process::judge(&mut config.process, &config.linux, profile, &mut verdicts);
+    let (process, linux) = (&mut config.process, &config.linux);
+    process::judge(process, linux, profile, facts.oom_score, &mut verdicts);
     process::mapped_mounts(&config, profile, &mut verdicts);
     linux::judge(&mut config.linux, profile, facts, &mut verdicts);
     root::judge(&mut config, profile, &mut verdicts);
@@ -113,7 +116,7 @@ fn decide(
 }
 
 /// What holds for a further process of a container. Where it names no label or limit of its own it has those of the
-/// container's: without them it would be the one process in there that nothing confines.
+/// container's: without them it would be the one process in there that nothing confines. For `oom_score` see [`Facts`].
 ///
 /// # Errors
 /// The profile with which the container was made refuses something of it.
@@ -121,6 +124,7 @@ pub fn harden_process(
     mut asked: Process,
     container: &Hardened,
     profile: &ChosenProfile,
+    oom_score: Option<i32>,
 ) -> Result<(Hardened<Process>, Vec<Verdict>), Denial> {
     let own = &container.process;
     asked.selinux_label = asked.selinux_label.or_else(|| own.selinux_label.clone());
@@ -131,7 +135,7 @@ pub fn harden_process(
     }
     let (name, profile) = (&profile.name, &profile.rules);
     let mut verdicts = Verdicts::default();
-    process::judge(&mut asked, &container.linux, profile, &mut verdicts);
+    process::judge(&mut asked, &container.linux, profile, oom_score, &mut verdicts);
     let verdicts = Denial::or(name, verdicts)?;
     Ok((Hardened(Box::new(asked)), verdicts))
 }

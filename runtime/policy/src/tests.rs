@@ -1,12 +1,12 @@
 //! The whole stage from the outside: policies in, what holds or words out.
 
-use brig_spec::{Asked, IdMapping, Linux, NamespaceType, Resources};
+use brig_spec::{Asked, IdMapping, Linux, NamespaceType, Process, Resources};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 
-const FACTS: Facts = Facts { limits_swap: true, systemd: false };
+const FACTS: Facts = Facts { limits_swap: true, systemd: false, oom_score: None };
 
 /// Sources of mounts, and a root, which every profile allows.
 fn sources() -> Sources {
@@ -352,6 +352,24 @@ fn a_mount_maps_nobody_to_a_user_that_is_refused() {
         ("/mounts", mount(&own)),
     ];
     hardened(&profile, &edits);
+}
+
+#[test]
+fn the_score_of_the_caller_counts_where_none_is_asked_for() {
+    let profile = profile("oom_score = { mode = \"enforce\", min = -5 }");
+    for (own, asked, holds) in
+        [(-6, Value::Null, Some(-5)), (-5, Value::Null, None), (-6, json!(0), Some(0))]
+    {
+        let facts = Facts { oom_score: Some(own), ..FACTS };
+        let node = NodePolicy { facts, ..node(&profile) };
+        let asked = self::asked(&config(&[("/process/oomScoreAdj", asked)]));
+        let (holding, _) = harden(asked, &node, &sources()).expect("it is limited");
+        assert_eq!(holding.process.oom_score_adj, holds);
+        let further = Process { oom_score_adj: None, ..holding.process.clone() };
+        let (further, _) =
+            harden_process(further, &holding, &profile, Some(own)).expect("the same");
+        assert_eq!(further.oom_score_adj, holds);
+    }
 }
 
 /// Whoever has CAP_SETUID is any user that there is.

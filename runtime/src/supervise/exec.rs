@@ -64,7 +64,8 @@ pub(super) fn exec(
     let filter = filter.as_ref();
     let node_filter = node_policy::filter(&config.applied)?;
     let profile = &config.applied.profile;
-    let hardened = policy::harden_process(options.process.clone(), spec, profile);
+    let oom_score = node_policy::oom_score(profile)?;
+    let hardened = policy::harden_process(options.process.clone(), spec, profile, oom_score);
     let (mut process, verdicts) = hardened?;
     container.emit_verdicts(&verdicts);
     let own = host::own_capabilities(spec);

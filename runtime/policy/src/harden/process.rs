@@ -13,6 +13,7 @@ pub(super) fn judge(
     process: &mut Process,
     linux: &Linux,
     profile: &Profile,
+    oom_score: Option<i32>,
     verdicts: &mut Verdicts,
 ) {
     let rule = rule!(profile, no_new_privileges);
@@ -26,7 +27,8 @@ pub(super) fn judge(
     users(process, linux, profile, verdicts);
     rlimits(&mut process.rlimits, profile, verdicts);
     let rule = rule!(profile, oom_score);
-    if let (Some(score), Some(min)) = (process.oom_score_adj, profile.oom_score.min)
+    let score = process.oom_score_adj.or(oom_score);
+    if let (Some(score), Some(min)) = (score, profile.oom_score.min)
         && score < min
         && verdicts.limit(rule, "process.oomScoreAdj", score.to_string(), min.to_string())
     {
