@@ -276,3 +276,27 @@ fn an_overlay_of_many_layers_is_made_and_what_is_too_long_is_named() {
     refused.says("mounts[6].options: the value of \"upperdir\" has 301 bytes");
     lab.assert_clean();
 }
+
+#[test]
+fn a_source_that_an_earlier_mount_makes_is_found_when_its_turn_comes() {
+    need!(Brig);
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::create_dir_all(source.join("below")).expect("make");
+    fs::write(source.join("below/file"), "the volume's\n").expect("write");
+    let b = lab.plain_bundle();
+    // What lies there in the image is not what is meant.
+    fs::create_dir_all(b.rootfs.join("data/below")).expect("make");
+    let [below, file, link] =
+        ["data/below", "data/below/file", "data/below/link"].map(|path| b.rootfs.join(path));
+    std::os::unix::fs::symlink("/etc/hostname", source.join("below/link")).expect("link");
+    fs::create_dir_all(b.rootfs.join("etc")).expect("make");
+    fs::write(b.rootfs.join("etc/hostname"), "the image's\n").expect("write");
+    let b = b
+        .bind(&source, "/data", &["ro"])
+        .bind(&below, "/second", &["ro"])
+        .bind(&file, "/third", &["ro"])
+        .bind(&link, "/fourth", &["ro"]);
+    let script = "cat /second/file /third /fourth; grep -c ' /second ' /proc/self/mountinfo";
+    lab.container(b.sh(script)).run().ok().prints("the volume's\nthe volume's\nthe image's\n1");
+}

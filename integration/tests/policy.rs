@@ -313,6 +313,21 @@ fn later_mounts_undo_nothing() {
     }
 }
 
+/// What a mount shows is masked and read-only by its path.
+#[test]
+fn no_mount_shows_again_what_an_earlier_one_does() {
+    need!(Brig);
+    let lab = Lab::new();
+    let b = lab.bundle();
+    let proc = b.rootfs.join("proc");
+    let b =
+        b.bind(&proc, "/tmp", &["rbind", "rw"]).sh("[ -e /tmp/self ] && echo proc || echo image");
+    rules("");
+    lab.container(b.clone()).run().ok().prints("proc");
+    rules("masked_paths = { mode = \"enforce\", paths = [\"/proc/version\"] }");
+    lab.container(b).run().ok().prints("image");
+}
+
 /// Rules about sources: nothing but what is in `allow`, and not what is in `deny`.
 fn sources(allow: &[&Path], deny: &[&Path]) {
     rules(&format!(

@@ -9,7 +9,7 @@ pub(super) const DEMANDS: &[Demand] = &[
     demand("config.md, Root", "path is absolute or relative to the bundle (SHOULD: rootfs)", &["lifecycle::a_relative_rootfs_is_in_the_bundle"]),
     demand("config.md, Root", "a directory is at root.path", &["bad_input::root_path_missing_on_disk", "bad_input::root_path_is_a_file"]),
     demand("config.md, Root", "with readonly it is read-only inside", &["filesystem::a_readonly_root_is"]),
-    demand("config.md, Mounts", "they are made in the listed order", &["filesystem::mounts_come_in_the_listed_order"]).but("sources of bind mounts are opened beforehand, on the host's side: one that an earlier mount of the list makes is not found"),
+    demand("config.md, Mounts", "they are made in the listed order", &["filesystem::mounts_come_in_the_listed_order", "mounts::a_source_that_an_earlier_mount_makes_is_found_when_its_turn_comes", "policy::no_mount_shows_again_what_an_earlier_one_does"]).but("under a policy of the node's a source is looked for on the host alone: what an earlier mount shows was judged by its own path"),
     demand("config.md, Mounts", "destination is absolute (SHOULD), and otherwise taken from the root", &["filesystem::a_relative_destination_is_below_the_root"]),
     demand("config.md, Mounts, Linux options", "those that mount(8) has (MUST)", &["filesystem::bind_mounts_obey_their_options", "filesystem::propagation_is_as_specified", "runtime/spec/src/mount/tests.rs::the_table_is_sorted_and_is_the_specifications"]),
     demand("config.md, Mounts, Linux options", "recursive ones (SHOULD)", &["filesystem::recursive_options_reach_what_is_mounted_below", "runtime/spec/src/mount/tests.rs::the_table_is_sorted_and_is_the_specifications"]),

@@ -10,7 +10,7 @@ use brig_child::syscall::MountAttr;
 
 use super::build::Builder;
 use super::mounts::{
-    Opened, OpenedMount, Sources, filesystem, idmap, is_bound_dev, is_dev, propagate,
+    Opened, OpenedMount, Sources, bind_inside, filesystem, idmap, is_bound_dev, is_dev, propagate,
 };
 use super::render::quoted;
 use super::rootfs::{Terminal, target};
@@ -88,6 +88,7 @@ impl Attached {
                 remount(builder, mount, fd);
                 return Ok(());
             }
+            (Opened::Inside(path), _) => bind_inside(builder, request, root, (mount, path), field)?,
             (Opened::Deferred, Kind::Filesystem(kind)) => {
                 let kind = if kind == "cgroup" { "cgroup2" } else { kind };
                 self.make(builder, request, kind, mount, field)?

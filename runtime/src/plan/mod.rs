@@ -122,6 +122,9 @@ pub struct Request<'s> {
     pub root: RootDirectory<'s>,
     /// What the mounts of the specification are to be made from, by their index, as far as that was looked at.
     pub sources: &'s [Option<SourceObject>],
+    /// A source that an earlier mount makes is looked for in the root, when its turn has come: not under a policy, which
+    /// has judged each mount by itself, and would be got round by a second look at what one of them shows.
+    pub sources_inside: bool,
     /// The root is made read-only before it is attached, so that every mount point must exist;
     /// with privilege what is mounted below it does not come along.
     pub read_only_tree: bool,
@@ -167,6 +170,7 @@ impl<'s> Request<'s> {
             bundle,
             root,
             sources: &[],
+            sources_inside: false,
             read_only_tree: false,
             start: Start::AtGate,
             host,

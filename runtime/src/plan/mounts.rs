@@ -1,10 +1,10 @@
 //! The mounts of the specification, in its order: opened where their sources are, and made as file systems.
 //! [`super::attach`] puts them below the root.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use brig_child::Slot;
-use brig_child::flags::{namespace, propagation, tree};
+use brig_child::flags::{namespace, open, propagation, tree};
 use brig_child::op::{FileOp, Identity, MountOp};
 use brig_child::syscall::MountAttr;
 
@@ -41,6 +41,8 @@ pub(super) enum Opened {
     Cgroups(Vec<(String, Slot)>),
     /// The attributes of an earlier mount are changed.
     Remount,
+    /// Bound from this path in the root, where an earlier mount is.
+    Inside(String),
 }
 
 /// File systems whose instances belong to the namespaces of who mounts them. All others may name
@@ -73,7 +75,10 @@ fn open_source(
 ) -> Result<Opened, Refusal> {
     fits(mount, field)?;
     match &mount.kind {
-        Kind::Bind(scope) => bind(builder, request, mount, *scope, (field, expected)),
+        Kind::Bind(scope) => match inside(request, mount, field) {
+            Some(path) => Ok(Opened::Inside(path)),
+            None => bind(builder, request, mount, *scope, (field, expected)),
+        },
         Kind::Remount if mount.superblock.is_empty() => Ok(Opened::Remount),
         Kind::Remount => {
             let reason = format!(
@@ -156,6 +161,45 @@ fn bind(
     attributes(builder, mount, into);
     idmap(builder, request, mount, into, field)?;
     Ok(Opened::Mount(into))
+}
+
+/// The path in the root of a source that an earlier mount of the list makes: mounts have an order (config.md, "Mounts").
+fn inside(request: &Request<'_>, mount: &MountRequest, field: &str) -> Option<String> {
+    if !request.sources_inside {
+        return None;
+    }
+    let source = Path::new(request.bundle).join(mount.source.as_deref()?);
+    let path = source.strip_prefix(request.root.path).ok()?;
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    if !path.components().all(plain) {
+        return None;
+    }
+    let path = Path::new("/").join(path);
+    let index = field.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
+    let mut earlier = request.spec.mounts.iter().take(index);
+    let is_there = earlier.any(|earlier| path.starts_with(&earlier.destination));
+    is_there.then(|| path.to_string_lossy().into_owned())
+}
+
+/// Opens such a source when its turn has come.
+pub(super) fn bind_inside(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    root: Slot,
+    (mount, path): (&MountRequest, &str),
+    field: &str,
+) -> Result<Slot, Refusal> {
+    let found = builder.made(format!("{field} {} in the root", quoted(path)));
+    let into = builder.made(format!("{field} {}", quoted(path)));
+    let path = builder.text(path)?;
+    let (flags, resolve) = (open::PATH, open::IN_ROOT | open::NO_MAGICLINKS);
+    builder.push(FileOp::Open { dir: root, path, flags, resolve, into: found });
+    let recursive = if mount.kind == Kind::Bind(Scope::Tree) { tree::RECURSIVE } else { 0 };
+    let flags = tree::CLONE | recursive | tree::EMPTY_PATH;
+    builder.push(MountOp::OpenTree { dir: found, path: c"", flags, into });
+    attributes(builder, mount, into);
+    idmap(builder, request, mount, into, field)?;
+    Ok(into)
 }
 
 /// Attributes and propagation of a mount that is not attached yet.

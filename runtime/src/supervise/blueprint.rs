@@ -119,6 +119,7 @@ impl Blueprint {
         let (spec, bundle) = (&self.config.spec, self.bundle.to_string_lossy());
         let request = plan::Request {
             sources: self.sources.expected(),
+            sources_inside: self.config.applied.profile.is_empty(),
             read_only_tree: self.read_only_tree,
             start,
             cgroup: Some(cgroup),
