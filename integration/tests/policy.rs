@@ -185,6 +185,14 @@ const CASES: &[Case] = &[
         Inside("cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max", "33"),
     ),
     case(
+        "cgroup_files",
+        "allow = []",
+        |bundle| {
+            with_cgroups(bundle).set("/linux/resources/unified", json!({"memory.oom.group": "1"}))
+        },
+        Inside("cat /sys/fs/cgroup/memory.oom.group 2>/dev/null || echo 0", "0"),
+    ),
+    case(
         "rlimits",
         "max = { RLIMIT_NOFILE = 100, RLIMIT_CORE = 0 }",
         |bundle| {

@@ -235,6 +235,12 @@ rules! {
     }
         "how many tasks the container may have",
         "CIS 5.28";
+    cgroup_files: CgroupFiles {
+        /// Names of files, beside those of the limits that have rules of their own.
+        allow: Vec<String>,
+    }
+        "which files of the cgroup may be written by name (`linux.resources.unified`)",
+        "SP 800-190 4.4.3";
     rlimits: Rlimits {
         /// The most of each that may be asked for; 0 holds also where nothing is asked for.
         max: BTreeMap<RlimitType, u64>,

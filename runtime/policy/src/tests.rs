@@ -781,3 +781,27 @@ fn a_source_that_nobody_has_looked_at_is_refused() {
     let fields: Vec<_> = denial.refused.iter().map(|verdict| &*verdict.field).collect();
     assert!(fields.contains(&"mounts[0].source") && fields.contains(&"root.path"), "{fields:?}");
 }
+
+#[test]
+fn files_of_the_cgroup_are_written_only_where_they_are_named() {
+    let unified = json!({"memory.high": "5", "io.max": "x", "memory.reclaim": "1", "cpuset.cpus.partition": "root",
+        "cpu.max.burst": "100000", "memory.max": "4096"});
+    let (holds, verdicts) = hardened(
+        &level("baseline"),
+        &[("/hostname", Value::Null), ("/linux/resources", json!({"unified": unified}))],
+    );
+    let resources = holds.linux.resources.as_ref().expect("some");
+    let files: Vec<_> = resources.unified.keys().map(String::as_str).collect();
+    assert_eq!(files, ["io.max", "memory.high", "memory.max"]);
+    let of_rule = verdicts.iter().filter(|verdict| verdict.contains("cgroup_files")).count();
+    assert_eq!(of_rule, 3, "{verdicts:?}");
+    let changed = harden_resources(
+        Resources {
+            unified: [("cpu.max.burst".to_owned(), "0".to_owned())].into(),
+            ..Resources::default()
+        },
+        &Present::default(),
+        &level("baseline"),
+    );
+    assert!(changed.expect("it is limited").0.unified.is_empty());
+}

@@ -147,7 +147,7 @@ fn pids(pids: &mut Pids, absent: Absent, profile: &Profile, verdicts: &mut Verdi
     }
 }
 
-/// What of cgroup v2's own files would raise a limit again is left out.
+/// What of cgroup v2's own files would raise a limit again is left out, and what no rule allows by name.
 fn unified(
     resources: &mut Resources,
     present: &Present,
@@ -156,7 +156,8 @@ fn unified(
 ) {
     let max = profile.memory.max.map(|max| max.0);
     let (rule_memory, rule_cpu) = (rule!(profile, memory), rule!(profile, processors));
-    let rule_pids = rule!(profile, pids);
+    let (rule_pids, rule_files) = (rule!(profile, pids), rule!(profile, cgroup_files));
+    let files = profile.cgroup_files.allow.as_deref();
     let fields = resources.memory.unwrap_or_default();
     let above_0 = |field| amount(field).filter(|amount| *amount > 0);
     let (limit, both) = (above_0(fields.limit), above_0(fields.swap));
@@ -183,11 +184,13 @@ fn unified(
             "cpu.max" => {
                 (rule_cpu, profile.processors.max.is_none_or(|max| within(value, present, max)))
             }
-            _ => return true,
+            other => {
+                (rule_files, files.is_some_and(|files| files.iter().any(|file| file == other)))
+            }
         };
         let field = format!("linux.resources.unified[{file:?}]");
-        fits || !is_on(rule)
-            || !verdicts.limit(rule, field, format!("{value:?}"), "the limit's own field")
+        let allowed = if rule.0 == rule_files.0 { "as it is" } else { "the limit's own field" };
+        fits || !is_on(rule) || !verdicts.limit(rule, field, format!("{value:?}"), allowed)
     });
 }
 
