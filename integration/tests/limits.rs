@@ -116,6 +116,7 @@ fn systemd_makes_a_scope_with_the_limits() {
         .bundle()
         .set("/linux/cgroupsPath", format!("system.slice:box:{name}"))
         .set("/linux/resources", json!({"memory": {"limit": 67_108_864}, "pids": {"limit": 44}, "cpu": {"quota": 50_000, "period": 100_000}}))
+        .set("/annotations", json!({"org.systemd.property.TimeoutStopUSec": "uint64 7000000"}))
         .idle();
     let c = lab.container(b);
     let dir = c.bundle.dir.to_string_lossy().into_owned();
@@ -127,14 +128,20 @@ fn systemd_makes_a_scope_with_the_limits() {
         .ok();
     let scope = format!("box-{name}.scope");
     lab.call("systemctl")
-        .args(["show", "-p", "MemoryMax,TasksMax,CPUQuotaPerSecUSec,ActiveState,Slice", &scope])
+        .args([
+            "show",
+            "-p",
+            "MemoryMax,TasksMax,CPUQuotaPerSecUSec,ActiveState,Slice,TimeoutStopUSec",
+            &scope,
+        ])
         .go()
         .ok()
         .says("MemoryMax=67108864")
         .says("TasksMax=44")
         .says("CPUQuotaPerSecUSec=500ms")
         .says("ActiveState=active")
-        .says("Slice=system.slice");
+        .says("Slice=system.slice")
+        .says("TimeoutStopUSec=7s");
     let own = std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).expect("cgroup");
     assert!(own.trim().starts_with(&format!("0::/system.slice/{scope}")), "{own}");
     lab.runtime().arg("--systemd-cgroup").args(["delete", "--force", c.id()]).go().ok();
@@ -142,6 +149,18 @@ fn systemd_makes_a_scope_with_the_limits() {
         !lab.call("systemctl").args(["is-active", "--quiet", &scope]).go().succeeded()
     });
     assert!(gone, "the scope stays");
+    // What could stand against a limit is not taken from an annotation.
+    let annotations = json!({"org.systemd.property.MemoryMax": "uint64 18446744073709551615"});
+    let c = lab.container(
+        lab.bundle().unset("/linux/cgroupsPath").set("/annotations", annotations).idle(),
+    );
+    let dir = c.bundle.dir.to_string_lossy().into_owned();
+    lab.runtime()
+        .arg("--systemd-cgroup")
+        .args(["run", "--detach", "--bundle", &dir, c.id()])
+        .go()
+        .failed()
+        .says("org.systemd.property.MemoryMax");
 }
 
 #[test]

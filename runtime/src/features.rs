@@ -73,8 +73,10 @@ pub fn features(compiled: &Compiled) -> Features {
     features.set_linux(Some(linux(compiled)));
     let version = ("io.brig.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     features.set_annotations(Some(HashMap::from([version])));
-    // Annotations name profiles that the node lists, which only tighten: none is unsafe to pass on.
-    features.set_potentially_unsafe_config_annotations(Some(Vec::new()));
+    // A long time-out of a scope holds up the host's own end. Other annotations name profiles that the node lists, which
+    // only tighten.
+    let unsafe_annotations = vec!["org.systemd.property.".to_owned()];
+    features.set_potentially_unsafe_config_annotations(Some(unsafe_annotations));
     features
 }
 

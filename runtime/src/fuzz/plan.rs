@@ -199,6 +199,7 @@ fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
         resources: linux.resources.as_ref(),
         driver: if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs },
         user_bus: None,
+        annotations: Some(&spec.annotations),
         devices: &brig_cgroup::devices::default_rules(),
         rootless: host.caller != Caller::Root,
         owner: None,

@@ -177,6 +177,7 @@ pub(super) fn plan_cgroup(
         resources: spec.linux.resources.as_ref(),
         driver: if systemd.is_some() { Driver::Systemd } else { Driver::Fs },
         user_bus: systemd.and_then(|systemd| systemd.user_bus.as_deref()),
+        annotations: Some(&spec.annotations),
         devices: &brig_cgroup::devices::default_rules(),
         rootless: caller != Caller::Root,
         owner: None,

@@ -126,6 +126,7 @@ impl Machine {
             resources: None,
             driver: self.driver,
             user_bus: None,
+            annotations: None,
             devices: &[],
             rootless: self.host.caller != Caller::Root,
             owner: None,

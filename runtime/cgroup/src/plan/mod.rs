@@ -4,6 +4,7 @@
 //! Promises: no I/O, and every refusal names the field of config.json.
 //! Must never: depend on anything but [`CgroupFacts`] and the [`Request`].
 
+mod annotations;
 mod change;
 pub mod devices;
 mod directories;
@@ -12,7 +13,9 @@ pub(crate) mod properties;
 mod render;
 mod scope;
 mod step;
+mod value;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use brig_spec::{DeviceRule, Resources};
@@ -57,6 +60,9 @@ pub struct Request<'a> {
     /// Where the manager of the user who calls brig is reached: the socket of that user's bus. For [`Driver::Systemd`]
     /// and `rootless`.
     pub user_bus: Option<&'a Path>,
+    /// `annotations`: those named `org.systemd.property.NAME` are properties of the scope. For [`Driver::Systemd`]; there is
+    /// no unit to have them otherwise.
+    pub annotations: Option<&'a BTreeMap<String, String>>,
     /// Device rules that follow those of `resources.devices`; for a container that
     /// is to have the usual devices, [`devices::default_rules`]. The last rule that
     /// matches decides; without any the answer is no.
@@ -80,6 +86,7 @@ impl<'a> Request<'a> {
             resources: None,
             driver: Driver::Fs,
             user_bus: None,
+            annotations: None,
             devices: &[],
             rootless: false,
             owner: None,

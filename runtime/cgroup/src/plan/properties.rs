@@ -7,19 +7,7 @@ use brig_spec::NumberList;
 
 use super::scope::Scope;
 use super::step::{Absent, Step, writes};
-
-/// The value of a property.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
-    Text(String),
-    Flag(bool),
-    Number(u64),
-    Pids(Vec<u32>),
-    Bytes(Vec<u8>),
-}
-
-/// A property with its name.
-pub(crate) type Property = (&'static str, Value);
+pub(crate) use super::value::{Property, Value};
 
 /// Those of a new scope around process `pid`, with the limits in `steps`.
 pub(crate) fn of_scope(scope: &Scope, steps: &[Step], pid: i32) -> Vec<Property> {
@@ -38,6 +26,8 @@ pub(crate) fn of_scope(scope: &Scope, steps: &[Step], pid: i32) -> Vec<Property>
         ("IOAccounting", Value::Flag(true)),
         ("TasksAccounting", Value::Flag(true)),
     ];
+    properties.retain(|(name, _)| scope.asked.iter().all(|(asked, _)| asked != name));
+    properties.extend(scope.asked.iter().cloned());
     properties.extend(of_limits(steps));
     properties
 }

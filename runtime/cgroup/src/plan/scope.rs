@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Request;
+use super::value::Property;
+use super::{Request, annotations};
 use crate::Error;
 use crate::facts::{CgroupFacts, Layout};
 
@@ -30,6 +31,9 @@ pub struct Scope {
     /// The socket of that user's bus. Recorded, as later verbs may be called from another session, or from none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bus: Option<PathBuf>,
+    /// What annotations ask for; of no use once the scope is made.
+    #[serde(skip)]
+    pub(super) asked: Vec<Property>,
     /// The cgroup below the hierarchy's root, without a leading `/`.
     pub cgroup: String,
 }
@@ -38,10 +42,12 @@ impl Scope {
     /// What is done, for people.
     pub(super) fn lines(&self) -> Vec<String> {
         let manager = if self.user { "user's" } else { "system's" };
-        vec![format!(
+        let mut lines = vec![format!(
             "start transient unit {} in {} (the {manager} manager) around the waiting child",
             self.unit, self.slice
-        )]
+        )];
+        lines.extend(self.asked.iter().map(|(name, value)| format!("  with {name} {value:?}")));
+        lines
     }
 }
 
@@ -83,6 +89,7 @@ pub(super) fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<Scope, 
         slice: slice.to_owned(),
         description: format!("brig container {}", request.id),
         user: request.rootless,
+        asked: request.annotations.map_or(Ok(Vec::new()), annotations::properties)?,
         bus: request.user_bus.filter(|_| request.rootless).map(Path::to_owned),
     })
 }
