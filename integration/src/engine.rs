@@ -121,7 +121,13 @@ impl Drop for Containerd<'_> {
 pub struct Podman<'l> {
     lab: &'l Lab,
     dir: PathBuf,
+    /// The command that becomes an ordinary user; empty for root.
+    user: Vec<String>,
+    runtime: PathBuf,
 }
+
+/// Of the ordinary user, whom [`Lab`] gives subordinate ids.
+const BOXER: u32 = 64322;
 
 impl<'l> Podman<'l> {
     /// Makes its storage and loads the image.
@@ -131,11 +137,35 @@ impl<'l> Podman<'l> {
     pub fn start(lab: &'l Lab) -> Podman<'l> {
         let dir = lab.path("podman");
         fs::create_dir(&dir).expect("make a directory");
+        Podman::load(lab, dir, Vec::new(), binaries::runtime().to_owned())
+    }
+
+    /// The same of an ordinary user, with id 64322 and subordinate ids from 3000000.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn of_user(lab: &'l Lab) -> Podman<'l> {
+        let dir = lab.path("podman");
+        fs::create_dir(&dir).expect("make a directory");
+        let runtime = dir.join("runtime");
+        fs::copy(binaries::runtime(), &runtime)
+            .expect("copy the runtime to where the user reaches it");
+        std::os::unix::fs::chown(&dir, Some(BOXER), Some(BOXER)).expect("give it to the user");
+        let become_user = format!(
+            "setpriv --reuid {BOXER} --regid {BOXER} --clear-groups env -u DBUS_SESSION_BUS_ADDRESS USER=boxer HOME={0} \
+             XDG_RUNTIME_DIR={0}",
+            dir.display()
+        );
+        Podman::load(lab, dir, words(&become_user), runtime)
+    }
+
+    fn load(lab: &'l Lab, dir: PathBuf, user: Vec<String>, runtime: PathBuf) -> Podman<'l> {
         // Without CAP_SYS_RESOURCE Podman's default limits cannot be set.
-        let config = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n[engine]\nruntime_supports_json = [\"brig\", \"runc\", \"crun\"]\n";
+        let config = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n[engine]\nruntime_supports_json = [\"brig\", \"runc\", \"crun\"]\ninfra_image = \"localhost/box:1\"\ninfra_command = \"/bin/idle\"\n";
         fs::write(dir.join("containers.conf"), config).expect("write the configuration");
-        let podman = Podman { lab, dir };
-        let archive = binaries::rootfs("image").join("box.tar");
+        let archive = dir.join("box.tar");
+        fs::copy(binaries::rootfs("image").join("box.tar"), &archive).expect("copy the image");
+        let podman = Podman { lab, dir, user, runtime };
         podman.call(&["load", "--quiet", "--input"]).arg(archive).go().ok();
         podman.call(&["tag", "localhost/box:latest", IMAGE]).go().ok();
         podman
@@ -144,7 +174,8 @@ impl<'l> Podman<'l> {
     /// `podman` with these arguments.
     pub fn call(&self, args: &[&str]) -> Call {
         let path = |name: &str| self.dir.join(name);
-        self.lab
+        let call = self
+            .lab
             .call("podman")
             .env("CONTAINERS_CONF", path("containers.conf"))
             .env("DISABLE_HC_SYSTEMD", "true")
@@ -157,7 +188,7 @@ impl<'l> Podman<'l> {
             .arg("--tmpdir")
             .arg(path("tmp"))
             .arg("--runtime")
-            .arg(binaries::runtime())
+            .arg(&self.runtime)
             .args([
                 "--cgroup-manager",
                 "cgroupfs",
@@ -167,7 +198,13 @@ impl<'l> Podman<'l> {
                 "overlay",
             ])
             .args(args)
-            .limit(Duration::from_secs(120))
+            .limit(Duration::from_secs(120));
+        if self.user.is_empty() { call } else { call.under(&self.user) }
+    }
+
+    /// The directory that is Podman's, and the user's.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// What `podman` says to a line of arguments, divided at blanks; a tab stands for a blank
@@ -200,7 +237,12 @@ impl<'l> Podman<'l> {
 impl Drop for Podman<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            self.call(&["pod", "rm", "--all", "--force", "--time", "0"]).go();
             self.call(&["rm", "--all", "--force", "--time", "0"]).go();
+        }
+        if !self.user.is_empty() {
+            // Ends the process that holds the user's namespaces.
+            self.call(&["system", "migrate"]).go();
         }
         // Its parent cgroup is Podman's to make, and nobody's to remove.
         for dir in crate::machine::cgroups_named(self.lab.token()) {

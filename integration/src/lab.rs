@@ -283,19 +283,25 @@ fn enter_namespace(dir: &Path) {
     }
 }
 
-/// An /etc with ids for the user namespaces of Podman (`containers`) and of Docker (any user: here
-/// `daemon`), and an empty /run/brig, in this namespace only.
+/// An /etc with ids for the user namespaces of Podman (`containers`), of Docker (any user: here
+/// `daemon`) and of an ordinary user (`boxer`), and an empty /run/brig, in this namespace only.
 fn own_configuration(dir: &Path) {
     let (upper, work) = (dir.join("etc"), dir.join("etc-work"));
     fs::create_dir_all(&upper).expect("make a directory");
     fs::create_dir_all(&work).expect("make a directory");
     for file in ["subuid", "subgid"] {
-        fs::write(upper.join(file), "containers:1000000:1000000\ndaemon:2000000:65536\n")
-            .expect("write subordinate ids");
+        fs::write(
+            upper.join(file),
+            "containers:1000000:1000000\ndaemon:2000000:65536\nboxer:3000000:65536\n",
+        )
+        .expect("write subordinate ids");
     }
     // Of a name without a user, Debian sid knows no ids.
     let users = fs::read_to_string("/etc/passwd").expect("read the users");
-    let users = users + "containers:x:64321:64321::/nonexistent:/usr/sbin/nologin\n";
+    let users = users
+        + "containers:x:64321:64321::/nonexistent:/usr/sbin/nologin\nboxer:x:64322:64322::/nonexistent:/bin/sh\n";
+    let groups = fs::read_to_string("/etc/group").expect("read the groups");
+    fs::write(upper.join("group"), groups + "boxer:x:64322:\n").expect("write the groups");
     fs::write(upper.join("passwd"), users).expect("write the users");
     let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
     mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))

@@ -1,7 +1,8 @@
 //! Podman, which calls the runtime under test through conmon.
 
-use brig_integration::engine::Podman;
-use brig_integration::{Lab, PATIENCE, wait_until};
+use brig_integration::engine::{IMAGE, Podman};
+use brig_integration::{Lab, PATIENCE, json, wait_until};
+use std::fs;
 
 #[test]
 fn run_passes_output_and_code_on() {
@@ -158,6 +159,109 @@ fn pods_share_namespaces() {
         .ok();
     output.says("idle");
     podman.call(&["rm", "--force", "--time", "0", "first"]).go().ok();
+    drop(podman);
+    lab.assert_clean();
+}
+
+/// Pods, builds, and the descriptors of a service that systemd starts.
+fn ordinary_work(podman: &Podman<'_>, parent: &str) {
+    let of_pod = ["--network", "none"];
+    podman.call(&["pod", "create", "--name", "pod"]).args(of_pod).args(parent.split(' ')).go().ok();
+    let own = "for kind in ipc net uts; do readlink /proc/self/ns/$kind; done; hostname";
+    let inside = || {
+        podman
+            .call(&["run", "--rm", "--pod", "pod", IMAGE, "/bin/sh", "-c", own])
+            .go()
+            .ok()
+            .stdout()
+    };
+    assert_eq!(inside(), inside(), "containers of a pod have the same namespaces");
+    podman.says("pod rm --force --time 0 pod").ok();
+
+    let context = podman.dir().join("context");
+    fs::create_dir(&context).expect("make a directory");
+    let recipe =
+        format!("FROM {IMAGE}\nRUN echo made by $(id -u) >/made\nCMD [\"/bin/cat\", \"/made\"]\n");
+    fs::write(context.join("Containerfile"), recipe).expect("write the recipe");
+    let build = [
+        "build",
+        "--isolation",
+        "oci",
+        "--network",
+        "none",
+        "--no-cache",
+        "--tag",
+        "localhost/made:1",
+    ];
+    podman.call(&build).arg(&context).go().ok();
+    let run = |options: &[&str], args: &[&str]| {
+        let common = ["run", "--rm", "--network", "none", "--cgroups", "no-conmon"];
+        podman.call(&[&common, options].concat()).args(parent.split(' ')).args(args)
+    };
+    run(&[], &["localhost/made:1"]).go().ok().prints("made by 0");
+
+    let script = "exec 3</etc/hostname; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
+    let inside = "echo $LISTEN_FDS $LISTEN_PID; cat <&3";
+    let hostname = fs::read_to_string("/etc/hostname").expect("the host's name");
+    let call = run(&[], &[IMAGE, "/bin/sh", "-c", inside]).under(["/bin/sh", "-c", script, "sh"]);
+    call.go().ok().prints(format!("1 1\n{hostname}").trim());
+    let script = "exec 3</etc/hostname; exec \"$@\"";
+    let call = run(&["--preserve-fds", "1"], &[IMAGE, "/bin/cat", "/proc/self/fd/3"]);
+    call.under(["/bin/sh", "-c", script, "sh"]).go().ok().prints(hostname.trim());
+    run(
+        &["--systemd", "always"],
+        &[IMAGE, "/bin/sh", "-c", "echo $container; echo x >/run/lock/x && cat /run/lock/x"],
+    )
+    .go()
+    .ok()
+    .prints("podman\nx");
+}
+
+#[test]
+fn pods_builds_and_sockets() {
+    let lab = Lab::new();
+    let podman = Podman::start(&lab);
+    ordinary_work(&podman, &format!("--cgroup-parent /{}", lab.token()));
+    drop(podman);
+    lab.assert_clean();
+}
+
+#[test]
+fn an_ordinary_user_does_the_same() {
+    let lab = Lab::new();
+    // Root's, whom the user's namespace does not map.
+    fs::create_dir_all("/etc/brig").expect("make a directory");
+    fs::write("/etc/brig/policy.toml", "version = 1\ndefault = \"oci\"\n").expect("write a policy");
+    let podman = Podman::of_user(&lab);
+    ordinary_work(&podman, "--label user");
+    for (userns, id) in [
+        ("host", "0"),
+        ("keep-id", "64322"),
+        ("keep-id:uid=7,gid=8", "7"),
+        ("nomap", "0"),
+        ("auto", "0"),
+    ] {
+        let args = ["run", "--rm", "--network", "none", "--userns", userns, IMAGE, "id", "-u"];
+        podman.call(&args).go().ok().prints(id);
+    }
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube"}, "spec": {
+        "hostNetwork": true,
+        "containers": [{
+            "name": "box", "image": IMAGE, "imagePullPolicy": "Never",
+            "command": ["/bin/sh", "-c", "id -u; touch /x 2>&1; exec idle"],
+            "securityContext": {"readOnlyRootFilesystem": true, "runAsUser": 1000},
+        }],
+    }});
+    let file = podman.dir().join("pod.yaml");
+    fs::write(&file, pod.to_string()).expect("write the pod");
+    podman.call(&["kube", "play"]).arg(&file).go().ok();
+    let said = || podman.says("logs kube-box").stdout();
+    assert!(
+        wait_until(PATIENCE, || said().contains("1000") && said().contains("Read-only")),
+        "{}",
+        said()
+    );
+    podman.call(&["kube", "down"]).arg(&file).go().ok();
     drop(podman);
     lab.assert_clean();
 }

@@ -14,7 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat, statat};
 use rustix::io::Errno;
 
 use crate::failure::{Failure, Kind};
-use crate::trusted;
+use crate::trusted::{self, Whose};
 
 /// Where the policy is.
 pub const DIRECTORY: &str = "/etc/brig";
@@ -75,11 +75,13 @@ fn text() -> Result<Option<String>, Failure> {
     if statat(CWD, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
         return Ok(None);
     }
-    let directory = trusted::open_directory(Path::new(DIRECTORY))?.ok_or_else(|| {
-        Failure::plain(format!("{DIRECTORY} is a link that leads to nothing"))
-            .with_hint("remove it where the node is to have no policy")
-    })?;
-    let Some(file) = trusted::file_in(&directory, FILE, OFlags::RDONLY, &path)? else {
+    let directory =
+        trusted::open_directory(Path::new(DIRECTORY), Whose::Systems)?.ok_or_else(|| {
+            Failure::plain(format!("{DIRECTORY} is a link that leads to nothing"))
+                .with_hint("remove it where the node is to have no policy")
+        })?;
+    let Some(file) = trusted::file_in(&directory, FILE, OFlags::RDONLY, &path, Whose::Systems)?
+    else {
         return Ok(None);
     };
     let mode = fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode;

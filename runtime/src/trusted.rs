@@ -9,7 +9,7 @@
 //! (a sticky one such as /tmp does not); no symbolic link on the way is another user's; the directory
 //! itself is the caller's or root's, and nobody else may write in it. Files are regular, no links, and of
 //! the same owners. In a user namespace the owners that it does not map look like one; the owner of `/`
-//! counts as root on the way there, never at its end.
+//! counts as root on the way there, and for what is the system's own ([`Whose::Systems`]); never for a state.
 //! Reference: path_resolution(7), inode(7); the rules are those of sshd's `StrictModes`.
 
 use std::collections::VecDeque;
@@ -31,6 +31,15 @@ const MOST_LINKS: u32 = 40;
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
+/// Whose a directory or file may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The caller's or root's.
+    Callers,
+    /// Also of the owner of `/`: root, where the user namespace does not map it.
+    Systems,
+}
+
 /// What becomes of directories that are missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
@@ -39,13 +48,13 @@ enum Missing {
 }
 
 /// The directory at `path`; `None` where there is nothing.
-pub(crate) fn open_directory(path: &Path) -> Result<Option<OwnedFd>, Failure> {
-    walk(path, Missing::Absent)
+pub(crate) fn open_directory(path: &Path, whose: Whose) -> Result<Option<OwnedFd>, Failure> {
+    walk(path, Missing::Absent, whose)
 }
 
 /// The directory at `path`, made with mode 0700, and what is missing above it, where it is not there.
 pub(crate) fn make_directory(path: &Path) -> Result<OwnedFd, Failure> {
-    walk(path, Missing::Made)?
+    walk(path, Missing::Made, Whose::Callers)?
         .ok_or_else(|| Failure::plain(format!("{} was removed concurrently", path.display())))
 }
 
@@ -56,7 +65,7 @@ pub(crate) fn directory_in(
     path: &Path,
 ) -> Result<Option<OwnedFd>, Failure> {
     let Some((found, stat)) = look(parent, OsStr::new(name), path)? else { return Ok(None) };
-    require_own_directory(&stat, path)?;
+    require_own_directory(&stat, path, Whose::Callers)?;
     Ok(Some(found))
 }
 
@@ -66,6 +75,7 @@ pub(crate) fn file_in(
     name: &str,
     flags: OFlags,
     path: &Path,
+    whose: Whose,
 ) -> Result<Option<OwnedFd>, Failure> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(directory, name, flags, Mode::RUSR | Mode::WUSR) {
@@ -77,11 +87,11 @@ pub(crate) fn file_in(
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(planted(path, "is not a regular file"));
     }
-    require_owner(&stat, path)?;
+    require_owner(&stat, path, whose)?;
     Ok(Some(file))
 }
 
-fn walk(path: &Path, missing: Missing) -> Result<Option<OwnedFd>, Failure> {
+fn walk(path: &Path, missing: Missing, whose: Whose) -> Result<Option<OwnedFd>, Failure> {
     let absolute = std::path::absolute(path).map_err(|error| failed(path, error))?;
     let (mut here, mut stat) = (root()?, None);
     let mut place = PathBuf::from("/");
@@ -114,7 +124,7 @@ fn walk(path: &Path, missing: Missing) -> Result<Option<OwnedFd>, Failure> {
         Some(stat) => stat,
         None => fstat(&here).map_err(|errno| failed(&place, errno))?,
     };
-    require_own_directory(&stat, &place)?;
+    require_own_directory(&stat, &place, whose)?;
     Ok(Some(here))
 }
 
@@ -178,10 +188,7 @@ fn target(link: &OwnedFd, path: &Path, links: u32) -> Result<PathBuf, Failure> {
 /// A directory or link on the way: nobody else can have replaced what comes after it.
 fn require_on_the_way(stat: &Stat, path: &Path) -> Result<(), Failure> {
     let kind = FileType::from_raw_mode(stat.st_mode);
-    if let Err(refused) = require_owner(stat, path) {
-        let is_systems = rustix::fs::stat("/").is_ok_and(|root| root.st_uid == stat.st_uid);
-        is_systems.then_some(()).ok_or(refused)?;
-    }
+    require_owner(stat, path, Whose::Systems)?;
     let writable = stat.st_mode & OTHERS_WRITE != 0 && stat.st_mode & STICKY == 0;
     match kind {
         FileType::Symlink => Ok(()),
@@ -192,22 +199,26 @@ fn require_on_the_way(stat: &Stat, path: &Path) -> Result<(), Failure> {
 }
 
 /// The directory that is meant: only its owner may put anything in it.
-fn require_own_directory(stat: &Stat, path: &Path) -> Result<(), Failure> {
+fn require_own_directory(stat: &Stat, path: &Path, whose: Whose) -> Result<(), Failure> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {}
         FileType::Symlink => return Err(planted(path, "is a symbolic link")),
         _ => return Err(failed(path, Errno::NOTDIR)),
     }
-    require_owner(stat, path)?;
+    require_owner(stat, path, whose)?;
     match stat.st_mode & OTHERS_WRITE {
         0 => Ok(()),
         _ => Err(writable_by_others(stat, path)),
     }
 }
 
-fn require_owner(stat: &Stat, path: &Path) -> Result<(), Failure> {
+fn require_owner(stat: &Stat, path: &Path, whose: Whose) -> Result<(), Failure> {
     let caller = geteuid().as_raw();
-    match stat.st_uid == caller || stat.st_uid == 0 {
+    let is_systems = || {
+        whose == Whose::Systems
+            && rustix::fs::stat("/").is_ok_and(|root| root.st_uid == stat.st_uid)
+    };
+    match stat.st_uid == caller || stat.st_uid == 0 || is_systems() {
         true => Ok(()),
         false => Err(planted(path, &format!("belongs to user {}, not to {caller}", stat.st_uid))),
     }

@@ -31,7 +31,7 @@ use crate::execute::ResctrlRecord;
 use crate::failure::Kind;
 use crate::policy::{Applied, ChosenProfile};
 use crate::spec::ContainerId;
-use crate::trusted;
+use crate::trusted::{self, Whose};
 
 /// What is kept of a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -151,7 +151,7 @@ impl StateDirectory {
     /// # Errors
     /// The root of states, or the directory, is such that another user can have put there what is in it.
     pub fn find(root: &Path, id: &ContainerId) -> Result<Option<Self>, Error> {
-        match trusted::open_directory(root)? {
+        match trusted::open_directory(root, Whose::Callers)? {
             Some(held) => Self::held(held, id.as_str(), root.join(id.as_str())),
             None => Ok(None),
         }
@@ -181,7 +181,7 @@ impl StateDirectory {
 
     /// Opens a file in it; `None` where there is none.
     fn file(&self, name: &str, flags: OFlags) -> Result<Option<OwnedFd>, Error> {
-        trusted::file_in(&self.held, name, flags, &self.path.join(name))
+        trusted::file_in(&self.held, name, flags, &self.path.join(name), Whose::Callers)
     }
 
     /// The whole of a file in it; `None` where there is none.
@@ -455,7 +455,7 @@ pub struct Listed {
 pub(super) fn list(root: &Path) -> Result<Listed, Error> {
     let failed = |errno| Error::system(format!("reading {}", root.display()), errno);
     let mut listed = Listed::default();
-    let Some(held) = trusted::open_directory(root)? else { return Ok(listed) };
+    let Some(held) = trusted::open_directory(root, Whose::Callers)? else { return Ok(listed) };
     let readable = openat(&held, ".", READABLE, Mode::empty()).map_err(failed)?;
     for name in names(readable).map_err(failed)? {
         let Ok(id) = ContainerId::parse(&name) else { continue };
