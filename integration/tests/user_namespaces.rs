@@ -286,7 +286,7 @@ fn brig_hears_that_it_is_to_stop_while_ids_are_looked_up() {
     let sleeps = || machine::descendants(brig.pid()).into_iter().find(|p| p.name == "sleep");
     assert!(wait_until(PATIENCE, || sleeps().is_some()), "{}", brig.stderr());
     kill(Pid::from_raw(brig.pid()), Signal::SIGTERM).expect("brig runs");
-    brig.wait().code(143).says("newuidmap was ended");
+    brig.wait().code(143).says("newuidmap was killed, as brig was asked to stop");
     lab.assert_clean();
 }
 

@@ -119,7 +119,8 @@ impl Blueprint {
         let (spec, bundle) = (&self.config.spec, self.bundle.to_string_lossy());
         let request = plan::Request {
             sources: self.sources.expected(),
-            sources_inside: self.config.applied.profile.is_empty(),
+            // `try` has the host's own root: there all sources are below it.
+            sources_inside: self.config.applied.profile.is_empty() && !self.read_only_tree,
             read_only_tree: self.read_only_tree,
             start,
             cgroup: Some(cgroup),
