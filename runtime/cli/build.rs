@@ -8,17 +8,16 @@ fn main() {
     println!("cargo:rerun-if-changed=no-unwind-tables.ld");
     commit();
     let target = |what: &str| env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
-    if target("ENV") == "musl" && is_release() {
-        let script = format!("{}/no-unwind-tables.ld", env!("CARGO_MANIFEST_DIR"));
-        println!("cargo:rustc-link-arg-bin=brig=-Wl,-T,{script}");
-        println!("cargo:rustc-link-arg-bin=brig=-Wl,--no-eh-frame-hdr");
-    }
     if target("ARCH") == "x86_64" {
         // Where it begins: see `brig_sys::entry`.
         println!("cargo:rustc-link-arg-bin=brig=-Wl,-e,brig_entry");
     }
     // Only x86_64's static programs are position-independent, and have such a list at all.
     if target("ENV") == "musl" && target("ARCH") == "x86_64" {
+        if is_release() {
+            let script = format!("{}/no-unwind-tables.ld", env!("CARGO_MANIFEST_DIR"));
+            println!("cargo:rustc-link-arg-bin=brig=-Wl,-T,{script},--no-eh-frame-hdr");
+        }
         // What is relocated at every start takes 1 KiB to list instead of 60 (musl 1.2.4).
         println!("cargo:rustc-link-arg-bin=brig=-Wl,-z,pack-relative-relocs");
     }
