@@ -132,7 +132,7 @@ fn what_the_kernel_refuses_is_an_error_with_its_reason_and_leaves_nothing() {
         (json!({"l3CacheSchema": "L3:0=fffff"}), "(Mask out of range)"),
         (json!({"schemata": ["L3:0=505"]}), "non-consecutive 1-bits"),
         (json!({"closID": "new", "schemata": ["L9:0=1"]}), "unsupported resource name 'L9'"),
-        (json!({"closID": "gold", "l3CacheSchema": "L3:0=ff"}), "L3:0=ff is not what"),
+        (json!({"closID": "gold", "l3CacheSchema": "L3:0=ff"}), "L3:0=ff is asked for, but"),
         (json!({"closID": "silver"}), "linux.intelRdt.closID: there is no group"),
     ];
     for (rdt, words) in cases {
