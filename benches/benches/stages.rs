@@ -10,7 +10,7 @@ use brig::caller::Caller;
 use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
 use brig::policy::{self, Hardened};
 use brig::spec::{Asked, ContainerId};
-use brig_cgroup::{CgroupFacts, CgroupPlan, Layout, Unified};
+use brig_cgroup::{CgroupFacts, CgroupPlan, CgroupRequest, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -50,13 +50,13 @@ fn cgroup_plan(spec: &Hardened) -> CgroupPlan {
         own: "/".into(),
         controllers: controllers.to_vec(),
     };
-    let request = brig_cgroup::Request {
+    let request = CgroupRequest {
         cgroups_path: Some("/web"),
         resources: spec.linux.resources.as_ref(),
         devices: &brig_cgroup::devices::default_rules(),
-        ..brig_cgroup::Request::new("web")
+        ..CgroupRequest::new("web")
     };
-    brig_cgroup::plan(&CgroupFacts { layout: Layout::Unified(unified) }, &request).expect("a plan")
+    CgroupPlan::new(&CgroupFacts { layout: Layout::Unified(unified) }, &request).expect("a plan")
 }
 
 fn request<'s>(

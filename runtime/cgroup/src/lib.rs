@@ -38,7 +38,7 @@ pub use error::{Error, Leftover, Occupant};
 pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
 pub use join::Join;
 pub use oom::OomWatch;
-pub use plan::{Absent, CgroupPlan, Directory, Driver, Request, Scope, Step, Write, devices, plan};
+pub use plan::{Absent, CgroupPlan, CgroupRequest, Directory, Driver, Scope, Step, Write, devices};
 pub use record::{CgroupRecord, MadeDirectory, PlannedCgroup};
 pub use stats::{
     Blkio, BlkioEntry, Cpu, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Pids,

@@ -114,8 +114,8 @@ pub fn cgroup_facts(bytes: &[u8]) {
         }
     };
     assert!(own.iter().all(|own| own.starts_with('/')), "{facts:?}");
-    let request = brig_cgroup::Request::new("web");
-    if let Ok(plan) = brig_cgroup::plan(&facts, &request) {
+    let request = brig_cgroup::CgroupRequest::new("web");
+    if let Ok(plan) = brig_cgroup::CgroupPlan::new(&facts, &request) {
         for directory in &plan.directories {
             let leads_out = directory.path.split('/').any(|part| part == "..");
             assert!(!leads_out, "{directory:?}");

@@ -193,7 +193,7 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
 fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
     let (host, facts) = machine(kind);
     let linux = &spec.linux;
-    let mut asked = brig_cgroup::Request {
+    let mut asked = brig_cgroup::CgroupRequest {
         id: "web",
         cgroups_path: linux.cgroups_path.as_deref(),
         resources: linux.resources.as_ref(),
@@ -204,11 +204,11 @@ fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
         rootless: host.caller != Caller::Root,
         owner: None,
     };
-    let cgroup = brig_cgroup::plan(&facts, &asked).or_else(|error| {
+    let cgroup = CgroupPlan::new(&facts, &asked).or_else(|error| {
         assert!(!error.to_string().trim().is_empty(), "{error:?}");
         // The container is planned all the same, with a cgroup that asks for nothing.
         (asked.resources, asked.cgroups_path, asked.driver) = (None, None, Driver::Fs);
-        brig_cgroup::plan(&facts, &asked)
+        CgroupPlan::new(&facts, &asked)
     });
     let (cgroup, driver) = (cgroup.expect("a cgroup that asks for nothing"), asked.driver);
     let filter = spec.seccomp.clone().map(|range| brig_seccomp::read_part(text, range));

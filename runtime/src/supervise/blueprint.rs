@@ -172,7 +172,7 @@ pub(super) fn plan_cgroup(
     systemd: Option<&Systemd>,
     caller: Caller,
 ) -> Result<CgroupPlan, Error> {
-    let request = brig_cgroup::Request {
+    let request = brig_cgroup::CgroupRequest {
         id: id.as_str(),
         cgroups_path: spec.linux.cgroups_path.as_deref(),
         resources: spec.linux.resources.as_ref(),
@@ -183,5 +183,5 @@ pub(super) fn plan_cgroup(
         rootless: caller != Caller::Root,
         owner: None,
     };
-    Ok(brig_cgroup::plan(facts, &request)?)
+    Ok(CgroupPlan::new(facts, &request)?)
 }

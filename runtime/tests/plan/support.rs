@@ -120,7 +120,7 @@ impl Machine {
     }
 
     fn cgroup(&self, spec: &Hardened) -> CgroupPlan {
-        let request = brig_cgroup::Request {
+        let request = brig_cgroup::CgroupRequest {
             id: "web",
             cgroups_path: spec.linux.cgroups_path.as_deref(),
             resources: None,
@@ -131,7 +131,7 @@ impl Machine {
             rootless: self.host.caller != Caller::Root,
             owner: None,
         };
-        brig_cgroup::plan(&self.cgroups, &request).expect("a cgroup plan")
+        CgroupPlan::new(&self.cgroups, &request).expect("a cgroup plan")
     }
 
     fn join(&self, cgroup: &CgroupPlan) -> Join {

@@ -8,7 +8,7 @@ use brig_spec::Resources;
 
 use super::super::facts::Layout;
 use super::super::node::read_pids;
-use super::super::plan::{Request, plan};
+use super::super::plan::{CgroupPlan, CgroupRequest};
 use super::super::{CgroupFacts, Join, devices};
 use super::*;
 
@@ -70,13 +70,13 @@ impl Made {
         let path = format!("/{parent}/{name}");
         let resources: Resources = serde_json::from_str(resources).unwrap();
         let defaults = devices::default_rules();
-        let request = Request {
+        let request = CgroupRequest {
             cgroups_path: Some(&path),
             resources: Some(&resources),
             devices: &defaults,
-            ..Request::new(name)
+            ..CgroupRequest::new(name)
         };
-        let cgroup = made(&plan(facts, &request)?)?;
+        let cgroup = made(&CgroupPlan::new(facts, &request)?)?;
         Ok(Made { cgroup, parent, children: Vec::new() })
     }
 
@@ -252,12 +252,12 @@ fn whatever_fails_nothing_is_left() {
     let parent = format!("brig-test-{}-faults", std::process::id());
     let path = format!("/{parent}/deep/er");
     let resources: Resources = serde_json::from_str(LIMITS).unwrap();
-    let request = Request {
+    let request = CgroupRequest {
         cgroups_path: Some(&path),
         resources: Some(&resources),
-        ..Request::new("faults")
+        ..CgroupRequest::new("faults")
     };
-    let plan = plan(&facts, &request).unwrap();
+    let plan = CgroupPlan::new(&facts, &request).unwrap();
     for at in 0..=plan.steps.len() {
         let mut broken = plan.clone();
         let write = super::super::plan::Write::new(0, "brig.absent", 1, "the injected fault");
@@ -358,17 +358,17 @@ fn hybrid_processes_join_both_sides() {
 /// Runs in a process of its own, as user 65534.
 #[test]
 fn without_root_a_cgroup_is_left_out_unless_asked_for() {
-    let request = Request { rootless: true, ..Request::new("rootless") };
+    let request = CgroupRequest { rootless: true, ..CgroupRequest::new("rootless") };
     if std::env::var_os("BRIG_TEST_ROOTLESS").is_some() {
         let facts = CgroupFacts::read().unwrap();
-        let cgroup = made(&plan(&facts, &request).unwrap()).unwrap();
+        let cgroup = made(&CgroupPlan::new(&facts, &request).unwrap()).unwrap();
         assert!(matches!(cgroup.join().unwrap(), Join::None));
         assert!(cgroup.pids().unwrap().is_empty() && cgroup.paths().is_empty());
         cgroup.kill().unwrap();
         cgroup.delete().unwrap();
         let resources = serde_json::from_str(r#"{"pids": {"limit": 5}}"#).unwrap();
-        let asked = Request { resources: Some(&resources), ..request };
-        let error = prepare(&plan(&facts, &asked).unwrap()).unwrap_err();
+        let asked = CgroupRequest { resources: Some(&resources), ..request };
+        let error = prepare(&CgroupPlan::new(&facts, &asked).unwrap()).unwrap_err();
         assert_eq!(error.errno(), Some(libc::EACCES), "{error}");
         assert!(error.hint().unwrap().contains("delegated"));
         return;
@@ -563,9 +563,12 @@ fn a_delegated_cgroup_belongs_to_its_user() {
     use std::os::unix::fs::MetadataExt as _;
     let Some(facts) = layout(true) else { return };
     let path = format!("/brig-test-{}-owner", std::process::id());
-    let request =
-        Request { cgroups_path: Some(&path), owner: Some((12345, 54321)), ..Request::new("owner") };
-    let cgroup = made(&plan(&facts, &request).unwrap()).unwrap();
+    let request = CgroupRequest {
+        cgroups_path: Some(&path),
+        owner: Some((12345, 54321)),
+        ..CgroupRequest::new("owner")
+    };
+    let cgroup = made(&CgroupPlan::new(&facts, &request).unwrap()).unwrap();
     let owner = |file: &str| {
         let data = std::fs::metadata(cgroup.nodes[0].path.join(file)).unwrap();
         (data.uid(), data.gid())

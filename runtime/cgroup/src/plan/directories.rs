@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Request;
+use super::CgroupRequest;
 use super::limits;
 use super::scope::Scope;
 use super::step::Directory;
@@ -22,7 +22,7 @@ impl CgroupPath {
     }
 
     /// That of the request, or the container's id.
-    pub(super) fn parse(request: &Request<'_>) -> Result<CgroupPath, Error> {
+    pub(super) fn parse(request: &CgroupRequest<'_>) -> Result<CgroupPath, Error> {
         let (text, field) = match request.cgroups_path {
             Some(text) if !text.is_empty() => (text, "linux.cgroupsPath"),
             _ => (request.id, "container id"),
@@ -68,7 +68,7 @@ pub(crate) fn clean(text: &str, field: &str) -> Result<String, Error> {
 pub(super) fn directories(
     facts: &CgroupFacts,
     path: &CgroupPath,
-    request: &Request<'_>,
+    request: &CgroupRequest<'_>,
 ) -> Vec<Directory> {
     match &facts.layout {
         Layout::Unified(unified) => vec![unified_directory(unified, path)],

@@ -2,7 +2,7 @@
 //! limits writes. All that reads `linux.resources` is here.
 //!
 //! Promises: no I/O, and every refusal names the field of config.json.
-//! Must never: depend on anything but [`CgroupFacts`] and the [`Request`].
+//! Must never: depend on anything but [`CgroupFacts`] and the [`CgroupRequest`].
 
 mod annotations;
 mod change;
@@ -45,7 +45,7 @@ pub enum Driver {
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct CgroupRequest<'a> {
     /// The container's id.
     pub id: &'a str,
     /// `linux.cgroupsPath`. Absolute: from the hierarchy's mount point. Relative:
@@ -76,11 +76,11 @@ pub struct Request<'a> {
     pub owner: Option<(u32, u32)>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> CgroupRequest<'a> {
     /// A cgroup that brig makes as root, below its own, and that asks for nothing.
     #[must_use]
-    pub fn new(id: &'a str) -> Request<'a> {
-        Request {
+    pub fn new(id: &'a str) -> CgroupRequest<'a> {
+        CgroupRequest {
             id,
             cgroups_path: None,
             resources: None,
@@ -110,36 +110,38 @@ pub struct CgroupPlan {
     pub scope: Option<Scope>,
 }
 
-/// Plans the cgroup of a container.
-///
-/// # Errors
-/// [`Error::Field`], naming the field that cannot be honoured on this layout.
-pub fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<CgroupPlan, Error> {
-    let scope = match request.driver {
-        Driver::Fs => None,
-        Driver::Systemd => Some(scope::plan(facts, request)?),
-    };
-    let path = match &scope {
-        Some(scope) => CgroupPath::of_scope(scope),
-        None => CgroupPath::parse(request)?,
-    };
-    let directories = directories(facts, &path, request);
-    let mut steps = Vec::new();
-    let targets = Targets(&directories);
-    for directory in 0..directories.len() {
-        steps.push(Step::MakeDirectory { directory });
+impl CgroupPlan {
+    /// Plans the cgroup of a container.
+    ///
+    /// # Errors
+    /// [`Error::Field`], naming the field that cannot be honoured on this layout.
+    pub fn new(facts: &CgroupFacts, request: &CgroupRequest<'_>) -> Result<Self, Error> {
+        let scope = match request.driver {
+            Driver::Fs => None,
+            Driver::Systemd => Some(scope::plan_scope(facts, request)?),
+        };
+        let path = match &scope {
+            Some(scope) => CgroupPath::of_scope(scope),
+            None => CgroupPath::parse(request)?,
+        };
+        let directories = directories(facts, &path, request);
+        let mut steps = Vec::new();
+        let targets = Targets(&directories);
+        for directory in 0..directories.len() {
+            steps.push(Step::MakeDirectory { directory });
+        }
+        let limits = limits(&targets, request.resources)?;
+        let optional = request.rootless && request.cgroups_path.is_none() && limits.is_empty();
+        steps.extend(enable_controllers(&directories, &limits, request.driver));
+        steps.extend(fill_cpuset(&targets, &limits));
+        steps.extend(limits);
+        if !request.rootless {
+            let asked = request.resources.map_or(&[][..], |resources| &resources.devices);
+            steps.extend(devices::steps(&targets, asked, request.devices)?);
+        }
+        steps.extend(owner_step(&directories, request)?);
+        Ok(Self { driver: request.driver, directories, steps, optional, scope })
     }
-    let limits = limits(&targets, request.resources)?;
-    let optional = request.rootless && request.cgroups_path.is_none() && limits.is_empty();
-    steps.extend(enable_controllers(&directories, &limits, request.driver));
-    steps.extend(fill_cpuset(&targets, &limits));
-    steps.extend(limits);
-    if !request.rootless {
-        let asked = request.resources.map_or(&[][..], |resources| &resources.devices);
-        steps.extend(devices::steps(&targets, asked, request.devices)?);
-    }
-    steps.extend(owner_step(&directories, request)?);
-    Ok(CgroupPlan { driver: request.driver, directories, steps, optional, scope })
 }
 
 /// v2: what must be enabled for the limits, and what statistics want.
@@ -168,7 +170,10 @@ fn enable_controllers(directories: &[Directory], limits: &[Step], driver: Driver
     steps
 }
 
-fn owner_step(directories: &[Directory], request: &Request<'_>) -> Result<Option<Step>, Error> {
+fn owner_step(
+    directories: &[Directory],
+    request: &CgroupRequest<'_>,
+) -> Result<Option<Step>, Error> {
     let Some((uid, gid)) = request.owner else {
         return Ok(None);
     };

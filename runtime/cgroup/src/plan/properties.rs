@@ -100,13 +100,13 @@ fn quota(value: &str) -> Vec<Property> {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::scope::tests::{facts, request};
-    use super::super::{CgroupPlan, Request, plan};
+    use super::super::{CgroupPlan, CgroupRequest};
     use super::*;
 
     fn planned(resources: &str) -> CgroupPlan {
         let resources = serde_json::from_str(resources).unwrap();
-        let request = Request { resources: Some(&resources), ..request(None, false) };
-        plan(&facts("/"), &request).unwrap()
+        let request = CgroupRequest { resources: Some(&resources), ..request(None, false) };
+        CgroupPlan::new(&facts("/"), &request).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::value::Property;
-use super::{Request, annotations};
+use super::{CgroupRequest, annotations};
 use crate::Error;
 use crate::facts::{CgroupFacts, Layout};
 
@@ -55,7 +55,7 @@ impl Scope {
 const DRIVER: &str = "cgroup driver systemd";
 
 /// Plans the scope: `cgroupsPath` is `slice:prefix:name`, or absent.
-pub(super) fn plan(facts: &CgroupFacts, request: &Request<'_>) -> Result<Scope, Error> {
+pub(super) fn plan_scope(facts: &CgroupFacts, request: &CgroupRequest<'_>) -> Result<Scope, Error> {
     const FIELD: &str = "linux.cgroupsPath";
     let refuse = |problem: String| Error::field(FIELD, problem);
     let Layout::Unified(unified) = &facts.layout else {
@@ -160,13 +160,21 @@ pub(super) mod tests {
         CgroupFacts { layout: Layout::Unified(unified) }
     }
 
-    pub(in super::super) fn request<'a>(path: Option<&'a str>, rootless: bool) -> Request<'a> {
-        Request { cgroups_path: path, driver: Driver::Systemd, rootless, ..Request::new("web+1") }
+    pub(in super::super) fn request<'a>(
+        path: Option<&'a str>,
+        rootless: bool,
+    ) -> CgroupRequest<'a> {
+        CgroupRequest {
+            cgroups_path: path,
+            driver: Driver::Systemd,
+            rootless,
+            ..CgroupRequest::new("web+1")
+        }
     }
 
     #[test]
     fn paths_name_slice_prefix_and_name() {
-        let scope = |path| plan(&facts("/"), &request(path, false));
+        let scope = |path| plan_scope(&facts("/"), &request(path, false));
         let made = scope(Some("kubepods-besteffort-pod1.slice:cri-containerd:abc")).unwrap();
         assert_eq!(made.unit, "cri-containerd-abc.scope");
         assert_eq!(made.slice, "kubepods-besteffort-pod1.slice");
@@ -199,17 +207,17 @@ pub(super) mod tests {
     #[test]
     fn a_user_needs_a_manager_of_their_own() {
         let own = "/user.slice/user-7.slice/user@7.service/app.slice/x.scope";
-        let made = plan(&facts(own), &request(Some(":p:n"), true)).unwrap();
+        let made = plan_scope(&facts(own), &request(Some(":p:n"), true)).unwrap();
         assert!(made.user);
         assert_eq!(made.cgroup, "user.slice/user-7.slice/user@7.service/user.slice/p-n.scope");
         // A session is beside the manager.
         let session = "/user.slice/user-7.slice/session-2.scope";
         assert_eq!(
-            plan(&facts(session), &request(Some(":p:n"), true)).unwrap().cgroup,
+            plan_scope(&facts(session), &request(Some(":p:n"), true)).unwrap().cgroup,
             made.cgroup
         );
         for own in ["/user.slice", "/system.slice/user-x.slice/a.service", "/"] {
-            assert!(plan(&facts(own), &request(None, true)).is_err(), "{own}");
+            assert!(plan_scope(&facts(own), &request(None, true)).is_err(), "{own}");
         }
     }
 }

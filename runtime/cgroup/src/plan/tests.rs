@@ -45,7 +45,14 @@ fn unified() -> CgroupFacts {
 
 fn planned(facts: &CgroupFacts, path: Option<&str>, resources: &str) -> Result<CgroupPlan, Error> {
     let resources: Resources = serde_json::from_str(resources).unwrap();
-    plan(facts, &Request { cgroups_path: path, resources: Some(&resources), ..Request::new("web") })
+    CgroupPlan::new(
+        facts,
+        &CgroupRequest {
+            cgroups_path: path,
+            resources: Some(&resources),
+            ..CgroupRequest::new("web")
+        },
+    )
 }
 
 fn lines(facts: &CgroupFacts, path: Option<&str>, resources: &str) -> Vec<String> {
@@ -291,18 +298,19 @@ fn unified_is_written_last_and_line_by_line() {
 
 #[test]
 fn rootless_without_a_request_is_optional() {
-    let request = Request { rootless: true, ..Request::new("web") };
-    let free = plan(&unified(), &request).unwrap();
+    let request = CgroupRequest { rootless: true, ..CgroupRequest::new("web") };
+    let free = CgroupPlan::new(&unified(), &request).unwrap();
     assert!(free.optional);
     assert!(!free.steps.iter().any(|step| matches!(step, Step::AttachDevices { .. })));
-    let asked = plan(&unified(), &Request { cgroups_path: Some("/x"), ..request }).unwrap();
+    let asked = CgroupPlan::new(&unified(), &CgroupRequest { cgroups_path: Some("/x"), ..request })
+        .unwrap();
     assert!(!asked.optional);
 }
 
 #[test]
 fn delegation_is_for_v2_alone() {
-    let request = Request { owner: Some((1000, 1001)), ..Request::new("web") };
-    let last = plan(&unified(), &request).unwrap().lines().pop().unwrap();
+    let request = CgroupRequest { owner: Some((1000, 1001)), ..CgroupRequest::new("web") };
+    let last = CgroupPlan::new(&unified(), &request).unwrap().lines().pop().unwrap();
     assert_eq!(last, "chown 1000:1001 /c/system.slice/web");
-    assert!(matches!(plan(&legacy(), &request), Err(Error::Field { .. })));
+    assert!(matches!(CgroupPlan::new(&legacy(), &request), Err(Error::Field { .. })));
 }

@@ -1,4 +1,4 @@
-use super::super::plan::{Driver, Request, plan};
+use super::super::plan::{CgroupPlan, CgroupRequest, Driver};
 use super::super::{CgroupFacts, Join, Prepared, prepare};
 
 /// Needs systemd as process 1, cgroup v2 and root.
@@ -14,13 +14,14 @@ fn a_scope_holds_its_process_and_its_limits() {
     )
     .unwrap();
     let path = format!("brigtest.slice:brig:{}", std::process::id());
-    let request = Request {
+    let request = CgroupRequest {
         cgroups_path: Some(&path),
         resources: Some(&resources),
         driver: Driver::Systemd,
-        ..Request::new("scope")
+        ..CgroupRequest::new("scope")
     };
-    let Prepared::Scope(scope) = prepare(&plan(&facts, &request).unwrap()).unwrap() else {
+    let Prepared::Scope(scope) = prepare(&CgroupPlan::new(&facts, &request).unwrap()).unwrap()
+    else {
         panic!("a scope expected");
     };
     let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
