@@ -7,10 +7,10 @@
 use std::hint::black_box;
 
 use brig::caller::Caller;
-use brig::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
+use brig::plan::{self, HostFacts, Request, RootDirectory, Start, plan_cgroup};
 use brig::policy::{self, Hardened};
 use brig::spec::{Asked, ContainerId};
-use brig_cgroup::{CgroupFacts, CgroupPlan, CgroupRequest, Layout, Unified};
+use brig_cgroup::{CgroupFacts, CgroupPlan, Layout, Unified};
 use brig_seccomp::{Arch, Program};
 use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -43,20 +43,15 @@ fn profile(spec: &Hardened) -> LinuxSeccomp {
     brig_seccomp::read_part(BUNDLE, section).expect("it is acceptable")
 }
 
-fn cgroup_plan(spec: &Hardened) -> CgroupPlan {
+fn cgroup_plan(id: &ContainerId, spec: &Hardened) -> CgroupPlan {
     let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"].map(str::to_owned);
     let unified = Unified {
         mount: "/sys/fs/cgroup".into(),
         own: "/".into(),
         controllers: controllers.to_vec(),
     };
-    let request = CgroupRequest {
-        cgroups_path: Some("/web"),
-        resources: spec.linux.resources.as_ref(),
-        devices: &brig_cgroup::devices::default_rules(),
-        ..CgroupRequest::new("web")
-    };
-    CgroupPlan::new(&CgroupFacts { layout: Layout::Unified(unified) }, &request).expect("a plan")
+    let facts = CgroupFacts { layout: Layout::Unified(unified) };
+    plan_cgroup(id, spec, &facts, None, Caller::Root).expect("a plan")
 }
 
 fn request<'s>(
@@ -68,19 +63,17 @@ fn request<'s>(
     let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     Request {
         start: Start::AtOnce,
-        cgroup: Some(cgroup),
-        join: Join { into: true, ..Join::default() },
         seccomp: Some(filter),
-        ..Request::new(id, spec, "/bundle", root, &HOST)
+        ..Request::new(id, spec, "/bundle", root, &HOST, cgroup)
     }
 }
 
 fn stages(criterion: &mut Criterion) {
     let spec = checked();
-    let cgroup = cgroup_plan(&spec);
+    let id = ContainerId::parse("web").expect("an id");
+    let cgroup = cgroup_plan(&id, &spec);
     let profile = profile(&spec);
     let filter = brig_seccomp::compile(&profile, Arch::native()).expect("it compiles");
-    let id = ContainerId::parse("web").expect("an id");
     let request = request(&id, &spec, &cgroup, &filter);
 
     criterion.bench_function("spec: parse and check", |bencher| {
@@ -89,8 +82,9 @@ fn stages(criterion: &mut Criterion) {
     criterion.bench_function("seccomp: compile", |bencher| {
         bencher.iter(|| brig_seccomp::compile(black_box(&profile), Arch::native()));
     });
-    criterion
-        .bench_function("cgroup: plan", |bencher| bencher.iter(|| cgroup_plan(black_box(&spec))));
+    criterion.bench_function("cgroup: plan", |bencher| {
+        bencher.iter(|| cgroup_plan(&id, black_box(&spec)));
+    });
     criterion.bench_function("plan", |bencher| {
         bencher.iter(|| {
             let arena = Bump::new();

@@ -287,3 +287,86 @@ fn an_observer_hears_of_what_the_policy_denies() {
     assert_eq!(denied, 2, "{heard:?}");
     lab.assert_clean();
 }
+
+/// The plan that is carried out, as text.
+#[derive(Debug, Default)]
+struct Carried(Mutex<String>);
+
+impl Observer for Carried {
+    fn observe(&self, _: &ContainerId, event: &Event<'_>) {
+        if let Event::Planned { plan, .. } = event {
+            *self.0.lock().expect("no panic") = brig::plan::render(plan);
+        }
+    }
+}
+
+/// Says where the bundle is, for the same test as another user.
+const BUNDLE: &str = "BRIG_TEST_BUNDLE";
+
+/// What is shown for a bundle is what is done, in all; what is shown of its cgroup.
+fn shown_as_done(root: &Path, name: &str, bundle: &Path) -> Vec<String> {
+    let carried = Arc::new(Carried::default());
+    let node = Node::new(root).with_observer(carried.clone());
+    let shown = brig::supervise::preview(&id(name), bundle, None, &NodePolicy::oci());
+    let shown = shown.expect("it can be planned");
+    let (cgroup, shown): (Vec<_>, Vec<_>) =
+        shown.lines().partition(|line| line.starts_with("cgroup  "));
+    let read = Blueprint::of_bundle(bundle, &NodePolicy::oci()).expect("a bundle");
+    let mut patient = Deadline::NEVER;
+    let made = node.create(&id(name), read, &options(), Io::default(), &mut patient);
+    let (container, process) = made.expect("it is made");
+    container.delete(Force::Yes).expect("it is ended");
+    assert_eq!(end(&process), Exit::Signal(9));
+    let carried = carried.0.lock().expect("no panic");
+    assert!(shown.len() > 20, "{shown:?}");
+    assert_eq!(shown, carried.lines().collect::<Vec<_>>());
+    cgroup.into_iter().map(str::to_owned).collect()
+}
+
+/// `brig plan` shows what `create` does, with each layout of cgroups that the machine has, and for each kind of caller.
+#[test]
+fn what_is_planned_is_what_is_done() {
+    need!(Brig);
+    if let Some(bundle) = std::env::var_os(BUNDLE) {
+        let root = std::env::var_os("XDG_RUNTIME_DIR").expect("a place of its own");
+        let cgroup = shown_as_done(&Path::new(&root).join("state"), "planned", Path::new(&bundle));
+        assert_eq!(cgroup, [""; 0], "none that it may make");
+        return;
+    }
+    let lab = lab();
+    let limit = serde_json::json!([{ "pageSize": "2MB", "limit": 0 }]);
+    let plain = lab.bundle().idle();
+    // On a hybrid host this limit is of the side with version 2, beside those of version 1.
+    let both = lab.bundle().idle().set("/linux/resources/hugepageLimits", limit);
+    for bundle in [plain, both] {
+        bundle.write();
+        let cgroup = shown_as_done(&lab.root(), &lab.id(), &bundle.dir);
+        assert!(cgroup.iter().any(|line| line.contains("mkdir")), "{cgroup:?}");
+    }
+    let test = lab.path("test");
+    fs::copy(std::env::current_exe().expect("itself"), &test).expect("it is copied");
+    for (wrapper, mapped) in [("env", 12_345), ("unshare -Urm", 0)] {
+        let bundle = of_ordinary_user(&lab, mapped);
+        bundle.write();
+        lab.call("chown").args(["-R", "12345:12345"]).arg(lab.dir()).go().ok();
+        let user = ["--reuid", "12345", "--regid", "12345", "--clear-groups"];
+        let call = lab.call("setpriv").args(user).args(["--inh-caps=-all", "--bounding-set=-all"]);
+        let call = call.args(wrapper.split(' ')).env("XDG_RUNTIME_DIR", lab.dir());
+        let call = call.env(BUNDLE, &bundle.dir).arg(&test);
+        let run = call.args(["--exact", "what_is_planned_is_what_is_done"]).go().ok();
+        assert!(run.stdout().contains("1 passed"), "{}", run.stdout());
+    }
+    lab.assert_clean();
+}
+
+/// A bundle that asks for no cgroup, with a user namespace of one id, which is this one outside.
+fn of_ordinary_user(lab: &Lab, outside: u32) -> Bundle {
+    let map = serde_json::json!([{ "containerID": 0, "hostID": outside, "size": 1 }]);
+    let bundle = lab.plain_bundle().idle().namespace("user", None).without_namespace("network");
+    let bundle = bundle.unset("/linux/cgroupsPath").unset("/linux/resources");
+    let bundle = bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    bundle.edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["destination"] != "/dev/pts" && mount["destination"] != "/sys");
+    })
+}

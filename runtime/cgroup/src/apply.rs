@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::fs::{Mode, mkdir, rmdir};
+use rustix::fs::{Access, AtFlags, CWD, Mode, accessat, mkdir, rmdir};
 use rustix::io::Errno;
 
 use super::node::{Node, ancestors};
@@ -49,6 +49,26 @@ pub enum Prepared {
 pub struct PlannedScope {
     plan: CgroupPlan,
     scope: Scope,
+}
+
+/// The plan as [`prepare`] carries it out: without making what the caller may not make, where nothing needs it. Makes
+/// nothing.
+#[must_use]
+pub fn foresee(mut plan: CgroupPlan) -> CgroupPlan {
+    if plan.optional {
+        let may: Vec<bool> = plan.directories.iter().map(may_make).collect();
+        plan.steps.retain(|step| may.get(step.directory()).copied().unwrap_or(true));
+    }
+    plan
+}
+
+/// Whether the caller may make it: where the last directory that is there may be written to.
+fn may_make(directory: &Directory) -> bool {
+    let above: Vec<_> = ancestors(directory).collect();
+    let last = above.iter().rev().find(|path| path.exists());
+    last.is_some_and(|last| {
+        accessat(CWD, last, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+    })
 }
 
 /// Makes the cgroup of `plan` with its limits; with the systemd driver, prepares what makes it.

@@ -33,7 +33,7 @@ mod tree;
 mod update;
 mod writer;
 
-pub use apply::{Cgroup, PlannedScope, Prepared, prepare};
+pub use apply::{Cgroup, PlannedScope, Prepared, foresee, prepare};
 pub use error::{Error, Leftover, Occupant};
 pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
 pub use join::Join;

@@ -139,7 +139,7 @@ impl Observer for Log {
         match event {
             Event::Warned(words) => self.warn(words),
             Event::Judged(verdicts) => self.judged(id, verdicts),
-            Event::Planned { operations, cgroup } => self.planned(id, *operations, cgroup),
+            Event::Planned { plan, cgroup } => self.planned(id, plan.ops.len(), cgroup),
             Event::Born { pid } => {
                 self.debug(format_args!("container {id:?}: process {pid} is there"));
             }

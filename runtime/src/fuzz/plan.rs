@@ -1,6 +1,6 @@
 //! Plans of configurations that are put together from the bytes.
 
-use brig_cgroup::{CgroupFacts, CgroupPlan, Driver};
+use brig_cgroup::{CgroupFacts, CgroupPlan, CgroupRequest};
 use brig_child::Op;
 use brig_child::op::{PrivilegeOp, ProgramOp};
 use bumpalo::Bump;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::seccomp::Bytes;
 use crate::caller::Caller;
-use crate::plan::{self, HostFacts, Join, Request, RootDirectory, Start};
+use crate::plan::{self, HostFacts, Request, RootDirectory, Start, Systemd, plan_cgroup};
 use crate::policy;
 use crate::spec::{self, ContainerId};
 use crate::template;
@@ -192,41 +192,27 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
 
 fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
     let (host, facts) = machine(kind);
-    let linux = &spec.linux;
-    let mut asked = brig_cgroup::CgroupRequest {
-        id: "web",
-        cgroups_path: linux.cgroups_path.as_deref(),
-        resources: linux.resources.as_ref(),
-        driver: if kind & 96 == 64 { Driver::Systemd } else { Driver::Fs },
-        user_bus: None,
-        annotations: Some(&spec.annotations),
-        devices: &brig_cgroup::devices::default_rules(),
-        rootless: host.caller != Caller::Root,
-        owner: None,
-    };
-    let cgroup = CgroupPlan::new(&facts, &asked).or_else(|error| {
+    let id = ContainerId::parse("web").expect("an id");
+    let systemd = (kind & 96 == 64).then(Systemd::default);
+    let cgroup = plan_cgroup(&id, spec, &facts, systemd.as_ref(), host.caller).or_else(|error| {
         assert!(!error.to_string().trim().is_empty(), "{error:?}");
         // The container is planned all the same, with a cgroup that asks for nothing.
-        (asked.resources, asked.cgroups_path, asked.driver) = (None, None, Driver::Fs);
-        CgroupPlan::new(&facts, &asked)
+        CgroupPlan::new(&facts, &CgroupRequest::new(id.as_str()))
     });
-    let (cgroup, driver) = (cgroup.expect("a cgroup that asks for nothing"), asked.driver);
+    let cgroup = cgroup.expect("a cgroup that asks for nothing");
     let filter = spec.seccomp.clone().map(|range| brig_seccomp::read_part(text, range));
     let Ok(filter) = filter.transpose() else { return false };
     let filter = filter.map(|filter| brig_seccomp::compile(&filter, brig_seccomp::Arch::native()));
     let Ok(filter) = filter.transpose() else { return false };
-    let id = ContainerId::parse("web").expect("an id");
     let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     let request = Request {
         read_only_tree: kind & 128 != 0,
         start: if kind & 64 == 0 { Start::AtGate } else { Start::AtOnce },
-        cgroup: Some(&cgroup),
-        join: join(&cgroup, driver),
         standard: [kind & 8 != 0; 3],
         preserve_fds: u32::from(kind >> 6),
         new_keyring: kind & 16 == 0,
         seccomp: filter.as_ref(),
-        ..Request::new(&id, spec, "/bundle", root, &host)
+        ..Request::new(&id, spec, "/bundle", root, &host, &cgroup)
     };
     let arena = Bump::new();
     match plan::plan(&arena, &request) {
@@ -248,11 +234,4 @@ fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
             true
         }
     }
-}
-
-fn join(cgroup: &CgroupPlan, driver: Driver) -> Join {
-    let tasks = cgroup.directories.iter().filter(|directory| !directory.unified).count();
-    let by_supervisor = driver == Driver::Systemd;
-    let into = !by_supervisor && tasks == 0;
-    Join { into, tasks: u16::try_from(tasks).unwrap_or(u16::MAX), by_supervisor }
 }

@@ -9,6 +9,7 @@
 
 mod attach;
 mod build;
+mod cgroup;
 mod descriptors;
 mod devices;
 mod environment;
@@ -38,6 +39,7 @@ use crate::policy::Hardened;
 use crate::spec::ContainerId;
 
 pub use build::SlotUse;
+pub use cgroup::{Join, Systemd, plan_cgroup};
 pub(crate) use descriptors::needs_many as needs_many_descriptors;
 pub(crate) use environment::has_home;
 pub use error::Refusal;
@@ -74,17 +76,6 @@ pub enum Start {
     AtOnce,
     /// When somebody opens the gate: `create`, `start`.
     AtGate,
-}
-
-/// How the container's process gets into its cgroup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Join {
-    /// cgroup v2: it is cloned into it.
-    pub into: bool,
-    /// cgroup v1: it writes itself into so many `tasks` files.
-    pub tasks: u16,
-    /// The supervisor moves it while it waits (systemd).
-    pub by_supervisor: bool,
 }
 
 /// The root file system as the supervisor has found it. The child has to find the same.
@@ -133,8 +124,8 @@ pub struct Request<'s> {
     /// The machine.
     pub host: &'s HostFacts,
     /// The container's cgroup.
-    pub cgroup: Option<&'s CgroupPlan>,
-    /// How it is joined.
+    pub cgroup: &'s CgroupPlan,
+    /// How it is joined. A caller who has made it knows better than the plan.
     pub join: Join,
     /// Which of standard input, output and error the supervisor hands over, rather than the caller's.
     pub standard: [bool; 3],
@@ -155,7 +146,7 @@ pub struct Request<'s> {
 
 impl<'s> Request<'s> {
     /// For a container of which only this is known: it waits at the gate, with the caller's descriptors, in a cgroup that
-    /// it need not join, and without a filter.
+    /// is made as it is planned, and without a filter.
     #[must_use]
     pub fn new(
         id: &'s ContainerId,
@@ -163,6 +154,7 @@ impl<'s> Request<'s> {
         bundle: &'s str,
         root: RootDirectory<'s>,
         host: &'s HostFacts,
+        cgroup: &'s CgroupPlan,
     ) -> Self {
         Self {
             id,
@@ -174,8 +166,8 @@ impl<'s> Request<'s> {
             read_only_tree: false,
             start: Start::AtGate,
             host,
-            cgroup: None,
-            join: Join::default(),
+            cgroup,
+            join: Join::of(cgroup),
             standard: [false; 3],
             preserve_fds: 0,
             new_keyring: true,

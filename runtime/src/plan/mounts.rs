@@ -303,7 +303,7 @@ fn cgroups(
     mount: &MountRequest,
     field: &str,
 ) -> Result<Opened, Refusal> {
-    let Some(cgroup) = request.cgroup else { return Ok(Opened::Deferred) };
+    let cgroup = request.cgroup;
     let unified_only = cgroup.directories.iter().all(|directory| directory.unified);
     if unified_only && all.new & namespace::CGROUP != 0 {
         return Ok(Opened::Deferred);

@@ -5,19 +5,17 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedCgroup};
+use brig_cgroup::{CgroupPlan, PlannedCgroup};
 use brig_seccomp::Program;
 use bumpalo::Bump;
 
+use super::Error;
 use super::record::Record;
 use super::root::Root;
-use super::{Error, Systemd};
-use crate::caller::Caller;
 use crate::configuration::Configuration;
 use crate::filter::Filter;
-use crate::host;
-use crate::plan::{self, HostFacts, Join, Plan, Start};
-use crate::policy::Hardened;
+use crate::host::{self, Host};
+use crate::plan::{self, Join, Plan, Start};
 use crate::sources::Sources;
 use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
 
@@ -52,20 +50,29 @@ pub struct Landlock {
     pub access: u64,
 }
 
-/// What a plan depends on besides the blueprint: see [`plan::Request`].
+/// How a container is to be made, as its caller asks for it: see [`plan::Request`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Circumstances<'c> {
-    pub(super) id: &'c ContainerId,
+pub(super) struct Manner<'m> {
+    pub(super) id: &'m ContainerId,
     pub(super) start: Start,
-    pub(super) host: &'c HostFacts,
-    pub(super) cgroup: &'c CgroupPlan,
-    pub(super) join: Join,
     pub(super) standard: [bool; 3],
     pub(super) preserve_fds: u32,
     pub(super) new_keyring: bool,
-    pub(super) home: Option<&'c str>,
-    pub(super) filter: Option<&'c Filter>,
-    pub(super) node_filter: Option<&'c Program>,
+}
+
+/// What was looked at of the bundle and of the machine, and decides what the plan comes to.
+#[derive(Debug)]
+pub(super) struct Circumstances {
+    /// The machine.
+    pub(super) host: Host,
+    /// The filter of `linux.seccomp`.
+    pub(super) filter: Option<Filter>,
+    /// The one that the node's policy puts beside it.
+    pub(super) node_filter: Option<Program>,
+    /// The home directory of the process's user, where it has none of its own.
+    pub(super) home: Option<String>,
+    /// The capabilities that brig cannot grant as it lacks them: a sentence that names them.
+    pub(super) lacking: Option<String>,
 }
 
 impl Blueprint {
@@ -97,42 +104,32 @@ impl Blueprint {
         [self.linux().uid_mappings.clone(), self.linux().gid_mappings.clone()]
     }
 
-    /// The plan of its cgroup, for a brig that this caller has called.
-    pub(super) fn plan_cgroup(
-        &self,
-        id: &ContainerId,
-        facts: &CgroupFacts,
-        systemd: Option<&Systemd>,
-        caller: Caller,
-    ) -> Result<CgroupPlan, Error> {
-        plan_cgroup(&self.config.spec, id, facts, systemd, caller)
-    }
-
-    /// The plan of its first process.
+    /// The plan of its first process, which gets into its cgroup by `join`.
     pub(super) fn plan<'a>(
         &self,
         arena: &'a Bump,
-        circumstances: &Circumstances<'_>,
+        manner: &Manner<'_>,
+        circumstances: &Circumstances,
+        (cgroup, join): (&CgroupPlan, Join),
     ) -> Result<Plan<'a>, Error> {
-        let Circumstances { id, start, host, cgroup, join, standard, .. } = *circumstances;
         let landlock = &self.landlock;
         let (spec, bundle) = (&self.config.spec, self.bundle.to_string_lossy());
+        let (root, host) = (self.root.expected(), &circumstances.host.facts);
         let request = plan::Request {
             sources: self.sources.expected(),
             // `try` has the host's own root: there all sources are below it.
             sources_inside: self.config.applied.profile.is_empty() && !self.read_only_tree,
             read_only_tree: self.read_only_tree,
-            start,
-            cgroup: Some(cgroup),
+            start: manner.start,
             join,
-            standard,
-            preserve_fds: circumstances.preserve_fds,
-            new_keyring: circumstances.new_keyring,
-            home: circumstances.home,
-            seccomp: circumstances.filter.map(|filter| &filter.program),
-            node_filter: circumstances.node_filter,
+            standard: manner.standard,
+            preserve_fds: manner.preserve_fds,
+            new_keyring: manner.new_keyring,
+            home: circumstances.home.as_deref(),
+            seccomp: circumstances.filter.as_ref().map(|filter| &filter.program),
+            node_filter: circumstances.node_filter.as_ref(),
             landlock: landlock.as_ref().map(|landlock| (&*landlock.paths, landlock.access)),
-            ..plan::Request::new(id, spec, &bundle, self.root.expected(), host)
+            ..plan::Request::new(manner.id, spec, &bundle, root, host, cgroup)
         };
         Ok(plan::plan(arena, &request)?)
     }
@@ -162,26 +159,4 @@ impl Blueprint {
             mute: false,
         }
     }
-}
-
-/// The plan of the cgroup of a container with this configuration.
-pub(super) fn plan_cgroup(
-    spec: &Hardened,
-    id: &ContainerId,
-    facts: &CgroupFacts,
-    systemd: Option<&Systemd>,
-    caller: Caller,
-) -> Result<CgroupPlan, Error> {
-    let request = brig_cgroup::CgroupRequest {
-        id: id.as_str(),
-        cgroups_path: spec.linux.cgroups_path.as_deref(),
-        resources: spec.linux.resources.as_ref(),
-        driver: if systemd.is_some() { Driver::Systemd } else { Driver::Fs },
-        user_bus: systemd.and_then(|systemd| systemd.user_bus.as_deref()),
-        annotations: Some(&spec.annotations),
-        devices: &brig_cgroup::devices::default_rules(),
-        rootless: caller != Caller::Root,
-        owner: None,
-    };
-    Ok(CgroupPlan::new(facts, &request)?)
 }

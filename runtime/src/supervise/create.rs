@@ -1,13 +1,11 @@
 //! `create`: from a blueprint to a process that waits at the start gate.
 
-use std::path::PathBuf;
-
 use brig_cgroup::{CgroupFacts, CgroupPlan, PlannedScope};
 use bumpalo::Bump;
 use nix::unistd::geteuid;
 
 use super::activation::ActivationSockets;
-use super::blueprint::{Blueprint, Circumstances};
+use super::blueprint::{Blueprint, Circumstances, Manner};
 use super::container::Container;
 use super::early_hooks::{self, StateFiles};
 use super::frozen::UnlessFrozen;
@@ -21,18 +19,8 @@ use super::transaction::{Created, Made, Transaction};
 use super::{Error, Io, gate, joined, observer};
 use crate::caller::Caller;
 use crate::execute::{Inputs, Launch, Milestone, Process, Wait};
-use crate::filter::Filter;
-use crate::host::Host;
-use crate::node_policy;
-use crate::plan::{self, Join, Plan, Start};
+use crate::plan::{self, Join, Plan, Start, Systemd, plan_cgroup};
 use crate::spec::ContainerId;
-
-/// The systemd that makes cgroups: the machine's for root of it, else the caller's own.
-#[derive(Clone, Debug, Default)]
-pub struct Systemd {
-    /// The socket of the caller's own bus, if there is one.
-    pub user_bus: Option<PathBuf>,
-}
 
 /// What the caller asks for, besides what the bundle says.
 #[derive(Clone, Debug)]
@@ -86,17 +74,14 @@ pub(super) fn make(
     }
     io.check(blueprint.config.spec.process.terminal)?;
     let inputs = Inputs { console_socket: io.console, standard: io.standard, ..Inputs::default() };
-    let filter = blueprint.filter()?;
-    let cgroup = blueprint.plan_cgroup(
-        id,
-        &CgroupFacts::read()?,
-        options.systemd.as_ref(),
-        Caller::get(),
-    )?;
+    let circumstances = blueprint.circumstances()?;
+    let (spec, systemd) = (&blueprint.config.spec, options.systemd.as_ref());
+    let cgroup = plan_cgroup(id, spec, &CgroupFacts::read()?, systemd, Caller::get())?;
     let record = blueprint.record(id, &cgroup, geteuid().as_raw(), now());
     // From here on everything is on a list.
     let mut transaction = Transaction::begin(node.root(), id, &blueprint, record)?;
-    let making = Making { node, id, options, start, blueprint: &mut blueprint, cgroup, filter };
+    let making =
+        Making { node, id, options, start, blueprint: &mut blueprint, cgroup, circumstances };
     let carried_out = making.carry_out(&mut transaction, inputs, wait);
     match observer::told(&**node.observer(), id, carried_out) {
         Ok(process) => {
@@ -115,7 +100,7 @@ struct Making<'m> {
     start: Start,
     blueprint: &'m mut Blueprint,
     cgroup: CgroupPlan,
-    filter: Option<Filter>,
+    circumstances: Circumstances,
 }
 
 impl Making<'_> {
@@ -126,42 +111,20 @@ impl Making<'_> {
         mut inputs: Inputs,
         wait: &mut dyn Wait,
     ) -> Result<Process, Error> {
-        if let Some(words) = self.blueprint.leave_out_lacking() {
-            self.node.observer().observe(self.id, &observer::Event::Warned(&words));
+        if let Some(words) = &self.circumstances.lacking {
+            self.node.observer().observe(self.id, &observer::Event::Warned(words));
         }
-        let mut host = Host::read(&self.blueprint.config.spec.process);
-        if self.blueprint.wants_label() {
-            host = host.with_security_modules();
-        }
-        if self.blueprint.wants_pid_max() {
-            host = host.with_kernel();
-        }
-        if plan::needs_many_descriptors(&self.blueprint.config.spec) {
-            host = host.with_descriptors();
-        }
-        let node_filter = node_policy::filter(&self.blueprint.config.applied)?;
         let (scope, join) = self.make_cgroup(made, &mut inputs)?;
         let arena = Bump::with_capacity(plan::ARENA_BYTES);
-        let plan = self.blueprint.plan(
-            &arena,
-            &Circumstances {
-                id: self.id,
-                start: self.start,
-                host: &host.facts,
-                cgroup: &self.cgroup,
-                join,
-                standard: inputs.standard.each_ref().map(Option::is_some),
-                preserve_fds: self.options.preserve_fds,
-                new_keyring: self.options.new_keyring,
-                home: self.blueprint.home().as_deref(),
-                filter: self.filter.as_ref(),
-                node_filter: node_filter.as_ref(),
-            },
-        )?;
-        let planned = observer::Event::Planned { operations: plan.ops.len(), cgroup: &self.cgroup };
+        let Options { preserve_fds, new_keyring, .. } = *self.options;
+        let standard = inputs.standard.each_ref().map(Option::is_some);
+        let manner = Manner { id: self.id, start: self.start, standard, preserve_fds, new_keyring };
+        let cgroup = (&self.cgroup, join);
+        let plan = self.blueprint.plan(&arena, &manner, &self.circumstances, cgroup)?;
+        let planned = observer::Event::Planned { plan: &plan, cgroup: &self.cgroup };
         self.node.observer().observe(self.id, &planned);
         inputs.landlock = self.blueprint.landlock.take().map(|landlock| landlock.ruleset);
-        inputs.empty_namespace = host.empty_namespace;
+        inputs.empty_namespace = self.circumstances.host.empty_namespace.take();
         self.launch(made, &plan, inputs, scope, wait)
     }
 
@@ -197,7 +160,8 @@ impl Making<'_> {
         joined::judge(self.node, self.id, self.blueprint, &inputs)?;
         let outside = Outside::of(self.blueprint, plan, scope, &inputs)?;
         let watcher = self.blueprint.watcher.take();
-        let agent = SeccompAgent::connect(self.filter.as_ref(), plan, watcher, &mut inputs)?;
+        let agent =
+            SeccompAgent::connect(self.circumstances.filter.as_ref(), plan, watcher, &mut inputs)?;
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(&made.directory)?);
             made.record.after_gate = (plan.after_gate, words_after_gate(plan));
@@ -235,7 +199,12 @@ impl Making<'_> {
                 }
                 Milestone::Hooks { pid } => {
                     if let Some(agent) = agent {
-                        agent.send(self.filter.as_ref(), &made.record, Status::Creating, pid)?;
+                        agent.send(
+                            self.circumstances.filter.as_ref(),
+                            &made.record,
+                            Status::Creating,
+                            pid,
+                        )?;
                     }
                     let spec = &self.blueprint.config.spec;
                     early_hooks::run(spec, &made.record, &mut states, wait.stop())?;

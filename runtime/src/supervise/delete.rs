@@ -8,7 +8,6 @@ use brig_pseudofs::small_file;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
-use super::blueprint::plan_cgroup;
 use super::known::{Known, has_own_mounts};
 use super::lock::Lock;
 use super::record::{Damage, Record};
@@ -18,6 +17,7 @@ use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::failure::Kind;
+use crate::plan::plan_cgroup;
 use crate::policy::Hardened;
 
 /// Says which processes are in a cgroup that cannot be removed, or that others are below it.
@@ -106,7 +106,7 @@ impl Known {
     /// removed only where it is empty.
     fn discard_cgroup(&self, spec: &Hardened) -> Result<(), Error> {
         let (facts, caller) = (CgroupFacts::read()?, Caller::get());
-        let plan = plan_cgroup(spec, &self.id, &facts, None, caller)?;
+        let plan = plan_cgroup(&self.id, spec, &facts, None, caller)?;
         PlannedCgroup::of(&plan).discard()?;
         let left = plan.directories.iter().map(Directory::absolute).find(|path| path.exists());
         match left {

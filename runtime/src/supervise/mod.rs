@@ -7,6 +7,7 @@
 mod activation;
 mod blueprint;
 mod bundle;
+mod circumstances;
 mod confinement;
 mod container;
 mod control;
@@ -38,12 +39,13 @@ mod status;
 mod transaction;
 
 pub use crate::failure::{Failure as Error, Kind as ErrorKind};
+pub use crate::plan::Systemd;
 pub use activation::ActivationSockets;
 pub use blueprint::{Blueprint, Landlock};
 pub use confinement::Confinement;
 pub use container::Container;
 pub use control::Happened;
-pub use create::{Options, Systemd};
+pub use create::Options;
 pub use delete::Force;
 pub use exec::ExecOptions;
 pub use io::Io;

@@ -6,6 +6,7 @@ use brig_cgroup::CgroupPlan;
 
 use super::Error;
 use crate::execute::Exit;
+use crate::plan::Plan;
 use crate::policy::{Denial, Verdict};
 use crate::spec::ContainerId;
 
@@ -21,8 +22,8 @@ pub trait Observer: fmt::Debug + Send + Sync {
 pub enum Event<'e> {
     /// What is to be made is decided, and its cgroup is there, but for systemd's.
     Planned {
-        /// Between clone3 and execve.
-        operations: usize,
+        /// All that its first process does between clone3 and execve.
+        plan: &'e Plan<'e>,
         /// The cgroup.
         cgroup: &'e CgroupPlan,
     },

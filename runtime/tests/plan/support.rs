@@ -1,7 +1,9 @@
 //! Configurations and machines to plan for.
 
 use brig::caller::Caller;
-use brig::plan::{HostFacts, Join, Plan, Refusal, Request, RootDirectory, Start, plan};
+use brig::plan::{
+    HostFacts, Plan, Refusal, Request, RootDirectory, Start, Systemd, plan, plan_cgroup,
+};
 use brig::policy::{self, Hardened};
 use brig::spec::{Asked, ContainerId};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
@@ -120,27 +122,10 @@ impl Machine {
     }
 
     fn cgroup(&self, spec: &Hardened) -> CgroupPlan {
-        let request = brig_cgroup::CgroupRequest {
-            id: "web",
-            cgroups_path: spec.linux.cgroups_path.as_deref(),
-            resources: None,
-            driver: self.driver,
-            user_bus: None,
-            annotations: None,
-            devices: &[],
-            rootless: self.host.caller != Caller::Root,
-            owner: None,
-        };
-        CgroupPlan::new(&self.cgroups, &request).expect("a cgroup plan")
-    }
-
-    fn join(&self, cgroup: &CgroupPlan) -> Join {
-        if self.driver == Driver::Systemd {
-            return Join { by_supervisor: true, ..Join::default() };
-        }
-        let tasks = cgroup.directories.iter().filter(|directory| !directory.unified).count();
-        let into = matches!(self.cgroups.layout, Layout::Unified(_));
-        Join { into, tasks: u16::try_from(tasks).expect("a few"), by_supervisor: false }
+        let id = ContainerId::parse("web").expect("an id");
+        let systemd = (self.driver == Driver::Systemd).then(Systemd::default);
+        plan_cgroup(&id, spec, &self.cgroups, systemd.as_ref(), self.host.caller)
+            .expect("a cgroup plan")
     }
 }
 
@@ -176,11 +161,9 @@ pub(crate) fn planned_in_place_of<T>(
     let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     let request = Request {
         start,
-        cgroup: Some(&cgroup),
-        join: machine.join(&cgroup),
         standard,
         seccomp: seccomp.as_ref(),
-        ..Request::new(&id, spec, "/bundle", root, &machine.host)
+        ..Request::new(&id, spec, "/bundle", root, &machine.host, &cgroup)
     };
     look(plan(&arena, &request))
 }

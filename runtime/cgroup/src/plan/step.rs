@@ -148,6 +148,21 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The directory that it is about, as an index in the plan's.
+    pub(crate) fn directory(&self) -> usize {
+        match self {
+            Self::MakeDirectory { directory }
+            | Self::EnableControllers { directory, .. }
+            | Self::FillCpuset { directory, .. }
+            | Self::AttachDevices { directory, .. }
+            | Self::ChangeOwner { directory, .. } => *directory,
+            Self::Write(write) => write.directory,
+            Self::WriteGroup(group) => group.first().map_or(0, |write| write.directory),
+        }
+    }
+}
+
 /// All writes of `steps`, those of groups too.
 pub(crate) fn writes(steps: &[Step]) -> impl Iterator<Item = &Write> {
     steps.iter().flat_map(|step| match step {

@@ -1,0 +1,30 @@
+//! What is looked at for a blueprint, of its bundle and of the machine, before anything is made: with it all that a plan
+//! depends on is known.
+//!
+//! Promises: `create` and `brig plan` look at the same. Must never make anything but the kept mount namespace.
+
+use super::Error;
+use super::blueprint::{Blueprint, Circumstances};
+use crate::host::Host;
+use crate::{node_policy, plan};
+
+impl Blueprint {
+    /// Looks at what its plan depends on; it loses the capabilities that brig lacks.
+    pub(super) fn circumstances(&mut self) -> Result<Circumstances, Error> {
+        let filter = self.filter()?;
+        let node_filter = node_policy::filter(&self.config.applied)?;
+        let lacking = self.leave_out_lacking();
+        let mut host = Host::read(&self.config.spec.process);
+        if self.wants_label() {
+            host = host.with_security_modules();
+        }
+        if self.wants_pid_max() {
+            host = host.with_kernel();
+        }
+        if plan::needs_many_descriptors(&self.config.spec) {
+            host = host.with_descriptors();
+        }
+        let home = self.home();
+        Ok(Circumstances { host, filter, node_filter, home, lacking })
+    }
+}
