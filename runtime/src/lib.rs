@@ -15,7 +15,9 @@ mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod host;
+pub mod id_pool;
 pub mod node_policy;
+mod ofd_lock;
 pub mod plan;
 pub mod printable;
 pub mod replace;

@@ -12,6 +12,7 @@ mod denial;
 mod file;
 mod harden;
 mod hardened;
+mod ids;
 mod level;
 mod profile;
 pub mod source;
@@ -28,6 +29,7 @@ pub use harden::{
     judge_joined_maps,
 };
 pub use hardened::{Hardened, kept};
+pub use ids::{IdPool, RANGE_IDS};
 pub use level::LEVELS;
 pub use profile::{About, BindSources, ChosenProfile, Mode, Profile, RULES};
 pub use source::Sources;

@@ -1,26 +1,23 @@
 //! The lock of a container: held by an operation that changes the container, for as long as that takes.
 //!
-//! Promises: one holder at a time, of all processes and of all threads of one. These are open file description
-//! locks (fcntl(2), Linux 3.15): another lock of the same process waits like one of another process, and no
-//! closing of another descriptor of the file ends it, as both would with traditional record locks. Such a lock
-//! lives as long as any copy of its descriptor. So it is ended explicitly: a process that another thread has
-//! just started cannot prolong it. And it ends with a holder that is killed: the descriptor is close-on-exec, so
-//! hooks have none, and a container's process dies with its maker until it has closed its copy
-//! (`Op::DieWithParent`, `Op::CloseAllBut`), which is before it comes to the gate.
+//! Promises: one holder at a time, of all processes and of all threads of one (see `ofd_lock`). It is ended
+//! explicitly: a process that another thread has just started cannot prolong it. And it ends with a holder that is
+//! killed: the descriptor is close-on-exec, so hooks have none, and a container's process dies with its maker until it
+//! has closed its copy (`Op::DieWithParent`, `Op::CloseAllBut`), which is before it comes to the gate.
 //! Must never outlive the operation.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use brig_pseudofs::small_file;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::fstat;
 
 use super::Error;
 use crate::deadline::Deadline;
 use crate::failure::Kind;
+use crate::ofd_lock;
 
 /// What a holder does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +29,9 @@ pub(super) enum Purpose {
 }
 
 /// The byte of the lock file that stands for any change, and the one that stands for making.
-const CHANGING: i64 = 0;
-const MAKING: i64 = 1;
+const CHANGING: Range<i64> = 0..1;
+const MAKING: Range<i64> = 1..2;
+const BOTH: Range<i64> = 0..2;
 
 /// Held until it is dropped.
 #[derive(Debug)]
@@ -52,34 +50,24 @@ impl Lock {
         deadline: Deadline,
     ) -> Result<Self, Error> {
         let wanted = match purpose {
-            Purpose::Making => bytes(libc::F_WRLCK, CHANGING, 2),
-            Purpose::Changing => bytes(libc::F_WRLCK, CHANGING, 1),
+            Purpose::Making => BOTH,
+            Purpose::Changing => CHANGING,
         };
-        loop {
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)) {
-                Ok(_) => return Ok(Self { file, container: container.to_owned() }),
-                Err(Errno::EAGAIN | Errno::EACCES) if !deadline.is_over() => {
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                Err(Errno::EAGAIN | Errno::EACCES) => {
-                    let holder = holder(&file).map(|pid| format!("process {pid}"));
-                    let holder = holder.as_deref().unwrap_or("another process");
-                    let what = format!("container {container:?} is locked by {holder}");
-                    return Err(Error::plain(what)
-                        .of_kind(Kind::Busy)
-                        .with_hint("wait for it, or end it"));
-                }
-                Err(errno) => {
-                    return Err(Error::system(format!("locking container {container:?}"), errno));
-                }
+        match ofd_lock::take(&file, wanted, deadline) {
+            Ok(true) => Ok(Self { file, container: container.to_owned() }),
+            Ok(false) => {
+                let holder = holder(&file).map(|pid| format!("process {pid}"));
+                let holder = holder.as_deref().unwrap_or("another process");
+                let what = format!("container {container:?} is locked by {holder}");
+                Err(Error::plain(what).of_kind(Kind::Busy).with_hint("wait for it, or end it"))
             }
+            Err(errno) => Err(Error::system(format!("locking container {container:?}"), errno)),
         }
     }
 
     /// The container is made; what else is done to it under the lock does not show.
     pub(super) fn end_making(&self) -> Result<(), Error> {
-        let made = bytes(libc::F_UNLCK, MAKING, 1);
-        fcntl(&self.file, FcntlArg::F_OFD_SETLK(&made)).map(drop).map_err(|errno| {
+        ofd_lock::end(&self.file, MAKING).map_err(|errno| {
             Error::system(format!("unlocking container {:?}", self.container), errno)
         })
     }
@@ -88,25 +76,13 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // The kernel cannot refuse that of a lock that is held, and closing the file would do it but for copies.
-        let _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&bytes(libc::F_UNLCK, CHANGING, 2)));
+        let _ = ofd_lock::end(&self.file, BOTH);
     }
 }
 
 /// Whether somebody is making the container whose lock file this is, opened anew.
 pub(super) fn is_being_made(file: &OwnedFd) -> Result<bool, Errno> {
-    let mut range = bytes(libc::F_WRLCK, MAKING, 1);
-    fcntl(file, FcntlArg::F_OFD_GETLK(&mut range))?;
-    Ok(i32::from(range.l_type) != libc::F_UNLCK)
-}
-
-fn bytes(kind: libc::c_int, start: i64, length: i64) -> libc::flock {
-    libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: start,
-        l_len: length,
-        l_pid: 0,
-    }
+    ofd_lock::is_held(file, MAKING)
 }
 
 /// A process that holds the lock of `file`, as far as the caller may see the others' descriptors. The kernel
@@ -134,6 +110,7 @@ fn holder(file: impl AsFd) -> Option<i32> {
 mod tests {
     use std::fs::File;
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
 
