@@ -2,10 +2,9 @@
 
 use brig::deadline::Deadline;
 use brig::execute::Exit;
-use brig::policy::{NodePolicy, Policy};
 use brig::spec::{self, ContainerId};
 use brig::supervise::{
-    Blueprint, Container, ErrorKind, Event, ExecOptions, Force, Io, Node, Observer, Options,
+    Blueprint, Container, Error, ErrorKind, Event, ExecOptions, Force, Io, Node, Observer, Options,
     Process, Status,
 };
 use brig_integration::bundle::Bundle;
@@ -26,31 +25,37 @@ fn lab() -> Lab {
 }
 
 fn options() -> Options {
-    Options { systemd: None, preserve_fds: 0, sockets: None, new_keyring: true }
+    Options { preserve_fds: 0, sockets: None, new_keyring: true }
 }
 
 fn id(name: &str) -> ContainerId {
     ContainerId::parse(name).expect("an id")
 }
 
-fn blueprint(bundle: &Bundle) -> Blueprint {
+fn blueprint(node: &Node, name: &str, bundle: &Bundle) -> Result<Blueprint, Error> {
     bundle.write();
-    Blueprint::of_bundle(&bundle.dir, &NodePolicy::oci()).expect("a bundle")
+    node.blueprint(&id(name), &bundle.dir)
 }
 
 fn created(node: &Node, name: &str, bundle: &Bundle) -> (Container, Process) {
     let mut patient = Deadline::NEVER;
-    let made = node.create(&id(name), blueprint(bundle), &options(), Io::default(), &mut patient);
+    let blueprint = blueprint(node, name, bundle).expect("a bundle");
+    let made = node.create(&id(name), blueprint, &options(), Io::default(), &mut patient);
     made.expect("it is made")
 }
 
 fn exec_true(container: &Container) -> Process {
+    exec_true_as(container, 0).expect("it runs")
+}
+
+fn exec_true_as(container: &Container, uid: u32) -> Result<Process, Error> {
     let process = container.spec().expect("it is read").process.clone();
     let args = ["/bin/true".to_owned()].to_vec();
-    let process = spec::Process { args, ..process };
+    let user = spec::User { uid, ..process.user.clone() };
+    let process = spec::Process { args, user, ..process };
     let options = ExecOptions { process, preserve_fds: 0, cgroup: None, ignore_paused: false };
     let mut patient = Deadline::NEVER;
-    container.exec(&options, Io::default(), &mut patient).expect("it runs")
+    container.exec(&options, Io::default(), &mut patient)
 }
 
 /// How it ends, which must be soon.
@@ -136,25 +141,21 @@ fn each_kind_of_failure_is_told_by_its_kind() {
     let lab = lab();
     let node = Node::new(lab.root());
     let mut patient = Deadline::NEVER;
-    let kind = |result: Result<(), brig::supervise::Error>| result.expect_err("it fails").kind();
+    let kind = |result: Result<(), Error>| result.expect_err("it fails").kind();
     let name = lab.id();
     assert_eq!(kind(node.container(&id(&name)).map(drop)), ErrorKind::NotFound);
-    let missing = Blueprint::of_bundle(&lab.path("nowhere"), &NodePolicy::oci());
+    let missing = node.blueprint(&id(&name), &lab.path("nowhere"));
     assert_eq!(kind(missing.map(drop)), ErrorKind::NotFound);
     let refused = lab.bundle().idle().set("/process/cwd", "relative");
-    refused.write();
-    assert_eq!(
-        kind(Blueprint::of_bundle(&refused.dir, &NodePolicy::oci()).map(drop)),
-        ErrorKind::Refused
-    );
+    assert_eq!(kind(blueprint(&node, &name, &refused).map(drop)), ErrorKind::Refused);
     let bundle = lab.bundle().idle();
     let (container, process) = created(&node, &name, &bundle);
-    let again =
-        node.create(&id(&name), blueprint(&bundle), &options(), Io::default(), &mut patient);
-    assert!(matches!(kind(again.map(drop)), ErrorKind::AlreadyExists));
-    let other = lab.id();
-    let occupied =
-        node.create(&id(&other), blueprint(&bundle), &options(), Io::default(), &mut patient);
+    let mut create = |name: &str| {
+        let blueprint = blueprint(&node, name, &bundle).expect("a bundle");
+        node.create(&id(name), blueprint, &options(), Io::default(), &mut patient)
+    };
+    assert!(matches!(kind(create(&name).map(drop)), ErrorKind::AlreadyExists));
+    let occupied = create(&lab.id());
     assert_eq!(kind(occupied.map(drop)), ErrorKind::Busy, "its cgroup is another's");
     assert_eq!(kind(container.resume()), ErrorKind::WrongState);
     container.start(&mut patient).expect("it starts");
@@ -256,14 +257,11 @@ fn an_observer_hears_of_what_the_policy_denies() {
     let heard = Arc::new(Heard::default());
     let node = Node::new(lab.root()).with_observer(heard.clone());
     let (name, mut patient) = (lab.id(), Deadline::NEVER);
-    let text = "version = 1\ndefault = \"it\"\n[profile.it]\n[profile.it.pids]\nmode = \"refuse\"\nmax = 100\n";
-    let profile = Policy::read(text).expect("a policy").profile(None).expect("a profile");
-    let policy = NodePolicy { profile, ..NodePolicy::oci() };
+    policy("pids = { mode = \"refuse\", max = 100 }");
     let read = |pids: u32| {
         let bundle =
             lab.bundle().idle().set("/linux/resources/pids", serde_json::json!({"limit": pids}));
-        bundle.write();
-        node.blueprint(&id(&name), &bundle.dir, &policy)
+        blueprint(&node, &name, &bundle)
     };
     let refused = read(200).expect_err("it is more than the node allows");
     assert_eq!(refused.kind(), ErrorKind::Refused);
@@ -307,11 +305,10 @@ const BUNDLE: &str = "BRIG_TEST_BUNDLE";
 fn shown_as_done(root: &Path, name: &str, bundle: &Path) -> Vec<String> {
     let carried = Arc::new(Carried::default());
     let node = Node::new(root).with_observer(carried.clone());
-    let shown = brig::supervise::preview(&id(name), bundle, None, &NodePolicy::oci());
-    let shown = shown.expect("it can be planned");
+    let shown = node.preview(&id(name), bundle).expect("it can be planned");
     let (cgroup, shown): (Vec<_>, Vec<_>) =
         shown.lines().partition(|line| line.starts_with("cgroup  "));
-    let read = Blueprint::of_bundle(bundle, &NodePolicy::oci()).expect("a bundle");
+    let read = node.blueprint(&id(name), bundle).expect("a bundle");
     let mut patient = Deadline::NEVER;
     let made = node.create(&id(name), read, &options(), Io::default(), &mut patient);
     let (container, process) = made.expect("it is made");
@@ -369,4 +366,65 @@ fn of_ordinary_user(lab: &Lab, outside: u32) -> Bundle {
         let mounts = spec["mounts"].as_array_mut().expect("mounts");
         mounts.retain(|mount| mount["destination"] != "/dev/pts" && mount["destination"] != "/sys");
     })
+}
+
+/// Puts a policy of one profile with these rules in the place of the node's, which only this test sees.
+fn policy(rules: &str) {
+    let text = format!(
+        "version = 1\ndefault = \"it\"\nselectable = [\"other\"]\n[profile.other]\n[profile.it]\n{rules}\n"
+    );
+    fs::create_dir_all("/etc/brig").expect("make a directory");
+    fs::write("/etc/brig/policy.toml", text).expect("write a policy");
+}
+
+/// A program that lives long makes containers by the policy of the moment, without being told that it has changed; what is
+/// done to a container later is judged by the policy that it was made by.
+#[test]
+fn a_node_holds_its_policy_at_each_verb_while_the_file_changes() {
+    need!(Brig);
+    let lab = lab();
+    let rules = |pids| {
+        policy(&format!(
+            "pids = {{ mode = \"refuse\", max = {pids} }}\nusers = {{ mode = \"enforce\", min_uid = 1000, min_gid = 0 }}"
+        ));
+    };
+    let node = Node::new(lab.root());
+    let name = lab.id();
+    let asks = |pids: u32, at: &Node| {
+        let limit = serde_json::json!({ "limit": pids });
+        let bundle = lab.bundle().idle().set("/process/user/uid", 1000);
+        let bundle = bundle.set("/linux/resources/pids", limit);
+        blueprint(at, &name, &bundle).map(drop).map_err(|error| error.kind())
+    };
+    rules(50);
+    assert_eq!(asks(51, &node), Err(ErrorKind::Refused));
+    assert_eq!(asks(51, &node.clone().with_profile("other")), Ok(()));
+    let limit = serde_json::json!({ "limit": 50 });
+    let bundle = lab.bundle().idle().set("/process/user/uid", 1000);
+    let (container, process) = created(&node, &name, &bundle.set("/linux/resources/pids", limit));
+    let mut patient = Deadline::NEVER;
+    container.start(&mut patient).expect("it starts");
+    // As many bytes, and of the same moment: nothing tells but the text.
+    rules(99);
+    assert_eq!(asks(51, &node), Ok(()));
+    assert_eq!(asks(100, &node), Err(ErrorKind::Refused));
+    let handle = node.container(&id(&name)).expect("it is there");
+    for container in [&container, &handle] {
+        let pids = |limit| {
+            let pids = Some(spec::Pids { limit: Some(limit) });
+            let more = spec::Resources { pids, ..spec::Resources::default() };
+            container.update(&more).map_err(|error| error.kind())
+        };
+        assert_eq!([pids(51), pids(40)], [Err(ErrorKind::Refused), Ok(())]);
+        assert_eq!(end(&exec_true_as(container, 1001).expect("it runs")), Exit::Code(0));
+        let refused = exec_true_as(container, 999).expect_err("the user is refused");
+        assert_eq!(refused.kind(), ErrorKind::Refused);
+    }
+    policy("pids = { mode = \"no mode\" }");
+    asks(1, &node).expect_err("a policy that is not understood is none to go by");
+    fs::remove_file("/etc/brig/policy.toml").expect("it is there");
+    assert_eq!(asks(100, &node), Ok(()));
+    container.delete(Force::Yes).expect("it is ended");
+    assert_eq!(end(&process), Exit::Signal(9));
+    lab.assert_clean();
 }

@@ -1,4 +1,4 @@
-//! The node's policy: which profile holds for a container, read once by who makes it.
+//! The node's policy: which profile holds for a container, read when it is to be made.
 //!
 //! Promises: it is root's, in a file that nobody else can have written, opened once and not through a link. One that is
 //! there and cannot be read, or not understood in full, is an error, and no container is made. Must never look at what a
@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use brig_policy::{Applied, ChosenProfile, Facts, Mode, NodePolicy, Policy};
 use brig_pseudofs::small_file;
@@ -23,21 +24,58 @@ pub const FILE: &str = "policy.toml";
 /// The write permissions of group and others.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// What holds on this node where `selected` has been chosen on the node's side, by a flag or by the name that brig
-/// is called by; the policy's default where nothing has. `systemd` says whether it makes the cgroups.
-///
-/// # Errors
-/// The policy cannot be read, somebody else could have written it, or `selected` may not be selected.
-pub fn read(selected: Option<&str>, systemd: bool) -> Result<NodePolicy, Failure> {
-    let policy = match text()? {
-        Some(text) => parse(&text)?,
-        None if selected.is_none() => return Ok(NodePolicy::oci()),
-        None => Policy::without_file(),
-    };
-    chosen(&policy, selected, systemd)
+/// The policy of this node, for as long as a program lives. The file is read for each container, as it may change
+/// meanwhile, and understood anew where its text is another: no time stamp is trusted. One that is not understood any more
+/// is an error, not the policy of before.
+#[derive(Debug)]
+pub struct PolicyFile {
+    /// The profile that was chosen on the node's side, by a flag or by the name that brig is called by; the policy's
+    /// default where none was.
+    selected: Option<String>,
+    /// Whether systemd makes the cgroups.
+    systemd: bool,
+    /// The text that was read last, and the profile of it.
+    known: Mutex<Option<(String, ChosenProfile)>>,
 }
 
-/// The same by a policy in a file of anybody's: for tests of policies, never for a container.
+impl PolicyFile {
+    /// Reads nothing yet.
+    #[must_use]
+    pub const fn new(selected: Option<String>, systemd: bool) -> Self {
+        Self { selected, systemd, known: Mutex::new(None) }
+    }
+
+    /// What the node grants a container that is made now.
+    ///
+    /// # Errors
+    /// The policy cannot be read, somebody else could have written it, or the profile may not be selected.
+    pub fn read(&self) -> Result<NodePolicy, Failure> {
+        let Some(text) = text()? else {
+            return match self.selected() {
+                None => Ok(NodePolicy::oci()),
+                selected => {
+                    on_this_machine(chosen(&Policy::without_file(), selected)?, self.systemd)
+                }
+            };
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let profile = match &*known {
+            Some((of, profile)) if *of == text => profile.clone(),
+            _ => {
+                let profile = chosen(&parse(&text)?, self.selected())?;
+                known.insert((text, profile)).1.clone()
+            }
+        };
+        drop(known);
+        on_this_machine(profile, self.systemd)
+    }
+
+    fn selected(&self) -> Option<&str> {
+        self.selected.as_deref()
+    }
+}
+
+/// The policy in a file of anybody's: for tests of policies, never for a container.
 ///
 /// # Errors
 /// The file cannot be read, or `selected` may not be selected.
@@ -49,14 +87,18 @@ pub fn read_file(
     let failed = |error| Failure::system(format!("reading {}", file.display()), error);
     let text = std::fs::read_to_string(file).map_err(failed)?;
     let policy = Policy::read(&text).map_err(|error| explain(file, &error))?;
-    chosen(&policy, selected, systemd)
+    on_this_machine(chosen(&policy, selected)?, systemd)
 }
 
-fn chosen(policy: &Policy, selected: Option<&str>, systemd: bool) -> Result<NodePolicy, Failure> {
-    let profile = policy.profile(selected).map_err(|error| {
+fn chosen(policy: &Policy, selected: Option<&str>) -> Result<ChosenProfile, Failure> {
+    policy.profile(selected).map_err(|error| {
         let hint = error.hint().to_owned();
         Failure::plain(format!("the node's policy: {error}")).with_hint(hint)
-    })?;
+    })
+}
+
+/// With what of the machine decides now what its rules come to.
+fn on_this_machine(profile: ChosenProfile, systemd: bool) -> Result<NodePolicy, Failure> {
     let (limits_swap, oom_score) = (limits_swap(&profile), oom_score(&profile)?);
     let facts = Facts { limits_swap, systemd, oom_score };
     Ok(NodePolicy { profile, facts })

@@ -97,7 +97,7 @@ impl ParsedFlags {
         node: &Node,
         id: &ContainerId,
     ) -> Result<Blueprint, Error> {
-        let blueprint = node.blueprint(id, self.bundle(), &global.policy()?)?;
+        let blueprint = node.blueprint(id, self.bundle())?;
         let config = &blueprint.config;
         let (bytes, mounts) = (config.text.len(), config.spec.mounts.len());
         global.log.debug(format_args!("config.json of {bytes} bytes is read: {mounts} mounts"));
@@ -127,12 +127,7 @@ impl ParsedFlags {
         let bundle = self.bundle().display();
         global.log.debug(format_args!("bundle {bundle} for container {:?}", id.as_str()));
         arguments.end()?;
-        let options = Options {
-            systemd: global.systemd(),
-            preserve_fds,
-            sockets,
-            new_keyring: !self.no_new_keyring,
-        };
+        let options = Options { preserve_fds, sockets, new_keyring: !self.no_new_keyring };
         Ok((id, options))
     }
 }

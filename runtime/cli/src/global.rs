@@ -73,23 +73,35 @@ impl Global {
         Ok(global)
     }
 
-    /// What the node grants containers.
-    pub(super) fn policy(&self) -> Result<NodePolicy, Error> {
-        node_policy::read(self.profile.as_deref(), self.systemd_cgroup)
-    }
-
     /// What a policy in another file would grant them.
     pub(super) fn policy_of(&self, file: &Path) -> Result<NodePolicy, Error> {
         node_policy::read_file(file, self.profile.as_deref(), self.systemd_cgroup)
     }
 
-    /// Where containers are kept; what happens to them is logged.
+    /// Where containers are kept, and what holds for them; what happens to them is logged.
     pub(super) fn node(&self) -> Result<Node, Error> {
         let root = self.root.as_deref().ok_or_else(|| {
             Error::plain("there is no directory for states: XDG_RUNTIME_DIR is not set")
                 .with_hint("set it to your own run directory (as a login does), or give --root DIR")
         })?;
-        Ok(Node::new(root).with_observer(Arc::new(self.log.clone())))
+        Ok(self.node_at(root))
+    }
+
+    /// For verbs that look at no container: there need be no place for their states.
+    pub(super) fn stateless_node(&self) -> Node {
+        self.node_at(self.root.as_deref().unwrap_or(Path::new("/")))
+    }
+
+    fn node_at(&self, root: &Path) -> Node {
+        let node = Node::new(root).with_observer(Arc::new(self.log.clone()));
+        let node = match &self.profile {
+            Some(name) => node.with_profile(name),
+            None => node,
+        };
+        match self.systemd() {
+            Some(systemd) => node.with_systemd(systemd),
+            None => node,
+        }
     }
 
     /// Fails where a root directory was given that is not there: mistyped, it would look as if there were no containers.
@@ -104,7 +116,7 @@ impl Global {
     }
 
     /// The systemd that makes cgroups, where that is asked for. A user's own is found as by systemctl(1).
-    pub(super) fn systemd(&self) -> Option<Systemd> {
+    fn systemd(&self) -> Option<Systemd> {
         self.systemd_cgroup.then(|| {
             let variable = std::env::var_os;
             let session = variable("DBUS_SESSION_BUS_ADDRESS").and_then(|a| a.into_string().ok());

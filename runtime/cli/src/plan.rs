@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use brig::spec::ContainerId;
-use brig::supervise;
 
 use super::arguments::Arguments;
 use super::flags::{Flags, path, text};
@@ -43,6 +42,6 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     arguments.end()?;
     let bundle = parsed.bundle.unwrap_or_else(|| PathBuf::from("."));
     let id = ContainerId::parse(parsed.id.as_deref().unwrap_or("plan"))?;
-    print(&supervise::preview(&id, &bundle, global.systemd().as_ref(), &global.policy()?)?)?;
+    print(&global.stateless_node().preview(&id, &bundle)?)?;
     Ok(0)
 }

@@ -17,10 +17,7 @@ use crate::sources::Sources;
 
 impl Blueprint {
     /// Reads a bundle, and holds what it asks for against what the node grants.
-    ///
-    /// # Errors
-    /// Names what is missing, or the field that is refused.
-    pub fn of_bundle(bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
+    pub(super) fn of_bundle(bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
         let (directory, bundle) = found(bundle)?;
         let (text, asked) = Configuration::read(&directory, &bundle)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
@@ -32,10 +29,7 @@ impl Blueprint {
     }
 
     /// All that a profile decides about a bundle, also where it refuses something of it; its root need not be there.
-    ///
-    /// # Errors
-    /// config.json cannot be read.
-    pub fn judge(bundle: &Path, node: &NodePolicy) -> Result<Applied, Error> {
+    pub(super) fn judge(bundle: &Path, node: &NodePolicy) -> Result<Applied, Error> {
         let (directory, bundle) = found(bundle)?;
         let (_, asked) = Configuration::read(&directory, &bundle)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config()).ok();

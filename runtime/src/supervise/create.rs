@@ -19,14 +19,12 @@ use super::transaction::{Created, Made, Transaction};
 use super::{Error, Io, gate, joined, observer};
 use crate::caller::Caller;
 use crate::execute::{Inputs, Launch, Milestone, Process, Wait};
-use crate::plan::{self, Join, Plan, Start, Systemd, plan_cgroup};
+use crate::plan::{self, Join, Plan, Start, plan_cgroup};
 use crate::spec::ContainerId;
 
 /// What the caller asks for, besides what the bundle says.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// cgroups are made by systemd.
-    pub systemd: Option<Systemd>,
     /// Descriptors after standard error that the program inherits, the sockets among them.
     pub preserve_fds: u32,
     /// Sockets that are the program's, the first of these.
@@ -75,8 +73,8 @@ pub(super) fn make(
     io.check(blueprint.config.spec.process.terminal)?;
     let inputs = Inputs { console_socket: io.console, standard: io.standard, ..Inputs::default() };
     let circumstances = blueprint.circumstances()?;
-    let (spec, systemd) = (&blueprint.config.spec, options.systemd.as_ref());
-    let cgroup = plan_cgroup(id, spec, &CgroupFacts::read()?, systemd, Caller::get())?;
+    let (spec, facts) = (&blueprint.config.spec, CgroupFacts::read()?);
+    let cgroup = plan_cgroup(id, spec, &facts, node.systemd(), Caller::get())?;
     let record = blueprint.record(id, &cgroup, geteuid().as_raw(), now());
     // From here on everything is on a list.
     let mut transaction = Transaction::begin(node.root(), id, &blueprint, record)?;

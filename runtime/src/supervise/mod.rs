@@ -52,7 +52,6 @@ pub use io::Io;
 pub use known::Shown;
 pub use node::Node;
 pub use observer::{Event, Observer};
-pub use preview::preview;
 pub use process::Process;
 pub use record::{Listed, Record, StateDirectory};
 pub use root::Root;

@@ -8,23 +8,39 @@ use super::container::Container;
 use super::known::Known;
 use super::observer::{Nobody, Observer, told};
 use super::record::{Listed, StateDirectory};
-use super::{Error, record};
-use crate::policy::NodePolicy;
+use super::{Error, Systemd, record};
+use crate::node_policy::PolicyFile;
+use crate::policy::{Applied, NodePolicy};
 use crate::spec::ContainerId;
 
-/// Where containers are kept, and who is told of them. Cheap to clone.
+/// What holds for all containers of a program: where they are kept, what makes their cgroups, which policy they are held
+/// against, and who is told of them. Cheap to clone; one of them makes as many containers as one likes, from any thread.
+///
+/// What cannot change while a program lives, [who calls](crate::caller::Caller::get), is asked once. All else of the machine
+/// is asked for each container: a policy file is edited, the kept mount namespace unmounted, a service moved to another
+/// cgroup.
 #[derive(Clone, Debug)]
 pub struct Node {
     root: Arc<Path>,
+    systemd: Option<Arc<Systemd>>,
+    profile: Option<Arc<str>>,
+    policy: Arc<PolicyFile>,
     observer: Arc<dyn Observer>,
 }
 
 impl Node {
     /// Containers are kept below the directory `root`, which is made when it is needed. Nobody but the caller and root
-    /// may be able to write there, nor in a directory above it: operations fail otherwise.
+    /// may be able to write there, nor in a directory above it: operations fail otherwise. They are held against the
+    /// default profile of the node's policy, and brig makes their cgroups.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: Arc::from(root.into()), observer: Arc::new(Nobody) }
+        Self {
+            root: Arc::from(root.into()),
+            systemd: None,
+            profile: None,
+            policy: Arc::new(PolicyFile::new(None, false)),
+            observer: Arc::new(Nobody),
+        }
     }
 
     /// The same, with somebody who hears of what happens.
@@ -33,25 +49,59 @@ impl Node {
         Self { observer, ..self }
     }
 
+    /// The same, where systemd makes cgroups.
+    #[must_use]
+    pub fn with_systemd(self, systemd: Systemd) -> Self {
+        Self { systemd: Some(Arc::new(systemd)), ..self }.reading_anew()
+    }
+
+    /// The same, with another profile than the policy's default, which the policy must let be selected.
+    #[must_use]
+    pub fn with_profile(self, name: &str) -> Self {
+        Self { profile: Some(Arc::from(name)), ..self }.reading_anew()
+    }
+
+    fn reading_anew(self) -> Self {
+        let selected = self.profile.as_deref().map(str::to_owned);
+        Self { policy: Arc::new(PolicyFile::new(selected, self.systemd.is_some())), ..self }
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    pub(super) fn systemd(&self) -> Option<&Systemd> {
+        self.systemd.as_deref()
     }
 
     pub(super) fn observer(&self) -> &Arc<dyn Observer> {
         &self.observer
     }
 
-    /// Reads the bundle of a container that is to have this id, and holds what it asks for against what the node grants.
+    /// What the node's policy grants a container that is made now.
     ///
     /// # Errors
-    /// As [`Blueprint::of_bundle`].
-    pub fn blueprint(
-        &self,
-        id: &ContainerId,
-        bundle: &Path,
-        policy: &NodePolicy,
-    ) -> Result<Blueprint, Error> {
-        told(&*self.observer, id, Blueprint::of_bundle(bundle, policy))
+    /// As [`PolicyFile::read`].
+    pub fn policy(&self) -> Result<NodePolicy, Error> {
+        self.policy.read()
+    }
+
+    /// Reads the bundle of a container that is to have this id, and holds what it asks for against what the node grants
+    /// now. What `exec` and `update` are granted later is decided by the same profile.
+    ///
+    /// # Errors
+    /// Names what is missing, or the field that is refused; or as [`Node::policy`].
+    pub fn blueprint(&self, id: &ContainerId, bundle: &Path) -> Result<Blueprint, Error> {
+        told(&*self.observer, id, Blueprint::of_bundle(bundle, &self.policy()?))
+    }
+
+    /// All that the node's policy decides about a bundle now, also where it refuses something of it; its root need not be
+    /// there.
+    ///
+    /// # Errors
+    /// config.json cannot be read; or as [`Node::policy`].
+    pub fn judge(&self, bundle: &Path) -> Result<Applied, Error> {
+        Blueprint::judge(bundle, &self.policy()?)
     }
 
     /// The container with this id.

@@ -5,43 +5,40 @@ use std::path::Path;
 use brig_cgroup::{CgroupFacts, foresee};
 use bumpalo::Bump;
 
+use super::Error;
 use super::blueprint::{Blueprint, Manner};
-use super::{Error, Systemd};
+use super::node::Node;
 use crate::caller::Caller;
 use crate::plan::{self, Join, Start, plan_cgroup};
-use crate::policy::NodePolicy;
 use crate::printable;
 use crate::spec::ContainerId;
 
-/// The plan of a bundle on this machine, as `create` would carry it out.
-///
-/// # Errors
-/// As `create`, as far as planning goes.
-pub fn preview(
-    id: &ContainerId,
-    bundle: &Path,
-    systemd: Option<&Systemd>,
-    node: &NodePolicy,
-) -> Result<String, Error> {
-    let mut blueprint = Blueprint::of_bundle(bundle, node)?;
-    let circumstances = blueprint.circumstances()?;
-    let spec = &blueprint.config.spec;
-    let cgroup = plan_cgroup(id, spec, &CgroupFacts::read()?, systemd, Caller::get())?;
-    let cgroup = foresee(cgroup);
-    let arena = Bump::with_capacity(plan::ARENA_BYTES);
-    let (start, standard) = (Start::AtGate, [false; 3]);
-    let manner = Manner { id, start, standard, preserve_fds: 0, new_keyring: true };
-    let plan = blueprint.plan(&arena, &manner, &circumstances, (&cgroup, Join::of(&cgroup)))?;
-    let mut text = String::new();
-    let left_out = &blueprint.config.spec.process.capabilities.left_out;
-    for sentence in left_out.iter().chain(&circumstances.lacking) {
-        text.push_str(&format!("note    {}\n", printable::line(sentence)));
+impl Node {
+    /// The plan of a bundle on this machine, in words, as `create` would carry it out now.
+    ///
+    /// # Errors
+    /// As [`Node::create`], as far as planning goes.
+    pub fn preview(&self, id: &ContainerId, bundle: &Path) -> Result<String, Error> {
+        let mut blueprint = Blueprint::of_bundle(bundle, &self.policy()?)?;
+        let circumstances = blueprint.circumstances()?;
+        let spec = &blueprint.config.spec;
+        let facts = CgroupFacts::read()?;
+        let cgroup = foresee(plan_cgroup(id, spec, &facts, self.systemd(), Caller::get())?);
+        let arena = Bump::with_capacity(plan::ARENA_BYTES);
+        let (start, standard) = (Start::AtGate, [false; 3]);
+        let manner = Manner { id, start, standard, preserve_fds: 0, new_keyring: true };
+        let plan = blueprint.plan(&arena, &manner, &circumstances, (&cgroup, Join::of(&cgroup)))?;
+        let mut text = String::new();
+        let left_out = &blueprint.config.spec.process.capabilities.left_out;
+        for sentence in left_out.iter().chain(&circumstances.lacking) {
+            text.push_str(&format!("note    {}\n", printable::line(sentence)));
+        }
+        for verdict in &blueprint.config.applied.verdicts {
+            text.push_str(&format!("policy  {}\n", printable::line(&verdict.to_string())));
+        }
+        for line in cgroup.lines() {
+            text.push_str(&format!("cgroup  {}\n", printable::line(&line)));
+        }
+        Ok(text + &plan::render(&plan))
     }
-    for verdict in &blueprint.config.applied.verdicts {
-        text.push_str(&format!("policy  {}\n", printable::line(&verdict.to_string())));
-    }
-    for line in cgroup.lines() {
-        text.push_str(&format!("cgroup  {}\n", printable::line(&line)));
-    }
-    Ok(text + &plan::render(&plan))
 }

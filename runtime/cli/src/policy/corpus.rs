@@ -96,7 +96,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     arguments.end()?;
     let mut node = match &parsed.policy {
         Some(file) => global.policy_of(file)?,
-        None => global.policy()?,
+        None => global.stateless_node().policy()?,
     };
     node.profile.rules.bind_sources.mode = Some(Mode::Off);
     let judged = configurations(&directory)?

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use brig::policy::{Applied, Mode, Outcome as Decided, RULES};
 use brig::spec::ContainerId;
-use brig::supervise::Blueprint;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format, Usage};
@@ -48,7 +47,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     FLAGS.read(&mut arguments, &mut parsed)?;
     arguments.end()?;
     let applied = match (&parsed.bundle, &parsed.id) {
-        (Some(bundle), None) => Blueprint::judge(bundle, &global.policy()?)?,
+        (Some(bundle), None) => global.stateless_node().judge(bundle)?,
         (None, Some(id)) => global.node()?.container(&ContainerId::parse(id)?)?.applied()?,
         _ => return Err(Usage::new("either --bundle or --id is needed").into()),
     };

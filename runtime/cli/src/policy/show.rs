@@ -38,7 +38,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut parsed = ParsedFlags::default();
     FLAGS.read(&mut arguments, &mut parsed)?;
     arguments.end()?;
-    let profile = global.policy()?.profile;
+    let profile = global.stateless_node().policy()?.profile;
     if let Format::Json = parsed.format {
         print(&format!("{}\n", serde_json::to_string_pretty(&json!(profile))?))?;
         return Ok(0);

@@ -13,7 +13,7 @@ use anyhow::Context;
 use brig::printable;
 use brig::replace::{Lasting, replace};
 use brig::spec::ContainerId;
-use brig::supervise::{Blueprint, Error, HANDOVER_FLAGS, Options};
+use brig::supervise::{Blueprint, Error, HANDOVER_FLAGS, Node, Options};
 use brig_seccomp::Arch;
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::{
@@ -125,7 +125,7 @@ fn run(global: &Global, arguments: Arguments) -> Outcome {
         None => Some(divert_stdout()?),
         Some(_) => None,
     };
-    let mut session = Session { global, request: &request, number: 0 };
+    let mut session = Session { node: global.node()?, request: &request, number: 0 };
     let (observations, privileges) = session.record()?;
     let profile = synthesized(&observations, privileges, &merge)?;
     report(&observations, &profile)?;
@@ -222,7 +222,7 @@ fn divert_stdout() -> Result<OwnedFd, Error> {
 
 /// The runs of one call of the verb.
 struct Session<'s> {
-    global: &'s Global,
+    node: Node,
     request: &'s Request,
     number: u32,
 }
@@ -235,7 +235,7 @@ impl Session<'_> {
         let mut privileges = Privileges::NoNewPrivileges;
         for run in 1..=self.request.runs {
             let blueprint = self.blueprint()?;
-            privileges = privileges_of(&blueprint);
+            privileges = privileges_of(&blueprint.1);
             let filter = match run {
                 1 => watching(HANDOVER_FLAGS),
                 _ => watching_the_rest(&synthesized(&all, privileges, &[])?, HANDOVER_FLAGS),
@@ -314,33 +314,27 @@ impl Session<'_> {
             .into())
     }
 
-    fn blueprint(&self) -> Result<Blueprint, Error> {
-        let node = self.global.policy()?;
-        match &self.request.bundle {
-            Some(bundle) => Blueprint::of_bundle(bundle, &node),
+    fn blueprint(&mut self) -> anyhow::Result<(ContainerId, Blueprint)> {
+        self.number += 1;
+        let id = ContainerId::parse(&format!("record-{}-{}", std::process::id(), self.number))?;
+        let blueprint = match &self.request.bundle {
+            Some(bundle) => self.node.blueprint(&id, bundle)?,
             None => {
                 let command = self.request.command.clone();
-                self.request.sandbox.options(command).blueprint(&node)
+                self.request.sandbox.options(command).blueprint(&self.node.policy()?)?
             }
-        }
+        };
+        Ok((id, blueprint))
     }
 
     fn watch(
-        &mut self,
-        blueprint: Blueprint,
+        &self,
+        (id, blueprint): (ContainerId, Blueprint),
         filter: LinuxSeccomp,
         watcher: Answering,
     ) -> anyhow::Result<Watched<Answering>> {
-        self.number += 1;
-        let id = format!("record-{}-{}", std::process::id(), self.number);
-        let options = Options {
-            systemd: self.global.systemd(),
-            preserve_fds: 0,
-            sockets: None,
-            new_keyring: true,
-        };
-        let id = ContainerId::parse(&id)?;
-        Ok(watch(&self.global.node()?, &id, blueprint, &options, filter, watcher)?)
+        let options = Options { preserve_fds: 0, sockets: None, new_keyring: true };
+        Ok(watch(&self.node, &id, blueprint, &options, filter, watcher)?)
     }
 }
 
