@@ -2,15 +2,16 @@
 
 use brig::deadline::Deadline;
 use brig::execute::Exit;
-use brig::spec::{self, ContainerId};
+use brig::spec::{self, ContainerId, NamespaceType};
 use brig::supervise::{
-    Blueprint, Container, Error, ErrorKind, Event, ExecOptions, Force, Io, Node, Observer, Options,
-    Process, Status,
+    Blueprint, Container, Error, ErrorKind, Event, ExecOptions, Force, HeldNamespaces, Io, Node,
+    Observer, Options, Process, Status,
 };
 use brig_integration::bundle::Bundle;
 use brig_integration::{Lab, leftovers, need};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -427,4 +428,109 @@ fn a_node_holds_its_policy_at_each_verb_while_the_file_changes() {
     container.delete(Force::Yes).expect("it is ended");
     assert_eq!(end(&process), Exit::Signal(9));
     lab.assert_clean();
+}
+
+/// A namespace of a process, held.
+fn held_by(pid: &str, name: &str) -> fs::File {
+    fs::File::open(format!("/proc/{pid}/ns/{name}")).expect("it has one")
+}
+
+/// No path leads there: the process that was in them has ended, and nothing is bound to them.
+#[test]
+fn namespaces_are_joined_by_what_is_held_of_them() {
+    need!(Brig);
+    let lab = lab();
+    let node = Node::new(lab.root());
+    let kinds =
+        [(NamespaceType::Network, "net"), (NamespaceType::Ipc, "ipc"), (NamespaceType::Uts, "uts")];
+    let (container, process) = created(&node, &lab.id(), &lab.bundle().idle());
+    let pid = process.pid().to_string();
+    let held = kinds.map(|(kind, name)| (kind, name, held_by(&pid, name)));
+    container.delete(Force::Yes).expect("it is ended");
+    assert_eq!(end(&process), Exit::Signal(9));
+    let inode = |file: &fs::File| file.metadata().expect("it is open").ino();
+    let inodes = held.each_ref().map(|(.., file)| inode(file));
+    let namespaces = held
+        .into_iter()
+        .fold(HeldNamespaces::default(), |all, (kind, _, file)| all.with(kind, file));
+    // One is listed as new, one is not listed.
+    let bundle = lab.bundle().idle().without_namespace("uts").unset("/hostname");
+    bundle.write();
+    let (name, mut patient) = (lab.id(), Deadline::NEVER);
+    let joining = node.blueprint_joining(&id(&name), &bundle.dir, namespaces).expect("a bundle");
+    let made = node.create(&id(&name), joining, &options(), Io::default(), &mut patient);
+    let (container, process) = made.expect("it is made");
+    container.start(&mut patient).expect("it starts");
+    let pid = process.pid().to_string();
+    assert_eq!(kinds.map(|(_, name)| inode(&held_by(&pid, name))), inodes);
+    assert_eq!(end(&exec_true(&container)), Exit::Code(0));
+    // Who reads the record later does not take them for the container's own.
+    let recorded = node.container(&id(&name)).expect("it is there");
+    for (kind, _) in kinds {
+        let entry = recorded.spec().expect("it is read").linux.namespace(kind).cloned();
+        assert!(entry.expect("it is listed").path.is_some(), "{kind:?}");
+    }
+    recorded.delete(Force::Yes).expect("it is ended");
+    assert_eq!(end(&process), Exit::Signal(9));
+    lab.assert_clean();
+}
+
+#[test]
+fn what_is_no_namespace_of_the_type_is_refused_by_type_and_field() {
+    need!(Brig);
+    let lab = lab();
+    let node = Node::new(lab.root());
+    let network = NamespaceType::Network;
+    let joining = |bundle: Bundle, file: fs::File| {
+        bundle.write();
+        let namespaces = HeldNamespaces::default().with(network, file);
+        let refused = node.blueprint_joining(&id("refused"), &bundle.dir, namespaces);
+        let refused = refused.expect_err("it is no network namespace");
+        assert_eq!(refused.kind(), ErrorKind::Refused);
+        refused.to_string()
+    };
+    let index = |bundle: &Bundle| {
+        let all = bundle.spec["linux"]["namespaces"].as_array().expect("a list");
+        all.iter().position(|entry| entry["type"] == "network").expect("it is listed")
+    };
+    let bundle = || lab.bundle().idle();
+    let field = format!("linux.namespaces[{}]", index(&bundle()));
+    let other = joining(bundle(), held_by("self", "ipc"));
+    assert!(other.starts_with(&field) && other.contains("network"), "{other}");
+    assert!(other.ends_with("another type: ipc"), "{other}");
+    let none = joining(bundle(), fs::File::open("/dev/null").expect("a device"));
+    assert!(none.starts_with(&field) && none.ends_with("is not a namespace"), "{none}");
+    let twice = bundle().namespace("network", Some("/proc/self/ns/net"));
+    let field = format!("linux.namespaces[{}].path", index(&twice));
+    let twice = joining(twice, held_by("self", "net"));
+    assert!(twice.starts_with(&field), "{twice}");
+    lab.assert_clean();
+}
+
+/// The policy looks at what is joined, whoever names it.
+#[test]
+fn a_namespace_of_the_host_is_refused_by_the_policy_where_it_is_held_too() {
+    need!(Brig);
+    let lab = lab();
+    let node = Node::new(lab.root());
+    let mut patient = Deadline::NEVER;
+    for (kind, name, rule) in [
+        (
+            NamespaceType::Network,
+            "net",
+            "namespaces = { mode = \"enforce\", private = [\"network\"] }",
+        ),
+        (NamespaceType::Cgroup, "cgroup", "cgroup_namespace = { mode = \"enforce\" }"),
+    ] {
+        policy(rule);
+        let bundle = lab.bundle().idle();
+        bundle.write();
+        let namespaces = HeldNamespaces::default().with(kind, held_by("self", name));
+        let name = id(&lab.id());
+        let joining = node.blueprint_joining(&name, &bundle.dir, namespaces).expect("a bundle");
+        let refused = node.create(&name, joining, &options(), Io::default(), &mut patient);
+        let refused = refused.expect_err("it is the host's");
+        assert!(refused.denial().is_some(), "{refused}");
+        lab.assert_clean();
+    }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 
 use super::error::{Error, Position, Problem};
-use super::model::{Config, Process, Resources, Text};
+use super::model::{Config, Namespace, NamespaceType, Process, Resources, Text};
 use super::{check, check_process, check_resources, json};
 
 /// A configuration as it is asked for: read, and checked as far as that goes without looking at the host. There is no
@@ -27,6 +27,35 @@ impl Asked {
         let (read, seccomp) = text(bytes)?;
         // Boxed, or each frame that passes it on has room for it.
         Ok(Self(Box::new(check::check(read, seccomp)?)))
+    }
+
+    /// The same, where the container joins namespaces of these types by these paths, and the text of that. `text` is the
+    /// one that it was read of.
+    ///
+    /// # Errors
+    /// It names a path for one of them already, or another field does not allow that it is joined.
+    pub fn joining(
+        mut self,
+        text: &[u8],
+        namespaces: &[(NamespaceType, String)],
+    ) -> Result<(Vec<u8>, Self), Error> {
+        let all = &mut self.0.linux.namespaces;
+        for (kind, path) in namespaces {
+            match all.iter_mut().enumerate().find(|(_, entry)| entry.kind == *kind) {
+                None => all.push(Namespace { kind: *kind, path: Some(path.clone()) }),
+                Some((_, entry)) if entry.path.is_none() => entry.path = Some(path.clone()),
+                Some((index, _)) => {
+                    let what =
+                        format!("the {} namespace is given by a descriptor too", kind.name());
+                    return Err(Error::conflict(format!("linux.namespaces[{index}].path"), what)
+                        .with_hint("leave out one of the two"));
+                }
+            }
+        }
+        let section = self.0.seccomp.clone().and_then(|range| text.get(range));
+        let (text, _) = self.0.text(section)?;
+        let asked = Self::read(&text)?;
+        Ok((text, asked))
     }
 
     /// What it says, to be looked at.

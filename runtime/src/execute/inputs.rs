@@ -1,20 +1,12 @@
 //! The descriptors that a plan's slots name.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use brig_child::flags::namespace;
 use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{FileStat, fstat, stat};
-use rustix::fs::{Mode, OFlags, fstatfs};
 
-use super::{Error, IdMaps};
-use crate::foreign::reopen;
+use super::{Error, IdMaps, namespace};
 use crate::plan::{Join, Plan, SlotUse};
-
-/// `NSFS_MAGIC` of linux/magic.h.
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// What the supervisor hands to the child.
 #[derive(Debug, Default)]
@@ -43,7 +35,7 @@ pub struct Inputs {
     pub cgroup_directory: Option<OwnedFd>,
     /// [`SlotUse::CgroupTasks`].
     pub cgroup_tasks: Vec<OwnedFd>,
-    /// [`SlotUse::Namespace`], by the flag of the type: see [`Inputs::open_namespaces`].
+    /// [`SlotUse::Namespace`], by the flag of the type: those that are held, and see [`Inputs::open_namespaces`].
     pub namespaces: Vec<(u32, OwnedFd)>,
 }
 
@@ -64,15 +56,21 @@ impl Inputs {
         how
     }
 
-    /// Opens the namespaces that `plan` joins by path: once, for all who need them.
+    /// Opens the namespaces that `plan` joins by path, once, for all who need them; those that are held are there.
     ///
     /// # Errors
-    /// Names the field: there is none of that type.
+    /// Names the field: there is none of that type, or it is brig's own, and would be changed.
     pub fn open_namespaces(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
         for slot in &plan.slots {
             if let SlotUse::Namespace { path, kind, field, changed_by } = slot {
-                let fd = open_namespace(path, *kind, field, changed_by.as_deref())?;
-                self.namespaces.push((*kind, fd));
+                if self.namespace(*kind).is_none() {
+                    self.namespaces.push((*kind, namespace::open(path, *kind, field)?));
+                }
+                let joined = self.namespace(*kind);
+                joined.map_or(Ok(()), |joined| {
+                    let (shown, changed_by) = ((&**path, &**field), changed_by.as_deref());
+                    namespace::must_leave_host_alone(joined, *kind, shown, changed_by)
+                })?;
             }
         }
         Ok(())
@@ -133,70 +131,4 @@ impl Inputs {
         }
         Ok((table, opened))
     }
-}
-
-/// The name of a type of namespace in /proc/PID/ns (namespaces(7)).
-fn name_of(kind: u32) -> &'static str {
-    match kind {
-        namespace::CGROUP => "cgroup",
-        namespace::IPC => "ipc",
-        namespace::MOUNT => "mnt",
-        namespace::NETWORK => "net",
-        namespace::PID => "pid",
-        namespace::TIME => "time",
-        namespace::USER => "user",
-        _ => "uts",
-    }
-}
-
-/// Whether it is the namespace that brig is in.
-fn is_own(namespace: &OwnedFd, kind: u32) -> nix::Result<bool> {
-    let id = |stat: FileStat| (stat.st_dev, stat.st_ino);
-    let own = stat(format!("/proc/self/ns/{}", name_of(kind)).as_str())?;
-    Ok(id(fstat(namespace)?) == id(own))
-}
-
-fn open_namespace(
-    path: &CStr,
-    kind: u32,
-    field: &str,
-    changed_by: Option<&str>,
-) -> Result<OwnedFd, Error> {
-    let shown = path.to_string_lossy();
-    let doing = || format!("{field}: opening {shown}");
-    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::system(doing(), errno))?;
-    let file_system = fstatfs(&place).map_err(|errno| Error::system(doing(), errno))?;
-    if file_system.f_type as i64 != NSFS_MAGIC {
-        return Err(not_a_namespace(&shown, field));
-    }
-    let fd = reopen(&place).map_err(|error| Error::system(doing(), error))?;
-    match brig_sys::process::namespace_kind(&fd) {
-        Ok(found) if found == kind => {}
-        Ok(_) => {
-            return Err(Error::plain(format!("{field}: {shown} is a namespace of another type"))
-                .with_hint("the path must be a namespace of the type that the entry names"));
-        }
-        Err(_) => return Err(not_a_namespace(&shown, field)),
-    }
-    let is_own = is_own(&fd, kind).map_err(|errno| Error::system(doing(), errno))?;
-    match changed_by {
-        _ if !is_own => Ok(fd),
-        _ if kind == namespace::MOUNT => Err(Error::plain(format!(
-            "{field}: {shown} is brig's own mount namespace"
-        ))
-        .with_hint(
-            "the container would be assembled in the host's mount namespace: leave out the path",
-        )),
-        Some(changed_by) => Err(Error::plain(format!(
-            "{changed_by}: would change the host, as {field} is brig's own namespace ({shown})"
-        ))
-        .with_hint("remove one of the two, or leave out the path for a namespace of its own")),
-        None => Ok(fd),
-    }
-}
-
-fn not_a_namespace(shown: &str, field: &str) -> Error {
-    Error::plain(format!("{field}: {shown} is not a namespace"))
-        .with_hint("give a path like /proc/PID/ns/net, or a file that one is bound to")
 }

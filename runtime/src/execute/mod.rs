@@ -9,6 +9,7 @@ mod hooks;
 mod idmap;
 mod inputs;
 mod launch;
+pub(crate) mod namespace;
 mod netdevice;
 mod process;
 mod program;

@@ -10,6 +10,7 @@ use brig_seccomp::Program;
 use bumpalo::Bump;
 
 use super::Error;
+use super::held::HeldNamespaces;
 use super::record::Record;
 use super::root::Root;
 use crate::configuration::Configuration;
@@ -30,6 +31,8 @@ pub struct Blueprint {
     pub root: Root,
     /// What was looked at of the sources of its bind mounts.
     pub sources: Sources,
+    /// Namespaces that it joins by descriptor; its configuration says so.
+    pub namespaces: HeldNamespaces,
     /// See [`plan::Request::read_only_tree`].
     pub read_only_tree: bool,
     /// A Landlock ruleset for the program.

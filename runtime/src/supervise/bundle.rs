@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::blueprint::Blueprint;
+use super::held::HeldNamespaces;
 use super::root::Root;
 use super::{Error, ErrorKind, home};
 use crate::configuration::Configuration;
@@ -17,15 +18,25 @@ use crate::sources::Sources;
 
 impl Blueprint {
     /// Reads a bundle, and holds what it asks for against what the node grants.
-    pub(super) fn of_bundle(bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
+    pub(super) fn of_bundle(
+        bundle: &Path,
+        namespaces: HeldNamespaces,
+        node: &NodePolicy,
+    ) -> Result<Self, Error> {
         let (directory, bundle) = found(bundle)?;
-        let (text, asked) = Configuration::read(&directory, &bundle)?;
+        let (of_bundle, asked) = Configuration::read(&directory, &bundle)?;
+        let (text, asked) = namespaces.asked_for(&of_bundle, asked)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
         let rule = &node.profile.rules.bind_sources;
         let sources = Sources::find(asked.config(), &bundle, Some(root.as_fd()), rule);
-        let config = Configuration::harden(&bundle, text, asked, node, &sources)?;
+        let (text, of_bundle) = match text {
+            Some(text) => (text, Some(of_bundle)),
+            None => (of_bundle, None),
+        };
+        let mut config = Configuration::harden(&bundle, text, asked, node, &sources)?;
+        config.asked = of_bundle.or(config.asked);
         let (read_only_tree, landlock, watcher) = (false, None, None);
-        Ok(Self { config, bundle, root, sources, read_only_tree, landlock, watcher })
+        Ok(Self { config, bundle, root, sources, namespaces, read_only_tree, landlock, watcher })
     }
 
     /// All that a profile decides about a bundle, also where it refuses something of it; its root need not be there.

@@ -9,6 +9,7 @@ use brig_pseudofs::mountinfo::Mount;
 use brig_pseudofs::small_file;
 
 use super::Error;
+use crate::execute::namespace;
 use crate::printable;
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
@@ -34,9 +35,6 @@ struct Limits {
     memory_bytes: u64,
     pids: u64,
 }
-
-/// All namespaces of /proc/PID/ns.
-const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
 
 impl Confinement {
     /// Reads the confinement of `pid`, compared with the caller's, and the limits that its cgroup has in force.
@@ -129,7 +127,7 @@ fn unexpected(name: &str) -> io::Error {
 fn own_namespaces(pid: i32) -> io::Result<Option<Vec<&'static str>>> {
     let of = |process: &str, name| std::fs::read_link(format!("/proc/{process}/ns/{name}"));
     let mut own = Vec::new();
-    for name in NAMESPACES {
+    for (_, name) in namespace::TYPES {
         let callers = match of("self", name) {
             // This kernel has none of the kind.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

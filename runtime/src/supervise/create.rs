@@ -154,6 +154,7 @@ impl Making<'_> {
         wait: &mut dyn Wait,
     ) -> Result<Process, Error> {
         let states = StateFiles::make(plan, &mut inputs)?;
+        self.blueprint.namespaces.hand_over(&mut inputs);
         inputs.open_namespaces(plan)?;
         joined::judge(self.node, self.id, self.blueprint, &inputs)?;
         let outside = Outside::of(self.blueprint, plan, scope, &inputs)?;

@@ -1,31 +1,17 @@
-//! Namespaces that a container joins by path, against the node's policy.
+//! Namespaces that a container joins by path or by descriptor, against the node's policy.
 //!
 //! Promises: what is judged is what is joined, the descriptor. The host's are those of brig itself. The maps of a user
 //! namespace are those of a process that is in it and waits.
 
-use brig_pseudofs::identity::Identity;
 use brig_pseudofs::small_file;
-use rustix::fs::stat;
 
 use super::Error;
 use super::blueprint::Blueprint;
 use super::node::Node;
 use super::observer::Event;
-use crate::execute::Inputs;
+use crate::execute::{Inputs, namespace};
 use crate::policy::{self, Verdict};
 use crate::spec::{ContainerId, IdMapping, NamespaceType};
-
-/// The names in /proc/PID/ns.
-const NAMES: [(NamespaceType, &str); 8] = [
-    (NamespaceType::Mount, "mnt"),
-    (NamespaceType::Cgroup, "cgroup"),
-    (NamespaceType::Uts, "uts"),
-    (NamespaceType::Ipc, "ipc"),
-    (NamespaceType::User, "user"),
-    (NamespaceType::Pid, "pid"),
-    (NamespaceType::Network, "net"),
-    (NamespaceType::Time, "time"),
-];
 
 /// Judges those that are open in `inputs`.
 pub(super) fn judge(
@@ -38,12 +24,11 @@ pub(super) fn judge(
     if profile.is_empty() {
         return Ok(());
     }
-    for (kind, name) in NAMES {
+    for kind in blueprint.linux().namespaces.iter().map(|entry| entry.kind) {
         let Some(joined) = inputs.namespace(kind.number()) else { continue };
-        let own = format!("/proc/self/ns/{name}");
-        let failed = |errno| Error::system(format!("looking at {own}"), errno);
-        let own = Identity::from(&stat(&*own).map_err(failed)?);
-        let is_the_hosts = Identity::of(joined).map_err(failed)? == own;
+        let is_the_hosts = namespace::is_own(joined, kind.number()).map_err(|errno| {
+            Error::system(format!("looking at {}", namespace::own_path(kind.number())), errno)
+        })?;
         let verdicts = policy::judge_joined(kind, is_the_hosts, profile);
         tell(node, id, &verdicts?);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::blueprint::Blueprint;
 use super::container::Container;
+use super::held::HeldNamespaces;
 use super::known::Known;
 use super::observer::{Nobody, Observer, told};
 use super::record::{Listed, StateDirectory};
@@ -92,7 +93,22 @@ impl Node {
     /// # Errors
     /// Names what is missing, or the field that is refused; or as [`Node::policy`].
     pub fn blueprint(&self, id: &ContainerId, bundle: &Path) -> Result<Blueprint, Error> {
-        told(&*self.observer, id, Blueprint::of_bundle(bundle, &self.policy()?))
+        self.blueprint_joining(id, bundle, HeldNamespaces::default())
+    }
+
+    /// The same, of a container that joins these namespaces besides those that its config.json names by path. Of a type
+    /// that the bundle has an entry without a path for, or none, the one that is held is the container's.
+    ///
+    /// # Errors
+    /// As [`Node::blueprint`]; one of them is no namespace, or of another type; the bundle names a path for one.
+    pub fn blueprint_joining(
+        &self,
+        id: &ContainerId,
+        bundle: &Path,
+        namespaces: HeldNamespaces,
+    ) -> Result<Blueprint, Error> {
+        let blueprint = Blueprint::of_bundle(bundle, namespaces, &self.policy()?);
+        told(&*self.observer, id, blueprint)
     }
 
     /// All that the node's policy decides about a bundle now, also where it refuses something of it; its root need not be

@@ -13,7 +13,7 @@ use brig::configuration::{Configuration, Seccomp};
 use brig::policy::{Mode, NodePolicy};
 use brig::sources::Sources;
 use brig::spec::Asked;
-use brig::supervise::{Blueprint, Error, Landlock, Root};
+use brig::supervise::{Blueprint, Error, HeldNamespaces, Landlock, Root};
 use brig_seccomp::Arch;
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -127,8 +127,9 @@ fn blueprint(
     if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
         config.seccomp = Seccomp::Program(program);
     }
-    let (read_only_tree, landlock, watcher) = (true, None, None);
-    Ok(Blueprint { config, bundle, root, sources, read_only_tree, landlock, watcher })
+    let (namespaces, read_only_tree) = (HeldNamespaces::default(), true);
+    let (landlock, watcher) = (None, None);
+    Ok(Blueprint { config, bundle, root, sources, namespaces, read_only_tree, landlock, watcher })
 }
 
 /// What is mounted is the host's own tree, read-only, and directories that the caller names: no bundle has a say in it.
