@@ -11,7 +11,7 @@ use brig::plan::{self, HostFacts, Request, RootDirectory, Start, plan_cgroup};
 use brig::policy::{self, Hardened};
 use brig::spec::{Asked, ContainerId};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Layout, Unified};
-use brig_seccomp::{Arch, Program};
+use brig_seccomp::{Arch, BpfProgram};
 use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
 use oci_spec::runtime::LinuxSeccomp;
@@ -58,7 +58,7 @@ fn request<'s>(
     id: &'s ContainerId,
     spec: &'s Hardened,
     cgroup: &'s CgroupPlan,
-    filter: &'s Program,
+    filter: &'s BpfProgram,
 ) -> Request<'s> {
     let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     Request {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::{error, fmt};
 
-use brig_seccomp::Program;
+use brig_seccomp::BpfProgram;
 use rustix::fs::{CWD, ResolveFlags};
 
 use crate::deadline::{Deadline, OF_OTHERS};
@@ -122,7 +122,7 @@ pub enum Seccomp {
     Text(Range<usize>),
     /// A program that a caller has put in the section's place; nobody listens to it but
     /// [`watcher`](crate::supervise::Blueprint::watcher).
-    Program(Program),
+    Program(BpfProgram),
 }
 
 impl Configuration {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use brig_pseudofs::small_file;
 use brig_seccomp::positions::Positions;
-use brig_seccomp::{Arch, Instruction, Program};
+use brig_seccomp::{Arch, BpfProgram, Instruction};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, mkdirat, openat, statx};
 
 use crate::caller::Caller;
@@ -33,7 +33,7 @@ const MAGIC: &[u8; 8] = b"brigbpf2";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     /// The program.
-    pub program: Program,
+    pub program: BpfProgram,
     /// Who serves its listener, where it has one: `linux.seccomp.listenerPath`.
     pub listener_path: Option<PathBuf>,
     /// What that one is told: `linux.seccomp.listenerMetadata`.
@@ -43,7 +43,7 @@ pub struct Filter {
 impl Filter {
     /// A program that notifies nobody.
     #[must_use]
-    pub fn without_listener(program: Program) -> Self {
+    pub fn without_listener(program: BpfProgram) -> Self {
         Self { program, listener_path: None, listener_metadata: None }
     }
 
@@ -148,13 +148,13 @@ impl Kept {
         Some(Self { directory, compiler: identity().ok()? })
     }
 
-    fn find(&self, text: &[u8]) -> Option<Program> {
+    fn find(&self, text: &[u8]) -> Option<BpfProgram> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.directory, name(text), flags, Mode::empty()).ok()?;
         decode(&small_file::read_open(&file).ok()?, &self.compiler, text)
     }
 
-    fn keep(&self, text: &[u8], program: &Program) -> io::Result<()> {
+    fn keep(&self, text: &[u8], program: &BpfProgram) -> io::Result<()> {
         // Whoever serves the listener of such a filter is asked at each start anyway.
         if program.notify {
             return Ok(());
@@ -206,7 +206,7 @@ fn name(text: &[u8]) -> String {
     format!("{}", (hash >> 32 ^ hash) % FILES)
 }
 
-fn encode(compiler: &Compiler, text: &[u8], program: &Program) -> Vec<u8> {
+fn encode(compiler: &Compiler, text: &[u8], program: &BpfProgram) -> Vec<u8> {
     let instructions = program.to_bytes();
     let mut bytes = Vec::with_capacity(64 + text.len() + 8 * program.instructions.len());
     bytes.extend_from_slice(MAGIC);
@@ -221,7 +221,7 @@ fn encode(compiler: &Compiler, text: &[u8], program: &Program) -> Vec<u8> {
 }
 
 /// The program, if all of the file is as it was written and it is that of `text`.
-fn decode(bytes: &[u8], compiler: &Compiler, text: &[u8]) -> Option<Program> {
+fn decode(bytes: &[u8], compiler: &Compiler, text: &[u8]) -> Option<BpfProgram> {
     let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(compiler)?;
     let (flags, rest) = rest.split_first_chunk::<8>()?;
     let (written, rest) = rest.split_first_chunk::<8>()?;
@@ -230,14 +230,14 @@ fn decode(bytes: &[u8], compiler: &Compiler, text: &[u8]) -> Option<Program> {
     let (instructions, []) = rest.as_chunks::<8>() else { return None };
     let instructions: Vec<_> = instructions.iter().map(Instruction::from_bytes).collect();
     let whole = (1..=brig_seccomp::MAX_INSTRUCTIONS).contains(&instructions.len());
-    whole.then(|| Program { instructions, flags: u64::from_ne_bytes(*flags), notify: false })
+    whole.then(|| BpfProgram { instructions, flags: u64::from_ne_bytes(*flags), notify: false })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn profile() -> (&'static [u8], Program) {
+    fn profile() -> (&'static [u8], BpfProgram) {
         let text = br#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
             {"names":["mount"],"action":"SCMP_ACT_ERRNO"}]}"#;
         let profile = serde_json::from_slice(text).expect("a profile");

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use brig_policy::{Applied, ChosenProfile, Facts, Mode, NodePolicy, Policy};
 use brig_pseudofs::small_file;
-use brig_seccomp::{Arch, Program};
+use brig_seccomp::{Arch, BpfProgram};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat, statat};
 use rustix::io::Errno;
 
@@ -156,7 +156,7 @@ pub fn explain(path: &Path, error: &brig_policy::Error) -> Failure {
 ///
 /// # Errors
 /// This machine's processor has none of that name.
-pub fn filter(applied: &Applied) -> Result<Option<Program>, Failure> {
+pub fn filter(applied: &Applied) -> Result<Option<BpfProgram>, Failure> {
     let rule = &applied.profile.rules.seccomp;
     let name = match (rule.mode.unwrap_or_default(), rule.profile) {
         (Mode::Enforce | Mode::Refuse, Some(profile)) => profile.name(),

@@ -9,7 +9,7 @@ use crate::checks::{self, Work};
 use crate::clauses::{Clause, Clauses, Decided, clauses, decide};
 use crate::error::CompileError;
 use crate::graph::{Comparison, Graph, NodeId};
-use crate::instruction::{MAX_INSTRUCTIONS, Program, RET_K};
+use crate::instruction::{BpfProgram, MAX_INSTRUCTIONS, RET_K};
 use crate::layout::lay_out;
 use crate::ranges::{Segment, search};
 use crate::rules::{self, Rule};
@@ -31,7 +31,7 @@ const ARCH_OFFSET: u32 = 4;
 ///
 /// # Errors
 /// A [`CompileError`] where the profile says something that the program could not do.
-pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<Program, CompileError> {
+pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<BpfProgram, CompileError> {
     let default = rules::default_action(seccomp)?;
     let rules = rules::read(seccomp, default)?;
     let listed = listed(seccomp, native);
@@ -53,7 +53,7 @@ pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<Program, CompileE
     let notify = instructions
         .iter()
         .any(|instruction| instruction.code == RET_K && action::base(instruction.k) == USER_NOTIF);
-    Ok(Program { flags: flags(seccomp, notify), notify, instructions })
+    Ok(BpfProgram { flags: flags(seccomp, notify), notify, instructions })
 }
 
 /// Refuses what the kernel would, as soon as it is known: a program of at least so many instructions.

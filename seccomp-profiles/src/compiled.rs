@@ -9,16 +9,16 @@
 mod table;
 
 use crate::arch::Arch;
-use crate::instruction::{Instruction, Program};
+use crate::instruction::{BpfProgram, Instruction};
 
 /// The program of a profile that comes with brig; none if there is no such profile, or brig does
 /// not run on that architecture.
 #[must_use]
-pub fn compiled(name: &str, native: Arch) -> Option<Program> {
+pub fn compiled(name: &str, native: Arch) -> Option<BpfProgram> {
     let (.., words) = table::TABLE.iter().find(|(of, arch, _)| (*of, *arch) == (name, native))?;
     let instructions = words.iter().map(|word| Instruction::from_word(*word)).collect();
     // No profile of brig's has flags, or notifies.
-    Some(Program { instructions, flags: 0, notify: false })
+    Some(BpfProgram { instructions, flags: 0, notify: false })
 }
 
 impl Instruction {

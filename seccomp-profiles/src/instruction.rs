@@ -62,7 +62,7 @@ impl Instruction {
 
 /// A compiled filter with what `seccomp(2)` needs to install it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub struct BpfProgram {
     /// The filter: 1 to [`MAX_INSTRUCTIONS`] instructions.
     pub instructions: Vec<Instruction>,
     /// `SECCOMP_FILTER_FLAG_*` bits for `SECCOMP_SET_MODE_FILTER`; holds `NEW_LISTENER`
@@ -72,7 +72,7 @@ pub struct Program {
     pub notify: bool,
 }
 
-impl Program {
+impl BpfProgram {
     /// The instructions as an array of `struct sock_filter`, in this machine's byte order.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

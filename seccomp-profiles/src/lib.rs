@@ -66,7 +66,7 @@ pub use arch::Arch;
 pub use compile::compile;
 pub use compiled::compiled;
 pub use error::CompileError;
-pub use instruction::{Instruction, MAX_INSTRUCTIONS, Program};
+pub use instruction::{BpfProgram, Instruction, MAX_INSTRUCTIONS};
 pub use profiles::{BUILTIN, builtin, builtin_names, builtin_text};
 pub use read::{read, read_part};
 pub use suggest::nearest_call;

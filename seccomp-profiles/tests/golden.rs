@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use brig_seccomp::verdict::Verdicts;
-use brig_seccomp::{Arch, BUILTIN, Instruction, Program, compile, compiled};
+use brig_seccomp::{Arch, BUILTIN, BpfProgram, Instruction, compile, compiled};
 use oci_spec::runtime::{Arch as Oci, LinuxSeccomp};
 
 /// For which kernels, and with which further architectures listed.
@@ -137,7 +137,7 @@ fn the_compiled_profiles_are_what_the_compiler_makes() {
     assert!(written == table(), "src/compiled/table.rs is not current: BRIG_UPDATE_GOLDEN=1");
     for name in BUILTIN {
         for (arch, _) in NATIVE {
-            let fresh: Program = compile(&real::own(name), arch).expect("it compiles");
+            let fresh: BpfProgram = compile(&real::own(name), arch).expect("it compiles");
             assert!(compiled(name, arch) == Some(fresh), "{name} {arch:?} is another program");
         }
         assert_eq!(compiled(name, Arch::Arm), None, "brig does not run there");

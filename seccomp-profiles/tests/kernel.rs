@@ -5,7 +5,7 @@
 
 use std::io::{PipeWriter, Read as _, Write as _};
 
-use brig_seccomp::{Arch, Program, builtin, compile};
+use brig_seccomp::{Arch, BpfProgram, builtin, compile};
 use oci_spec::runtime::LinuxSeccomp;
 
 /// One call for the child, with the arguments it is made with.
@@ -45,7 +45,7 @@ fn child(fprog: &libc::sock_fprog, flags: u64, calls: &[Call], mut report: PipeW
 
 /// The errno of each call in a child under the program, 0 for success; none where the child
 /// was killed before it could report.
-fn under(program: &Program, calls: &[Call]) -> Vec<Option<i32>> {
+fn under(program: &BpfProgram, calls: &[Call]) -> Vec<Option<i32>> {
     let filter = program.to_bytes();
     let fprog = libc::sock_fprog {
         len: u16::try_from(program.instructions.len()).expect("at most 4096"),

@@ -7,24 +7,24 @@ use std::sync::LazyLock;
 
 use brig_seccomp::interpret::{SeccompData, trace};
 use brig_seccomp::verdict::Verdicts;
-use brig_seccomp::{ALLOW, Arch, BUILTIN, ERRNO, KILL_PROCESS, Program, builtin, compile};
+use brig_seccomp::{ALLOW, Arch, BUILTIN, BpfProgram, ERRNO, KILL_PROCESS, builtin, compile};
 use oci_spec::runtime::Arch as OciArch;
 
 const ENOSYS: u32 = ERRNO | 38;
 const EPERM: u32 = ERRNO | 1;
 
-fn docker_on(architectures: &[OciArch]) -> Program {
+fn docker_on(architectures: &[OciArch]) -> BpfProgram {
     let mut profile = real::of_engine("docker-default");
     profile.set_architectures(Some(architectures.to_vec()));
     compile(&profile, Arch::X86_64).expect("Docker's profile compiles")
 }
 
-fn verdict(program: &Program, arch: Arch, name: &str, args: [u64; 6]) -> u32 {
+fn verdict(program: &BpfProgram, arch: Arch, name: &str, args: [u64; 6]) -> u32 {
     let nr = arch.syscall_number(name).expect(name);
     number_verdict(program, arch, nr, args)
 }
 
-fn number_verdict(program: &Program, arch: Arch, nr: u32, args: [u64; 6]) -> u32 {
+fn number_verdict(program: &BpfProgram, arch: Arch, nr: u32, args: [u64; 6]) -> u32 {
     let data = SeccompData { nr, arch: arch.audit(), instruction_pointer: 0, args };
     let outcome = trace(&program.instructions, &data).expect("the program runs");
     // The longest way is that of an ioctl which is refused: a test for each bit of its request.
@@ -58,8 +58,8 @@ fn docker_allows_and_denies_what_it_says() {
 const ALL: [&str; 4] = BUILTIN;
 
 /// A profile of brig's, compiled once.
-fn compiled(profile: &str) -> &'static Program {
-    static PROGRAMS: LazyLock<BTreeMap<&str, Program>> = LazyLock::new(|| {
+fn compiled(profile: &str) -> &'static BpfProgram {
+    static PROGRAMS: LazyLock<BTreeMap<&str, BpfProgram>> = LazyLock::new(|| {
         let compile = |name| compile(&real::own(name), Arch::X86_64).expect("it compiles");
         ALL.into_iter().map(|name| (name, compile(name))).collect()
     });
@@ -312,7 +312,7 @@ fn there_is_no_other_builtin_profile() {
 
 /// Whether the kernel's constant-action bitmap takes a call: `seccomp_is_const_allow`,
 /// `kernel/seccomp.c`, Linux 5.11. Such calls never run the filter.
-fn in_bitmap(program: &Program, arch: u32, nr: u32) -> bool {
+fn in_bitmap(program: &BpfProgram, arch: u32, nr: u32) -> bool {
     let mut accumulator = 0;
     let mut at = 0;
     loop {

@@ -1,7 +1,7 @@
 //! Profiles that are put together from the bytes, or are the bytes.
 
 use brig_seccomp::interpret::{SeccompData, run};
-use brig_seccomp::{ALLOW, Arch, ERRNO, KILL_PROCESS, MAX_INSTRUCTIONS, Program};
+use brig_seccomp::{ALLOW, Arch, BpfProgram, ERRNO, KILL_PROCESS, MAX_INSTRUCTIONS};
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
@@ -154,7 +154,7 @@ fn hold(profile: &LinuxSeccomp, bytes: &mut Bytes<'_>) {
 fn ends_as_the_profile_says(
     profile: &LinuxSeccomp,
     arch: Arch,
-    program: &Program,
+    program: &BpfProgram,
     bytes: &mut Bytes<'_>,
 ) {
     let mut data = SeccompData {

@@ -43,9 +43,9 @@ pub struct ExecRequest<'s> {
     /// See [`super::Request`].
     pub home: Option<&'s str>,
     /// See [`super::Request`].
-    pub seccomp: Option<&'s brig_seccomp::Program>,
+    pub seccomp: Option<&'s brig_seccomp::BpfProgram>,
     /// The filter that the node's policy puts beside it.
-    pub node_filter: Option<&'s brig_seccomp::Program>,
+    pub node_filter: Option<&'s brig_seccomp::BpfProgram>,
 }
 
 /// Plans an exec.

@@ -9,7 +9,7 @@
 
 use brig_child::syscall::HANDOVER_FLAGS;
 use brig_seccomp::interpret::{InterpretError, SeccompData, can_answer, run};
-use brig_seccomp::{ALLOW, Arch, LOG, Program, TRACE, USER_NOTIF, describe_action};
+use brig_seccomp::{ALLOW, Arch, BpfProgram, LOG, TRACE, USER_NOTIF, describe_action};
 
 use super::Refusal;
 
@@ -20,7 +20,7 @@ const ALLOW_SENDMSG: &str = "allow sendmsg, at least when argument 2 (flags) is 
 const ACTION: u32 = 0xffff_0000;
 
 /// Whether a failure of execve may go unheard: the filter does not let write(2) pass.
-pub(super) fn check(program: &Program) -> Result<bool, Refusal> {
+pub(super) fn check(program: &BpfProgram) -> Result<bool, Refusal> {
     let decided = |answer: Result<u32, InterpretError>| {
         answer.map_err(|fault| Refusal::new("linux.seccomp", fault.to_string(), ""))
     };
@@ -45,7 +45,7 @@ pub(super) fn check(program: &Program) -> Result<bool, Refusal> {
     Ok(!matches!(write, ALLOW | LOG))
 }
 
-fn verdict(program: &Program, name: &str, args: [u64; 6]) -> Result<u32, InterpretError> {
+fn verdict(program: &BpfProgram, name: &str, args: [u64; 6]) -> Result<u32, InterpretError> {
     let arch = Arch::native();
     let nr = arch.syscall_number(name).unwrap_or(u32::MAX);
     let call = SeccompData { nr, arch: arch.audit(), args, ..SeccompData::default() };
@@ -53,7 +53,7 @@ fn verdict(program: &Program, name: &str, args: [u64; 6]) -> Result<u32, Interpr
 }
 
 /// For some arguments, which are addresses. A program that cannot be read is none that allows anything.
-fn may_be_allowed(program: &Program) -> bool {
+fn may_be_allowed(program: &BpfProgram) -> bool {
     let arch = Arch::native();
     let Some(nr) = arch.syscall_number("execve") else { return false };
     let can = |action| can_answer(&program.instructions, nr, arch.audit(), action);

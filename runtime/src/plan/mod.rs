@@ -136,9 +136,9 @@ pub struct Request<'s> {
     /// The home directory of the user, for a program without `HOME`.
     pub home: Option<&'s str>,
     /// The compiled filter of `linux.seccomp`.
-    pub seccomp: Option<&'s brig_seccomp::Program>,
+    pub seccomp: Option<&'s brig_seccomp::BpfProgram>,
     /// The filter that the node's policy puts beside it.
-    pub node_filter: Option<&'s brig_seccomp::Program>,
+    pub node_filter: Option<&'s brig_seccomp::BpfProgram>,
     /// The supervisor hands over a Landlock ruleset, to which these paths of the container are added
     /// with this access (`LANDLOCK_ACCESS_FS_*`).
     pub landlock: Option<(&'s [String], u64)>,

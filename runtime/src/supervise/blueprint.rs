@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use brig_cgroup::{CgroupPlan, PlannedCgroup};
-use brig_seccomp::Program;
+use brig_seccomp::BpfProgram;
 use bumpalo::Bump;
 
 use super::Error;
@@ -71,7 +71,7 @@ pub(super) struct Circumstances {
     /// The filter of `linux.seccomp`.
     pub(super) filter: Option<Filter>,
     /// The one that the node's policy puts beside it.
-    pub(super) node_filter: Option<Program>,
+    pub(super) node_filter: Option<BpfProgram>,
     /// The home directory of the process's user, where it has none of its own.
     pub(super) home: Option<String>,
     /// The capabilities that brig cannot grant as it lacks them: a sentence that names them.

@@ -7,7 +7,7 @@ use brig::plan::{
 use brig::policy::{self, Hardened};
 use brig::spec::{Asked, ContainerId};
 use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, Hierarchy, Layout, Unified};
-use brig_seccomp::{Arch, Program};
+use brig_seccomp::{Arch, BpfProgram};
 use bumpalo::Bump;
 use serde_json::{Value, json};
 use std::ops::Deref;
@@ -130,7 +130,7 @@ impl Machine {
 }
 
 /// The compiled filter of the configuration.
-pub(crate) fn filter(accepted: &Accepted) -> Option<Program> {
+pub(crate) fn filter(accepted: &Accepted) -> Option<BpfProgram> {
     let section = accepted.seccomp.clone()?;
     let profile = brig_seccomp::read_part(&accepted.text, section).expect("it is acceptable");
     Some(brig_seccomp::compile(&profile, Arch::X86_64).expect("it compiles"))

@@ -121,7 +121,7 @@ proptest! {
             .expect("it merges");
         let (old, new) = (compile(&old, NATIVE).expect("old"), compile(&new, NATIVE).expect("new"));
         for data in first.iter().chain(&second) {
-            let of = |program: &crate::Program| run(&program.instructions, data).expect("runs");
+            let of = |program: &crate::BpfProgram| run(&program.instructions, data).expect("runs");
             prop_assert!(of(&old) != ALLOW || of(&new) == ALLOW, "{:?}", data);
         }
     }

@@ -7,7 +7,7 @@ use crate::action::{self, ERRNO};
 use crate::arch::Arch;
 use crate::compile::compile;
 use crate::error::CompileError;
-use crate::instruction::Program;
+use crate::instruction::BpfProgram;
 use crate::interpret::{SeccompData, run};
 
 /// The filter which allows what a profile allows, at full speed, and reports what its default
@@ -30,7 +30,7 @@ const MOST_REFUSED: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Verification {
     arch: Arch,
-    program: Program,
+    program: BpfProgram,
     /// By number and arguments, as they came, with how often.
     refused: Vec<(u32, Vec<u64>, u64)>,
 }

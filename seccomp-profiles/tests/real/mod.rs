@@ -5,7 +5,7 @@
 
 use brig_seccomp::interpret::{SeccompData, run};
 use brig_seccomp::verdict::{Verdict, Verdicts};
-use brig_seccomp::{Arch, BUILTIN, Program, builtin};
+use brig_seccomp::{Arch, BUILTIN, BpfProgram, builtin};
 use oci_spec::runtime::LinuxSeccomp;
 
 const ENGINES: [(&str, &str); 4] = [
@@ -74,7 +74,7 @@ pub(crate) fn telling_arguments(verdict: &Verdict, wide: bool) -> Vec<[u64; 6]> 
 
 /// Asserts that the program decides as the verdicts say, for every known call, numbers between
 /// and beyond them, and arguments that tell.
-pub(crate) fn agree(name: &str, program: &Program, verdicts: &Verdicts) {
+pub(crate) fn agree(name: &str, program: &BpfProgram, verdicts: &Verdicts) {
     let arch = verdicts.arch();
     let wide = matches!(arch, Arch::X86_64 | Arch::Aarch64);
     let base = arch.syscall_number("read").expect("everyone reads") & 0x4000_0000;

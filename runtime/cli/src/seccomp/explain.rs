@@ -5,7 +5,7 @@ use brig_seccomp::catalog::{Category, DANGERS, Danger, When};
 use brig_seccomp::compare::{Outcome as Way, outcomes};
 use brig_seccomp::interpret::{SeccompData, trace};
 use brig_seccomp::verdict::{Verdict, Verdicts, describe_conditions};
-use brig_seccomp::{Arch, Condition, Program, describe_action};
+use brig_seccomp::{Arch, BpfProgram, Condition, describe_action};
 use oci_spec::runtime::LinuxSeccompOperator;
 use serde_json::{Value, json};
 
@@ -159,7 +159,12 @@ fn known(args: &[u64]) -> Vec<Condition> {
 
 /// How many instructions run, where one outcome is left. What the program itself decides must be
 /// what was found from its rules, for every outcome with an example.
-fn decided(ways: &[Way], program: &Program, arch: Arch, nr: u32) -> anyhow::Result<Option<usize>> {
+fn decided(
+    ways: &[Way],
+    program: &BpfProgram,
+    arch: Arch,
+    nr: u32,
+) -> anyhow::Result<Option<usize>> {
     let mut steps = None;
     for way in ways {
         let Some(args) = way.example else { continue };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use brig::printable;
-use brig_seccomp::{Arch, Program};
+use brig_seccomp::{Arch, BpfProgram};
 use serde_json::{Value, json};
 
 use super::arch;
@@ -102,7 +102,7 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
     fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn in_json(program: &Program) -> Value {
+fn in_json(program: &BpfProgram) -> Value {
     let instructions = program.instructions.iter();
     let instructions: Vec<Value> =
         instructions.map(|one| json!([one.code, one.jt, one.jf, one.k])).collect();

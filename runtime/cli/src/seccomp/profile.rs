@@ -11,7 +11,7 @@ use brig::configuration;
 use brig::spec::{self, SIZE_LIMIT_BYTES};
 use brig_seccomp::lint::{Contradiction, contradiction, largest_rule};
 use brig_seccomp::positions::{Positions, UnknownField};
-use brig_seccomp::{Arch, CompileError, Program, builtin_names, builtin_text, compile};
+use brig_seccomp::{Arch, BpfProgram, CompileError, builtin_names, builtin_text, compile};
 use oci_spec::runtime::LinuxSeccomp;
 
 use crate::refused::Refused;
@@ -31,7 +31,7 @@ impl Profile {
     }
 
     /// Reads a profile of which a program for this kernel can be made, and makes it.
-    pub(super) fn compiled(name: &str, kernel: Arch) -> Result<(Self, Program), Refused> {
+    pub(super) fn compiled(name: &str, kernel: Arch) -> Result<(Self, BpfProgram), Refused> {
         let profile = Self::read(name)?;
         if let Some(contradiction) = contradiction(&profile.seccomp) {
             return Err(profile.contradicts(&contradiction));

@@ -6,7 +6,7 @@ use brig_seccomp::catalog::Category;
 use brig_seccomp::compare::Freedom;
 use brig_seccomp::disassemble::disassemble;
 use brig_seccomp::verdict::{Reason, Verdict, Verdicts};
-use brig_seccomp::{Arch, Program, describe_action};
+use brig_seccomp::{Arch, BpfProgram, describe_action};
 use serde_json::{Value, json};
 
 use super::profile::Profile;
@@ -56,7 +56,7 @@ struct ParsedFlags {
 /// What there is to show.
 struct Shown {
     profile: Profile,
-    program: Program,
+    program: BpfProgram,
     verdicts: Verdicts,
 }
 
