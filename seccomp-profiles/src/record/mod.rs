@@ -30,7 +30,7 @@ use oci_spec::runtime::{
 pub use self::base::Privileges;
 pub use self::error::MergeError;
 pub use self::profile::{MAX_ALTERNATIVES, allowed_calls, synthesize};
-pub use self::verify::{Refused, Verification, watching_the_rest};
+pub use self::verify::{RefusedCall, Verification, watching_the_rest};
 use crate::action::ENOSYS;
 use crate::arch::{Arch, TABLE};
 use crate::interpret::SeccompData;

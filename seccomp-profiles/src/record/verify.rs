@@ -37,7 +37,7 @@ pub struct Verification {
 
 /// A call that the profile refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedCall {
     /// Its name, or its number.
     pub name: String,
     /// The arguments for which profiles have rules, with their indexes.
@@ -96,11 +96,11 @@ impl Verification {
 
     /// What was refused so far.
     #[must_use]
-    pub fn refused(&self) -> Vec<Refused> {
+    pub fn refused(&self) -> Vec<RefusedCall> {
         let refused = self.refused.iter().map(|(number, values, times)| {
             let name = self.arch.syscall_name(*number);
             let checks = name.map_or(&[][..], arguments::of);
-            Refused {
+            RefusedCall {
                 name: name.map_or_else(|| format!("call {number}"), str::to_owned),
                 args: checks
                     .iter()

@@ -17,8 +17,8 @@ use brig::supervise::{Blueprint, Error, HANDOVER_FLAGS, Node, Options};
 use brig_seccomp::Arch;
 use brig_seccomp::interpret::SeccompData;
 use brig_seccomp::record::{
-    Answer, Observations, Privileges, Refused, Verification, allowed_calls, synthesize, watching,
-    watching_the_rest,
+    Answer, Observations, Privileges, RefusedCall, Verification, allowed_calls, synthesize,
+    watching, watching_the_rest,
 };
 use oci_spec::runtime::LinuxSeccomp;
 use rustix::fs::CWD;
@@ -363,7 +363,7 @@ impl Answering {
         }
     }
 
-    fn refused(&self) -> Result<Vec<Refused>, Error> {
+    fn refused(&self) -> Result<Vec<RefusedCall>, Error> {
         match self {
             Self::Verifies(verification) => Ok(verification.refused()),
             Self::Learns(_) => Err(Error::plain("nothing was refused in a run for learning")),
