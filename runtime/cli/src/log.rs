@@ -173,7 +173,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let spec = cause.downcast_ref::<brig::spec::Error>();
         let configuration = cause.downcast_ref::<brig::configuration::Error>();
         let refusal = cause.downcast_ref::<brig::plan::Refusal>();
-        let profile = cause.downcast_ref::<super::refused::Refused>();
+        let profile = cause.downcast_ref::<super::unusable::UnusableInput>();
         supervise
             .and_then(|error| error.hint())
             .or_else(|| spec.and_then(|error| error.hint()))

@@ -22,7 +22,6 @@ mod pause;
 mod plan;
 mod policy;
 mod ps;
-mod refused;
 mod resume;
 mod run;
 mod sandbox;
@@ -31,6 +30,7 @@ mod self_protection;
 mod spec;
 mod start;
 mod state;
+mod unusable;
 mod update;
 mod verb;
 

@@ -11,7 +11,7 @@ use super::{arch, kernel_of};
 use crate::arguments::{Arguments, Format};
 use crate::flags::{Flag, Flags, format, json, switch, value};
 use crate::global::Global;
-use crate::refused::Refused;
+use crate::unusable::UnusableInput;
 use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
@@ -91,9 +91,9 @@ fn findings(name: &str, kernel: Arch) -> Vec<Found> {
 
 impl Found {
     /// A profile that cannot even be read is a finding too: the others are still checked.
-    fn refused(refused: Refused) -> Self {
+    fn refused(refused: UnusableInput) -> Self {
         let hint = refused.hint().unwrap_or_default().to_owned();
-        let Refused { file, line, field, message, .. } = refused;
+        let UnusableInput { file, line, field, message, .. } = refused;
         let rule = rule_of(&field);
         let (severity, code, call) = (Severity::Error, "refused", None);
         Self { file, line, finding: Finding { severity, code, field, rule, call, message, hint } }

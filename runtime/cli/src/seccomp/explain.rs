@@ -15,7 +15,7 @@ use super::{arch, kernel_of};
 use crate::arguments::{Arguments, Format, Usage};
 use crate::flags::{Flag, Flags, format, json, value};
 use crate::global::Global;
-use crate::refused::Refused;
+use crate::unusable::UnusableInput;
 use crate::verb::{Does, Outcome, Verb, print};
 
 pub(super) const VERB: Verb = Verb {
@@ -125,7 +125,7 @@ fn number_of(name: &str, arch: Arch) -> anyhow::Result<u32> {
             "correct the name, or give the number".to_owned(),
         ),
     };
-    Err(Refused::new(name, message, hint).into())
+    Err(UnusableInput::new(name, message, hint).into())
 }
 
 /// A number of 64 bits as people write it, not negative.

@@ -14,7 +14,7 @@ use brig_seccomp::positions::{Positions, UnknownField};
 use brig_seccomp::{Arch, BpfProgram, CompileError, builtin_names, builtin_text, compile};
 use oci_spec::runtime::LinuxSeccomp;
 
-use crate::refused::Refused;
+use crate::unusable::UnusableInput;
 
 /// A profile whose form is sound.
 pub(super) struct Profile {
@@ -25,13 +25,13 @@ pub(super) struct Profile {
 
 impl Profile {
     /// Reads a profile; what it says is checked as far as the text alone can be wrong.
-    pub(super) fn read(name: &str) -> Result<Self, Refused> {
+    pub(super) fn read(name: &str) -> Result<Self, UnusableInput> {
         let (file, bytes) = bytes(name)?;
         Self::parse(file, &bytes)
     }
 
     /// Reads a profile of which a program for this kernel can be made, and makes it.
-    pub(super) fn compiled(name: &str, kernel: Arch) -> Result<(Self, BpfProgram), Refused> {
+    pub(super) fn compiled(name: &str, kernel: Arch) -> Result<(Self, BpfProgram), UnusableInput> {
         let profile = Self::read(name)?;
         if let Some(contradiction) = contradiction(&profile.seccomp) {
             return Err(profile.contradicts(&contradiction));
@@ -42,7 +42,7 @@ impl Profile {
         }
     }
 
-    fn parse(file: String, bytes: &[u8]) -> Result<Self, Refused> {
+    fn parse(file: String, bytes: &[u8]) -> Result<Self, UnusableInput> {
         let positions = Positions::of(&String::from_utf8_lossy(bytes));
         let read = if positions.is_config() {
             spec::seccomp_section(bytes).and_then(|section| {
@@ -51,7 +51,7 @@ impl Profile {
         } else {
             brig_seccomp::read(bytes).map(Some)
         };
-        let refused = |line, field: &str, message: &str, hint: &str| Refused {
+        let refused = |line, field: &str, message: &str, hint: &str| UnusableInput {
             file: file.clone(),
             line,
             field: field.to_owned(),
@@ -96,14 +96,14 @@ impl Profile {
         shown(text, &self.positions)
     }
 
-    fn contradicts(&self, contradiction: &Contradiction) -> Refused {
+    fn contradicts(&self, contradiction: &Contradiction) -> UnusableInput {
         let field = contradiction.field();
         let hint = contradiction.hint().unwrap_or_default();
         self.refused(&field, &contradiction.to_string(), &hint)
     }
 
     /// An error of the compiler.
-    pub(super) fn refuses(&self, error: &CompileError) -> Refused {
+    pub(super) fn refuses(&self, error: &CompileError) -> UnusableInput {
         let field = match (error, largest_rule(&self.seccomp)) {
             (CompileError::TooLong { .. }, Some(rule)) => format!("linux.seccomp.syscalls[{rule}]"),
             _ => error.field().to_owned(),
@@ -116,8 +116,8 @@ impl Profile {
         self.refused(&field, &message, &error.hint().unwrap_or_default())
     }
 
-    fn refused(&self, field: &str, message: &str, hint: &str) -> Refused {
-        Refused {
+    fn refused(&self, field: &str, message: &str, hint: &str) -> UnusableInput {
+        UnusableInput {
             file: self.file.clone(),
             line: self.line(field),
             field: field.to_owned(),
@@ -166,7 +166,7 @@ fn about_unknown(unknown: &UnknownField) -> (String, String) {
 }
 
 /// The text of a profile, and what to call it.
-fn bytes(name: &str) -> Result<(String, Vec<u8>), Refused> {
+fn bytes(name: &str) -> Result<(String, Vec<u8>), UnusableInput> {
     if name == "-" {
         let file = "standard input".to_owned();
         let bytes = standard_input(&file)?;
@@ -181,7 +181,7 @@ fn bytes(name: &str) -> Result<(String, Vec<u8>), Refused> {
     }
 }
 
-fn unreadable(name: &str, error: &configuration::Error) -> Refused {
+fn unreadable(name: &str, error: &configuration::Error) -> UnusableInput {
     let hint = format!(
         "give a JSON file, - for standard input, or one of brig's own profiles: {}",
         builtin_names().join(", ")
@@ -192,15 +192,15 @@ fn unreadable(name: &str, error: &configuration::Error) -> Refused {
         configuration::Error::TooBig { limit_bytes, .. } => return too_big(name, *limit_bytes),
         other => other.to_string(),
     };
-    Refused::new(name, message, hint)
+    UnusableInput::new(name, message, hint)
 }
 
-fn too_big(file: &str, limit_bytes: usize) -> Refused {
+fn too_big(file: &str, limit_bytes: usize) -> UnusableInput {
     let hint = "no profile that the kernel takes is so large: look at what wrote it";
-    Refused::new(file, format!("is larger than {limit_bytes} bytes"), hint)
+    UnusableInput::new(file, format!("is larger than {limit_bytes} bytes"), hint)
 }
 
-fn standard_input(file: &str) -> Result<Vec<u8>, Refused> {
+fn standard_input(file: &str) -> Result<Vec<u8>, UnusableInput> {
     let mut bytes = Vec::new();
     let limit = SIZE_LIMIT_BYTES as u64 + 1;
     match std::io::stdin().lock().take(limit).read_to_end(&mut bytes) {
@@ -208,7 +208,7 @@ fn standard_input(file: &str) -> Result<Vec<u8>, Refused> {
         Ok(_) => Ok(bytes),
         Err(error) => {
             let message = format!("cannot read the profile: {error}");
-            Err(Refused::new(file, message, "name a file instead of -"))
+            Err(UnusableInput::new(file, message, "name a file instead of -"))
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use brig_seccomp::{Arch, builtin_names, compile};
 
-use super::{Profile, Refused, SIZE_LIMIT_BYTES, bytes, contradiction};
+use super::{Profile, SIZE_LIMIT_BYTES, UnusableInput, bytes, contradiction};
 
 /// What a text is refused with.
-fn refused(text: &[u8]) -> Refused {
+fn refused(text: &[u8]) -> UnusableInput {
     let read = Profile::parse("p.json".to_owned(), text).and_then(|profile| {
         if let Some(contradiction) = contradiction(&profile.seccomp) {
             return Err(profile.contradicts(&contradiction));

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A profile, or something else on the command line, cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct UnusableInput {
     /// What was given as PROFILE, in words.
     pub(crate) file: String,
     pub(crate) line: Option<usize>,
@@ -14,7 +14,7 @@ pub(crate) struct Refused {
     pub(crate) hint: String,
 }
 
-impl Refused {
+impl UnusableInput {
     /// `file` is what the message is about.
     pub(crate) fn new(file: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         let (message, hint) = (message.into(), hint.into());
@@ -27,7 +27,7 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for UnusableInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {
@@ -37,4 +37,4 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for UnusableInput {}
