@@ -28,7 +28,7 @@ impl Position {
 /// What is wrong with a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum FieldProblem {
     /// The text is not JSON (RFC 8259): truncated, trailing text, bad UTF-8, a bad escape.
     Syntax(String),
     /// One object has the same key twice. Readers disagree which one counts, so neither does.
@@ -77,7 +77,7 @@ pub enum Problem {
     Conflict(String),
 }
 
-impl Problem {
+impl FieldProblem {
     fn default_hint(&self) -> &'static str {
         match self {
             Self::Syntax(_) => "check the text with a JSON tool, for instance `jq . config.json`",
@@ -94,7 +94,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FieldProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax(what) => f.write_str(what),
@@ -135,7 +135,7 @@ pub struct Error(Box<Parts>);
 struct Parts {
     field: String,
     position: Option<Position>,
-    problem: Problem,
+    problem: FieldProblem,
     hint: Option<String>,
 }
 
@@ -143,7 +143,7 @@ impl Error {
     /// `problem` in `field`; an empty field means the text as a whole.
     #[must_use]
     #[cold]
-    pub fn new(field: impl Into<String>, problem: Problem) -> Self {
+    pub fn new(field: impl Into<String>, problem: FieldProblem) -> Self {
         Self(Box::new(Parts { field: field.into(), position: None, problem, hint: None }))
     }
 
@@ -151,35 +151,38 @@ impl Error {
     #[must_use]
     #[cold]
     pub fn missing(field: impl Into<String>) -> Self {
-        Self::new(field, Problem::Missing)
+        Self::new(field, FieldProblem::Missing)
     }
 
     /// `field` has a name that is not one of those that there are; `what` says of what: `capability`.
     #[must_use]
     #[cold]
     pub fn unknown(field: impl Into<String>, what: &'static str, value: &str) -> Self {
-        Self::new(field, Problem::Unknown { what, value: value.to_owned() })
+        Self::new(field, FieldProblem::Unknown { what, value: value.to_owned() })
     }
 
     /// `field` has a value which can never be right; `why` is read after the value.
     #[must_use]
     #[cold]
     pub fn invalid(field: impl Into<String>, value: &str, why: impl Into<String>) -> Self {
-        Self::new(field, Problem::Invalid { value: value.to_owned(), why: why.into() })
+        Self::new(field, FieldProblem::Invalid { value: value.to_owned(), why: why.into() })
     }
 
     /// `field` has a number out of its `range`, which is in words.
     #[must_use]
     #[cold]
     pub fn range(field: impl Into<String>, value: impl fmt::Display, range: &str) -> Self {
-        Self::new(field, Problem::OutOfRange { value: value.to_string(), range: range.to_owned() })
+        Self::new(
+            field,
+            FieldProblem::OutOfRange { value: value.to_string(), range: range.to_owned() },
+        )
     }
 
     /// `field` contradicts another one.
     #[must_use]
     #[cold]
     pub fn conflict(field: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::new(field, Problem::Conflict(what.into()))
+        Self::new(field, FieldProblem::Conflict(what.into()))
     }
 
     /// Adds what to do about it.
@@ -218,7 +221,7 @@ impl Error {
 
     /// What is wrong with it.
     #[must_use]
-    pub fn problem(&self) -> &Problem {
+    pub fn problem(&self) -> &FieldProblem {
         &self.0.problem
     }
 
@@ -240,10 +243,10 @@ impl fmt::Display for Error {
         f.write_str(&self.0.field)?;
         let wants_place = matches!(
             self.0.problem,
-            Problem::Syntax(_)
-                | Problem::DuplicateKey
-                | Problem::OtherCase { .. }
-                | Problem::TooDeep { .. }
+            FieldProblem::Syntax(_)
+                | FieldProblem::DuplicateKey
+                | FieldProblem::OtherCase { .. }
+                | FieldProblem::TooDeep { .. }
         );
         if let (Some(Position { line, column }), true) = (self.0.position, wants_place) {
             let (open, close) = if self.0.field.is_empty() { ("", "") } else { (" (", ")") };

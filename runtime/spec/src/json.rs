@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::error::{Error, Position, Problem};
+use super::error::{Error, FieldProblem, Position};
 use super::schema::Node;
 
 /// The deepest nesting accepted; the specification's own fields reach 8.
@@ -68,7 +68,7 @@ pub(super) fn scan<'a>(
         && scanned.as_ref().err().is_none_or(|fault| fault.offset > bad.valid_up_to())
     {
         let path = locate(bytes, root, bad.valid_up_to());
-        let problem = Problem::Syntax("not valid UTF-8".to_owned());
+        let problem = FieldProblem::Syntax("not valid UTF-8".to_owned());
         return Err(Error::new(render(&path), problem).at(Position::of(bytes, bad.valid_up_to())));
     }
     match scanned {
@@ -91,7 +91,7 @@ pub(super) fn locate<'a>(bytes: &'a [u8], root: &[&'static str], offset: usize) 
 
 struct JsonError {
     offset: usize,
-    problem: Problem,
+    problem: FieldProblem,
 }
 
 struct Scanner<'a> {
@@ -141,19 +141,19 @@ impl<'a> Scanner<'a> {
         self.at += rest.iter().position(|byte| !skipped(*byte)).unwrap_or(rest.len());
     }
 
-    fn fault<T>(&self, offset: usize, problem: Problem) -> Scanned<T> {
+    fn fault<T>(&self, offset: usize, problem: FieldProblem) -> Scanned<T> {
         Err(JsonError { offset, problem })
     }
 
     fn syntax<T>(&self, what: &str) -> Scanned<T> {
         let what = if self.at >= self.bytes.len() { "the text ends too early" } else { what };
-        self.fault(self.at, Problem::Syntax(what.to_owned()))
+        self.fault(self.at, FieldProblem::Syntax(what.to_owned()))
     }
 
     /// Ends the pass when `locate` has what it wants; never in a check.
     fn arrived(&self) -> Scanned {
         match self.stop {
-            Some(stop) if self.at > stop => self.fault(stop, Problem::Syntax(String::new())),
+            Some(stop) if self.at > stop => self.fault(stop, FieldProblem::Syntax(String::new())),
             _ => Ok(()),
         }
     }
@@ -176,12 +176,12 @@ impl<'a> Scanner<'a> {
 
     fn nested(&mut self, inside: fn(&mut Self) -> Scanned) -> Scanned {
         if self.depth == DEPTH_LIMIT {
-            return self.fault(self.at, Problem::TooDeep { limit: DEPTH_LIMIT });
+            return self.fault(self.at, FieldProblem::TooDeep { limit: DEPTH_LIMIT });
         }
         if let Some(expected) = self.node.wrong_opening(self.bytes[self.at]) {
             let found = if self.bytes[self.at] == b'[' { "an array" } else { "an object" };
             let (found, expected) = (found.to_owned(), expected.to_owned());
-            return self.fault(self.at, Problem::WrongType { found, expected });
+            return self.fault(self.at, FieldProblem::WrongType { found, expected });
         }
         self.depth += 1;
         self.at += 1;
@@ -230,7 +230,7 @@ impl<'a> Scanner<'a> {
             self.keep_key(first_key, key, offset)?;
             self.node = match node {
                 Ok(node) => node,
-                Err(name) => return self.fault(offset, Problem::OtherCase { name }),
+                Err(name) => return self.fault(offset, FieldProblem::OtherCase { name }),
             };
             self.space();
             if self.peek() != Some(b':') {
@@ -267,7 +267,7 @@ impl<'a> Scanner<'a> {
     fn keep_key(&mut self, first_key: usize, key: Cow<'a, [u8]>, offset: usize) -> Scanned {
         let before = &self.keys[first_key..];
         if before.len() < COMPARED_KEYS && before.iter().any(|(other, _)| *other == key) {
-            return self.fault(offset, Problem::DuplicateKey);
+            return self.fault(offset, FieldProblem::DuplicateKey);
         }
         self.keys.push((key, offset));
         Ok(())
@@ -281,7 +281,7 @@ impl<'a> Scanner<'a> {
         if let Some(twice) = keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             let (key, offset) = twice[1].clone();
             self.path.push(Step::Key(key));
-            return self.fault(offset, Problem::DuplicateKey);
+            return self.fault(offset, FieldProblem::DuplicateKey);
         }
         self.keys.truncate(first_key);
         Ok(())

@@ -28,7 +28,7 @@ pub mod sysctl;
 mod tests;
 
 pub use check::{absolute_path, check_process, check_resources};
-pub use error::{Error, Position, Problem};
+pub use error::{Error, FieldProblem, Position};
 
 pub use id::{ContainerId, ID_LENGTH_LIMIT_BYTES};
 pub use model::*;

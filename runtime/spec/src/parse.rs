@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 
-use super::error::{Error, Position, Problem};
+use super::error::{Error, FieldProblem, Position};
 use super::model::{Config, Namespace, NamespaceType, Process, Resources, Text};
 use super::{check, check_process, check_resources, json};
 
@@ -176,7 +176,7 @@ fn explain(
     describe(&error.to_string(), &path).at(Position::of(whole, range.start + offset))
 }
 
-/// The words of serde's message as a [`Problem`]; the forms are those of `serde::de::Error`.
+/// The words of serde's message as a [`FieldProblem`]; the forms are those of `serde::de::Error`.
 fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let field = json::render(path);
@@ -192,7 +192,7 @@ fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
         let what = what_is_named(path);
         let error = Error::unknown(field, what, value).suggest(value, known.iter().copied());
         return match error.problem() {
-            Problem::Unknown { .. } if error.own_hint().is_none() => {
+            FieldProblem::Unknown { .. } if error.own_hint().is_none() => {
                 error.with_hint(format!("known are {}", known.join(", ")))
             }
             _ => error,
@@ -202,7 +202,7 @@ fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
         message.strip_prefix("invalid type: ").and_then(|m| m.split_once(", expected "))
     {
         let (found, expected) = (in_words(found), in_words(expected));
-        return Error::new(field, Problem::WrongType { found, expected });
+        return Error::new(field, FieldProblem::WrongType { found, expected });
     }
     if let Some((found, expected)) =
         message.strip_prefix("invalid value: ").and_then(|m| m.split_once(", expected "))
@@ -212,9 +212,9 @@ fn describe(message: &str, path: &[json::Step<'_>]) -> Error {
     if message == "expected value" {
         // What serde says when an enumeration is not written as a string.
         let (found, expected) = ("something else".to_owned(), "a string".to_owned());
-        return Error::new(field, Problem::WrongType { found, expected });
+        return Error::new(field, FieldProblem::WrongType { found, expected });
     }
-    Error::new(field, Problem::Syntax(message.to_owned()))
+    Error::new(field, FieldProblem::Syntax(message.to_owned()))
 }
 
 /// Rust's names of types, for those who do not write Rust.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::model::{SchedulerFlag, Text};
-use super::{Asked, Error, Problem, SIZE_LIMIT_BYTES, process, resources};
+use super::{Asked, Error, FieldProblem, SIZE_LIMIT_BYTES, process, resources};
 
 /// What runc 1.1.5 writes for `runc spec`.
 const RUNC_SPEC: &str = include_str!("testdata/runc-spec.json");
@@ -111,7 +111,7 @@ fn broken_texts_are_refused_with_their_place() {
         assert!(error.to_string().starts_with(expected), "{text:?} gave {error}");
         assert!(error.position().is_some(), "{text:?}");
     }
-    assert!(matches!(refused(&deep).problem(), Problem::TooDeep { limit: 64 }));
+    assert!(matches!(refused(&deep).problem(), FieldProblem::TooDeep { limit: 64 }));
 }
 
 #[test]
@@ -490,15 +490,15 @@ fn hostile_texts_cost_no_more_than_their_length() {
 #[test]
 fn every_problem_has_a_hint_and_one_line() {
     let problems = [
-        Problem::Syntax("x".to_owned()),
-        Problem::DuplicateKey,
-        Problem::TooDeep { limit: 1 },
-        Problem::Missing,
-        Problem::WrongType { found: "a".to_owned(), expected: "b".to_owned() },
-        Problem::OutOfRange { value: "1".to_owned(), range: "2".to_owned() },
-        Problem::Unknown { what: "x", value: "a\nb\u{1b}[0m".to_owned() },
-        Problem::Invalid { value: "a\nb".repeat(1000), why: "is bad".to_owned() },
-        Problem::Conflict("x".to_owned()),
+        FieldProblem::Syntax("x".to_owned()),
+        FieldProblem::DuplicateKey,
+        FieldProblem::TooDeep { limit: 1 },
+        FieldProblem::Missing,
+        FieldProblem::WrongType { found: "a".to_owned(), expected: "b".to_owned() },
+        FieldProblem::OutOfRange { value: "1".to_owned(), range: "2".to_owned() },
+        FieldProblem::Unknown { what: "x", value: "a\nb\u{1b}[0m".to_owned() },
+        FieldProblem::Invalid { value: "a\nb".repeat(1000), why: "is bad".to_owned() },
+        FieldProblem::Conflict("x".to_owned()),
     ];
     for problem in problems {
         let error = Error::new("field", problem);
@@ -613,7 +613,7 @@ proptest! {
     fn what_scan_accepts_is_what_serde_accepts(text in "[\\[\\]{}\",:0-2\\\\aeutrfnls. -]{0,24}") {
         let ours = super::json::scan(text.as_bytes(), &["x"]);
         let theirs = serde_json::from_str::<Value>(&text);
-        let stricter = ours.as_ref().is_err_and(|error| *error.problem() == Problem::DuplicateKey);
+        let stricter = ours.as_ref().is_err_and(|error| *error.problem() == FieldProblem::DuplicateKey);
         prop_assert!(ours.is_ok() == theirs.is_ok() || stricter, "{ours:?} {theirs:?}");
     }
 

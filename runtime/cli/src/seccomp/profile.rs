@@ -136,8 +136,11 @@ fn shown(text: &str, positions: &Positions) -> String {
 
 /// Whether the text is not sound JSON, so that its fields mean nothing.
 fn is_about_the_text(error: &spec::Error) -> bool {
-    use spec::Problem;
-    matches!(error.problem(), Problem::Syntax(_) | Problem::DuplicateKey | Problem::TooDeep { .. })
+    use spec::FieldProblem;
+    matches!(
+        error.problem(),
+        FieldProblem::Syntax(_) | FieldProblem::DuplicateKey | FieldProblem::TooDeep { .. }
+    )
 }
 
 /// The error without its line, which stands before it.

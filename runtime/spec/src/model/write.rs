@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Config, Hooks, Linux, Process, Root, unset};
-use crate::error::{Error, Problem};
+use crate::error::{Error, FieldProblem};
 use crate::mount::MountRequest;
 
 /// [`Config`], as it is written. `linux` is the last, and there whatever it holds.
@@ -45,7 +45,7 @@ impl Config {
             linux: &self.linux,
         };
         let mut text = serde_json::to_vec(&written)
-            .map_err(|error| Error::new(String::new(), Problem::Syntax(error.to_string())))?;
+            .map_err(|error| Error::new(String::new(), FieldProblem::Syntax(error.to_string())))?;
         let Some(seccomp) = seccomp else { return Ok((text, None)) };
         text.truncate(text.len().saturating_sub(b"}}".len()));
         if text.last() != Some(&b'{') {
