@@ -3,7 +3,7 @@
 
 use crate::interpret::Child;
 use crate::op::Slot;
-use crate::syscall::{self, Answer, fault};
+use crate::syscall::{self, Answer, failed_call};
 use crate::target::INSIDE;
 
 /// `RESOLVE_NO_XDEV` of openat2(2).
@@ -25,7 +25,7 @@ impl Child<'_, '_> {
         // Before anything is opened: in exec the workload may have put a device of its own there. What is
         // in a devpts is the kernel's alone.
         if syscall::filesystem_magic(pts)? != DEVPTS_MAGIC {
-            return Err(fault(libc::SYS_fstatfs, libc::ENODEV));
+            return Err(failed_call(libc::SYS_fstatfs, libc::ENODEV));
         }
         let master = syscall::openat2(pts, c"ptmx", flags, 0, INSIDE | NO_XDEV)?;
         let unlocked = 0i32;

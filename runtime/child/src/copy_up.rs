@@ -15,7 +15,7 @@ use crate::flags::copy_limit as limit;
 use crate::interpret::invalid;
 use crate::mount::{clone_tree, set_attributes};
 use crate::op::Keeps;
-use crate::syscall::{self, Answer, Fault, MountAttr, fault};
+use crate::syscall::{self, Answer, FailedCall, MountAttr, failed_call};
 
 /// `MOUNT_ATTR_NODEV`.
 const NODEV: u64 = 4;
@@ -48,8 +48,8 @@ impl Allowance {
     }
 }
 
-fn at_limit(which: u32) -> Fault {
-    fault(libc::SYS_getdents64, libc::EDQUOT).at(which as usize)
+fn at_limit(which: u32) -> FailedCall {
+    failed_call(libc::SYS_getdents64, libc::EDQUOT).at(which as usize)
 }
 
 /// Copies what is in the directory `place`, which may be of a mount, into the directory `to`.
@@ -160,7 +160,7 @@ fn copy_bytes(from: i32, to: i32, left: &mut Allowance) -> Answer<()> {
     while end < size {
         let start = match syscall::lseek(from, end, libc::SEEK_DATA) {
             // Nothing but a hole is left.
-            Err(fault) if fault.errno == libc::ENXIO => break,
+            Err(failed) if failed.errno == libc::ENXIO => break,
             answer => answer?,
         };
         // The file may have become longer.

@@ -6,7 +6,7 @@ use crate::copy_up::{Allowance, copy_up, take_mode};
 use crate::device::encode;
 use crate::interpret::Child;
 use crate::op::{FileOp, Identity, Tolerance};
-use crate::syscall::{self, Answer, fault};
+use crate::syscall::{self, Answer, failed_call};
 use crate::target::{AS_IT_IS, INSIDE};
 
 impl Child<'_, '_> {
@@ -64,7 +64,7 @@ fn make_node(
     if tolerates.apply(syscall::mknodat(dir, path, mode, device))?.is_none() {
         let flags = libc::AT_SYMLINK_NOFOLLOW;
         let same = is_device(dir, path, flags, mode & libc::S_IFMT, device)?;
-        return if same { Ok(()) } else { Err(fault(libc::SYS_mknodat, libc::EEXIST)) };
+        return if same { Ok(()) } else { Err(failed_call(libc::SYS_mknodat, libc::EEXIST)) };
     }
     if (uid, gid) == (0, 0) {
         return Ok(());
@@ -92,7 +92,7 @@ fn require(fd: i32, identity: Identity) -> Answer<()> {
             (same, libc::ESTALE)
         }
     };
-    if same { Ok(()) } else { Err(fault(libc::SYS_statx, otherwise)) }
+    if same { Ok(()) } else { Err(failed_call(libc::SYS_statx, otherwise)) }
 }
 
 /// Whether a file is this node: of type `kind` and, if that is a device's, with this number.
@@ -107,14 +107,14 @@ fn is_device(dir: i32, path: &CStr, flags: i32, kind: u32, device: u64) -> Answe
 
 pub(crate) fn write_all(fd: i32, data: &[u8]) -> Answer<()> {
     let written = syscall::write(fd, data)?;
-    if written == data.len() { Ok(()) } else { Err(fault(libc::SYS_write, libc::EIO)) }
+    if written == data.len() { Ok(()) } else { Err(failed_call(libc::SYS_write, libc::EIO)) }
 }
 
 fn verify(fd: i32, expected: &[u8]) -> Answer<()> {
     let mut buffer = [0; 512];
     let length = syscall::read(fd, &mut buffer)?;
     let found = buffer.get(..length).unwrap_or_default();
-    let mismatch = fault(libc::SYS_read, libc::EBADE);
+    let mismatch = failed_call(libc::SYS_read, libc::EBADE);
     let rest = found.strip_prefix(expected).ok_or(mismatch)?;
     match rest.first() {
         // AppArmor adds the profile's mode: `name (enforce)`.

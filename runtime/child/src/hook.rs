@@ -8,7 +8,7 @@
 use crate::interpret::Child;
 use crate::op::Hook;
 use crate::said::Said;
-use crate::syscall::{self, Answer, Limit, fault};
+use crate::syscall::{self, Answer, Limit, failed_call};
 
 /// How long the end of a hook that was killed is waited for: as long as brig waits for that of its own children.
 const PATIENCE_MS: i64 = 10_000;
@@ -43,7 +43,7 @@ impl<'a> Child<'a, '_> {
         if !in_time {
             syscall::pidfd_send_signal(pidfd, libc::SIGKILL, 0, 0)?;
             end_of(pidfd)?;
-            return Err(fault(libc::SYS_execve, libc::ETIME));
+            return Err(failed_call(libc::SYS_execve, libc::ETIME));
         }
         let (code, status) = end_of(pidfd)?;
         syscall::close(pidfd)?;
@@ -105,11 +105,11 @@ fn end_of(pidfd: i32) -> Answer<(i32, i32)> {
         }
         syscall::poll_readable(-1, REST_MS)?;
     }
-    Err(fault(libc::SYS_waitid, libc::ETIME))
+    Err(failed_call(libc::SYS_waitid, libc::ETIME))
 }
 
-fn hook_failed(detail: i32) -> syscall::Fault {
-    fault(libc::SYS_execve, libc::ECHILD).at(detail as usize)
+fn hook_failed(detail: i32) -> syscall::FailedCall {
+    failed_call(libc::SYS_execve, libc::ECHILD).at(detail as usize)
 }
 
 /// Every hook reads the state from its start, whoever read it before.

@@ -6,7 +6,7 @@ use crate::file::write_all;
 use crate::op::{Op, Slot};
 use crate::report::{Report, ReportKind};
 use crate::said::Said;
-use crate::syscall::{self, Answer, Fault, fault};
+use crate::syscall::{self, Answer, FailedCall, failed_call};
 use crate::target::Place;
 
 /// What the operations of one child share.
@@ -42,9 +42,9 @@ pub fn run(ops: &[Op<'_>], slots: &mut [i32], supervisors_end: i32) -> ! {
     }
     for (index, op) in ops.iter().enumerate() {
         child.index = index as u32;
-        if let Err(fault) = child.execute(op) {
+        if let Err(failed) = child.execute(op) {
             // Nobody to tell is no reason to go on: it ends here anyway.
-            let _ = child.tell_failure(fault);
+            let _ = child.tell_failure(failed);
             break;
         }
     }
@@ -56,7 +56,7 @@ impl<'a> Child<'a, '_> {
     pub(crate) fn fd(&self, slot: Slot) -> Answer<i32> {
         match self.slots.get(usize::from(slot.0)) {
             Some(&fd) if fd != -1 => Ok(fd),
-            _ => Err(fault(libc::SYS_fcntl, libc::EBADF)),
+            _ => Err(failed_call(libc::SYS_fcntl, libc::EBADF)),
         }
     }
 
@@ -67,7 +67,7 @@ impl<'a> Child<'a, '_> {
                 *place = fd;
                 Ok(())
             }
-            None => Err(fault(libc::SYS_fcntl, libc::EBADF)),
+            None => Err(failed_call(libc::SYS_fcntl, libc::EBADF)),
         }
     }
 
@@ -78,8 +78,8 @@ impl<'a> Child<'a, '_> {
     }
 
     /// The report, and what a hook has said, in one message.
-    fn tell_failure(&self, fault: Fault) -> Answer<()> {
-        let Fault { call, errno, detail } = fault;
+    fn tell_failure(&self, failed: FailedCall) -> Answer<()> {
+        let FailedCall { call, errno, detail } = failed;
         let kind = ReportKind::Failed as u32;
         let report = Report { kind, op: self.index, call, value: errno, detail }.to_bytes();
         let mut message = [0; Report::SIZE + Report::SAID_MAX];
@@ -105,6 +105,6 @@ impl<'a> Child<'a, '_> {
 }
 
 /// The failure of a whole operation where the kernel named none.
-pub(crate) fn invalid(call: libc::c_long) -> Fault {
-    fault(call, libc::EINVAL)
+pub(crate) fn invalid(call: libc::c_long) -> FailedCall {
+    failed_call(call, libc::EINVAL)
 }

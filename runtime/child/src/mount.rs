@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use crate::interpret::Child;
 use crate::op::{Enter, MountOp, Slot};
-use crate::syscall::{self, Answer, MountAttr, fault};
+use crate::syscall::{self, Answer, MountAttr, failed_call};
 use crate::target::INSIDE;
 
 /// `OPEN_TREE_CLONE` and `OPEN_TREE_CLOEXEC` of linux/mount.h.
@@ -101,7 +101,7 @@ fn fsmount(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attrs: u32) -> Answe
     const CLOEXEC: u32 = 1;
     let fs = syscall::fsopen(kind)?;
     for (index, (key, value)) in options.iter().enumerate() {
-        syscall::fsconfig(fs, Some(key), *value).map_err(|fault| fault.at(index + 1))?;
+        syscall::fsconfig(fs, Some(key), *value).map_err(|failed| failed.at(index + 1))?;
     }
     syscall::fsconfig(fs, None, None)?;
     syscall::fsmount(fs, CLOEXEC, attrs).map(|mount| mount as i32)
@@ -127,6 +127,6 @@ fn nothing_above(root: i32) -> Answer<()> {
     if inside.stx_mnt_id == above.stx_mnt_id {
         Ok(())
     } else {
-        Err(fault(libc::SYS_umount2, libc::EBUSY))
+        Err(failed_call(libc::SYS_umount2, libc::EBUSY))
     }
 }

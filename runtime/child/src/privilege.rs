@@ -67,8 +67,8 @@ fn keep_bounding(keep: u64) -> Answer<()> {
         }
         match syscall::prctl(libc::PR_CAPBSET_DROP, u64::from(capability), 0, 0, 0) {
             // The kernel knows no more capabilities; every kernel has the first 38 (Linux 5.8).
-            Err(fault) if fault.errno == libc::EINVAL && capability > 37 => break,
-            answer => answer.map_err(|fault| fault.at(capability as usize))?,
+            Err(failed) if failed.errno == libc::EINVAL && capability > 37 => break,
+            answer => answer.map_err(|failed| failed.at(capability as usize))?,
         };
     }
     Ok(())
@@ -80,7 +80,7 @@ fn set_ambient(ambient: u64) -> Answer<()> {
     for capability in 0..u64::BITS {
         if ambient >> capability & 1 == 1 {
             syscall::prctl(libc::PR_CAP_AMBIENT, raise, u64::from(capability), 0, 0)
-                .map_err(|fault| fault.at(capability as usize))?;
+                .map_err(|failed| failed.at(capability as usize))?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use crate::interpret::Child;
 use crate::op::{ProcessOp, Slot, Tolerance};
-use crate::syscall::{self, Answer, fault};
+use crate::syscall::{self, Answer, failed_call};
 use crate::target::{NO_MAGICLINKS, PATH_MAX, make_path};
 
 impl Child<'_, '_> {
@@ -82,7 +82,7 @@ fn change_directory(path: &CStr, create: bool) -> Answer<()> {
         syscall::openat2(libc::AT_FDCWD, path, flags, 0, NO_MAGICLINKS)
     };
     let directory = match open() {
-        Err(fault) if create && fault.errno == libc::ENOENT => {
+        Err(failed) if create && failed.errno == libc::ENOENT => {
             make_path(libc::AT_FDCWD, path, true)?;
             open()?
         }
@@ -92,7 +92,11 @@ fn change_directory(path: &CStr, create: bool) -> Answer<()> {
     syscall::close(directory)?;
     let mut buffer = [0; PATH_MAX];
     syscall::getcwd(&mut buffer)?;
-    if buffer.first() == Some(&b'/') { Ok(()) } else { Err(fault(libc::SYS_getcwd, libc::EXDEV)) }
+    if buffer.first() == Some(&b'/') {
+        Ok(())
+    } else {
+        Err(failed_call(libc::SYS_getcwd, libc::EXDEV))
+    }
 }
 
 fn close_on_exec(first: u32, tolerates: Tolerance) -> Answer<()> {

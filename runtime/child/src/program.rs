@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use crate::interpret::Child;
 use crate::op::{ProgramOp, Vector};
-use crate::syscall::{self, Answer, fault};
+use crate::syscall::{self, Answer, failed_call};
 
 impl<'a> Child<'a, '_> {
     pub(crate) fn program(&mut self, op: &ProgramOp<'a>) -> Answer<()> {
@@ -17,15 +17,15 @@ impl<'a> Child<'a, '_> {
 
     /// Finds what execvp(3) would: the first candidate that is a file and may be executed.
     fn find_program(&mut self, candidates: &'a [&'a CStr]) -> Answer<()> {
-        let mut worst = fault(libc::SYS_execve, libc::ENOENT);
+        let mut worst = failed_call(libc::SYS_execve, libc::ENOENT);
         for &candidate in candidates {
             match executable(candidate) {
                 Ok(()) => {
                     self.program = Some(candidate);
                     return Ok(());
                 }
-                Err(fault) if matches!(fault.errno, libc::ENOENT | libc::ENOTDIR) => {}
-                Err(fault) => worst = fault,
+                Err(failed) if matches!(failed.errno, libc::ENOENT | libc::ENOTDIR) => {}
+                Err(failed) => worst = failed,
             }
         }
         Err(worst)
@@ -33,7 +33,7 @@ impl<'a> Child<'a, '_> {
 
     fn execve(&self, argv: Vector<'a>, envp: Vector<'a>) -> Answer<()> {
         let Some(program) = self.program else {
-            return Err(fault(libc::SYS_execve, libc::ENOENT));
+            return Err(failed_call(libc::SYS_execve, libc::ENOENT));
         };
         Err(syscall::execve(program, argv.as_ptr().cast(), envp.as_ptr().cast()))
     }
@@ -42,7 +42,7 @@ impl<'a> Child<'a, '_> {
 fn executable(path: &CStr) -> Answer<()> {
     let stat = syscall::statx(libc::AT_FDCWD, path, 0)?;
     if u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFDIR {
-        return Err(fault(libc::SYS_execve, libc::EACCES));
+        return Err(failed_call(libc::SYS_execve, libc::EACCES));
     }
     syscall::faccessat2(libc::AT_FDCWD, path, libc::X_OK, libc::AT_EACCESS).map(drop)
 }

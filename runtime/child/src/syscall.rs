@@ -9,7 +9,7 @@ use core::ptr;
 
 /// A system call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct FailedCall {
     /// The call's number on this architecture.
     pub call: u32,
     /// The kernel's answer.
@@ -18,7 +18,7 @@ pub struct Fault {
     pub detail: u32,
 }
 
-impl Fault {
+impl FailedCall {
     /// The same failure, of part `detail`.
     pub(crate) fn at(self, detail: usize) -> Self {
         Self { detail: detail as u32, ..self }
@@ -26,11 +26,11 @@ impl Fault {
 }
 
 /// Result of a system call.
-pub type Answer<T> = Result<T, Fault>;
+pub type Answer<T> = Result<T, FailedCall>;
 
 /// A failure that this crate finds itself.
-pub(crate) fn fault(call: libc::c_long, errno: i32) -> Fault {
-    Fault { call: call as u32, errno, detail: 0 }
+pub(crate) fn failed_call(call: libc::c_long, errno: i32) -> FailedCall {
+    FailedCall { call: call as u32, errno, detail: 0 }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -74,7 +74,7 @@ fn raw(number: libc::c_long, args: [usize; 6]) -> isize {
 fn call(number: libc::c_long, args: [usize; 6]) -> Answer<usize> {
     let answer = raw(number, args);
     if (-4095..0).contains(&answer) {
-        Err(fault(number, -(answer as i32)))
+        Err(failed_call(number, -(answer as i32)))
     } else {
         Ok(answer as usize)
     }
@@ -182,7 +182,7 @@ pub(crate) fn openat2(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64
     let mut answer = open_once(dir, path, flags, mode, resolve);
     for _ in 1..LOOKUPS {
         match answer {
-            Err(fault) if fault.errno == libc::EAGAIN => {
+            Err(failed) if failed.errno == libc::EAGAIN => {
                 answer = open_once(dir, path, flags, mode, resolve);
             }
             _ => break,
@@ -457,11 +457,11 @@ pub(crate) fn send_fd(socket: i32, data: &[u8], fd: i32) -> Answer<usize> {
     call(libc::SYS_sendmsg, args)
 }
 
-pub(crate) fn execve(path: &CStr, argv: *const c_char, envp: *const c_char) -> Fault {
+pub(crate) fn execve(path: &CStr, argv: *const c_char, envp: *const c_char) -> FailedCall {
     let args = [str_arg(path), argv as usize, envp as usize, 0, 0, 0];
     match call(libc::SYS_execve, args) {
-        Err(fault) => fault,
-        Ok(_) => fault(libc::SYS_execve, libc::EINVAL),
+        Err(failed) => failed,
+        Ok(_) => failed_call(libc::SYS_execve, libc::EINVAL),
     }
 }
 
@@ -622,7 +622,7 @@ pub(crate) fn fchownat_fd(fd: i32, uid: u32, gid: u32) -> Answer<usize> {
 /// fchmod(2); a mount's descriptor is opened for it, as `O_PATH` descriptors do not allow it.
 pub(crate) fn chmod_fd(fd: i32, mode: u32) -> Answer<usize> {
     match fchmod(fd, mode) {
-        Err(fault) if fault.errno == libc::EBADF => {
+        Err(failed) if failed.errno == libc::EBADF => {
             let flags = libc::O_RDONLY | libc::O_DIRECTORY;
             let real = openat2(fd, c".", flags, 0, 0)?;
             fchmod(real, mode)?;

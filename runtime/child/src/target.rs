@@ -8,7 +8,7 @@ use core::ffi::CStr;
 
 use crate::interpret::Child;
 use crate::op::{Slot, Target};
-use crate::syscall::{self, Answer, fault};
+use crate::syscall::{self, Answer, failed_call};
 
 /// `RESOLVE_NO_MAGICLINKS` of openat2(2).
 pub(crate) const NO_MAGICLINKS: u64 = 0x02;
@@ -37,7 +37,7 @@ impl Child<'_, '_> {
         let resolve = INSIDE | if target == Target::NoLink { NO_SYMLINKS } else { 0 };
         let open = || syscall::openat2(root, path, flags, 0, resolve);
         let fd = match open() {
-            Err(fault) if fault.errno == libc::ENOENT => {
+            Err(failed) if failed.errno == libc::ENOENT => {
                 make_path(root, path, directory)?;
                 let fd = open()?;
                 self.made = Some(fd);
@@ -46,7 +46,7 @@ impl Child<'_, '_> {
             answer => answer?,
         };
         match directory {
-            false if is_directory(fd)? => Err(fault(libc::SYS_openat2, libc::EISDIR)),
+            false if is_directory(fd)? => Err(failed_call(libc::SYS_openat2, libc::EISDIR)),
             true if target != Target::Within => self.below_root(fd, root).map(|_| fd),
             _ => Ok(fd),
         }
@@ -57,7 +57,7 @@ impl Child<'_, '_> {
     pub(crate) fn below_root(&mut self, fd: i32, root: i32) -> Answer<bool> {
         let found = Place::of(fd)?;
         if found.directory && found == self.place_of_root(root)? {
-            return Err(fault(libc::SYS_move_mount, libc::EBUSY));
+            return Err(failed_call(libc::SYS_move_mount, libc::EBUSY));
         }
         Ok(found.directory)
     }
@@ -110,7 +110,7 @@ impl Text {
 
     fn push(&mut self, text: &[u8]) -> Answer<()> {
         let end = self.length + text.len();
-        let too_long = fault(libc::SYS_openat2, libc::ENAMETOOLONG);
+        let too_long = failed_call(libc::SYS_openat2, libc::ENAMETOOLONG);
         // The byte behind it stays 0.
         let free = self.bytes.get_mut(self.length..end).filter(|_| end < PATH_MAX);
         for (to, from) in free.ok_or(too_long)?.iter_mut().zip(text) {
@@ -143,7 +143,7 @@ pub(crate) fn make_path(root: i32, path: &CStr, directory: bool) -> Answer<()> {
             Some(led) => whole = led,
         }
     }
-    Err(fault(libc::SYS_openat2, libc::ELOOP))
+    Err(failed_call(libc::SYS_openat2, libc::ELOOP))
 }
 
 /// Makes what is missing up to the first link that leads to nothing; the path with what that link says in its place.
@@ -183,8 +183,8 @@ fn make_component(
     path.push(component)?;
     match syscall::openat2(root, path.as_c_str(), libc::O_PATH, 0, INSIDE) {
         Ok(found) => return syscall::close(found).map(|_| None),
-        Err(fault) if fault.errno == libc::ENOENT => {}
-        Err(fault) => return Err(fault),
+        Err(failed) if failed.errno == libc::ENOENT => {}
+        Err(failed) => return Err(failed),
     }
     let above = if before.is_empty() { Text::of(b".")? } else { Text::of(before)? };
     let parent = syscall::openat2(root, above.as_c_str(), libc::O_PATH, 0, INSIDE)?;
@@ -195,7 +195,7 @@ fn make_component(
             led.length = length;
             Ok(Some(led))
         }
-        Ok(_) => Err(fault(libc::SYS_readlinkat, libc::ENAMETOOLONG)),
+        Ok(_) => Err(failed_call(libc::SYS_readlinkat, libc::ENAMETOOLONG)),
         // Nothing, or no link any more.
         Err(_) => make_entry(parent, name.as_c_str(), directory).map(|()| None),
     };
@@ -210,7 +210,7 @@ fn make_entry(parent: i32, name: &CStr, directory: bool) -> Answer<()> {
         syscall::mknodat(parent, name, libc::S_IFREG | 0o644, 0)
     };
     match made {
-        Err(fault) if fault.errno == libc::EEXIST => Ok(()),
+        Err(failed) if failed.errno == libc::EEXIST => Ok(()),
         answer => answer.map(drop),
     }
 }

@@ -44,8 +44,8 @@ impl Tolerance {
     pub(crate) fn apply<T>(self, answer: Answer<T>) -> Answer<Option<T>> {
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(fault) if self.covers(fault.errno) => Ok(None),
-            Err(fault) => Err(fault),
+            Err(failed) if self.covers(failed.errno) => Ok(None),
+            Err(failed) => Err(failed),
         }
     }
 }
