@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::Error;
 use super::known::{Known, has_own_mounts};
 use super::lock::Lock;
-use super::record::{Damage, Record};
+use super::record::{DamagedRecord, Record};
 use super::state::OciState;
 use super::status::Status;
 use crate::caller::Caller;
@@ -86,7 +86,7 @@ impl Known {
 
     /// Removes what is known of a container whose record is damaged: its first process, and what that one is not needed
     /// for, by the copy of its configuration.
-    fn remove_damaged(&self, damage: &Damage) -> Result<(), Error> {
+    fn remove_damaged(&self, damage: &DamagedRecord) -> Result<(), Error> {
         self.warn(&format!("{}; no poststop hook is run", damage.error()));
         match (&self.record, self.spec()) {
             (Some(record), _) => self.remove_made(record)?,

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::lock::Lock;
 use super::observer::{Event, Observer};
-use super::record::{Damage, PROCESS, Record, StateDirectory};
+use super::record::{DamagedRecord, PROCESS, Record, StateDirectory};
 use super::recorded::{RecordedProcess, Unknown};
 use super::status::Status;
 use super::{Error, gate, members};
@@ -50,7 +50,7 @@ pub(super) struct Known {
     pub(super) id: ContainerId,
     pub(super) directory: Arc<StateDirectory>,
     pub(super) record: Option<Arc<Record>>,
-    pub(super) damage: Option<Damage>,
+    pub(super) damage: Option<DamagedRecord>,
 }
 
 impl Known {

@@ -79,13 +79,13 @@ impl Record {
 
 /// What is wrong with a record, as after a crash of the machine.
 #[derive(Debug)]
-pub(super) struct Damage {
+pub(super) struct DamagedRecord {
     words: String,
     /// The first process, where it is known all the same.
     pub(super) process: Option<RecordedProcess>,
 }
 
-impl Damage {
+impl DamagedRecord {
     pub(super) fn error(&self) -> Error {
         Error::plain(&*self.words).of_kind(Kind::Damaged).with_hint(
             "a kill reaches its first process, where that is known; a forced delete removes the container",
@@ -304,7 +304,7 @@ impl StateDirectory {
     }
 
     /// The record, `None` where brig was killed before it wrote one, and its damage.
-    pub(super) fn load(&self) -> Result<(Option<Record>, Option<Damage>), Error> {
+    pub(super) fn load(&self) -> Result<(Option<Record>, Option<DamagedRecord>), Error> {
         let Some(bytes) = self.read(RECORD)? else { return Ok((None, None)) };
         let process = self.load_process()?;
         Ok(match (Record::parse(&bytes), process) {
@@ -312,22 +312,22 @@ impl StateDirectory {
             (Ok(record), Err(damage)) => (Some(record), Some(damage)),
             (Err(error), process) => {
                 let process = process.ok().flatten();
-                (None, Some(Damage { process, ..self.damage(RECORD, &error) }))
+                (None, Some(DamagedRecord { process, ..self.damage(RECORD, &error) }))
             }
         })
     }
 
     /// `None` where brig was killed before it could tell: a process that there is nevertheless is in the
     /// cgroup.
-    fn load_process(&self) -> Result<Result<Option<RecordedProcess>, Damage>, Error> {
+    fn load_process(&self) -> Result<Result<Option<RecordedProcess>, DamagedRecord>, Error> {
         let bytes = self.read(PROCESS)?.filter(|bytes| !bytes.is_empty());
         let process = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
         Ok(process.map_err(|error| self.damage(PROCESS, &error)))
     }
 
-    fn damage(&self, name: &str, error: &serde_json::Error) -> Damage {
+    fn damage(&self, name: &str, error: &serde_json::Error) -> DamagedRecord {
         let words = format!("{} is damaged: {error}", self.path.join(name).display());
-        Damage { words, process: None }
+        DamagedRecord { words, process: None }
     }
 
     /// The configuration that has held since create, which nobody changes.
