@@ -18,7 +18,7 @@ use super::{Error, file};
 /// How a new process joins.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Join {
+pub enum JoinDescriptors {
     /// There is no cgroup to join (rootless without one).
     None,
     /// v2: the directory, for `CLONE_INTO_CGROUP` (Linux 5.7).
@@ -40,7 +40,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// [`Error::Gone`]; [`Error::Call`] when a file cannot be opened.
-    pub fn join(&self) -> Result<Join, Error> {
+    pub fn join(&self) -> Result<JoinDescriptors, Error> {
         let mut opened = Opened::default();
         self.nodes.iter().try_for_each(|node| opened.add(node, ""))?;
         Ok(opened.join())
@@ -50,7 +50,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// As `join` and `join_beside`.
-    pub fn join_further(&self, init: i32) -> Result<Join, Error> {
+    pub fn join_further(&self, init: i32) -> Result<JoinDescriptors, Error> {
         let unified = self.nodes.iter().find(|node| node.directory.unified);
         let given = unified.map(|node| node.read("cgroup.subtree_control")).transpose()?;
         match given {
@@ -67,7 +67,7 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Field`] for a path that leads out or a controller that is not there;
     /// [`Error::Call`] as `join`.
-    pub fn join_sub(&self, sub: &str) -> Result<Join, Error> {
+    pub fn join_sub(&self, sub: &str) -> Result<JoinDescriptors, Error> {
         let (controllers, sub) = match sub.split_once(':') {
             Some((controllers, sub)) => (controllers.split(',').collect(), sub),
             None => (Vec::new(), sub),
@@ -90,7 +90,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// [`Error::Content`] when the process is outside the container's cgroup.
-    pub(crate) fn join_beside(&self, pid: i32) -> Result<Join, Error> {
+    pub(crate) fn join_beside(&self, pid: i32) -> Result<JoinDescriptors, Error> {
         let source = PathBuf::from(format!("/proc/{pid}/cgroup"));
         let text = file::read(&source)?;
         let membership = Membership::parse(&text)?;
@@ -148,12 +148,12 @@ impl Opened {
         Ok(())
     }
 
-    fn join(self) -> Join {
+    fn join(self) -> JoinDescriptors {
         match (self.into, self.tasks.is_empty()) {
-            (None, true) => Join::None,
-            (None, false) => Join::Tasks(self.tasks),
-            (Some(into), true) => Join::Into(into),
-            (Some(into), false) => Join::Both { into, tasks: self.tasks },
+            (None, true) => JoinDescriptors::None,
+            (None, false) => JoinDescriptors::Tasks(self.tasks),
+            (Some(into), true) => JoinDescriptors::Into(into),
+            (Some(into), false) => JoinDescriptors::Both { into, tasks: self.tasks },
         }
     }
 }

@@ -36,7 +36,7 @@ mod writer;
 pub use apply::{Cgroup, PlannedScope, Prepared, foresee, prepare};
 pub use error::{Error, Leftover, Occupant};
 pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
-pub use join::Join;
+pub use join::JoinDescriptors;
 pub use oom::OomWatch;
 pub use plan::{Absent, CgroupPlan, CgroupRequest, Directory, Driver, Scope, Step, Write, devices};
 pub use record::{CgroupRecord, MadeDirectory, PlannedCgroup};

@@ -41,12 +41,12 @@ pub struct Inputs {
 
 impl Inputs {
     /// Takes the descriptors of a cgroup, and says how it is joined.
-    pub fn join(&mut self, join: brig_cgroup::Join) -> Join {
+    pub fn join(&mut self, join: brig_cgroup::JoinDescriptors) -> Join {
         let mut how = Join::default();
         let (into, tasks) = match join {
-            brig_cgroup::Join::Into(into) => (Some(into), Vec::new()),
-            brig_cgroup::Join::Tasks(tasks) => (None, tasks),
-            brig_cgroup::Join::Both { into, tasks } => (Some(into), tasks),
+            brig_cgroup::JoinDescriptors::Into(into) => (Some(into), Vec::new()),
+            brig_cgroup::JoinDescriptors::Tasks(tasks) => (None, tasks),
+            brig_cgroup::JoinDescriptors::Both { into, tasks } => (Some(into), tasks),
             _ => (None, Vec::new()),
         };
         how.into = into.is_some();

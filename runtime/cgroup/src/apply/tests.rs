@@ -9,7 +9,7 @@ use brig_spec::Resources;
 use super::super::facts::Layout;
 use super::super::node::read_pids;
 use super::super::plan::{CgroupPlan, CgroupRequest};
-use super::super::{CgroupFacts, Join, devices};
+use super::super::{CgroupFacts, JoinDescriptors, devices};
 use super::*;
 
 /// Prints why a test does not run here; fails where skipping is forbidden.
@@ -156,7 +156,9 @@ const LIMITS: &str = r#"{
 fn v1_join_reaches_every_hierarchy() {
     let Some(facts) = layout(false) else { return };
     let mut made = Made::new(&facts, "join", "{}").unwrap();
-    let Join::Tasks(tasks) = made.cgroup.join().unwrap() else { panic!("tasks expected") };
+    let JoinDescriptors::Tasks(tasks) = made.cgroup.join().unwrap() else {
+        panic!("tasks expected")
+    };
     assert_eq!(tasks.len(), made.cgroup.nodes.len());
     drop(tasks);
     let pid = made.run("exec sleep 60").id();
@@ -346,11 +348,13 @@ fn hybrid_processes_join_both_sides() {
     let node = Node::now(&directory, true).unwrap();
     // First, so that whoever is in the last hierarchy is in all.
     made.cgroup.nodes.insert(0, node);
-    let Join::Both { tasks, .. } = made.cgroup.join().unwrap() else { panic!("both expected") };
+    let JoinDescriptors::Both { tasks, .. } = made.cgroup.join().unwrap() else {
+        panic!("both expected")
+    };
     assert_eq!(tasks.len(), made.cgroup.nodes.len() - 1);
     let pid = made.run("exec sleep 60").id() as i32;
     made.wait_for_pids(1);
-    assert!(matches!(made.cgroup.join_beside(pid).unwrap(), Join::Both { .. }));
+    assert!(matches!(made.cgroup.join_beside(pid).unwrap(), JoinDescriptors::Both { .. }));
     made.cgroup.stats().unwrap();
     assert!(made.cgroup.paths().contains_key("") && made.cgroup.paths().contains_key("memory"));
 }
@@ -362,7 +366,7 @@ fn without_root_a_cgroup_is_left_out_unless_asked_for() {
     if std::env::var_os("BRIG_TEST_ROOTLESS").is_some() {
         let facts = CgroupFacts::read().unwrap();
         let cgroup = made(&CgroupPlan::new(&facts, &request).unwrap()).unwrap();
-        assert!(matches!(cgroup.join().unwrap(), Join::None));
+        assert!(matches!(cgroup.join().unwrap(), JoinDescriptors::None));
         assert!(cgroup.pids().unwrap().is_empty() && cgroup.paths().is_empty());
         cgroup.kill().unwrap();
         cgroup.delete().unwrap();

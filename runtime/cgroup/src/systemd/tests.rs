@@ -1,5 +1,5 @@
 use super::super::plan::{CgroupPlan, CgroupRequest, Driver};
-use super::super::{CgroupFacts, Join, Prepared, prepare};
+use super::super::{CgroupFacts, JoinDescriptors, Prepared, prepare};
 
 /// Needs systemd as process 1, cgroup v2 and root.
 #[test]
@@ -48,7 +48,7 @@ fn a_scope_holds_its_process_and_its_limits() {
     child.wait().unwrap();
     let deleted = cgroup.delete();
     assert_eq!(pids.unwrap(), [pid]);
-    assert!(matches!(exec.unwrap(), Join::Into(_)));
+    assert!(matches!(exec.unwrap(), JoinDescriptors::Into(_)));
     assert_eq!(limits, ["50331648", "20", "33333 50000"]);
     assert!(reload.unwrap().success());
     assert_eq!(kept, ["50331648", "20"]);
