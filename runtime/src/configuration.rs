@@ -15,7 +15,7 @@ use rustix::fs::{CWD, ResolveFlags};
 use crate::deadline::{Deadline, OF_OTHERS};
 use crate::foreign;
 use crate::policy::{self, Applied, Hardened, NodePolicy, Outcome};
-use crate::sources::Sources;
+use crate::sources::HeldSources;
 use crate::spec::{self, Asked};
 
 /// The name of the configuration within a bundle (bundle.md).
@@ -146,7 +146,7 @@ impl Configuration {
         text: Vec<u8>,
         asked: Asked,
         node: &NodePolicy,
-        sources: &Sources,
+        sources: &HeldSources,
     ) -> Result<Self, Error> {
         let refused = |source| Error::Spec { path: bundle.join(CONFIG_FILE), source };
         let hardened = policy::harden(asked, node, &sources.judged);
@@ -228,7 +228,7 @@ mod tests {
     fn load(bundle: &Path) -> Result<Configuration, Error> {
         let directory = fs::File::open(bundle).expect("a directory");
         let (text, asked) = Configuration::read(directory, bundle)?;
-        Configuration::harden(bundle, text, asked, &NodePolicy::oci(), &Sources::default())
+        Configuration::harden(bundle, text, asked, &NodePolicy::oci(), &HeldSources::default())
     }
 
     fn bundle(config: impl AsRef<[u8]>) -> tempfile::TempDir {

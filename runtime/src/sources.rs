@@ -25,7 +25,7 @@ const DEPTH_LIMIT: usize = 2048;
 
 /// The sources of a bundle's bind mounts, and its root, where a rule judges them.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub struct HeldSources {
     pub(crate) judged: policy::Sources,
     /// So that their numbers are not given to others.
     held: Vec<OwnedFd>,
@@ -33,7 +33,7 @@ pub struct Sources {
     expected: Vec<Option<SourceObject>>,
 }
 
-impl Sources {
+impl HeldSources {
     /// Looks at the sources of a specification whose bundle is at `bundle`, and at its root; at nothing where the rule is off.
     pub(crate) fn find(
         config: &Config,

@@ -10,7 +10,8 @@ use brig_child::syscall::MountAttr;
 
 use super::build::Builder;
 use super::mounts::{
-    Opened, OpenedMount, Sources, bind_inside, filesystem, idmap, is_bound_dev, is_dev, propagate,
+    Opened, OpenedMount, OpenedSources, bind_inside, filesystem, idmap, is_bound_dev, is_dev,
+    propagate,
 };
 use super::render::quoted;
 use super::rootfs::{Terminal, target};
@@ -43,7 +44,7 @@ struct FreshDev {
 pub(super) fn below_root(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
-    sources: &Sources<'_>,
+    sources: &OpenedSources<'_>,
 ) -> Result<Attached, Refusal> {
     let root = sources.rootfs;
     let mut attached = Attached::default();
@@ -72,7 +73,7 @@ impl Attached {
         &mut self,
         builder: &mut Builder<'_>,
         request: &Request<'_>,
-        sources: &Sources<'_>,
+        sources: &OpenedSources<'_>,
         source: &OpenedMount<'_>,
         field: &str,
     ) -> Result<(), Refusal> {

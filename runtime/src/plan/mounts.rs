@@ -18,7 +18,7 @@ use crate::spec::{Config, IdMapping};
 
 /// What was opened on the host's side.
 #[derive(Debug)]
-pub(super) struct Sources<'s> {
+pub(super) struct OpenedSources<'s> {
     pub(super) rootfs: Slot,
     pub(super) mounts: Vec<OpenedMount<'s>>,
     pub(super) devices: Vec<devices::Device>,

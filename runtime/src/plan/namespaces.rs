@@ -12,7 +12,7 @@ use brig_child::syscall::MountAttr;
 use brig_child::{ReportKind, Slot};
 
 use super::build::{Builder, SlotUse};
-use super::mounts::Sources;
+use super::mounts::OpenedSources;
 use super::rootfs::{RootMode, open_sources};
 use super::{Join, Refusal, Request, inheritance, mounts};
 use crate::caller::Caller;
@@ -169,7 +169,7 @@ pub(super) fn enter<'s>(
     request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<Sources<'s>, Refusal> {
+) -> Result<OpenedSources<'s>, Refusal> {
     builder.push(ProcessOp::DieWithParent { enabled: true });
     builder.push(inheritance::OWN_PERSONALITY);
     builder.push(inheritance::ALL_PROCESSORS);
@@ -193,7 +193,7 @@ fn enter_alone<'s>(
     request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<Sources<'s>, Refusal> {
+) -> Result<OpenedSources<'s>, Refusal> {
     join_cgroup(builder, request.join);
     supervisor_setup(builder, request, stages);
     let sources = open_sources(builder, request, all, stages)?;
@@ -209,7 +209,7 @@ fn enter_from_host<'s>(
     all: &Namespaces,
     stages: &Stages,
     second: u64,
-) -> Result<Sources<'s>, Refusal> {
+) -> Result<OpenedSources<'s>, Refusal> {
     let late = late_namespaces(request.join);
     let sources = open_sources(builder, request, all, stages)?;
     // While the host's /proc is in reach and nobody else's.
@@ -240,7 +240,7 @@ fn enter_as_user<'s>(
     all: &Namespaces,
     stages: &Stages,
     second: u64,
-) -> Result<Sources<'s>, Refusal> {
+) -> Result<OpenedSources<'s>, Refusal> {
     let late = late_namespaces(request.join);
     // newuidmap(1) must be able to look at it, and so must it itself at its own timens_offsets. In a user
     // namespace that is new nobody else is, but in one that is joined there may be.

@@ -13,7 +13,7 @@ use brig_child::{ReportKind, Slot};
 
 use super::build::{Builder, SlotUse};
 use super::inheritance::UMASK;
-use super::mounts::{self, Sources};
+use super::mounts::{self, OpenedSources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::render::quoted;
 use super::{Refusal, Request, RootDirectory};
@@ -75,11 +75,11 @@ pub(super) fn open_sources<'s>(
     request: &Request<'s>,
     all: &Namespaces,
     stages: &Stages,
-) -> Result<Sources<'s>, Refusal> {
+) -> Result<OpenedSources<'s>, Refusal> {
     let rootfs = builder.concerning("root.path", |builder| open_root(builder, request, stages))?;
     let mounts = mounts::open(builder, request, all)?;
     let devices = devices::open(builder, request, all, mounts::is_bound_dev(&mounts))?;
-    Ok(Sources { rootfs, mounts, devices })
+    Ok(OpenedSources { rootfs, mounts, devices })
 }
 
 fn open_root(
@@ -148,7 +148,7 @@ pub(super) fn assemble(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     stages: &Stages,
-    sources: &Sources<'_>,
+    sources: &OpenedSources<'_>,
 ) -> Result<Terminal, Refusal> {
     let root = sources.rootfs;
     builder.push(ProcessOp::Umask { mask: 0 });

@@ -17,7 +17,7 @@ use crate::configuration::Configuration;
 use crate::filter::Filter;
 use crate::host::{self, Host};
 use crate::plan::{self, Join, Plan, Start};
-use crate::sources::Sources;
+use crate::sources::HeldSources;
 use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
 
 /// A container as it is to be made: a bundle on disk, or what `try` composes.
@@ -30,7 +30,7 @@ pub struct Blueprint {
     /// The root file system.
     pub root: Root,
     /// What was looked at of the sources of its bind mounts.
-    pub sources: Sources,
+    pub sources: HeldSources,
     /// Namespaces that it joins by descriptor; its configuration says so.
     pub namespaces: HeldNamespaces,
     /// See [`plan::Request::read_only_tree`].

@@ -14,7 +14,7 @@ use crate::configuration::Configuration;
 use crate::filter::Filter;
 use crate::foreign;
 use crate::policy::{self, Applied, NodePolicy};
-use crate::sources::Sources;
+use crate::sources::HeldSources;
 
 impl Blueprint {
     /// Reads a bundle, and holds what it asks for against what the node grants.
@@ -28,7 +28,7 @@ impl Blueprint {
         let (text, asked) = namespaces.asked_for(&of_bundle, asked)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
         let rule = &node.profile.rules.bind_sources;
-        let sources = Sources::find(asked.config(), &bundle, Some(root.as_fd()), rule);
+        let sources = HeldSources::find(asked.config(), &bundle, Some(root.as_fd()), rule);
         let (text, of_bundle) = match text {
             Some(text) => (text, Some(of_bundle)),
             None => (of_bundle, None),
@@ -46,7 +46,7 @@ impl Blueprint {
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config()).ok();
         let rule = &node.profile.rules.bind_sources;
         let root = root.as_ref().map(AsFd::as_fd);
-        let sources = Sources::find(asked.config(), &bundle, root, rule);
+        let sources = HeldSources::find(asked.config(), &bundle, root, rule);
         let verdicts = policy::judge(asked, node, &sources.judged);
         Ok(Applied { profile: node.profile.clone(), verdicts })
     }

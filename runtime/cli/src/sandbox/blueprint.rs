@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use brig::caller::Caller;
 use brig::configuration::{Configuration, Seccomp};
 use brig::policy::{Mode, NodePolicy};
-use brig::sources::Sources;
+use brig::sources::HeldSources;
 use brig::spec::Asked;
 use brig::supervise::{Blueprint, Error, HeldNamespaces, Landlock, Root};
 use brig_seccomp::Arch;
@@ -122,7 +122,7 @@ fn blueprint(
     let text = config(sandbox, over).to_string().into_bytes();
     let bundle = PathBuf::from("/");
     let asked = Asked::read(&text)?;
-    let sources = Sources::default();
+    let sources = HeldSources::default();
     let mut config = Configuration::harden(&bundle, text, asked, &of_caller(node), &sources)?;
     if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
         config.seccomp = Seccomp::Program(program);
