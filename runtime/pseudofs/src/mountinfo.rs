@@ -15,11 +15,15 @@ pub struct Mount<'l> {
     pub id: &'l str,
     /// The number of the mount that it is on, or its own.
     pub parent: &'l str,
+    /// The device of its file system, `MAJOR:MINOR`.
+    pub device: &'l str,
     root: &'l str,
     point: &'l str,
     options: &'l str,
     /// Nobody can bind it, and a bind mount of what it is in comes without it (mount_namespaces(7)).
     pub unbindable: bool,
+    /// What is mounted in it appears in other mounts too, of this mount namespace or another.
+    pub shared: bool,
     /// The type of its file system.
     pub kind: &'l str,
     super_options: &'l str,
@@ -32,13 +36,17 @@ impl<'l> Mount<'l> {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut mount = mount.split(' ');
         let mut file_system = file_system.split(' ');
+        let (id, parent, device) = (mount.next()?, mount.next()?, mount.next()?);
+        let (root, point, options) = (mount.next()?, mount.next()?, mount.next()?);
         Some(Self {
-            id: mount.next()?,
-            parent: mount.next()?,
-            root: mount.nth(1)?,
-            point: mount.next()?,
-            options: mount.next()?,
-            unbindable: mount.any(|field| field == "unbindable"),
+            id,
+            parent,
+            device,
+            root,
+            point,
+            options,
+            unbindable: mount.clone().any(|field| field == "unbindable"),
+            shared: mount.any(|field| field.starts_with("shared:")),
             kind: file_system.next()?,
             super_options: file_system.nth(1)?,
         })
@@ -64,7 +72,13 @@ impl<'l> Mount<'l> {
     /// The mount is read-only, whatever its file system is.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.options.split(',').any(|option| option == "ro")
+        self.has("ro")
+    }
+
+    /// Whether the mount has this option, such as `nosuid`, whatever its file system has.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.options.split(',').any(|one| one == option)
     }
 
     /// The options of its file system.
@@ -99,10 +113,11 @@ mod tests {
     fn every_field_has_its_place() {
         let line = "36 25 8:1 /a\\040b /x\\011y\\134 ro,nosuid shared:1 master:2 - ext4 /dev/sda rw,errors=x";
         let mount = Mount::parse(line).unwrap();
-        assert_eq!((mount.id, mount.parent), ("36", "25"));
+        assert_eq!((mount.id, mount.parent, mount.device), ("36", "25", "8:1"));
         assert_eq!(mount.root(), Path::new("/a b"));
         assert_eq!(mount.point(), Path::new("/x\ty\\"));
-        assert!(mount.is_read_only() && !mount.unbindable);
+        assert!(mount.is_read_only() && !mount.unbindable && mount.shared);
+        assert!(mount.has("nosuid") && !mount.has("suid"));
         assert_eq!(mount.kind, "ext4");
         assert_eq!(mount.super_options().collect::<Vec<_>>(), ["rw", "errors=x"]);
         let writable = Mount::parse("1 1 0:1 / / rw - tmpfs none ro").unwrap();

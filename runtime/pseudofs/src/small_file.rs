@@ -23,9 +23,20 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The kernel's, of read(2).
 pub fn read_open(fd: impl AsFd) -> io::Result<Vec<u8>> {
+    read_at_most(fd, usize::MAX)
+}
+
+/// The same of a file whose length others decide, as that of a table of mounts.
+///
+/// # Errors
+/// As `read_open`; `FileTooLarge` with more than `limit_bytes`.
+pub fn read_at_most(fd: impl AsFd, limit_bytes: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4096];
     let mut length = 0;
     loop {
+        if length > limit_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         if length == bytes.len() {
             bytes.resize(length * 2, 0);
         }
