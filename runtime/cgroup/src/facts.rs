@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use brig_pseudofs::mountinfo;
+use brig_pseudofs::{mountinfo, small_file};
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
@@ -245,6 +245,52 @@ impl Mount {
                 entry.controllers.iter().all(|name| options.contains(name))
             }
         }
+    }
+}
+
+/// The hierarchies that the caller sees mounted, for who asks where the cgroups of other processes are.
+#[derive(Debug, Default)]
+pub struct Mounted(Vec<Mount>);
+
+/// The cgroup of a process in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Empty in v2, where the cgroup's own files say it.
+    pub(crate) controllers: Vec<String>,
+    /// Where the hierarchy is mounted.
+    pub(crate) mount: PathBuf,
+    /// The cgroup below that, without a slash before it.
+    pub(crate) path: String,
+}
+
+impl Mounted {
+    /// Reads `/proc/self/mountinfo`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read() -> Result<Mounted, Error> {
+        const PATH: &str = "/proc/self/mountinfo";
+        let bytes = small_file::read(PATH).map_err(|source| Error::call("read", PATH, source))?;
+        Ok(Mounted(Mount::all(&String::from_utf8_lossy(&bytes)).collect()))
+    }
+
+    /// Where a process is that has this `/proc/PID/cgroup`; a hierarchy that is not mounted, or whose mount does not show
+    /// the cgroup, is left out.
+    pub(crate) fn places(&self, membership: &str) -> Result<Vec<Place>, Error> {
+        let membership = Membership::parse(membership)?;
+        let place = |controllers: &[String], mount: &Mount, path: &str| {
+            let path = below(path, &mount.root)?.trim_start_matches('/').to_owned();
+            Some(Place { controllers: controllers.to_vec(), mount: mount.point.clone(), path })
+        };
+        let legacy = membership.legacy.iter().filter_map(|entry| {
+            let mut mounts = self.0.iter().filter(|mount| mount.holds(entry));
+            mounts.find_map(|mount| place(&entry.controllers, mount, &entry.path))
+        });
+        let unified = membership.unified.iter().filter_map(|path| {
+            let mut mounts = self.0.iter().filter(|mount| mount.kind == MountKind::Unified);
+            mounts.find_map(|mount| place(&[], mount, path))
+        });
+        Ok(legacy.chain(unified).collect())
     }
 }
 

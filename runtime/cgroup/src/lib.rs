@@ -26,6 +26,7 @@ mod node;
 mod oom;
 mod patience;
 mod plan;
+mod readback;
 mod record;
 mod stats;
 pub mod systemd;
@@ -35,10 +36,11 @@ mod writer;
 
 pub use apply::{Cgroup, PlannedScope, Prepared, foresee, prepare};
 pub use error::{Error, Leftover, Occupant};
-pub use facts::{CgroupFacts, Hierarchy, Layout, Unified};
+pub use facts::{CgroupFacts, Hierarchy, Layout, Mounted, Unified};
 pub use join::JoinDescriptors;
 pub use oom::OomWatch;
 pub use plan::{Absent, CgroupPlan, CgroupRequest, Directory, Driver, Scope, Step, Write, devices};
+pub use readback::{Bound, DeviceControl, Readback};
 pub use record::{CgroupRecord, MadeDirectory, PlannedCgroup};
 pub use stats::{
     Blkio, BlkioEntry, Cpu, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Pids,

@@ -22,6 +22,8 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 /// Flags of BPF_PROG_ATTACH.
 const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
 const BPF_F_REPLACE: u32 = 1 << 2;
+/// Flag of BPF_PROG_QUERY.
+const BPF_F_QUERY_EFFECTIVE: u32 = 1 << 0;
 /// How brig's programs are named, for `bpftool` and for brig itself.
 const NAME: [u8; 16] = *b"brig_devices\0\0\0\0";
 /// The verifier's log is asked for only after a refusal, as writing it costs time.
@@ -212,6 +214,21 @@ pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) ->
         ..AttachAttributes::default()
     };
     bpf(BPF_PROG_DETACH, &mut attributes).map(drop)
+}
+
+/// How many device programs decide for `cgroup`, its own and those of the cgroups above, whoever has attached them.
+///
+/// # Errors
+/// The kernel's answer: EPERM without CAP_NET_ADMIN, or CAP_SYS_ADMIN.
+pub fn device_programs_in_force(cgroup: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut attributes = QueryAttributes {
+        target_fd: raw(cgroup),
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: BPF_F_QUERY_EFFECTIVE,
+        ..QueryAttributes::default()
+    };
+    bpf(BPF_PROG_QUERY, &mut attributes)?;
+    Ok(attributes.prog_cnt)
 }
 
 /// brig's device programs attached to `cgroup` itself, in the order of attachment.
