@@ -21,6 +21,7 @@ mod ofd_lock;
 pub mod plan;
 pub mod printable;
 pub mod replace;
+pub mod report;
 pub mod sources;
 pub mod supervise;
 pub mod template;

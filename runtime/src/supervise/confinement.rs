@@ -2,25 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
 
 use brig_cgroup::Cgroup;
-use brig_pseudofs::mountinfo::Mount;
-use brig_pseudofs::small_file;
 
 use super::Error;
-use crate::execute::namespace;
 use crate::printable;
+use crate::report::{NAMESPACES, Process, Rights, Seen, Unseen};
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confinement {
-    uid_outside: u32,
-    gid_outside: u32,
-    effective: u64,
-    bounding: u64,
-    no_new_privs: bool,
-    seccomp: bool,
+    rights: Rights,
     /// Unknown where the kernel does not show them: to an ordinary user not before the program runs, and not after
     /// its end.
     namespaces: Option<Vec<&'static str>>,
@@ -46,22 +38,18 @@ impl Confinement {
         Self::of_process(pid, limits).map_err(failed)
     }
 
-    fn of_process(pid: i32, limits: Limits) -> io::Result<Self> {
-        let status = status(pid)?;
-        let (writable_mounts, read_only_mounts) = mounts(pid)?;
-        let hex =
-            |name| u64::from_str_radix(field(&status, name)?, 16).map_err(|_| unexpected(name));
-        let id = |name| field(&status, name)?.parse().map_err(|_| unexpected(name));
+    fn of_process(pid: i32, limits: Limits) -> Seen<Self> {
+        let process = Process::read(pid)?;
+        let table = process.mounts()?;
+        let writable = table.mounts.iter().filter(|mount| !mount.read_only);
+        let writable =
+            writable.map(|mount| printable::line(&mount.point.to_string_lossy()).into_owned());
+        let writable_mounts: Vec<_> = writable.collect();
         Ok(Self {
-            uid_outside: id("Uid")?,
-            gid_outside: id("Gid")?,
-            effective: hex("CapEff")?,
-            bounding: hex("CapBnd")?,
-            no_new_privs: field(&status, "NoNewPrivs")? == "1",
-            seccomp: field(&status, "Seccomp")? == "2",
-            namespaces: own_namespaces(pid)?,
+            rights: process.rights,
+            namespaces: own_namespaces(&process)?,
+            read_only_mounts: table.mounts.len() - writable_mounts.len(),
             writable_mounts,
-            read_only_mounts,
             limits,
         })
     }
@@ -72,11 +60,11 @@ impl Confinement {
     /// # Errors
     /// It cannot be read.
     pub fn refresh(&mut self, pid: i32) -> Result<(), Error> {
-        let status = status(pid).map_err(failed)?;
-        self.seccomp = field(&status, "Seccomp").map_err(failed)? == "2";
-        self.no_new_privs = field(&status, "NoNewPrivs").map_err(failed)? == "1";
-        if self.namespaces.is_none() {
-            self.namespaces = own_namespaces(pid).map_err(failed)?;
+        self.rights = Rights::read(pid).map_err(failed)?;
+        if self.namespaces.is_none()
+            && let Ok(process) = Process::read(pid)
+        {
+            self.namespaces = own_namespaces(&process).map_err(failed)?;
         }
         Ok(())
     }
@@ -103,59 +91,28 @@ fn no_limit(cgroup: &Cgroup, controller: &str) -> Error {
     Error::plain(format!("cgroup {paths}: {controller} limit not set (controller missing)"))
 }
 
-fn failed(error: io::Error) -> Error {
-    Error::system("reading back what confines the command", error)
+fn failed(unseen: Unseen) -> Error {
+    Error::system("reading back what confines the command", unseen.0)
 }
 
-fn status(pid: i32) -> io::Result<String> {
-    small_file::read_text(format!("/proc/{pid}/status"))
-}
-
-/// The first value of a line of /proc/PID/status.
-fn field<'s>(status: &'s str, name: &str) -> io::Result<&'s str> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let value = line.and_then(|rest| rest.split_ascii_whitespace().next());
-    value.ok_or_else(|| unexpected(name))
-}
-
-fn unexpected(name: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/status: unexpected {name}"))
-}
-
-/// The namespaces that `pid` does not share with the caller; `None` where they are not shown (ptrace(2),
+/// The namespaces that a process does not share with the caller; `None` where they are not shown (ptrace(2),
 /// `PTRACE_MODE_READ_FSCREDS`).
-fn own_namespaces(pid: i32) -> io::Result<Option<Vec<&'static str>>> {
-    let of = |process: &str, name| std::fs::read_link(format!("/proc/{process}/ns/{name}"));
+fn own_namespaces(process: &Process) -> Seen<Option<Vec<&'static str>>> {
+    let callers = Process::read(std::process::id().cast_signed())?.namespaces;
     let mut own = Vec::new();
-    for (_, name) in namespace::TYPES {
-        let callers = match of("self", name) {
+    for ((name, _), (theirs, callers)) in
+        NAMESPACES.iter().zip(process.namespaces.iter().zip(callers))
+    {
+        match (theirs, callers) {
             // This kernel has none of the kind.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            answer => answer?,
-        };
-        match of(&pid.to_string(), name) {
-            Ok(theirs) if theirs == callers => {}
-            Ok(_) => own.push(name),
-            Err(error) => match error.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => return Ok(None),
-                _ => return Err(error),
-            },
+            (_, Err(unseen)) if unseen.is_gone() => {}
+            (Ok(theirs), callers) if *theirs == callers? => {}
+            (Ok(_), _) => own.push(*name),
+            (Err(_), _) => return Ok(None),
         }
     }
+    own.sort_unstable();
     Ok(Some(own))
-}
-
-/// The mount points that can be written to, and how many cannot.
-fn mounts(pid: i32) -> io::Result<(Vec<String>, usize)> {
-    let text = small_file::read_text(format!("/proc/{pid}/mountinfo"))?;
-    let (mut writable, mut read_only) = (Vec::new(), 0);
-    for mount in Mount::all(&text) {
-        match mount.is_read_only() {
-            true => read_only += 1,
-            false => writable.push(printable::line(&mount.point().to_string_lossy()).into_owned()),
-        }
-    }
-    Ok((writable, read_only))
 }
 
 fn capabilities(mask: u64) -> String {
@@ -170,15 +127,19 @@ impl fmt::Display for Confinement {
             Some(own) => writeln!(f, "  namespaces    own {}", own.join(" "))?,
             None => writeln!(f, "  namespaces    not shown to this user")?,
         }
-        writeln!(f, "  user          {}:{} on the host", self.uid_outside, self.gid_outside)?;
+        writeln!(f, "  user          {}:{} on the host", self.rights.uids[0], self.rights.gids[0])?;
         writeln!(
             f,
             "  capabilities  effective {}, bounding {}",
-            capabilities(self.effective),
-            capabilities(self.bounding)
+            capabilities(self.rights.capabilities.effective),
+            capabilities(self.rights.capabilities.bounding)
         )?;
-        writeln!(f, "  no_new_privs  {}", yes(self.no_new_privs))?;
-        writeln!(f, "  seccomp       {}", if self.seccomp { "filter" } else { "none" })?;
+        writeln!(f, "  no_new_privs  {}", yes(self.rights.no_new_privs))?;
+        writeln!(
+            f,
+            "  seccomp       {}",
+            if self.rights.is_filtered() { "filter" } else { "none" }
+        )?;
         writeln!(
             f,
             "  file systems  {} read-only, writable {}",
@@ -204,14 +165,6 @@ mod tests {
         let own = own.expect("it runs");
         assert_eq!(own.namespaces, Some(Vec::new()));
         assert!(own.read_only_mounts + own.writable_mounts.len() > 0);
-    }
-
-    #[test]
-    fn fields_are_found_by_their_whole_name() {
-        let status = "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\nUid:\t5\t6\t7\t8\n";
-        assert_eq!(field(status, "Seccomp").expect("a field"), "2");
-        assert_eq!(field(status, "Uid").expect("a field"), "5");
-        field(status, "CapEff").expect_err("it is missing");
     }
 
     #[test]
