@@ -22,6 +22,7 @@ mod pause;
 mod plan;
 mod policy;
 mod ps;
+mod report;
 mod resume;
 mod run;
 mod sandbox;
@@ -64,6 +65,7 @@ const VERBS: &[Verb] = &[
     features::VERB,
     plan::VERB,
     policy::VERB,
+    report::VERB,
     sandbox::VERB,
     seccomp::VERB,
 ];
