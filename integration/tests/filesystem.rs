@@ -242,6 +242,35 @@ fn a_relative_destination_is_below_the_root() {
     );
 }
 
+/// Also where it is on a root, or a mount, that can no longer be written to in the end.
+#[test]
+fn a_working_directory_is_made_where_it_is_missing() {
+    let lab = Lab::new();
+    let tmpfs = |options: &[&str]| json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": options});
+    for (read_only, options) in
+        [(false, ["nodev"]), (true, ["nodev"]), (false, ["ro"]), (true, ["ro"])]
+    {
+        for cwd in ["/new/dir", "/tmp/new", "/link/new", "/usr"] {
+            let b = lab.bundle().set("/root/readonly", read_only).mount(tmpfs(&options));
+            std::os::unix::fs::symlink("/made/by", b.rootfs.join("link")).expect("symlink");
+            let b = b.set("/process/cwd", cwd).sh("pwd -P; stat -c %a:%u .; touch x 2>&1");
+            let output = lab.container(b).run();
+            let said = output.stdout();
+            let mut lines = said.lines();
+            let real = cwd.replace("/link", "/made/by");
+            assert_eq!(lines.next(), Some(&*real), "{cwd}, {read_only}, {options:?}: {said}");
+            assert_eq!(lines.next(), Some("755:0"), "{cwd}: {said}");
+            let fixed = if cwd.starts_with("/tmp") { options == ["ro"] } else { read_only };
+            assert_eq!(
+                said.contains("Read-only"),
+                fixed,
+                "{cwd}, {read_only}, {options:?}: {said}"
+            );
+        }
+    }
+    lab.assert_clean();
+}
+
 #[test]
 fn a_mount_over_a_link_in_the_image_stays_in_the_image() {
     let lab = Lab::new();

@@ -155,6 +155,9 @@ pub(super) fn assemble(
     let masks = masks(builder, request.spec)?;
     attach_root(builder, request, stages, masks.into_iter().chain([root]))?;
     let attached = attach::below_root(builder, request, sources)?;
+    if request.spec.root.readonly || !attached.readonly_later.is_empty() {
+        make_working_directory(builder, request.spec, root)?;
+    }
     restrict_paths(builder, request.spec, root, masks)?;
     for fd in attached.readonly_later {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
@@ -257,6 +260,20 @@ fn without_slashes(mut path: &str) -> &str {
         path = rest;
     }
     path
+}
+
+/// Makes the working directory while its place can still be written to. Elsewhere chdir does, if it has to.
+fn make_working_directory(
+    builder: &mut Builder<'_>,
+    spec: &Config,
+    root: Slot,
+) -> Result<(), Refusal> {
+    let cwd = &spec.process.cwd;
+    if cwd == "/" {
+        return Ok(());
+    }
+    builder.concerning("process.cwd", |builder| target(builder, root, cwd, Target::Within))?;
+    Ok(())
 }
 
 /// The barrier for the hooks of the runtime namespace, and the createContainer hooks.
