@@ -104,25 +104,25 @@ fn processors_of_exec_are_those_that_it_asks_for() {
     assert_eq!(view["cpus_allowed"], online.trim(), "as `final` is empty");
 }
 
-/// containerd opens it once, for reading, and gives it as all three.
+/// containerd opens it once, for reading, and gives it as all three. With that of the host a program could change the
+/// mode of a file that all of the host uses.
 #[test]
-fn dev_null_can_be_written_to_whichever_way_it_was_opened() {
+fn dev_null_is_the_containers_own_to_read_and_to_write() {
     let lab = Lab::new();
     let dir = lab.path("shared");
     fs::create_dir(&dir).expect("make a directory");
     let log = dir.join("log").display().to_string();
     let say = format!(
-        "echo >{log}.new; echo x; echo 1 $? >>{log}.new; echo x >&2; echo 2 $? >>{log}.new; mv {log}.new {log}"
+        "rm -f {log}.new; for f in 0 1 2; do \
+         echo x >&$f && cat <&$f && test $(stat -L -c %d:%i /proc/$$/fd/$f) = $(stat -c %d:%i /dev/null); \
+         echo $f $? >>{log}.new; done; mv {log}.new {log}"
     );
-    let c = lab.container(
-        lab.bundle()
-            .bind(&dir, &dir.to_string_lossy(), &["rw"])
-            .sh(&format!("{say}; exec /bin/idle")),
-    );
+    let bundle = || lab.bundle().bind(&dir, &dir.to_string_lossy(), &["rw"]);
+    let c = lab.container(bundle().sh(&format!("{say}; exec /bin/idle")));
     let by =
         |call: Call| call.under(["/bin/sh", "-c", "exec \"$@\" </dev/null 1<&0 2<&0", "sh"]).go();
     let assert_written = |who: &str| {
-        assert_eq!(read(&dir, "log").trim(), "1 0\n2 0", "{who}");
+        assert_eq!(read(&dir, "log").trim(), "0 0\n1 0\n2 0", "{who}");
         fs::remove_file(dir.join("log")).expect("remove what was said");
     };
     by(c.run_call(&["--detach"])).ok();
@@ -136,10 +136,33 @@ fn dev_null_can_be_written_to_whichever_way_it_was_opened() {
     c.start().ok();
     assert_written("create");
     c.delete_force().ok();
+    by(lab.container(bundle().sh(&say)).run_call(&[])).ok();
+    assert_written("run");
     // Nor is anything of brig's own where a caller has closed all three.
     let closed = |call: Call| call.under(["/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"]).go();
     closed(c.run_call(&["--detach"])).ok();
     assert_written("run --detach of a caller without descriptors");
+    c.delete_force().ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn what_a_container_has_put_in_the_place_of_dev_null_is_not_opened_for_others() {
+    need!(Brig);
+    let lab = Lab::new();
+    let script = "rm /dev/null; touch /tmp/file; ln -s /tmp/file /dev/null; exec idle";
+    let c = lab.container(lab.bundle().sh(script));
+    c.run_detached();
+    let exec = |args: &[&str]| c.exec_call(&[], args).stdin(b"").go();
+    assert!(wait_until(PATIENCE, || exec(&["test", "-L", "/dev/null"]).succeeded()));
+    let by =
+        |call: Call| call.under(["/bin/sh", "-c", "exec \"$@\" </dev/null >&0 2>&0", "sh"]).go();
+    let log = lab.path("log").display().to_string();
+    let call = lab.runtime().args(["--log", &log, "exec", c.id(), "echo", "x"]);
+    assert!(!by(call).succeeded());
+    let said = fs::read_to_string(&log).expect("a log");
+    assert!(said.contains("open /dev/null as 0, 1, 2: ") && said.contains("1:3"), "{said}");
+    exec(&["cat", "/tmp/file"]).ok().prints("");
     c.delete_force().ok();
     lab.assert_clean();
 }

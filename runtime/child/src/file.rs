@@ -79,7 +79,7 @@ fn set_attribute(dir: i32, name: &CStr, value: &[u8]) -> Answer<()> {
     syscall::close(fd).map(drop)
 }
 
-fn require(fd: i32, identity: Identity) -> Answer<()> {
+pub(crate) fn require(fd: i32, identity: Identity) -> Answer<()> {
     let (same, otherwise) = match identity {
         Identity::Node { kind, device } => {
             (is_device(fd, c"", libc::AT_EMPTY_PATH, kind, device)?, libc::ENXIO)

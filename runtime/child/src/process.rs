@@ -2,8 +2,10 @@
 
 use core::ffi::CStr;
 
+use crate::device;
+use crate::file::require;
 use crate::interpret::Child;
-use crate::op::{ProcessOp, Slot, Tolerance};
+use crate::op::{Identity, ProcessOp, Slot, Tolerance};
 use crate::syscall::{self, Answer, failed_call};
 use crate::target::{NO_MAGICLINKS, PATH_MAX, make_path};
 
@@ -15,6 +17,7 @@ impl Child<'_, '_> {
             ProcessOp::EndOnSignals => syscall::end_on_signals(),
             ProcessOp::Setsid => syscall::setsid().map(drop),
             ProcessOp::Dup { from, to } => syscall::dup3(self.fd(from)?, to, 0).map(drop),
+            ProcessOp::OwnNull { standard } => own_null(standard),
             ProcessOp::Console { pts, socket, size, owner, console } => {
                 self.open_console(pts, socket, size, owner, console)
             }
@@ -73,6 +76,20 @@ fn raise_limit(resource: u32, hard: u64) -> Answer<()> {
         return Ok(());
     }
     syscall::prlimit(resource, Some(&[soft, hard])).map(drop)
+}
+
+/// Documentation/admin-guide/devices.txt.
+const NULL: Identity = Identity::Node { kind: libc::S_IFCHR, device: device::encode(1, 3) };
+
+/// Another file there is the image's: it is not what the caller has given.
+fn own_null(standard: [bool; 3]) -> Answer<()> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY;
+    let null = syscall::openat2(libc::AT_FDCWD, c"/dev/null", flags, 0, NO_MAGICLINKS)?;
+    require(null, NULL)?;
+    for (number, _) in (0..).zip(standard).filter(|(_, replaced)| *replaced) {
+        syscall::dup3(null, number, 0)?;
+    }
+    syscall::close(null).map(drop)
 }
 
 /// chdir(2), and proof that the directory is inside the root (CVE-2024-21626).

@@ -291,6 +291,10 @@ fn hint(op: &Op<'_>, errno: i32) -> Option<&'static str> {
         {
             Some("brig itself may not raise this limit: it needs CAP_SYS_RESOURCE")
         }
+        Op::Process(ProcessOp::OwnNull { .. }) => Some(
+            "the container's /dev/null cannot be opened, or is not that device (1:3): mend it, or give the process \
+             other input and output than /dev/null",
+        ),
         Op::Privilege(
             PrivilegeOp::Setuid { .. } | PrivilegeOp::Setgid { .. } | PrivilegeOp::Setgroups { .. },
         ) if errno == libc::EINVAL => {

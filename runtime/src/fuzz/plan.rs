@@ -209,6 +209,7 @@ fn planned(spec: &policy::Hardened, text: &[u8], kind: u8) -> bool {
         read_only_tree: kind & 128 != 0,
         start: if kind & 64 == 0 { Start::AtGate } else { Start::AtOnce },
         standard: [kind & 8 != 0; 3],
+        null: [kind & 32 != 0, kind & 8 != 0, kind & 32 != 0],
         preserve_fds: u32::from(kind >> 6),
         new_keyring: kind & 16 == 0,
         seccomp: filter.as_ref(),

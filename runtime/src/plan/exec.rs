@@ -37,6 +37,8 @@ pub struct ExecRequest<'s> {
     /// See [`super::Request`].
     pub standard: [bool; 3],
     /// See [`super::Request`].
+    pub null: [bool; 3],
+    /// See [`super::Request`].
     pub preserve_fds: u32,
     /// See [`super::Request`].
     pub new_keyring: bool,
@@ -161,6 +163,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), R
         process: request.process,
         home: request.home,
         host: request.host,
+        null: request.null,
         preserve_fds: request.preserve_fds,
         node_filter: request.node_filter,
         seccomp: request.seccomp,

@@ -129,6 +129,9 @@ pub struct Request<'s> {
     pub join: Join,
     /// Which of standard input, output and error the supervisor hands over, rather than the caller's.
     pub standard: [bool; 3],
+    /// Which of the three are /dev/null: the program gets the container's own, to read and to write. With that of the
+    /// host it could change the mode, owner and times of a file that all of the host uses.
+    pub null: [bool; 3],
     /// Number of descriptors after standard error that the program inherits.
     pub preserve_fds: u32,
     /// Whether the process gets a session keyring of its own.
@@ -169,6 +172,7 @@ impl<'s> Request<'s> {
             cgroup,
             join: Join::of(cgroup),
             standard: [false; 3],
+            null: [false; 3],
             preserve_fds: 0,
             new_keyring: true,
             home: None,

@@ -58,6 +58,7 @@ pub(super) fn finish(
         process: &request.spec.process,
         home: request.home,
         host: request.host,
+        null: request.null,
         preserve_fds: request.preserve_fds,
         node_filter: request.node_filter,
         seccomp: request.seccomp,
@@ -168,6 +169,7 @@ pub(super) struct Tail<'s> {
     pub(super) process: &'s Process,
     pub(super) home: Option<&'s str>,
     pub(super) host: &'s HostFacts,
+    pub(super) null: [bool; 3],
     pub(super) preserve_fds: u32,
     pub(super) node_filter: Option<&'s brig_seccomp::BpfProgram>,
     pub(super) seccomp: Option<&'s brig_seccomp::BpfProgram>,
@@ -189,7 +191,11 @@ impl Tail<'_> {
         terminal: Terminal,
         proc: &mut PrivateProc,
     ) -> Result<(), Refusal> {
-        self.terminal(builder, terminal)?;
+        if self.process.terminal {
+            self.terminal(builder, terminal)?;
+        } else if self.null != [false; 3] {
+            builder.push(ProcessOp::OwnNull { standard: self.null });
+        }
         self.limits(builder)?;
         self.scheduling(builder)?;
         labels::at_execve(builder, self, proc)?;
@@ -298,9 +304,6 @@ impl Tail<'_> {
     }
 
     fn terminal(&self, builder: &mut Builder<'_>, terminal: Terminal) -> Result<(), Refusal> {
-        if !self.process.terminal {
-            return Ok(());
-        }
         let Terminal { pts: Some(pts), console } = terminal else {
             return Err(Refusal::new(
                 "process.terminal",

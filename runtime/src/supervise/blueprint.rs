@@ -59,6 +59,7 @@ pub(super) struct Manner<'m> {
     pub(super) id: &'m ContainerId,
     pub(super) start: Start,
     pub(super) standard: [bool; 3],
+    pub(super) null: [bool; 3],
     pub(super) preserve_fds: u32,
     pub(super) new_keyring: bool,
 }
@@ -126,6 +127,7 @@ impl Blueprint {
             start: manner.start,
             join,
             standard: manner.standard,
+            null: manner.null,
             preserve_fds: manner.preserve_fds,
             new_keyring: manner.new_keyring,
             home: circumstances.home.as_deref(),

@@ -71,6 +71,7 @@ pub(super) fn make(
         node.observer().observe(id, &observer::Event::Judged(verdicts));
     }
     io.check(blueprint.config.spec.process.terminal)?;
+    let null = io.null();
     let inputs = Inputs { console_socket: io.console, standard: io.standard, ..Inputs::default() };
     let circumstances = blueprint.circumstances()?;
     let (spec, facts) = (&blueprint.config.spec, CgroupFacts::read()?);
@@ -79,7 +80,7 @@ pub(super) fn make(
     // From here on everything is on a list.
     let mut transaction = Transaction::begin(node.root(), id, &blueprint, record)?;
     let making =
-        Making { node, id, options, start, blueprint: &mut blueprint, cgroup, circumstances };
+        Making { node, id, options, start, null, blueprint: &mut blueprint, cgroup, circumstances };
     let carried_out = making.carry_out(&mut transaction, inputs, wait);
     match observer::told(&**node.observer(), id, carried_out) {
         Ok(process) => {
@@ -96,6 +97,7 @@ struct Making<'m> {
     id: &'m ContainerId,
     options: &'m Options,
     start: Start,
+    null: [bool; 3],
     blueprint: &'m mut Blueprint,
     cgroup: CgroupPlan,
     circumstances: Circumstances,
@@ -116,7 +118,8 @@ impl Making<'_> {
         let arena = Bump::with_capacity(plan::ARENA_BYTES);
         let Options { preserve_fds, new_keyring, .. } = *self.options;
         let standard = inputs.standard.each_ref().map(Option::is_some);
-        let manner = Manner { id: self.id, start: self.start, standard, preserve_fds, new_keyring };
+        let (id, start, null) = (self.id, self.start, self.null);
+        let manner = Manner { id, start, standard, null, preserve_fds, new_keyring };
         let cgroup = (&self.cgroup, join);
         let plan = self.blueprint.plan(&arena, &manner, &self.circumstances, cgroup)?;
         let planned = observer::Event::Planned { plan: &plan, cgroup: &self.cgroup };

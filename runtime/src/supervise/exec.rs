@@ -74,6 +74,7 @@ pub(super) fn exec(
     }
     let process = &process;
     io.check(process.terminal)?;
+    let null = io.null();
     let replaced = io.standard.each_ref().map(Option::is_some);
     let mut inputs = Inputs {
         console_socket: io.console,
@@ -102,6 +103,7 @@ pub(super) fn exec(
             host: &host.facts,
             join,
             standard: replaced,
+            null,
             preserve_fds: options.preserve_fds,
             new_keyring: true,
             home: home.as_deref(),

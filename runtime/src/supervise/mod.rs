@@ -50,7 +50,7 @@ pub use create::Options;
 pub use delete::Force;
 pub use exec::ExecOptions;
 pub use held::HeldNamespaces;
-pub use io::Io;
+pub use io::{Io, NULL, character_device};
 pub use known::Shown;
 pub use node::Node;
 pub use observer::{Event, Observer};

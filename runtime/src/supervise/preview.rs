@@ -27,8 +27,8 @@ impl Node {
         let facts = CgroupFacts::read()?;
         let cgroup = foresee(plan_cgroup(id, spec, &facts, self.systemd(), Caller::get())?);
         let arena = Bump::with_capacity(plan::ARENA_BYTES);
-        let (start, standard) = (Start::AtGate, [false; 3]);
-        let manner = Manner { id, start, standard, preserve_fds: 0, new_keyring: true };
+        let (start, standard, null) = (Start::AtGate, [false; 3], [false; 3]);
+        let manner = Manner { id, start, standard, null, preserve_fds: 0, new_keyring: true };
         let plan = blueprint.plan(&arena, &manner, &circumstances, (&cgroup, Join::of(&cgroup)))?;
         let mut text = String::new();
         let left_out = &blueprint.config.spec.process.capabilities.left_out;

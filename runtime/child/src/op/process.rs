@@ -21,6 +21,9 @@ pub enum ProcessOp<'a> {
     Setsid,
     /// dup3(2): what is in this slot becomes standard input, output or error.
     Dup { from: Slot, to: i32 },
+    /// Opens /dev/null, which has to be that device, and puts it in the place of those of standard input, output and
+    /// error that are named.
+    OwnNull { standard: [bool; 3] },
     /// Opens a terminal of the devpts in `pts`, sends its master over `socket`, makes it standard
     /// input, output and error and the controlling terminal, and, where `console` is given, mounts
     /// it there.
@@ -64,6 +67,7 @@ impl ProcessOp<'_> {
             Self::EndOnSignals => "end on SIGHUP, SIGINT, SIGQUIT and SIGTERM",
             Self::Setsid => "setsid",
             Self::Dup { .. } => "dup3",
+            Self::OwnNull { .. } => "open /dev/null",
             Self::Console { .. } => "console",
             Self::Prlimit { .. } | Self::RaiseLimit { .. } => "prlimit",
             Self::Personality { .. } => "personality",

@@ -96,8 +96,8 @@ pub(super) fn detached<T>(
         return Err(Error::plain("process.terminal is true, but there is no --console-socket")
             .with_hint("give --console-socket, or set process.terminal to false"));
     }
-    let standard = if wanted.terminal { standard::nothing()? } else { standard::detached()? };
-    let io = Io { standard, console };
+    let io = if wanted.terminal { standard::nothing()? } else { standard::detached()? };
+    let io = Io { console, ..io };
     let mut patient = Deadline::NEVER;
     if wanted.hooks { hearing(|wait| start(io, wait)) } else { start(io, &mut patient) }
 }

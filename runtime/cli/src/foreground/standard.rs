@@ -4,7 +4,7 @@
 //! can read what is typed for as long as it lives, also after brig has ended, and write over what others
 //! show. Where one of the three is a terminal, the program gets a pipe, and brig in the foreground copies;
 //! where brig does not stay, it gets /dev/null. What is no terminal is the caller's to give, and nothing is
-//! copied then, but /dev/null is handed over so that it can be written to. Reference: tty_ioctl(4), pipe(7).
+//! copied then, but for /dev/null the program gets the container's own. Reference: tty_ioctl(4), pipe(7).
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,31 +12,26 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use brig::caller::Caller;
 use brig::printable;
 use brig::spec::{Config, NamespaceType};
-use brig::supervise::Error;
+use brig::supervise::{Error, Io, NULL, character_device};
 use nix::unistd::fchown;
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat, major, minor};
+use rustix::fs::{OFlags, fcntl_setfl, fstat};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::termios::isatty;
 
 use super::stream::{Kind, Stream, own};
 
-/// What is handed over instead of the caller's own descriptors.
-pub(super) type Standard = [Option<OwnedFd>; 3];
-
 const NAMES: [&str; 3] = ["standard input", "standard output", "standard error"];
-/// The device number of /dev/null (Documentation/admin-guide/devices.txt).
-const NULL: (u32, u32) = (1, 3);
 /// One chunk: what is read from a terminal beyond what the program wants is lost to the shell.
 const INPUT_HOLDS_BYTES: usize = 4096;
 
 /// Nothing in place of a terminal.
-pub(super) fn nothing() -> Result<Standard, Error> {
+pub(super) fn nothing() -> Result<Io, Error> {
     Ok(without_terminals()?.0)
 }
 
 /// The same, and says so: nobody stays who could pass on what is read and written.
-pub(super) fn detached() -> Result<Standard, Error> {
-    let (standard, names) = without_terminals()?;
+pub(super) fn detached() -> Result<Io, Error> {
+    let (io, names) = without_terminals()?;
     if !names.is_empty() {
         printable::note(&format!(
             "note: the container gets /dev/null as {}, not this terminal, as brig does not stay to \
@@ -44,36 +39,39 @@ pub(super) fn detached() -> Result<Standard, Error> {
             names.join(", ")
         ));
     }
-    Ok(standard)
+    Ok(io)
 }
 
 /// And which of them were terminals.
-fn without_terminals() -> Result<(Standard, Vec<&'static str>), Error> {
-    let (mut standard, mut names) = (Standard::default(), Vec::new());
+fn without_terminals() -> Result<(Io, Vec<&'static str>), Error> {
+    let (mut standard, mut null, mut names) = ([const { None }; 3], [false; 3], Vec::new());
     for number in 0..3 {
         let given = given(number);
+        null[number] = given != Given::Fit;
         if given == Given::Terminal {
             names.push(NAMES[number]);
-        }
-        if given != Given::Fit {
-            standard[number] = Some(null()?);
+            // Hooks must not have the terminal either.
+            standard[number] = Some(null_of_the_host()?);
         }
     }
-    Ok((standard, names))
+    Ok((Io { standard, null: Some(null), console: None }, names))
 }
 
-fn null() -> Result<OwnedFd, Error> {
+fn null_of_the_host() -> Result<OwnedFd, Error> {
     let null = File::options().read(true).write(true).open("/dev/null");
     null.map(OwnedFd::from).map_err(|error| Error::system("opening /dev/null", error))
 }
 
 /// A pipe in place of a terminal, which `owner` may open by name, and what brig then has to copy.
-pub(super) fn piped(owner: Option<u32>) -> Result<(Standard, Vec<Stream>), Error> {
-    let (mut standard, mut streams) = (Standard::default(), Vec::new());
+pub(super) fn piped(owner: Option<u32>) -> Result<(Io, Vec<Stream>), Error> {
+    let (mut standard, mut null, mut streams) = ([const { None }; 3], [false; 3], Vec::new());
     for number in 0..3 {
         standard[number] = match given(number) {
             Given::Fit => None,
-            Given::Unwritable => Some(null()?),
+            Given::Null => {
+                null[number] = true;
+                None
+            }
             Given::Terminal
                 if number == 2 && standard[1].is_some() && is_same(caller(1), caller(2))? =>
             {
@@ -87,7 +85,7 @@ pub(super) fn piped(owner: Option<u32>) -> Result<(Standard, Vec<Stream>), Error
             }
         };
     }
-    Ok((standard, streams))
+    Ok((Io { standard, null: Some(null), console: None }, streams))
 }
 
 fn pipe(number: usize, owner: Option<u32>) -> Result<(Stream, OwnedFd), Error> {
@@ -118,27 +116,18 @@ fn pipe(number: usize, owner: Option<u32>) -> Result<(Stream, OwnedFd), Error> {
 enum Given {
     /// Its own terminal.
     Terminal,
-    /// /dev/null, opened for reading, to write to, as containerd gives it to a container without logs: `echo` would
-    /// fail.
-    Unwritable,
+    /// /dev/null: the program gets its own.
+    Null,
     /// What the program can have.
     Fit,
 }
 
 fn given(number: usize) -> Given {
     let fd = caller(number);
-    let device = fstat(fd)
-        .ok()
-        .filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice);
-    match device {
-        None => Given::Fit,
-        Some(stat) if (major(stat.st_rdev), minor(stat.st_rdev)) == NULL => {
-            let reads = number > 0
-                && fcntl_getfl(fd).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDONLY);
-            if reads { Given::Unwritable } else { Given::Fit }
-        }
+    match character_device(fd) {
+        Some(NULL) => Given::Null,
         Some(_) if isatty(fd) => Given::Terminal,
-        Some(_) => Given::Fit,
+        _ => Given::Fit,
     }
 }
 

@@ -90,15 +90,15 @@ impl Between {
     pub(super) fn new(wanted: &Wanted<'_>) -> Result<(Self, Io), Error> {
         let console = wanted.console()?;
         if !wanted.terminal {
-            let (standard, streams) = standard::piped(wanted.owner)?;
-            return Ok((Self { terminal: None, streams }, Io { standard, console: None }));
+            let (io, streams) = standard::piped(wanted.owner)?;
+            return Ok((Self { terminal: None, streams }, io));
         }
-        let standard = standard::nothing()?;
+        let io = standard::nothing()?;
         let (terminal, console) = match console {
             Some(console) => (None, console),
             None => Terminal::pair().map(|(ours, theirs)| (Some(ours), theirs))?,
         };
-        let io = Io { standard, console: Some(console) };
+        let io = Io { console: Some(console), ..io };
         Ok((Self { terminal, streams: Vec::new() }, io))
     }
 

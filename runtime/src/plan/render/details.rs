@@ -110,6 +110,7 @@ fn process(op: &ProcessOp<'_>, at: At<'_>) -> Vec<String> {
         | ProcessOp::EndOnSignals
         | ProcessOp::Setsid
         | ProcessOp::Dup { .. }
+        | ProcessOp::OwnNull { .. }
         | ProcessOp::Prlimit { .. }
         | ProcessOp::RaiseLimit { .. }
         | ProcessOp::Personality { .. }

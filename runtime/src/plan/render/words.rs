@@ -210,6 +210,11 @@ fn process(op: &ProcessOp<'_>, name: &str, at: At<'_>) -> String {
             format!("{name} session {}", path(keyring))
         }
         ProcessOp::Umask { mask } => format!("{name} {mask:04o}"),
+        ProcessOp::OwnNull { standard } => {
+            let numbers = (0..3).zip(standard).filter(|(_, replaced)| **replaced);
+            let numbers: Vec<_> = numbers.map(|(number, _): (u8, _)| number.to_string()).collect();
+            format!("{name} as {}", numbers.join(", "))
+        }
         ProcessOp::Chdir { path: directory, .. } => format!("{name} {}", path(directory)),
         ProcessOp::Visit { path: directory } => format!("{name} {}", path(directory)),
         ProcessOp::CloseAllBut { first, keep } => {
