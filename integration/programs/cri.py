@@ -16,7 +16,9 @@ Nothing:
 Value: value=1:int64
 Strings: key=1:string value=2:string
 SecurityProfile: profile_type=1:int32 localhost_ref=2:string
-NamespaceOption: network=1:int32 pid=2:int32 ipc=3:int32 target_id=4:string
+IDMapping: host_id=1:uint32 container_id=2:uint32 length=3:uint32
+UserNamespace: mode=1:int32 uids=2:IDMapping* gids=3:IDMapping*
+NamespaceOption: network=1:int32 pid=2:int32 ipc=3:int32 target_id=4:string userns_options=5:UserNamespace
 PodSandboxMetadata: name=1:string uid=2:string namespace=3:string attempt=4:uint32
 LinuxSandboxSecurityContext: namespace_options=1:NamespaceOption run_as_user=3:Value readonly_rootfs=4:bool supplemental_groups=5:int64* privileged=6:bool seccomp=9:SecurityProfile
 LinuxPodSandboxConfig: cgroup_parent=1:string security_context=2:LinuxSandboxSecurityContext sysctls=3:Strings*
@@ -26,8 +28,8 @@ RunPodSandboxResponse: pod_sandbox_id=1:string
 Pod: pod_sandbox_id=1:string verbose=2:bool
 ImageSpec: image=1:string
 ContainerMetadata: name=1:string attempt=2:uint32
-Mount: container_path=1:string host_path=2:string readonly=3:bool selinux_relabel=4:bool propagation=5:int32
-LinuxContainerResources: cpu_period=1:int64 cpu_quota=2:int64 cpu_shares=3:int64 memory_limit_in_bytes=4:int64 oom_score_adj=5:int64 cpuset_cpus=6:string
+Mount: container_path=1:string host_path=2:string readonly=3:bool selinux_relabel=4:bool propagation=5:int32 uidMappings=6:IDMapping* gidMappings=7:IDMapping* recursive_read_only=8:bool image=9:ImageSpec
+LinuxContainerResources: cpu_period=1:int64 cpu_quota=2:int64 cpu_shares=3:int64 memory_limit_in_bytes=4:int64 oom_score_adj=5:int64 cpuset_cpus=6:string unified=9:Strings*
 Capability: add_capabilities=1:string* drop_capabilities=2:string*
 LinuxContainerSecurityContext: capabilities=1:Capability privileged=2:bool namespace_options=3:NamespaceOption run_as_user=5:Value readonly_rootfs=7:bool supplemental_groups=8:int64* no_new_privs=11:bool run_as_group=12:Value masked_paths=13:string* readonly_paths=14:string* seccomp=15:SecurityProfile
 LinuxContainerConfig: resources=1:LinuxContainerResources security_context=2:LinuxContainerSecurityContext
@@ -35,7 +37,8 @@ ContainerConfig: metadata=1:ContainerMetadata image=2:ImageSpec command=3:string
 CreateContainerRequest: pod_sandbox_id=1:string config=2:ContainerConfig sandbox_config=3:PodSandboxConfig
 CreateContainerResponse: container_id=1:string
 Container: container_id=1:string timeout=2:int64
-ContainerStatus: id=1:string state=3:int32 exit_code=7:int32 reason=10:string message=11:string
+ContainerResources: linux=1:LinuxContainerResources
+ContainerStatus: id=1:string state=3:int32 exit_code=7:int32 reason=10:string message=11:string resources=16:ContainerResources
 ContainerStatusResponse: status=1:ContainerStatus
 ExecSyncRequest: container_id=1:string cmd=2:string* timeout=3:int64
 ExecSyncResponse: stdout=1:string stderr=2:string exit_code=3:int32
@@ -50,7 +53,13 @@ PodSandboxStatus: id=1:string state=3:int32 network=5:PodSandboxNetworkStatus
 PodSandboxStatusResponse: status=1:PodSandboxStatus
 RuntimeCondition: type=1:string status=2:bool reason=3:string message=4:string
 RuntimeStatus: conditions=1:RuntimeCondition*
-StatusResponse: status=1:RuntimeStatus
+RuntimeHandlerFeatures: recursive_read_only_mounts=1:bool user_namespaces=2:bool
+RuntimeHandler: name=1:string features=2:RuntimeHandlerFeatures
+StatusResponse: status=1:RuntimeStatus runtime_handlers=3:RuntimeHandler*
+ProcessUsage: timestamp=1:int64 process_count=2:UInt64
+LinuxPodSandboxStats: cpu=1:CpuUsage memory=2:MemoryUsage process=4:ProcessUsage containers=5:ContainerStats*
+PodSandboxStats: linux=2:LinuxPodSandboxStats
+PodSandboxStatsResponse: stats=1:PodSandboxStats
 """
 
 METHODS = {
@@ -65,6 +74,8 @@ METHODS = {
     "RemoveContainer": ("Container", "Nothing"),
     "ContainerStatus": ("Container", "ContainerStatusResponse"),
     "ContainerStats": ("Container", "ContainerStatsResponse"),
+    "PodSandboxStats": ("Pod", "PodSandboxStatsResponse"),
+    "ReopenContainerLog": ("Container", "Nothing"),
     "ExecSync": ("ExecSyncRequest", "ExecSyncResponse"),
     "UpdateContainerResources": ("UpdateContainerResourcesRequest", "Nothing"),
 }

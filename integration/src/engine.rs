@@ -1,8 +1,10 @@
 //! Container engines which call the runtime under test: a containerd, a Podman and a Docker of the
 //! test's own, with all of their state in the test's directory.
 
+pub mod buildah;
 pub mod docker;
 
+pub use buildah::Buildah;
 pub use docker::Docker;
 
 pub mod cri;
@@ -24,6 +26,18 @@ pub struct Containerd<'l> {
 
 /// The image's name in every engine.
 pub const IMAGE: &str = "localhost/box:1";
+
+/// Of Podman and Buildah. Without CAP_SYS_RESOURCE their default limits cannot be set; of the root of Debian sid
+/// netavark has no nft(8).
+const CONTAINERS_CONF: &str = r#"[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
+[engine]
+runtime_supports_json = ["brig", "runc", "crun"]
+infra_image = "localhost/box:1"
+infra_command = "/bin/idle"
+[network]
+firewall_driver = "iptables"
+"#;
 
 /// Plugins which only cost time here, or warn of what the machine lacks.
 const DISABLED: &str = r#"["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs",
@@ -90,19 +104,18 @@ impl<'l> Containerd<'l> {
     /// `ctr run` of the image under the runtime under test, as container `id`.
     pub fn run(&self, id: &str, options: &[&str], args: &[&str]) -> Call {
         let cgroup = format!("/{id}");
-        self.ctr(&[
-            "run",
-            "--runtime",
-            "io.containerd.runc.v2",
-            "--cgroup",
-            &cgroup,
-            "--runc-binary",
-        ])
-        .arg(binaries::runtime())
-        .args(options)
-        .arg(IMAGE)
-        .arg(id)
-        .args(args)
+        self.run_under(binaries::runtime(), &["--cgroup", &cgroup])
+            .args(options)
+            .arg(IMAGE)
+            .arg(id)
+            .args(args)
+    }
+
+    /// `ctr run` with these arguments, under any runtime with runc's command line.
+    pub fn run_under(&self, runtime: &Path, args: &[&str]) -> Call {
+        self.ctr(&["run", "--runtime", "io.containerd.runc.v2", "--runc-binary"])
+            .arg(runtime)
+            .args(args)
     }
 
     /// `ctr tasks` with these arguments.
@@ -160,9 +173,7 @@ impl<'l> Podman<'l> {
     }
 
     fn load(lab: &'l Lab, dir: PathBuf, user: Vec<String>, runtime: PathBuf) -> Podman<'l> {
-        // Without CAP_SYS_RESOURCE Podman's default limits cannot be set.
-        let config = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n[engine]\nruntime_supports_json = [\"brig\", \"runc\", \"crun\"]\ninfra_image = \"localhost/box:1\"\ninfra_command = \"/bin/idle\"\n";
-        fs::write(dir.join("containers.conf"), config).expect("write the configuration");
+        fs::write(dir.join("containers.conf"), CONTAINERS_CONF).expect("write the configuration");
         let archive = dir.join("box.tar");
         fs::copy(binaries::rootfs("image").join("box.tar"), &archive).expect("copy the image");
         let podman = Podman { lab, dir, user, runtime };

@@ -28,6 +28,8 @@ pub enum Need {
     CapSysResource,
     /// Idmapped mounts of the test's file system; not on virtiofs or overlays.
     Idmap,
+    /// The root of Debian sid with the engines of today: containerd 2, Docker 28, Podman 5, Buildah.
+    EnginesOfToday,
     /// The runtime under test is brig: others lack what is asserted.
     Brig,
     /// The runtime under test implements OCI 1.1: Debian's runc and crun do not.
@@ -49,6 +51,7 @@ impl Need {
             Need::Resctrl => lane() == "resctrl" && Path::new("/sys/fs/resctrl").exists(),
             Need::CapSysResource => machine::has_cap_sys_resource(),
             Need::Idmap => machine::layout() == Layout::V1,
+            Need::EnginesOfToday => lane().starts_with("sid"),
             Need::Brig | Need::Oci11 => crate::command::flavour().is_brig(),
             Need::Runc => crate::command::flavour() == crate::command::Flavour::Runc,
         };
@@ -66,6 +69,7 @@ impl Need {
             Need::Resctrl => "needs the guest with Intel RDT",
             Need::CapSysResource => "needs CAP_SYS_RESOURCE",
             Need::Idmap => "needs idmapped mounts of the test's directory",
+            Need::EnginesOfToday => "needs the engines of Debian sid",
             Need::Brig => "asserts what only brig promises",
             Need::Oci11 => "asserts OCI 1.1, which the runtime under test predates",
             Need::Runc => "is a reference run under runc",
@@ -85,6 +89,7 @@ impl Need {
                 is_here(&lane) || (plain_guest && self != Need::CgroupV2)
             }
             Need::SeLinux => lane != "selinux",
+            Need::EnginesOfToday => !lane.starts_with("sid"),
             Need::CgroupV1 | Need::Idmap => !is_here(&lane) || machine::layout() == Layout::V2,
             Need::Brig | Need::Oci11 | Need::Runc => false,
         }

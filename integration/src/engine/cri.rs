@@ -213,6 +213,17 @@ impl Pod<'_> {
             .unwrap_or_default()
     }
 
+    /// Renames a container's log, as who rotates logs does; what it says then.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn rename_log(&self, name: &str) -> String {
+        let log = self.cri.dir.join("logs").join(format!("{name}.log"));
+        let old = log.with_extension("old");
+        fs::rename(&log, &old).expect("rename the log");
+        fs::read_to_string(old).expect("read the old log")
+    }
+
     /// Stops and removes the pod with all of its containers.
     #[track_caller]
     pub fn remove(self) {

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,6 +41,20 @@ impl<'l> Docker<'l> {
     /// # Panics
     /// When it does not come up.
     pub fn start_with(lab: &'l Lab, options: &[&str]) -> Docker<'l> {
+        // Nothing of the machine's network is touched.
+        let alone = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"];
+        Docker::with_options(lab, &[options, &alone].concat())
+    }
+
+    /// The same with its own bridge and rules, for a test that is in a network of its own.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn with_networks(lab: &'l Lab) -> Docker<'l> {
+        Docker::with_options(lab, &["--cgroup-parent", &format!("/{}", lab.token())])
+    }
+
+    fn with_options(lab: &'l Lab, options: &[&str]) -> Docker<'l> {
         let dir = lab.path("docker");
         fs::create_dir(&dir).expect("make a directory");
         let configuration = json!({
@@ -48,6 +63,16 @@ impl<'l> Docker<'l> {
             "live-restore": true,
         });
         fs::write(dir.join("daemon.json"), configuration.to_string()).expect("configure Docker");
+        // What BuildKit calls for each RUN.
+        let builder = dir.join("builder");
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >>{}.log\nexec {} \"$@\"\n",
+            builder.display(),
+            binaries::runtime().display()
+        );
+        fs::write(&builder, script).expect("write a script");
+        fs::set_permissions(&builder, fs::Permissions::from_mode(0o755))
+            .expect("make it a program");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let containerd = Containerd::empty(lab);
         let mut docker = Docker { lab, dir, options, daemon: None, containerd };
@@ -67,6 +92,7 @@ impl<'l> Docker<'l> {
         let daemon = self
             .lab
             .call(program("sbin/dockerd"))
+            .env("DOCKER_BUILDKIT_RUNC_COMMAND", path("builder"))
             .arg("--config-file")
             .arg(path("daemon.json"))
             .arg("--host")
@@ -81,8 +107,6 @@ impl<'l> Docker<'l> {
             .arg(&self.containerd.socket)
             .arg("--init-path")
             .arg(program("bin/tini-static"))
-            // Nothing of the machine's network is touched.
-            .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
             .args(["--storage-driver", "overlay2"])
             .args(&self.options)
             .limit(Duration::from_secs(600))
@@ -153,6 +177,11 @@ impl<'l> Docker<'l> {
         self.run(&format!("--rm {network} {options}"), &["/bin/sh", "-c", script]).go()
     }
 
+    /// Each call of the runtime by BuildKit so far, a line for each.
+    pub fn builder_log(&self) -> String {
+        fs::read_to_string(self.dir.join("builder.log")).unwrap_or_default()
+    }
+
     /// What `docker inspect` says of a container.
     pub fn inspect(&self, name: &str, what: &str) -> String {
         let format = format!("{{{{{what}}}}}");
@@ -187,7 +216,10 @@ impl Drop for Docker<'_> {
 
 /// A program of Docker's: this root's own, or of Debian 12's packages, which integration/setup unpacks, as
 /// installed they would start a daemon of the machine's.
-fn program(name: &str) -> PathBuf {
+///
+/// # Panics
+/// When there is neither.
+pub fn program(name: &str) -> PathBuf {
     let own = Path::new("/usr").join(name);
     if own.exists() {
         return own;
