@@ -43,7 +43,11 @@ impl Child<'_, '_> {
             }
             FileOp::Setxattr { dir, name, value } => set_attribute(self.fd(dir)?, name, value),
             FileOp::CopyUp { from, to, bytes, entries, keeps } => {
-                copy_up(self.fd(from)?, self.fd(to)?, Allowance { bytes, entries }, keeps)
+                let (from, to) = (self.fd(from)?, self.fd(to)?);
+                if self.made == Some(from) {
+                    return Ok(());
+                }
+                copy_up(from, to, Allowance { bytes, entries }, keeps)
             }
             FileOp::TakeMode { from, to } => {
                 let (from, to) = (self.fd(from)?, self.fd(to)?);

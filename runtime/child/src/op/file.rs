@@ -75,7 +75,8 @@ pub enum FileOp<'a> {
     /// fsetxattr(2) on a directory.
     Setxattr { dir: Slot, name: &'a CStr, value: &'a [u8] },
     /// Copies what is in the directory `from` into the directory `to`: at most so many bytes, and so many files,
-    /// directories and links. `to` gets the mode and the owner of `from`, but for what it `keeps`.
+    /// directories and links. `to` gets the mode and the owner of `from`, but for what it `keeps`. Nothing, where
+    /// `from` was made for it.
     CopyUp { from: Slot, to: Slot, bytes: u64, entries: u64, keeps: Keeps },
     /// Gives the directory `to` the mode of the directory `from`, unless that was made for it.
     TakeMode { from: Slot, to: Slot },

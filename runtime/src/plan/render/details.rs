@@ -57,13 +57,16 @@ fn file(op: &FileOp<'_>, at: At<'_>) -> Vec<String> {
         | FileOp::Mkdir { .. }
         | FileOp::Expect { .. }
         | FileOp::Setxattr { .. } => Vec::new(),
-        FileOp::TakeMode { .. } => vec!["unless it was made for this".to_owned()],
+        FileOp::TakeMode { .. } => vec![UNLESS_MADE.to_owned()],
         FileOp::CopyUp { keeps: Keeps { mode, uid, gid }, .. } => {
             let own = |keeps: &bool, what: &str| keeps.then(|| format!("{what} its own"));
-            listed([own(mode, "mode"), own(uid, "user"), own(gid, "group")])
+            let unless = Some(UNLESS_MADE.to_owned());
+            listed([unless, own(mode, "mode"), own(uid, "user"), own(gid, "group")])
         }
     }
 }
+
+const UNLESS_MADE: &str = "unless it was made for this";
 
 fn mount(op: &MountOp<'_>, at: At<'_>) -> Vec<String> {
     match op {
