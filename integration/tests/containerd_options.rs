@@ -44,23 +44,23 @@ const CONTAINERS: &[&[Row]] = &[
         ("--cpuset-mems 0", "grep Mems_allowed_list /proc/self/status", "Mems_allowed_list:\t0"),
         (
             "--mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro",
-            "cd /sys/fs/cgroup; if test -d memory; then cd memory; fi; touch cgroup.procs",
+            "CGROUP; if test -d memory; then cd memory; fi; touch cgroup.procs",
             "touch: cgroup.procs: Read-only file system",
         ),
         (
             "--cpus 0.5",
-            "cd /sys/fs/cgroup; echo $(cat cpu.max || cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)",
+            "CGROUP; echo $(cat cpu.max || cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)",
             "50000 100000",
         ),
-        ("--cpu-shares 512", "cd /sys/fs/cgroup; cat cpu.weight || cat cpu/cpu.shares", "SHARES"),
+        ("--cpu-shares 512", "CGROUP; cat cpu.weight || cat cpu/cpu.shares", "SHARES"),
         (
             "--memory-limit 33554432",
-            "cd /sys/fs/cgroup; cat memory.max || cat memory/memory.limit_in_bytes",
+            "CGROUP; cat memory.max || cat memory/memory.limit_in_bytes",
             "33554432",
         ),
         (
             "--blockio-config-file DIR/blockio --blockio-class slow",
-            "cd /sys/fs/cgroup; cat io.max || cat blkio/blkio.throttle.read_bps_device",
+            "CGROUP; cat io.max || cat blkio/blkio.throttle.read_bps_device",
             "BLOCK",
         ),
     ],
@@ -79,7 +79,7 @@ const CONTAINERS: &[&[Row]] = &[
         ),
         (
             "--cpu-quota 20000 --cpu-period 50000 --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro",
-            "cd /sys/fs/cgroup; echo $(cat cpu.max || cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)",
+            "CGROUP; echo $(cat cpu.max || cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)",
             "20000 50000",
         ),
         ("--rootfs-propagation shared", "grep -c ' / / .* shared:' /proc/self/mountinfo", "1"),
@@ -198,6 +198,7 @@ fn seen(
         .collect();
     let scripts = rows.iter().map(|(_, script, _)| format!("echo ---; ({script}) 2>&1"));
     let script = scripts.collect::<Vec<_>>().join("\n").replace(" || cat ", " 2>/dev/null || cat ");
+    let script = replaced(&script, words);
     let cgroup = format!("/{id}");
     let output = containerd
         .run_under(runtime, &["--cgroup", &cgroup, "--rm"])
@@ -207,6 +208,10 @@ fn seen(
     println!("{}", output.stderr());
     output.stdout().split("---\n").skip(1).map(|text| text.trim_end().to_owned()).collect()
 }
+
+/// brig mounts the container's own cgroup, and runc that of the cgroup namespace, which is the host's here.
+const OWN_CGROUP: &str =
+    "cd /sys/fs/cgroup; test -e cpu.max || cd .$(cut -d: -f3 /proc/self/cgroup)";
 
 /// What rows name in capitals, which is the machine's or this test's; the files that they name are made.
 fn words(lab: &Lab, other: i32) -> Vec<(&'static str, String)> {
@@ -244,6 +249,7 @@ fn words(lab: &Lab, other: i32) -> Vec<(&'static str, String)> {
         ("CAPS", caps.to_owned()),
         ("SHARES", if v2 { "59" } else { "512" }.into()),
         ("BLOCK", format!("{number} {limit}")),
+        ("CGROUP", if v2 { OWN_CGROUP } else { "cd /sys/fs/cgroup" }.into()),
     ]
 }
 

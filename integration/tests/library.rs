@@ -311,7 +311,9 @@ fn shown_as_done(root: &Path, name: &str, bundle: &Path) -> Vec<String> {
         shown.lines().partition(|line| line.starts_with("cgroup  "));
     let read = node.blueprint(&id(name), bundle).expect("a bundle");
     let mut patient = Deadline::NEVER;
-    let made = node.create(&id(name), read, &options(), Io::default(), &mut patient);
+    // What is shown is for a caller without terminal and /dev/null.
+    let io = Io { null: Some([false; 3]), ..Io::default() };
+    let made = node.create(&id(name), read, &options(), io, &mut patient);
     let (container, process) = made.expect("it is made");
     container.delete(Force::Yes).expect("it is ended");
     assert_eq!(end(&process), Exit::Signal(9));
