@@ -249,7 +249,10 @@ fn table(reports: &[Report]) -> String {
             word("writable root", "yes", "no"),
             word("no filter of system calls", "none", "yes"),
             if hosts.is_empty() { "-".to_owned() } else { hosts.join(",") },
-            state(report.verdict).to_owned(),
+            match report.verdict {
+                Verdict::Told => "-".to_owned(),
+                verdict => state(verdict).to_owned(),
+            },
             sum(report),
             report.cgroup.clone().unwrap_or_default(),
         ]
@@ -279,7 +282,9 @@ fn sum(report: &Report) -> String {
 fn unread_words(unread: usize) -> String {
     match unread {
         0 => String::new(),
-        count => format!("{count} processes of the machine cannot be looked at\n"),
+        count => format!(
+            "{count} processes of the machine are not shown to this user, and may be in any container\n"
+        ),
     }
 }
 

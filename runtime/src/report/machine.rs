@@ -33,7 +33,7 @@ pub enum Whose {
 #[derive(Debug)]
 pub struct Machine {
     processes: Vec<Process>,
-    /// How many could not be looked at.
+    /// How many could not be looked at, or not at where they are.
     pub unread: usize,
     first: Option<Namespaces>,
     own: Namespaces,
@@ -66,7 +66,10 @@ impl Machine {
         let (mut processes, mut unread) = (Vec::with_capacity(pids.len()), 0);
         for pid in pids {
             match Process::read(pid) {
-                Ok(process) => processes.push(process),
+                Ok(process) => {
+                    unread += usize::from(is_hidden(&process));
+                    processes.push(process);
+                }
                 Err(unseen) if unseen.is_gone() => {}
                 Err(_) => unread += 1,
             }
@@ -267,6 +270,11 @@ impl Machine {
         groups.sort_by_key(|group| group.0[0]);
         groups
     }
+}
+
+/// Whether it is not shown where a process is, so that it may be in any container.
+fn is_hidden(process: &Process) -> bool {
+    process.namespaces[MOUNT].is_err_and(|unseen| !unseen.is_gone())
 }
 
 /// Processes that are in the host's namespaces: the first one, and the kernel's own first thread, which may be shown where

@@ -102,8 +102,7 @@ impl Process {
     pub fn read(pid: i32) -> Seen<Self> {
         let held = Held::open(pid)?;
         let status = held.text("status", STATUS_BYTES)?;
-        // One that has ended and was not waited for, or a thread of the kernel: nothing of it can be taken over.
-        if !status.contains("\nVmSize:") {
+        if !is_of_a_program(&status) {
             return Err(Unseen(Errno::SRCH));
         }
         let status = Status::parse(&status)?;
@@ -115,6 +114,11 @@ impl Process {
         let cgroup = held.text("cgroup", SMALL_BYTES);
         let (pid_inside, name) = (status.pid_inside.unwrap_or(pid), status.name);
         Ok(Self { pid, pid_inside, name, rights, namespaces, cgroup, held })
+    }
+
+    /// Whether it still runs.
+    pub(super) fn runs(&self) -> bool {
+        self.held.text("status", STATUS_BYTES).is_ok_and(|status| is_of_a_program(&status))
     }
 
     /// Reads the mounts that it has.
@@ -156,6 +160,12 @@ impl Process {
 
 pub(super) fn namespaces(process: &Held) -> Namespaces {
     NAMESPACES.map(|(name, _)| process.inode(&format!("ns/{name}")))
+}
+
+/// Whether a status is not of a thread of the kernel, nor of a process that has ended and was not waited for: nothing of
+/// these can be taken over.
+fn is_of_a_program(status: &str) -> bool {
+    status.contains("\nVmSize:")
 }
 
 /// The text of a file status.

@@ -144,8 +144,10 @@ impl<'m> Snapshot<'m> {
             Readback::of(text, mounted).map_err(|error| error.to_string())
         });
         // What was read of one that has ended meanwhile may be of less than a process.
-        first.held.text("cgroup", 1 << 16)?;
-        members.retain(|member| member.process.pid == first.pid || !has_ended(member.process));
+        if !first.runs() {
+            return Err(Unseen(Errno::SRCH));
+        }
+        members.retain(|member| member.process.pid == first.pid || member.process.runs());
         Ok(Self { members, mounts, cgroup, nodes, host, unread: machine.unread })
     }
 
@@ -154,10 +156,6 @@ impl<'m> Snapshot<'m> {
     pub fn first(&self) -> &Member<'m> {
         &self.members[0]
     }
-}
-
-fn has_ended(process: &Process) -> bool {
-    process.held.text("cgroup", 1 << 16).is_err_and(Unseen::is_gone)
 }
 
 /// The descriptors of a process that lead out; those of one that is in the host's mount namespace lead nowhere that it has
