@@ -26,7 +26,7 @@ fn lab() -> Lab {
 }
 
 fn options() -> Options {
-    Options { preserve_fds: 0, sockets: None, new_keyring: true }
+    Options { preserve_fds: 0, sockets: None, new_keyring: true, notify: None }
 }
 
 fn id(name: &str) -> ContainerId {

@@ -8,7 +8,7 @@ use brig::supervise::{Blueprint, Error, Force, Node, Options};
 use super::activation;
 use super::arguments::{Arguments, Usage};
 use super::flags::{Flag, Flags, ignored, number, path, switch};
-use super::foreground::{Role, Told, Wanted, detached};
+use super::foreground::{Notifier, Role, Told, Wanted, detached};
 use super::global::{Global, container_id};
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -21,6 +21,7 @@ usage: brig create [OPTION...] CONTAINER-ID
 
 Makes the container of a bundle: everything but its program, which `brig start` runs. It inherits
 standard input, output and error; a terminal is replaced by /dev/null.
+With NOTIFY_SOCKET the program has a socket for sd_notify(3), to which `brig start` listens.
 ",
     flags: &FLAGS,
     does: Does::Run(create),
@@ -68,12 +69,14 @@ pub(super) const OPTIONS: &[Flag<ParsedFlags>] = &[
 fn create(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut parsed = ParsedFlags::default();
     FLAGS.read(&mut arguments, &mut parsed)?;
-    let (id, options) = parsed.options(global, arguments)?;
+    let (id, mut options) = parsed.options(global, arguments)?;
     let node = global.node()?;
     self_protection::ensure()?;
     let blueprint = parsed.blueprint(global, &node, &id)?;
     let wanted = Wanted::first(&blueprint.config, parsed.console_socket.as_deref());
     let told = parsed.told()?;
+    let notifier = Notifier::of_environment()?;
+    options.notify = notifier.as_ref().map(|notifier| notifier.socket().clone());
     detached(wanted, |io, wait| {
         let (container, process) = node.create(&id, blueprint, &options, io, wait)?;
         match told.tell(process) {
@@ -127,7 +130,8 @@ impl ParsedFlags {
         let bundle = self.bundle().display();
         global.log.debug(format_args!("bundle {bundle} for container {:?}", id.as_str()));
         arguments.end()?;
-        let options = Options { preserve_fds, sockets, new_keyring: !self.no_new_keyring };
+        let options =
+            Options { preserve_fds, sockets, new_keyring: !self.no_new_keyring, notify: None };
         Ok((id, options))
     }
 }

@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use super::create::{self, ParsedFlags};
 use super::flags::{Flag, Flags, ignored, switch};
-use super::foreground::{Signals, Stop, Wanted, in_foreground, remove_after};
+use super::foreground::{Notifier, Signals, Stop, Wanted, in_foreground, remove_after};
 use super::global::Global;
 use super::self_protection;
 use super::verb::{Does, Outcome, Verb};
@@ -18,6 +18,10 @@ Makes the container of a bundle and runs its program. Without --detach, passes s
 terminal data on, waits for the end, removes the container, and exits with its exit code. The
 container never gets brig's own terminal: without process.terminal pipes replace it, with --detach
 /dev/null.
+
+With NOTIFY_SOCKET, as for a service of Type=notify, the program has such a socket too, and the service
+manager hears from brig that it is ready, and its status; with --detach brig waits for that, or for the
+program's end.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
@@ -35,12 +39,15 @@ const OPTIONS: &[Flag<ParsedFlags>] = &[
 fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let mut parsed = ParsedFlags::default();
     FLAGS.read(&mut arguments, &mut parsed)?;
-    let (id, options) = parsed.options(global, arguments)?;
+    let (id, mut options) = parsed.options(global, arguments)?;
     let node = global.node()?;
     self_protection::ensure()?;
     let blueprint = parsed.blueprint(global, &node, &id)?;
     let wanted = Wanted::first(&blueprint.config, parsed.console_socket.as_deref());
     let told = parsed.told()?;
+    let notifier = Notifier::of_environment()?;
+    let wanted = wanted.heard_by(notifier.as_ref());
+    options.notify = notifier.as_ref().map(|notifier| notifier.socket().clone());
     // Blocked from here on, to be heard.
     let signals = if parsed.detach { None } else { Some(Signals::block()?) };
     let mut container = None;
@@ -49,6 +56,11 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         container = Some(new);
         told.tell(process)
     });
+    if let (Ok(_), true, Some(notifier), Some(container)) =
+        (&ended, parsed.detach, &notifier, &container)
+    {
+        notifier.until_ready(container)?;
+    }
     let ended = match ended.is_ok() && (parsed.detach || parsed.keep) {
         true => ended,
         false => remove_after(ended, container, signals.as_ref()),

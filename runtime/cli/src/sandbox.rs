@@ -98,7 +98,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let node = global.node()?;
     self_protection::ensure()?;
     let id = ContainerId::parse(&format!("try-{}", std::process::id()))?;
-    let options = Options { preserve_fds: 0, sockets: None, new_keyring: true };
+    let options = Options { preserve_fds: 0, sockets: None, new_keyring: true, notify: None };
     let blueprint = sandbox.blueprint(&node.policy()?)?;
     let landlock = blueprint.landlock.is_some();
     let wanted = Wanted::first(&blueprint.config, None);

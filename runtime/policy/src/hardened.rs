@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use brig_spec::mount::MountRequest;
 use brig_spec::{Asked, Config, Process};
 
 /// What holds for a container, or for a part of one: what was asked for, as far as the node grants it. It is what plan,
@@ -29,6 +30,11 @@ impl Hardened {
         env.retain(|entry| !is_one(entry));
         let given = variables.iter().filter_map(|(name, value)| Some((name, (*value)?)));
         env.extend(given.map(|(name, value)| format!("{name}={value}")));
+    }
+
+    /// Adds a mount of the runtime's own, after all that was asked for.
+    pub fn add_mount(&mut self, mount: MountRequest) {
+        self.0.mounts.push(mount);
     }
 }
 

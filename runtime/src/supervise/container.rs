@@ -144,7 +144,16 @@ impl Container {
     /// The container is not in the state `created`, or the program cannot be executed, or a
     /// poststart hook fails.
     pub fn start(&self, wait: &mut dyn Wait) -> Result<(), Error> {
-        self.now()?.start(wait)
+        self.now()?.start(None, wait).map(drop)
+    }
+
+    /// The same, and `socket` hears from now on what the program says of its state: see [`super::Options::notify`]. False where
+    /// the container was made without such a socket: its program knows of none.
+    ///
+    /// # Errors
+    /// As [`Container::start`].
+    pub fn start_heard(&self, socket: BorrowedFd<'_>, wait: &mut dyn Wait) -> Result<bool, Error> {
+        self.now()?.start(Some(socket), wait)
     }
 
     /// Starts another process in it.

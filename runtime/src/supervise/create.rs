@@ -1,5 +1,8 @@
 //! `create`: from a blueprint to a process that waits at the start gate.
 
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
 use brig_cgroup::{CgroupFacts, CgroupPlan, PlannedScope};
 use bumpalo::Bump;
 use nix::unistd::geteuid;
@@ -11,6 +14,7 @@ use super::early_hooks::{self, StateFiles};
 use super::frozen::UnlessFrozen;
 use super::node::Node;
 use super::outside::Outside;
+use super::readiness;
 use super::recorded::RecordedProcess;
 use super::seccomp_agent::SeccompAgent;
 use super::state::now;
@@ -31,6 +35,9 @@ pub struct Options {
     pub sockets: Option<ActivationSockets>,
     /// Whether the container gets a session keyring of its own.
     pub new_keyring: bool,
+    /// A unix datagram socket without a name, which hears what the program says of its state (sd_notify(3)); `None` and
+    /// nothing is made for that. It gets its name in the container's state directory before the program runs.
+    pub notify: Option<Arc<OwnedFd>>,
 }
 
 impl Node {
@@ -111,6 +118,10 @@ impl Making<'_> {
         mut inputs: Inputs,
         wait: &mut dyn Wait,
     ) -> Result<Process, Error> {
+        if let Some(socket) = &self.options.notify {
+            let spec = &mut self.blueprint.config.spec;
+            readiness::make(&made.directory, spec, socket.as_fd())?;
+        }
         if let Some(words) = &self.circumstances.lacking {
             self.node.observer().observe(self.id, &observer::Event::Warned(words));
         }

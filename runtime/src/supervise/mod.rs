@@ -29,6 +29,7 @@ mod observer;
 mod outside;
 mod preview;
 mod process;
+mod readiness;
 mod record;
 mod recorded;
 mod root;

@@ -5,7 +5,7 @@
 //! `process.json` names the first process, once there is one, `exec-PID.json` another where nothing else tells that it is
 //! the container's; `config.json` is the specification that has held since
 //! create, `asked.json` what was asked for where that is another, `policy.json` why; `start.sock` is the start gate while it is closed, `start.sock.opening`
-//! while it is opened; `lock` is for [`Lock`].
+//! while it is opened; `notify` is where the program says that it is ready; `lock` is for [`Lock`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -121,6 +121,10 @@ const LOCK: &str = "lock";
 pub(super) const GATE: &str = "start.sock";
 /// The same once a `start` is about to open it.
 pub(super) const OPENING: &str = "start.sock.opening";
+/// The directory that is seen inside, where the program says that it is ready.
+pub(super) const NOTIFY: &str = "notify";
+/// The socket in it.
+pub(super) const NOTIFY_SOCKET: &str = "notify/notify.sock";
 
 impl StateDirectory {
     /// Makes the directory of a new container, and locks it.
@@ -372,8 +376,13 @@ impl StateDirectory {
         if self.remove_empty()? {
             return Ok(());
         }
-        for name in [NEW_RECORD, GATE, OPENING, ASKED, POLICY] {
+        for name in [NEW_RECORD, GATE, OPENING, ASKED, POLICY, NOTIFY_SOCKET] {
             self.unlink(name)?;
+        }
+        match unlinkat(&self.held, NOTIFY, AtFlags::REMOVEDIR) {
+            // What else may be in there is named below.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(errno) => return Err(self.failed("removing", NOTIFY, errno)),
         }
         for (name, _) in self.executed()? {
             self.unlink(&name)?;

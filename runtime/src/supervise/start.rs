@@ -10,13 +10,18 @@ use super::lock::Lock;
 use super::observer::Event;
 use super::state::OciState;
 use super::status::Status;
-use super::{Error, gate};
+use super::{Error, gate, readiness};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
 
 impl Known {
     /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
-    pub(super) fn start(&mut self, wait: &mut dyn Wait) -> Result<(), Error> {
+    /// `notify` takes the place of the socket of create ([`super::Options::notify`]); false where there was none.
+    pub(super) fn start(
+        &mut self,
+        notify: Option<BorrowedFd<'_>>,
+        wait: &mut dyn Wait,
+    ) -> Result<bool, Error> {
         let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         let mut status = self.status_under(&lock)?;
         if status != Status::Created {
@@ -44,6 +49,8 @@ impl Known {
         let record = self.record()?;
         // What cannot be read must not show when the program runs already.
         self.spec()?;
+        let heard = notify.map(|socket| readiness::take_over(&self.directory, socket));
+        let heard = heard.transpose()?.unwrap_or(false);
         let cgroup = self.record()?.cgroup.clone();
         let waiting = &mut UnlessFrozen::new(&mut *wait, cgroup);
         let report = match gate::pass(&self.directory, waiting)? {
@@ -65,7 +72,7 @@ impl Known {
             return Err(untold(&record.after_gate.1));
         }
         self.emit(&Event::Started);
-        self.poststart(&lock, wait.stop())
+        self.poststart(&lock, wait.stop()).map(|()| heard)
     }
 
     /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).

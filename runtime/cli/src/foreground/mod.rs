@@ -4,6 +4,7 @@
 //! Promises: signals are passed on, what is written is shown, and a process of which nobody would hear any more is ended.
 //! Must never copy what is not a terminal of the caller's.
 
+mod notifier;
 mod signals;
 mod standard;
 mod stream;
@@ -21,6 +22,7 @@ use brig::supervise::{Container, Error, Io, Process};
 use brig::unix_socket::connect_to;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+pub(super) use notifier::Notifier;
 pub(super) use signals::{Signals, hearing};
 use terminal::{Between, Meanwhile};
 pub(super) use told::{Role, Told};
@@ -36,6 +38,8 @@ pub(super) struct Wanted<'w> {
     hooks: bool,
     /// Its user on the host, where that one can be given something.
     owner: Option<u32>,
+    /// Who passes on what it says of its state, while brig stays.
+    notifier: Option<&'w Notifier>,
 }
 
 impl<'w> Wanted<'w> {
@@ -62,7 +66,12 @@ impl<'w> Wanted<'w> {
         console_socket: Option<&'w Path>,
     ) -> Self {
         let owner = standard::owner(container, process.user.uid);
-        Self { terminal: process.terminal, console_socket, hooks: false, owner }
+        Self { terminal: process.terminal, console_socket, hooks: false, owner, notifier: None }
+    }
+
+    /// The same, and what it says of its state is passed on.
+    pub(super) fn heard_by(self, notifier: Option<&'w Notifier>) -> Self {
+        Self { notifier, ..self }
     }
 
     /// The caller's console socket, connected, if there is one.

@@ -20,7 +20,7 @@ use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use super::signals::{STOPPED, Signals, asks_to_stop};
 use super::standard;
 use super::stream::{Kind, Stream, duplicate, own};
-use super::{Stop, Wanted};
+use super::{Notifier, Stop, Wanted};
 
 /// Where the container's terminal arrives.
 #[derive(Debug)]
@@ -79,19 +79,20 @@ impl Drop for RawMode {
 
 /// What stands between the caller and the process that brig waits for.
 #[derive(Debug)]
-pub(super) struct Between {
+pub(super) struct Between<'n> {
     /// Where the process's own terminal arrives, if it has one.
     terminal: Option<Terminal>,
     streams: Vec<Stream>,
+    notifier: Option<&'n Notifier>,
 }
 
-impl Between {
+impl<'n> Between<'n> {
     /// Makes what is needed, and what the process gets of it.
-    pub(super) fn new(wanted: &Wanted<'_>) -> Result<(Self, Io), Error> {
-        let console = wanted.console()?;
+    pub(super) fn new(wanted: &Wanted<'n>) -> Result<(Self, Io), Error> {
+        let (console, notifier) = (wanted.console()?, wanted.notifier);
         if !wanted.terminal {
             let (io, streams) = standard::piped(wanted.owner)?;
-            return Ok((Self { terminal: None, streams }, io));
+            return Ok((Self { terminal: None, streams, notifier }, io));
         }
         let io = standard::nothing()?;
         let (terminal, console) = match console {
@@ -99,7 +100,7 @@ impl Between {
             None => Terminal::pair().map(|(ours, theirs)| (Some(ours), theirs))?,
         };
         let io = Io { console: Some(console), ..io };
-        Ok((Self { terminal, streams: Vec::new() }, io))
+        Ok((Self { terminal, streams: Vec::new(), notifier }, io))
     }
 
     /// Passes signals and data on until the process has ended and what it wrote is shown; true where one of
@@ -141,6 +142,9 @@ impl Between {
     /// Shows what was written by a process that has ended, or by one that was never started wholly; a
     /// signal that asks to stop is heard also while the terminal takes nothing.
     pub(super) fn show_the_rest(&mut self, signals: &Signals) -> Result<(), Error> {
+        if let Some(notifier) = self.notifier.take() {
+            notifier.pass_on_at_once(std::process::id());
+        }
         self.streams.iter_mut().for_each(Stream::process_has_ended);
         loop {
             self.streams.retain(|stream| !stream.is_drained());
@@ -171,6 +175,11 @@ impl Between {
             places.push(watched);
             rest = if rests { Deadline::after(REST) } else { rest };
         }
+        if let Some(notifier) = self.notifier {
+            let (own, until) = notifier.watch();
+            set.extend(own.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            rest = rest.or_before(until);
+        }
         match poll(&mut set, until.or_before(rest).left().as_ref()) {
             Err(rustix::io::Errno::INTR) => return Ok([false; N]),
             answer => {
@@ -181,17 +190,20 @@ impl Between {
         for (stream, places) in self.streams.iter_mut().zip(places) {
             stream.advance(places, &ready);
         }
+        if let Some(notifier) = self.notifier {
+            notifier.pass_on(std::process::id());
+        }
         Ok(std::array::from_fn(|index| !ready[index].is_empty()))
     }
 }
 
 /// The caller's terminal while a process is set up: the program may write to it already, and a signal is heard.
-pub(super) struct Meanwhile<'b> {
-    pub(super) between: &'b mut Between,
+pub(super) struct Meanwhile<'b, 'n> {
+    pub(super) between: &'b mut Between<'n>,
     pub(super) signals: &'b Signals,
 }
 
-impl Wait for Meanwhile<'_> {
+impl Wait for Meanwhile<'_, '_> {
     fn wait(
         &mut self,
         [one, other]: [BorrowedFd<'_>; 2],

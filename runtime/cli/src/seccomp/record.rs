@@ -333,7 +333,7 @@ impl Session<'_> {
         filter: LinuxSeccomp,
         watcher: Answering,
     ) -> anyhow::Result<Watched<Answering>> {
-        let options = Options { preserve_fds: 0, sockets: None, new_keyring: true };
+        let options = Options { preserve_fds: 0, sockets: None, new_keyring: true, notify: None };
         Ok(watch(&self.node, &id, blueprint, &options, filter, watcher)?)
     }
 }
