@@ -42,13 +42,23 @@ fn made_while_links_come_and_go(
         symlink(to, &link).expect("link");
         link
     });
+    made_while_they_change_places(lab, at, &links, bundle)
+}
+
+/// Makes a container of each bundle while `at` and `others` change places beside each other.
+fn made_while_they_change_places(
+    lab: &Lab,
+    at: &Path,
+    others: &[PathBuf],
+    bundle: impl Fn(usize) -> Bundle,
+) -> Vec<Output> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for link in links.iter().cycle() {
+            for other in others.iter().cycle() {
                 // Twice: what was there is back, for a while.
                 for _ in 0..2 {
-                    renameat_with(CWD, at, CWD, link, RenameFlags::EXCHANGE).expect("exchange");
+                    renameat_with(CWD, at, CWD, other, RenameFlags::EXCHANGE).expect("exchange");
                     thread::sleep(Duration::from_micros(50));
                 }
                 if done.load(Ordering::Relaxed) {
@@ -146,4 +156,29 @@ fn links_in_a_shared_root_lead_nowhere_while_containers_are_made() {
     });
     all_is_well(&outcomes, &victim, &before);
     lab.assert_clean();
+}
+
+/// Who may rename in a root that is shared takes the place of procfs away once it is mounted: what is hidden there has
+/// to be found all the same.
+#[test]
+fn what_is_hidden_in_proc_stays_hidden_while_its_place_in_a_shared_root_comes_and_goes() {
+    need!(Brig);
+    let lab = Lab::new();
+    let plain = lab.plain_bundle();
+    let (at, other) = (plain.rootfs.join("proc"), plain.rootfs.join("other"));
+    for dir in [&at, &other] {
+        fs::create_dir_all(dir).expect("make a directory");
+    }
+    let plain = plain
+        .set("/linux/maskedPaths", json!(["/proc/uptime", "/proc/sys"]))
+        .set("/linux/readonlyPaths", json!(["/proc/self/comm"]))
+        .sh("cat /proc/uptime /other/uptime; ls -d /proc/sys/kernel /other/sys/kernel; \
+             for at in /proc /other; do echo changed >$at/self/comm && echo $at; done; true");
+    let outcomes = made_while_they_change_places(&lab, &at, &[other], |_| plain.clone());
+    let made: Vec<_> = outcomes.iter().filter(|outcome| outcome.succeeded()).collect();
+    println!("{} of {} were made", made.len(), outcomes.len());
+    assert!(!made.is_empty(), "{}", outcomes.first().map(Output::stderr).unwrap_or_default());
+    for outcome in made {
+        assert_eq!(outcome.stdout(), "", "it was found");
+    }
 }

@@ -302,3 +302,20 @@ fn a_source_that_an_earlier_mount_makes_is_found_when_its_turn_comes() {
     let script = "cat /second/file /third /fourth; grep -c ' /second ' /proc/self/mountinfo";
     lab.container(b.sh(script)).run().ok().prints("the volume's\nthe volume's\nthe image's\n1");
 }
+
+/// Masks and read-only paths that are a mount as a whole, or a file that is mounted in procfs.
+#[test]
+fn what_is_hidden_may_be_a_mount_itself() {
+    let lab = Lab::new();
+    let source = lab.path("source");
+    fs::write(&source, "bound").expect("write");
+    let b = lab
+        .bundle()
+        .bind(&source, "/proc/uptime", &["ro"])
+        .bind(&source, "/proc/version", &["ro"])
+        .set("/linux/maskedPaths", json!(["/sys/", "/proc//uptime", "/proc/./cmdline"]))
+        .set("/linux/readonlyPaths", json!(["/dev/mqueue", "/proc/self"]));
+    let script = "ls -A /sys; cat /proc/uptime /proc/cmdline; cat /proc/version; \
+        touch /dev/mqueue/x 2>/dev/null || echo; grep -c ' /sys ' /proc/mounts";
+    lab.container(b.sh(script)).run().ok().prints("bound\n2");
+}

@@ -14,6 +14,7 @@ use super::mounts::{
     propagate,
 };
 use super::render::quoted;
+use super::restrict::Placed;
 use super::rootfs::{Terminal, target};
 use super::{Refusal, Request};
 use super::{devices, labels};
@@ -24,7 +25,9 @@ use crate::spec::mount::{MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME};
 
 /// What is attached below the root, as far as later stages need it.
 #[derive(Debug, Default)]
-pub(super) struct Attached {
+pub(super) struct Attached<'s> {
+    /// What is mounted where.
+    pub(super) placed: Placed<'s>,
     /// What becomes read-only at the very end.
     pub(super) readonly_later: Vec<Slot>,
     /// Where the terminal comes from and goes to.
@@ -41,11 +44,11 @@ struct FreshDev {
 }
 
 /// Attaches everything below the root.
-pub(super) fn below_root(
+pub(super) fn below_root<'s>(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
-    sources: &OpenedSources<'_>,
-) -> Result<Attached, Refusal> {
+    sources: &OpenedSources<'s>,
+) -> Result<Attached<'s>, Refusal> {
     let root = sources.rootfs;
     let mut attached = Attached::default();
     let own_dev = sources.mounts.iter().any(|source| is_dev(source.request));
@@ -67,20 +70,22 @@ pub(super) fn below_root(
     Ok(attached)
 }
 
-impl Attached {
+impl<'s> Attached<'s> {
     /// Attaches one mount.
     fn add(
         &mut self,
         builder: &mut Builder<'_>,
         request: &Request<'_>,
-        sources: &OpenedSources<'_>,
-        source: &OpenedMount<'_>,
+        sources: &OpenedSources<'s>,
+        source: &OpenedMount<'s>,
         field: &str,
     ) -> Result<(), Refusal> {
         let (root, mount) = (sources.rootfs, source.request);
+        let destination = mount.destination.as_path();
         let fd = match (&source.opened, &mount.kind) {
             (Opened::Mount(fd), _) => *fd,
             (Opened::Cgroups(directories), _) => {
+                self.placed.add(destination);
                 return attach_cgroups(builder, request.spec, root, mount, directories);
             }
             (Opened::Remount, _) => {
@@ -92,10 +97,15 @@ impl Attached {
             (Opened::Inside(path), _) => bind_inside(builder, request, root, (mount, path), field)?,
             (Opened::Deferred, Kind::Filesystem(kind)) => {
                 let kind = if kind == "cgroup" { "cgroup2" } else { kind };
-                self.make(builder, request, kind, mount, field)?
+                let fd = self.make(builder, request, kind, mount, field)?;
+                self.placed.add_filesystem(destination, kind, fd);
+                fd
             }
             (Opened::Deferred, _) => return Ok(()),
         };
+        if !matches!(source.opened, Opened::Deferred) {
+            self.placed.add(destination);
+        }
         self.place(builder, root, mount, fd)?;
         match &mount.kind {
             Kind::Filesystem(_) if is_dev(mount) => {

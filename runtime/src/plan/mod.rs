@@ -25,6 +25,7 @@ mod namespaces;
 mod private_proc;
 mod process;
 mod render;
+mod restrict;
 mod rootfs;
 
 use std::ops::Range;

@@ -4,8 +4,6 @@
 //! Every source is a detached mount held by a descriptor; every target is a descriptor found
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
-use std::collections::HashSet;
-
 use brig_child::flags::{file, namespace, open, propagation, tree};
 use brig_child::op::{Enter, FileOp, Identity, MountOp, ProcessOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
@@ -17,7 +15,7 @@ use super::mounts::{self, OpenedSources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::render::quoted;
 use super::{Refusal, Request, RootDirectory};
-use super::{attach, devices, labels};
+use super::{attach, devices, labels, restrict};
 use crate::caller::Caller;
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};
@@ -158,7 +156,7 @@ pub(super) fn assemble(
     if request.spec.root.readonly || !attached.readonly_later.is_empty() {
         make_working_directory(builder, request.spec, root)?;
     }
-    restrict_paths(builder, request.spec, root, masks)?;
+    restrict::paths(builder, request.spec, root, &attached.placed, masks)?;
     for fd in attached.readonly_later {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd, recursive: false, attr });
@@ -224,42 +222,6 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Config) -> Result<Option<Slot>, R
     let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
     builder.push(MountOp::MountSetattr { fd: into, recursive: false, attr });
     Ok(Some(into))
-}
-
-fn restrict_paths(
-    builder: &mut Builder<'_>,
-    spec: &Config,
-    root: Slot,
-    masks: Option<Slot>,
-) -> Result<(), Refusal> {
-    // The usual lists name what some kernels and images lack.
-    let tolerates = Tolerance::Missing;
-    for path in each_once(&spec.linux.readonly_paths) {
-        let path = builder.text(path)?;
-        builder.push(MountOp::Readonly { root, path, tolerates });
-    }
-    if let Some(masks) = masks {
-        for path in each_once(&spec.linux.masked_paths) {
-            let path = builder.text(path)?;
-            builder.push(MountOp::Mask { root, path, masks, tolerates });
-        }
-    }
-    Ok(())
-}
-
-/// The paths in their order, and one that is listed twice once: engines add to a list that may have it.
-fn each_once(paths: &[String]) -> impl Iterator<Item = &str> {
-    let mut seen = HashSet::new();
-    paths.iter().map(|path| without_slashes(path)).filter(move |path| seen.insert(*path))
-}
-
-/// The path without what says at its end that it is a directory: to the kernel a file is then not there, and
-/// what is not there needs no mask.
-fn without_slashes(mut path: &str) -> &str {
-    while let Some(rest) = path.strip_suffix('/').or_else(|| path.strip_suffix("/.")) {
-        path = rest;
-    }
-    path
 }
 
 /// Makes the working directory while its place can still be written to. Elsewhere chdir does, if it has to.

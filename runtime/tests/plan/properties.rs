@@ -1,6 +1,7 @@
 //! What holds for every plan, whatever the configuration and the machine.
 
 use brig::plan::{Plan, SlotUse, Start};
+use brig::spec::Config;
 use brig::spec::capability::SYS_ADMIN;
 use brig_child::flags::{namespace, prctl};
 use brig_child::op::{
@@ -9,6 +10,7 @@ use brig_child::op::{
 use brig_child::{Op, Slot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::path::Path;
 
 use crate::support::{
     Machine, config, filter, namespace, planned, planned_in_place_of, remap, spec_of,
@@ -115,6 +117,18 @@ fn extras(config: &mut Value, bits: u8) {
     }
     if has(6) {
         config["linux"]["netDevices"] = json!({"eth1": {}});
+    }
+    if has(7) {
+        let mounts = config["mounts"].as_array_mut().expect("a list");
+        mounts.push(json!({"destination": "/srv/proc", "type": "proc", "source": "proc"}));
+        config["linux"]["maskedPaths"] = json!([
+            "/srv/proc/kcore",
+            "/proc//sys/kernel/",
+            "/dev/mqueue/x",
+            "/proc",
+            "/sys/fs/x",
+            "/sys/fs"
+        ]);
     }
 }
 
@@ -303,6 +317,61 @@ fn the_host_keeps_its_mounts(plan: &Plan<'_>) {
     }
 }
 
+/// A path that is hidden or read-only is looked up from the file system of the kernel's that it lies in, where the plan has
+/// mounted that: from the root, who renames in there could take the mount away, and nothing would be hidden.
+fn the_kernels_files_are_restricted_from_their_mounts(plan: &Plan<'_>, spec: &Config) {
+    let kernels = [c"proc", c"sysfs", c"cgroup2", c"mqueue", c"devpts"];
+    let destination = |mount: Slot| {
+        plan.ops.iter().find_map(|op| match op {
+            Op::Mount(MountOp::MoveMount { from, to }) if *from == mount => {
+                match &plan.slots[usize::from(to.0)] {
+                    SlotUse::Target(path) => Some(path.to_str().expect("text").to_owned()),
+                    _ => None,
+                }
+            }
+            Op::Mount(MountOp::MoveMountTo { from, path, .. }) if *from == mount => {
+                Some(format!("/dev/{}", path.to_str().expect("text")))
+            }
+            _ => None,
+        })
+    };
+    let mounts: Vec<_> = plan
+        .ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::Mount(MountOp::Fsmount { kind, into, .. }) if kernels.contains(kind) => {
+                destination(*into).map(|at| (*into, at))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut from_mounts = 0;
+    for op in plan.ops {
+        let (Op::Mount(MountOp::Mask { root, path, .. })
+        | Op::Mount(MountOp::Readonly { root, path, .. })) = op
+        else {
+            continue;
+        };
+        let path = path.to_str().expect("text");
+        match mounts.iter().find(|(mount, _)| *mount == *root) {
+            Some((_, at)) => {
+                let asked = spec.linux.masked_paths.iter().chain(&spec.linux.readonly_paths);
+                let whole = Path::new(at).join(path);
+                assert!(asked.into_iter().any(|asked| Path::new(asked) == whole), "{whole:?}");
+                from_mounts += 1;
+            }
+            None => {
+                let inside = mounts.iter().find(|(_, at)| Path::new(path).starts_with(at));
+                assert_eq!(inside, None, "{path} is looked up from the root");
+            }
+        }
+    }
+    let asked = spec.linux.masked_paths.iter().chain(&spec.linux.readonly_paths);
+    let inside = |path: &&String| mounts.iter().any(|(_, at)| Path::new(path).starts_with(at));
+    let whole = |path: &&String| mounts.iter().any(|(_, at)| Path::new(path) == Path::new(at));
+    assert_eq!(from_mounts, asked.filter(inside).filter(|path| !whole(path)).count());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -317,6 +386,7 @@ proptest! {
             image_paths_are_resolved_below_the_root(&plan);
             the_root_is_the_one_that_was_checked(&plan);
             the_host_keeps_its_mounts(&plan);
+            the_kernels_files_are_restricted_from_their_mounts(&plan, &spec);
         });
     }
 }
