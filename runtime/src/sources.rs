@@ -3,23 +3,26 @@
 //! Promises: what is judged is an object that is held until the container is made, and the child compares it with what it
 //! finds at the path. Must never decide anything.
 
-use std::fs;
+mod places;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FsWord, Mode, OFlags, Stat, fstat, fstatfs, major, minor,
+    AtFlags, CWD, FileType, FsWord, Mode, OFlags, Stat, StatxFlags, fstat, fstatfs, major, makedev,
+    minor, openat, stat, statat, statx,
 };
-use rustix::fs::{openat, stat, statat};
 use rustix::io::Errno;
 
 use crate::foreign;
 use crate::plan::SourceObject;
-use crate::policy::source::{Kind, Listed, Object, Source};
+use crate::policy::source::{Kind, Object, Source};
 use crate::policy::{self, BindSources, Mode as RuleMode};
 use crate::spec::Config;
 use crate::spec::mount::Kind as MountKind;
 
+/// The field of the root.
+const ROOT: &str = "root.path";
 /// More directories than a path can have names (`PATH_MAX`).
 const DEPTH_LIMIT: usize = 2048;
 
@@ -41,37 +44,39 @@ impl HeldSources {
         root: Option<BorrowedFd<'_>>,
         rule: &BindSources,
     ) -> Self {
-        let mut found = Self::default();
+        let (mut found, mut walked) = (Self::default(), Walked::default());
         if rule.mode.unwrap_or_default() == RuleMode::Off {
             return found;
         }
         for (index, mount) in config.mounts.iter().enumerate() {
             let source = match (&mount.kind, &mount.source) {
-                (MountKind::Bind(_), Some(source)) => found.add(index, &bundle.join(source)),
+                (MountKind::Bind(_), Some(source)) => {
+                    found.add(index, &bundle.join(source), &mut walked)
+                }
                 _ => None,
             };
             found.expected.push(source);
         }
         let path = Path::new(&config.root.path);
-        let mut of_root =
-            root.map_or_else(|| unseen(path, Errno::NOENT), |root| look_at(root, path));
-        "root.path".clone_into(&mut of_root.field);
+        let mut of_root = match root {
+            Some(root) => look_at(root, path, &mut walked),
+            None => unseen(path, Errno::NOENT),
+        };
+        ROOT.clone_into(&mut of_root.field);
         found.judged.found.push(of_root);
         let deny = rule.deny.as_deref().unwrap_or_default();
-        let allow = rule.allow.iter().chain(&rule.engines).flatten();
-        found.judged.allowed = allow.flat_map(|path| listed(path)).collect();
-        found.judged.denied = deny.iter().flat_map(|path| listed(path)).collect();
-        found.judged.above_denied = above(deny);
-        found.judged.images = rule.images.iter().flatten().flat_map(|path| listed(path)).collect();
+        (found.judged.denied, found.judged.above_denied) = places::denied(deny);
+        let allow: Vec<&String> = rule.allow.iter().chain(&rule.engines).flatten().collect();
+        places::that_allow(&allow, rule.images.as_deref().unwrap_or_default(), &mut found.judged);
         found
     }
 
     /// Opens the source of a mount, as the child will.
-    fn add(&mut self, index: usize, path: &Path) -> Option<SourceObject> {
+    fn add(&mut self, index: usize, path: &Path, walked: &mut Walked) -> Option<SourceObject> {
         let field = format!("mounts[{index}].source");
         let opened = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let (source, expected) = match &opened {
-            Ok(opened) => (look_at(opened.as_fd(), path), fstat(opened).ok()),
+            Ok(opened) => (look_at(opened.as_fd(), path, walked), fstat(opened).ok()),
             Err(errno) => (unseen(path, *errno), None),
         };
         self.held.extend(opened);
@@ -100,9 +105,9 @@ fn unseen(path: &Path, errno: Errno) -> Source {
 }
 
 /// What an open object is, and where. `path` is for words, where the kernel does not tell another.
-fn look_at(opened: BorrowedFd<'_>, path: &Path) -> Source {
+fn look_at(opened: BorrowedFd<'_>, path: &Path, walked: &mut Walked) -> Source {
     let real = foreign::path_of(opened).unwrap_or_else(|_| path.to_owned());
-    match kind(opened).and_then(|kind| Ok((kind, within(opened, &real)?))) {
+    match kind(opened).and_then(|kind| Ok((kind, walked.within(opened, &real)?))) {
         Ok((kind, within)) => {
             let path = real.to_string_lossy().into_owned();
             Source { field: String::new(), path, kind, within }
@@ -143,68 +148,69 @@ fn kind(opened: BorrowedFd<'_>) -> Result<Kind, Errno> {
     })
 }
 
-/// The object and every directory that it is in.
-fn within(opened: BorrowedFd<'_>, path: &Path) -> Result<Vec<Object>, Errno> {
-    const UP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-    let own = fstat(opened)?;
-    let root = object(&stat("/")?);
-    let mut found = vec![object(&own)];
-    let mut here = match FileType::from_raw_mode(own.st_mode) {
-        FileType::Directory if found[0] == root => return Ok(found),
-        FileType::Directory => openat(opened, "..", UP, Mode::empty())?,
-        // A file does not know where it is: only its path tells, and the directory there whether that is so.
-        _ => {
-            let (above, name) = path.parent().zip(path.file_name()).ok_or(Errno::INVAL)?;
-            let above = openat(CWD, above, UP | OFlags::NOFOLLOW, Mode::empty())?;
-            let there = statat(&above, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if object(&there) != found[0] {
-                return Err(Errno::STALE);
-            }
-            above
-        }
-    };
-    for _ in 0..DEPTH_LIMIT {
-        let next = object(&fstat(&here)?);
-        found.push(next);
-        if next == root {
-            return Ok(found);
-        }
-        here = openat(&here, "..", UP, Mode::empty())?;
-    }
-    Err(Errno::LOOP)
+/// Directories, each by its mount and by what it is, with all that it is in: many sources are in the same ones. By
+/// another mount the same directory may be in others, so where the kernel tells no mount (before 5.8) none is known.
+#[derive(Debug, Default)]
+struct Walked(Vec<(Standing, Vec<Object>)>);
+
+/// A directory, and the mount by which it is open, where the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    mount: Option<u64>,
+    object: Object,
 }
 
-/// What is at a path that a policy lists; a component `*` stands for any name.
-fn listed(path: &str) -> Vec<Listed> {
-    let is_any = |part: &Component<'_>| part.as_os_str() == "*";
-    let Some(any) = Path::new(path).components().position(|part| is_any(&part)) else {
-        let object = stat(path).map(|stat| object(&stat));
-        return object.into_iter().map(|object| Listed { path: path.to_owned(), object }).collect();
-    };
-    let parts: Vec<_> = Path::new(path).components().collect();
-    let (above, below) = (parts[..any].iter().collect::<PathBuf>(), &parts[any + 1..]);
-    let names = fs::read_dir(above).into_iter().flatten().flatten();
-    let paths = names.map(|name| name.path().join(below.iter().collect::<PathBuf>()));
-    let objects = paths.filter_map(|path| stat(&path).ok()).map(|stat| object(&stat));
-    objects.map(|object| Listed { path: path.to_owned(), object }).collect()
+impl Walked {
+    /// The object and every directory that it is in.
+    fn within(&mut self, opened: BorrowedFd<'_>, path: &Path) -> Result<Vec<Object>, Errno> {
+        let own = fstat(opened)?;
+        let root = object(&stat("/")?);
+        let mut found = vec![object(&own)];
+        let mut here = match FileType::from_raw_mode(own.st_mode) {
+            FileType::Directory if found[0] == root => return Ok(found),
+            FileType::Directory => openat(opened, "..", UP, Mode::empty())?,
+            _ => above_file(path, found[0])?,
+        };
+        let mut steps = Vec::new();
+        for _ in 0..DEPTH_LIMIT {
+            let next = standing(&here)?;
+            let is_it = |(known, _): &&(Standing, _)| next.mount.is_some() && *known == next;
+            let known = self.0.iter().find(is_it);
+            if let Some((_, rest)) = known {
+                found.extend(rest);
+            } else {
+                steps.push((next, found.len()));
+                found.push(next.object);
+            }
+            if known.is_some() || next.object == root {
+                self.0.extend(steps.into_iter().map(|(step, at)| (step, found[at..].to_vec())));
+                return Ok(found);
+            }
+            here = openat(&here, "..", UP, Mode::empty())?;
+        }
+        Err(Errno::LOOP)
+    }
 }
 
-/// Every directory that something of the list is in, by its name and where links lead from there, with what that is.
-fn above(list: &[String]) -> Vec<Listed> {
-    let mut found: Vec<(PathBuf, Listed)> = Vec::new();
-    for path in list {
-        let mut places = vec![PathBuf::from(path)];
-        let opened = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
-        places.extend(opened.and_then(|opened| foreign::path_of(opened.as_fd()).ok()));
-        for above in places.iter().flat_map(|place| place.ancestors().skip(1)) {
-            if found.iter().any(|(known, _)| known == above) {
-                continue;
-            }
-            if let Ok(stat) = stat(above) {
-                let listed = Listed { path: path.clone(), object: object(&stat) };
-                found.push((above.to_owned(), listed));
-            }
-        }
+const UP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The directory that a file is in. A file does not know where it is: only its path tells, and the directory there
+/// whether that is so.
+fn above_file(path: &Path, file: Object) -> Result<OwnedFd, Errno> {
+    let (above, name) = path.parent().zip(path.file_name()).ok_or(Errno::INVAL)?;
+    let above = openat(CWD, above, UP | OFlags::NOFOLLOW, Mode::empty())?;
+    let there = statat(&above, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if object(&there) != file {
+        return Err(Errno::STALE);
     }
-    found.into_iter().map(|(_, listed)| listed).collect()
+    Ok(above)
+}
+
+fn standing(opened: &OwnedFd) -> Result<Standing, Errno> {
+    let mask = StatxFlags::INO | StatxFlags::MNT_ID;
+    let found = statx(opened, "", AtFlags::EMPTY_PATH, mask)?;
+    let device = makedev(found.stx_dev_major, found.stx_dev_minor);
+    let is_told = found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    let mount = is_told.then_some(found.stx_mnt_id);
+    Ok(Standing { mount, object: Object { device, inode: found.stx_ino } })
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::level::{self, LEVELS, OCI};
 use crate::profile::{ChosenProfile, Profile};
-use crate::toml_text::{self, TomlError};
+use crate::toml_text::{Json, TomlError};
 
 /// The version of the form of the file.
 const VERSION: u32 = 1;
@@ -95,7 +95,9 @@ impl Policy {
         struct Version {
             version: Option<u32>,
         }
-        let Version { version } = toml_text::read(text).map_err(|wrong| explain(text, &wrong))?;
+        let wrong = |wrong| explain(text, &wrong);
+        let json = Json::of(text).map_err(wrong)?;
+        let Version { version } = json.read().map_err(wrong)?;
         match version {
             Some(VERSION) => {}
             None => return Err(Error::new("version: required but missing", "write version = 1")),
@@ -104,15 +106,23 @@ impl Policy {
                 return Err(Error::new(what, "use a brig that knows it"));
             }
         }
-        let read: Text = toml_text::read(text).map_err(|wrong| explain(text, &wrong))?;
+        let read: Text = json.read().map_err(wrong)?;
         let policy =
             Self { default: read.default, selectable: read.selectable, profiles: read.profiles };
         if let Some(name) = policy.profiles.keys().find(|name| level::find(name).is_some()) {
             let what = format!("profile.{name}: is the name of a level, which never changes");
             return Err(Error::new(what, "give it another name, and extend the level"));
         }
-        for name in policy.profiles.keys().chain(&policy.selectable).chain([&policy.default]) {
-            policy.resolve(name)?;
+        let mut levels = Levels::default();
+        for name in policy.profiles.keys() {
+            policy.resolve(name, &mut levels)?;
+        }
+        let is_known =
+            |name: &&String| policy.profiles.contains_key(*name) || level::find(name).is_some();
+        if let Some(name) =
+            policy.selectable.iter().chain([&policy.default]).find(|one| !is_known(one))
+        {
+            return Err(policy.unknown(name));
         }
         debug_assert_eq!(read.version, VERSION);
         Ok(policy)
@@ -141,21 +151,18 @@ impl Policy {
                 ),
             ));
         }
-        Ok(ChosenProfile { name: of(name), rules: self.resolve(name)? })
+        Ok(ChosenProfile { name: of(name), rules: self.resolve(name, &mut Levels::default())? })
     }
 
     /// A profile with all that it extends.
-    fn resolve(&self, name: &str) -> Result<Profile, Error> {
+    fn resolve(&self, name: &str, levels: &mut Levels) -> Result<Profile, Error> {
         let mut whole = Profile::default();
         let mut next = Some(name.to_owned());
         for _ in 0..CHAIN {
             let Some(name) = next.take() else { break };
             let one = match (self.profiles.get(&name), level::find(&name)) {
                 (Some(profile), _) => profile.clone(),
-                // A test reads them all.
-                (None, Some((_, text))) => {
-                    toml_text::read(text).map_err(|wrong| explain(text, &wrong))?
-                }
+                (None, Some(level)) => levels.read(level)?,
                 (None, None) => return Err(self.unknown(&name)),
             };
             next.clone_from(&one.extends);
@@ -183,6 +190,23 @@ impl Policy {
             None => format!("there are {}", known.join(", ")),
         };
         Error::new(format!("there is no profile {name:?}"), hint)
+    }
+}
+
+/// The levels that have been read.
+#[derive(Default)]
+struct Levels(BTreeMap<&'static str, Profile>);
+
+impl Levels {
+    fn read(&mut self, (name, json): (&'static str, &str)) -> Result<Profile, Error> {
+        if let Some(known) = self.0.get(name) {
+            return Ok(known.clone());
+        }
+        // A test reads them all.
+        let wrong = |error| Error::new(format!("{name}: {error}"), "this brig is damaged");
+        let read: Profile = serde_json::from_str(json).map_err(wrong)?;
+        self.0.insert(name, read.clone());
+        Ok(read)
     }
 }
 

@@ -5,15 +5,18 @@
 /// The one that changes nothing.
 pub(crate) const OCI: &str = "oci-1";
 
-/// Each level with its text, the newest version of a name last.
-pub const LEVELS: &[(&str, &str)] = &[
-    (OCI, include_str!("levels/oci-1.toml")),
-    ("baseline-1", include_str!("levels/baseline-1.toml")),
-    ("restricted-1", include_str!("levels/restricted-1.toml")),
-    ("sandbox-1", include_str!("levels/sandbox-1.toml")),
-];
+/// A level as `build.rs` has made it.
+macro_rules! level {
+    ($name:literal) => {
+        ($name, include_str!(concat!(env!("OUT_DIR"), "/", $name, ".json")))
+    };
+}
 
-/// The full name of a level, and its text.
+/// Each level with what it says, in JSON, the newest version of a name last.
+pub const LEVELS: &[(&str, &str)] =
+    &[level!("oci-1"), level!("baseline-1"), level!("restricted-1"), level!("sandbox-1")];
+
+/// The full name of a level, and what it says.
 pub(crate) fn find(name: &str) -> Option<(&'static str, &'static str)> {
     let plain = |full: &str| full.rsplit_once('-').is_some_and(|(plain, _)| plain == name);
     LEVELS.iter().rev().find(|(full, _)| *full == name || plain(full)).copied()

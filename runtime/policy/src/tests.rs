@@ -85,6 +85,22 @@ fn every_level_is_read() {
 }
 
 #[test]
+fn a_level_is_what_its_file_and_those_it_extends_say() {
+    // A name that is not a level's, so that its text is read from the file, and extends the level below.
+    for (name, text) in [
+        ("baseline-1", include_str!("levels/baseline-1.toml")),
+        ("restricted-1", include_str!("levels/restricted-1.toml")),
+        ("sandbox-1", include_str!("levels/sandbox-1.toml")),
+    ] {
+        let text =
+            text.replace("\n[", "\n[profile.it.").replace("extends", "[profile.it]\nextends");
+        let text = format!("version = 1\ndefault = \"it\"\n{text}");
+        let read = Policy::read(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(read.profile(None).expect("it").rules, level(name).rules, "{name}");
+    }
+}
+
+#[test]
 fn oci_changes_nothing() {
     for text in [
         include_str!("../../spec/src/testdata/every-field.json"),

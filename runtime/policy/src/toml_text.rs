@@ -14,31 +14,36 @@ pub(crate) struct TomlError {
     pub(crate) offset: usize,
 }
 
-/// Reads a text.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
-    let table = DeTable::parse(text).map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        TomlError { what: error.message().replace('\n', " "), offset }
-    })?;
-    let mut json = Json::default();
-    json.table(table.get_ref())?;
-    serde_json::from_str(&json.text).map_err(|error| {
-        // On its one line a column is a byte, the last one that was read.
-        let offset = json.origin(error.column().saturating_sub(1));
-        let what = error.to_string();
-        let what = what.rsplit_once(" at line ").map_or(&*what, |(what, _)| what);
-        TomlError { what: what.to_owned(), offset }
-    })
-}
-
 /// The text as JSON, and where what begins at a byte of it comes from.
 #[derive(Default)]
-struct Json {
+pub(crate) struct Json {
     text: String,
     origins: Vec<(usize, usize)>,
 }
 
 impl Json {
+    /// That of a text.
+    pub(crate) fn of(text: &str) -> Result<Self, TomlError> {
+        let table = DeTable::parse(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            TomlError { what: error.message().replace('\n', " "), offset }
+        })?;
+        let mut json = Self::default();
+        json.table(table.get_ref())?;
+        Ok(json)
+    }
+
+    /// What it says.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, TomlError> {
+        serde_json::from_str(&self.text).map_err(|error| {
+            // On its one line a column is a byte, the last one that was read.
+            let offset = self.origin(error.column().saturating_sub(1));
+            let what = error.to_string();
+            let what = what.rsplit_once(" at line ").map_or(&*what, |(what, _)| what);
+            TomlError { what: what.to_owned(), offset }
+        })
+    }
+
     /// Where in the text what is at a byte of the JSON comes from.
     fn origin(&self, at: usize) -> usize {
         let begun = self.origins.partition_point(|(begins, _)| *begins <= at);
@@ -107,13 +112,15 @@ impl Json {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use serde_json::{Value, json};
 
     #[test]
     fn what_is_read_is_what_is_written() {
         let text = "a = 0x10\nb = [1.5, +2.0, -3]\nc.d = 'x\"\\y'\n[e]\nf = true\n\"g h\" = \"\u{e9}\\n\"\n";
-        let value: Value = read(text).expect("it is good");
+        let value: Value = Json::of(text).and_then(|json| json.read()).expect("it is good");
         let expected = json!({"a": 16, "b": [1.5, 2.0, -3], "c": {"d": "x\"\\y"}, "e": {"f": true, "g h": "\u{e9}\n"}});
         assert_eq!(value, expected);
     }
@@ -121,8 +128,8 @@ mod tests {
     #[test]
     fn what_is_wrong_has_its_place() {
         let wrong = |text: &str| {
-            let TomlError { what, offset } =
-                read::<std::collections::BTreeMap<String, u8>>(text).expect_err(text);
+            let read = Json::of(text).and_then(|json| json.read::<BTreeMap<String, u8>>());
+            let TomlError { what, offset } = read.expect_err(text);
             (what, offset)
         };
         let of_type = "invalid type: string \"x\", expected u8".to_owned();
