@@ -81,6 +81,38 @@ impl Bundle {
         self.set("/process/args", args)
     }
 
+    /// What an ordinary user may ask for: a user namespace with a map of so many ids, from `outside` on; no network of its
+    /// own, no cgroup, no file system that has to be made for a group.
+    ///
+    /// # Panics
+    /// When it has no mounts.
+    #[must_use]
+    pub fn of_ordinary_user(self, outside: u32, count: u32) -> Bundle {
+        let map = json!([{"containerID": 0, "hostID": outside, "size": count}]);
+        self.namespace("user", None)
+            .without_namespace("network")
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+            .unset("/linux/cgroupsPath")
+            .unset("/linux/resources")
+            .edit(|spec| {
+                for mount in spec["mounts"].as_array_mut().expect("mounts") {
+                    match mount["destination"].as_str() {
+                        Some("/dev/pts") => {
+                            let options = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+                            mount["options"] = json!(options);
+                        }
+                        // A sysfs of its own belongs to a network of its own.
+                        Some("/sys") => {
+                            let options = ["rbind", "nosuid", "noexec", "nodev", "ro"];
+                            *mount = json!({"destination": "/sys", "type": "none", "source": "/sys", "options": options});
+                        }
+                        _ => {}
+                    }
+                }
+            })
+    }
+
     /// A shell script as the program.
     #[must_use]
     pub fn sh(self, script: &str) -> Bundle {

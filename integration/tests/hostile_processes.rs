@@ -100,34 +100,12 @@ fn a_detached_mount_that_can_be_written_is_not_taken_for_brigs_own() {
 
 const USER: u32 = 12345;
 
-/// An ordinary user's container, with a map of one id and without a cgroup.
-fn rootless(lab: &Lab) -> Bundle {
-    let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
-    let of_host = |path: &str| json!({"destination": path, "type": "none", "source": path, "options": ["rbind"]});
-    lab.plain_bundle()
-        .namespace("user", None)
-        .without_namespace("network")
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map)
-        .unset("/linux/cgroupsPath")
-        .unset("/linux/resources")
-        .edit(|spec| {
-            for mount in spec["mounts"].as_array_mut().expect("mounts") {
-                match mount["destination"].as_str() {
-                    Some("/dev/pts") => mount["options"] = json!(["newinstance", "ptmxmode=0666"]),
-                    Some("/sys") => *mount = of_host("/sys"),
-                    _ => {}
-                }
-            }
-        })
-}
-
 /// One that sees the host's processes, and may trace what is its own.
 fn rootless_with_the_hosts_processes(lab: &Lab, script: &str) -> Bundle {
     let caps = json!(["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"]);
     ["bounding", "effective", "permitted"]
         .iter()
-        .fold(rootless(lab), |b, set| b.set(&format!("/process/capabilities/{set}"), caps.clone()))
+        .fold(lab.plain_bundle().of_ordinary_user(USER, 1), |b, set| b.set(&format!("/process/capabilities/{set}"), caps.clone()))
         .without_namespace("pid")
         .unset("/linux/maskedPaths")
         .unset("/linux/readonlyPaths")
@@ -199,7 +177,7 @@ fn exec_of_an_ordinary_user_is_hidden_from_the_container_from_the_first_namespac
 fn what_is_executed_in_a_created_container_of_an_ordinary_user_cannot_trace_its_first_process() {
     need!(Brig);
     let lab = Lab::new();
-    let c = lab.container(rootless(&lab).sh("touch /ran"));
+    let c = lab.container(lab.plain_bundle().of_ordinary_user(USER, 1).sh("touch /ran"));
     as_user(&lab, &[]).args(["create", "--bundle"]).arg(&c.bundle.dir).arg(c.id()).go().ok();
     let script = "if (: 3<>/proc/1/mem); then echo its memory is open; fi; ls /proc/1/fd";
     let seen = as_user(&lab, &[]).args(["exec", c.id(), "/bin/sh", "-c", script]).go();
@@ -216,7 +194,7 @@ fn an_ordinary_users_brig_that_only_a_read_only_mount_protects_runs_from_a_copy(
     need!(Brig);
     for kind in ["bind", "file system"] {
         let lab = Lab::new();
-        let c = lab.container(rootless(&lab).sh(UNTIL_TOLD));
+        let c = lab.container(lab.plain_bundle().of_ordinary_user(USER, 1).sh(UNTIL_TOLD));
         give_to_user(&lab);
         let program = installed(&lab, kind);
         lab.call("chmod").arg("0777").arg(&program).go().ok();

@@ -346,7 +346,7 @@ fn what_is_planned_is_what_is_done() {
     let test = lab.path("test");
     fs::copy(std::env::current_exe().expect("itself"), &test).expect("it is copied");
     for (wrapper, mapped) in [("env", 12_345), ("unshare -Urm", 0)] {
-        let bundle = of_ordinary_user(&lab, mapped);
+        let bundle = lab.plain_bundle().idle().of_ordinary_user(mapped, 1);
         bundle.write();
         lab.call("chown").args(["-R", "12345:12345"]).arg(lab.dir()).go().ok();
         let user = ["--reuid", "12345", "--regid", "12345", "--clear-groups"];
@@ -357,18 +357,6 @@ fn what_is_planned_is_what_is_done() {
         assert!(run.stdout().contains("1 passed"), "{}", run.stdout());
     }
     lab.assert_clean();
-}
-
-/// A bundle that asks for no cgroup, with a user namespace of one id, which is this one outside.
-fn of_ordinary_user(lab: &Lab, outside: u32) -> Bundle {
-    let map = serde_json::json!([{ "containerID": 0, "hostID": outside, "size": 1 }]);
-    let bundle = lab.plain_bundle().idle().namespace("user", None).without_namespace("network");
-    let bundle = bundle.unset("/linux/cgroupsPath").unset("/linux/resources");
-    let bundle = bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
-    bundle.edit(|spec| {
-        let mounts = spec["mounts"].as_array_mut().expect("mounts");
-        mounts.retain(|mount| mount["destination"] != "/dev/pts" && mount["destination"] != "/sys");
-    })
 }
 
 /// Puts a policy of one profile with these rules in the place of the node's, which only this test sees.

@@ -1,9 +1,7 @@
 //! User namespaces: maps, joining, and running as an ordinary user.
 
 use brig_integration::command::Call;
-use brig_integration::{
-    Bundle, Container, Lab, PATIENCE, binaries, json, machine, need, wait_until,
-};
+use brig_integration::{Container, Lab, PATIENCE, binaries, json, machine, need, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -217,29 +215,6 @@ fn an_ordinary_users_own_brig_runs_from_a_sealed_copy_whatever_its_mode() {
     lab.assert_clean();
 }
 
-/// A bundle for the user 12345, who has no cgroup, with a map of so many ids.
-fn ordinary_users_bundle(lab: &Lab, ids: u32) -> Bundle {
-    let map = json!([{"containerID": 0, "hostID": 12_345, "size": ids}]);
-    lab.plain_bundle()
-        .namespace("user", None)
-        .without_namespace("network")
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map)
-        .unset("/linux/cgroupsPath")
-        .unset("/linux/resources")
-        .edit(|spec| {
-            let mounts = spec["mounts"].as_array_mut().expect("mounts");
-            for mount in mounts {
-                if mount["destination"] == "/dev/pts" {
-                    mount["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
-                }
-                if mount["destination"] == "/sys" {
-                    *mount = json!({"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
-                }
-            }
-        })
-}
-
 /// `run` of a container by that user.
 fn run_by_ordinary_user(lab: &Lab, c: &Container) -> Call {
     lab.call("chown").args(["-R", "12345:12345"]).arg(lab.dir()).go().ok();
@@ -262,7 +237,10 @@ fn run_by_ordinary_user(lab: &Lab, c: &Container) -> Call {
 #[test]
 fn an_ordinary_user_runs_a_container() {
     let lab = Lab::new();
-    let b = ordinary_users_bundle(&lab, 1).args(["/probe", "ids", "uid_map", "hostname"]);
+    let b = lab
+        .plain_bundle()
+        .of_ordinary_user(12_345, 1)
+        .args(["/probe", "ids", "uid_map", "hostname"]);
     let c = lab.container(b);
     let view = run_by_ordinary_user(&lab, &c).go().ok().json();
     assert_eq!(view["ids"]["uid"][0], 0);
@@ -275,7 +253,7 @@ fn an_ordinary_user_runs_a_container() {
 fn brig_hears_that_it_is_to_stop_while_ids_are_looked_up() {
     need!(Brig);
     let lab = Lab::new();
-    let c = lab.container(ordinary_users_bundle(&lab, 2).args(["/bin/true"]));
+    let c = lab.container(lab.plain_bundle().of_ordinary_user(12_345, 2).args(["/bin/true"]));
     let programs = lab.path("programs");
     fs::create_dir(&programs).expect("make");
     let program = programs.join("newuidmap");
@@ -300,7 +278,7 @@ fn an_ordinary_user_binds_the_hosts_root_after_roots_brig_has_run() {
     let kept = table.lines().find(|line| line.contains(" /run/brig/ns/mnt ")).expect("it is kept");
     assert!(kept.contains(" unbindable "), "{kept}");
     let all = json!({"destination": "/host", "source": "/", "options": ["rbind", "rslave", "ro"]});
-    let b = ordinary_users_bundle(&lab, 1).mount(all);
+    let b = lab.plain_bundle().of_ordinary_user(12_345, 1).mount(all);
     let c = lab.container(b.sh("test -d /host/run/brig && echo bound"));
     run_by_ordinary_user(&lab, &c).go().ok().prints("bound");
     lab.assert_clean();
