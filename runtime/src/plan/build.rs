@@ -82,6 +82,13 @@ pub(super) struct Builder<'a> {
     ops: Vec<Op<'a>>,
     slots: Vec<SlotUse<'a>>,
     fields: Vec<(Range<usize>, String)>,
+}
+
+/// How the operations end: what the last stage answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    /// See [`Plan::after_gate`].
+    pub(super) after_gate: usize,
     /// See [`Plan::mute`].
     pub(super) mute: bool,
 }
@@ -93,7 +100,6 @@ impl<'a> Builder<'a> {
             ops: Vec::with_capacity(96),
             slots: vec![SlotUse::Cwd, SlotUse::Supervisor],
             fields: Vec::new(),
-            mute: false,
         }
     }
 
@@ -205,8 +211,8 @@ impl<'a> Builder<'a> {
         vector.ok_or_else(|| Refusal::new("process.args", "is not a list of strings", ""))
     }
 
-    /// The plan; the operations from `after_gate` on come after the start gate.
-    pub(super) fn finish(self, stages: &Stages, after_gate: usize) -> Result<Plan<'a>, Refusal> {
+    /// The plan, whose operations end so.
+    pub(super) fn finish(self, stages: &Stages, ending: Ending) -> Result<Plan<'a>, Refusal> {
         self.numbered("config.json")?;
         Ok(Plan {
             clone_flags: stages.first,
@@ -216,8 +222,8 @@ impl<'a> Builder<'a> {
             ops: self.arena.alloc_slice_copy(&self.ops),
             slots: self.slots,
             fields: self.fields,
-            after_gate,
-            mute: self.mute,
+            after_gate: ending.after_gate,
+            mute: ending.mute,
         })
     }
 }

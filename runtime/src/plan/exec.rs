@@ -10,7 +10,7 @@ use brig_child::op::{FileOp, NamespaceOp, ProcessOp};
 use brig_child::{ReportKind, Slot};
 use bumpalo::Bump;
 
-use super::build::{Builder, SlotUse};
+use super::build::{Builder, Ending, SlotUse};
 use super::namespaces::{
     Namespaces, Stages, UserNamespace, become_root, host_side_limits, join_cgroup, make_undumpable,
 };
@@ -105,8 +105,8 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         become_root(&mut builder);
         make_undumpable(&mut builder);
     }
-    process(&mut builder, request)?;
-    let after_gate = builder.position();
+    let mute = process(&mut builder, request)?;
+    let ending = Ending { after_gate: builder.position(), mute };
     let stages = Stages {
         first: 0,
         first_into_cgroup: false,
@@ -115,7 +115,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         root: RootMode::Joined,
         user: UserNamespace::Given,
     };
-    builder.finish(&stages, after_gate)
+    builder.finish(&stages, ending)
 }
 
 /// A list of processors that is empty is none (config.md).
@@ -141,7 +141,8 @@ fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Opt
     builder.push(ProcessOp::CloseAllBut { first: 3 + request.preserve_fds, keep });
 }
 
-fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<(), Refusal> {
+/// The process itself, to its program; whether a failure of execve may go unheard.
+fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool, Refusal> {
     let mut proc = PrivateProc::default();
     builder.push(ProcessOp::Setsid);
     if request.new_keyring {

@@ -236,8 +236,8 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
     let mut proc = PrivateProc::default();
     process::surroundings(&mut builder, request, &namespaces, &mut proc)?;
     let terminal = rootfs::assemble(&mut builder, request, &stages, &sources)?;
-    let after_gate = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;
-    let plan = builder.finish(&stages, after_gate)?;
+    let ending = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;
+    let plan = builder.finish(&stages, ending)?;
     descriptors::check(request, plan.slots.len())?;
     Ok(plan)
 }

@@ -8,7 +8,7 @@ use brig_child::op::{
 use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
 
-use super::build::{Builder, SlotUse};
+use super::build::{Builder, Ending, SlotUse};
 use super::inheritance::UMASK;
 use super::namespaces::Namespaces;
 use super::private_proc::PrivateProc;
@@ -51,7 +51,7 @@ pub(super) fn finish(
     all: &Namespaces,
     terminal: Terminal,
     proc: &mut PrivateProc,
-) -> Result<usize, Refusal> {
+) -> Result<Ending, Refusal> {
     sysctls(builder, request, proc)?;
     let start_hooks = &request.spec.hooks.start_container;
     let tail = Tail {
@@ -90,11 +90,12 @@ pub(super) fn finish(
         // From here on an end without a failure report is the program's own.
         builder.tell(ReportKind::Ready);
     }
-    tail.program(builder)?;
-    Ok(match request.start {
+    let mute = tail.program(builder)?;
+    let after_gate = match request.start {
         Start::AtGate => after_gate,
         Start::AtOnce => builder.position(),
-    })
+    };
+    Ok(Ending { after_gate, mute })
 }
 
 /// An ordinary user's map of one group allows setgroups(2) to nobody, in no namespace below it either
@@ -247,13 +248,13 @@ impl Tail<'_> {
     }
 
     /// The filters and execve(2), with nothing in between: a profile has to allow what the program calls, not what
-    /// brig does.
-    pub(super) fn program(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        self.load_filter(builder)?;
+    /// brig does. The answer is whether a failure of execve may go unheard ([`Plan::mute`](super::Plan::mute)).
+    pub(super) fn program(&self, builder: &mut Builder<'_>) -> Result<bool, Refusal> {
+        let mute = self.load_filter(builder)?;
         let argv = builder.vector(&self.process.args)?;
         let envp = self.environment(builder)?;
         builder.push(ProgramOp::Execve { argv, envp });
-        Ok(())
+        Ok(mute)
     }
 
     /// The program's, which startContainer hooks without one have too, as under runc.
@@ -288,19 +289,19 @@ impl Tail<'_> {
 
     /// The node's first: it has to let pass what loads the other, which may refuse anything. Of two verdicts on a call the
     /// stricter holds (seccomp(2)).
-    fn load_filter(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+    fn load_filter(&self, builder: &mut Builder<'_>) -> Result<bool, Refusal> {
         if let Some(program) = self.node_filter {
             let filter = builder.bytes(program.to_bytes());
             builder.push(PrivilegeOp::Seccomp { filter, flags: program.flags, socket: None });
         }
-        let Some(program) = self.seccomp else { return Ok(()) };
-        builder.mute = last_calls::check(program)?;
+        let Some(program) = self.seccomp else { return Ok(false) };
+        let mute = last_calls::check(program)?;
         let filter = builder.bytes(program.to_bytes());
         let socket = program.notify.then(|| {
             (builder.input(SlotUse::SeccompListener), builder.input(SlotUse::SeccompState))
         });
         builder.push(PrivilegeOp::Seccomp { filter, flags: program.flags, socket });
-        Ok(())
+        Ok(mute)
     }
 
     fn terminal(&self, builder: &mut Builder<'_>, terminal: Terminal) -> Result<(), Refusal> {
