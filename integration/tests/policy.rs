@@ -231,6 +231,16 @@ const CASES: &[Case] = &[
         ),
     ),
     case(
+        "landlock",
+        "files = true, exec_only_from_image = true, scopes = [], tcp_bind = \"any\", tcp_connect = \"any\", \
+         udp_bind = \"any\", udp_connect = \"any\", sockets = \"any\"",
+        |bundle| bundle.mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "x"})),
+        Inside(
+            "cp /bin/busybox /tmp/sh; /tmp/sh -c 'echo run' 2>/dev/null || echo denied",
+            "denied",
+        ),
+    ),
+    case(
         "hooks",
         "",
         |bundle| bundle.set("/hooks/createContainer", json!([{"path": "/bin/true"}])),

@@ -100,7 +100,10 @@ fn chosen(policy: &Policy, selected: Option<&str>) -> Result<ChosenProfile, Fail
 /// With what of the machine decides now what its rules come to.
 fn on_this_machine(profile: ChosenProfile, systemd: bool) -> Result<NodePolicy, Failure> {
     let (limits_swap, oom_score) = (limits_swap(&profile), oom_score(&profile)?);
-    let facts = Facts { limits_swap, systemd, oom_score };
+    let is_on = profile.rules.landlock.mode.unwrap_or_default() != Mode::Off;
+    let landlock = if is_on { brig_sys::landlock::version() } else { 0 };
+    let forbids_programs_in_memory = is_on && is_there("/proc/sys/vm/memfd_noexec");
+    let facts = Facts { limits_swap, systemd, oom_score, landlock, forbids_programs_in_memory };
     Ok(NodePolicy { profile, facts })
 }
 
@@ -184,8 +187,11 @@ pub(crate) fn oom_score(profile: &ChosenProfile) -> Result<Option<i32>, Failure>
 
 /// Whether swap can be limited: cgroup v1 has the file where it accounts for swap, v2 wherever there can be any.
 fn limits_swap(profile: &ChosenProfile) -> bool {
-    let is_there = |path: &str| accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok();
     profile.rules.memory.mode.unwrap_or_default() != Mode::Off
         && (is_there("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
             || is_there("/sys/fs/cgroup/cgroup.controllers") && is_there("/proc/swaps"))
+}
+
+fn is_there(path: &str) -> bool {
+    accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok()
 }

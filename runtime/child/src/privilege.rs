@@ -1,7 +1,10 @@
 //! Identity, capabilities, Landlock and seccomp.
 
+use core::ffi::CStr;
+
+use crate::flags::open;
 use crate::interpret::Child;
-use crate::op::{PrivilegeOp, Slot};
+use crate::op::{PrivilegeOp, Slot, Tolerance};
 use crate::syscall::{self, Answer};
 
 impl Child<'_, '_> {
@@ -19,8 +22,8 @@ impl Child<'_, '_> {
                 syscall::capset(effective, permitted, inheritable).map(drop)
             }
             PrivilegeOp::SetAmbient { ambient } => set_ambient(ambient),
-            PrivilegeOp::LandlockAllow { ruleset, path, access } => {
-                syscall::landlock_allow(self.fd(ruleset)?, self.fd(path)?, access).map(drop)
+            PrivilegeOp::LandlockAllow { ruleset, path, access, of_file, tolerates } => {
+                landlock_allow(self.fd(ruleset)?, path, [access, of_file], tolerates)
             }
             PrivilegeOp::LandlockRestrictSelf { ruleset } => {
                 syscall::landlock_restrict_self(self.fd(ruleset)?, 0).map(drop)
@@ -35,6 +38,24 @@ impl Child<'_, '_> {
             None => syscall::seccomp_filter(filter, flags).map(drop),
         }
     }
+}
+
+fn landlock_allow(
+    ruleset: i32,
+    path: &CStr,
+    [access, of_file]: [u64; 2],
+    tolerates: Tolerance,
+) -> Answer<()> {
+    let opened = syscall::openat2(libc::AT_FDCWD, path, open::PATH, 0, open::NO_MAGICLINKS);
+    let Some(fd) = tolerates.apply(opened)? else { return Ok(()) };
+    let added = match syscall::landlock_allow(ruleset, fd, access) {
+        Err(fault) if fault.errno == libc::EINVAL && of_file != 0 => {
+            syscall::landlock_allow(ruleset, fd, of_file)
+        }
+        answer => answer,
+    };
+    syscall::close(fd)?;
+    added.map(drop)
 }
 
 /// Loads a notifying filter and sends its listener with the container's state.

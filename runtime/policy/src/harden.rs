@@ -4,6 +4,7 @@
 //! container with less. Must never look at anything but its arguments.
 
 mod kernel;
+mod landlock;
 mod linux;
 mod process;
 mod resources;
@@ -50,6 +51,10 @@ pub struct Facts {
     pub limits_swap: bool,
     /// Whether systemd makes cgroups, so that `linux.cgroupsPath` names a slice and not a path.
     pub systemd: bool,
+    /// The version of Landlock that the kernel has; 0 where it has none.
+    pub landlock: u32,
+    /// Whether a pid namespace can forbid programs in memory (`vm.memfd_noexec`, Linux 6.3).
+    pub forbids_programs_in_memory: bool,
     /// The caller's oom_score_adj, which a process has that asks for none; where it was not looked at, none.
     pub oom_score: Option<i32>,
 }
@@ -111,6 +116,7 @@ fn decide(
     let none = Resources::default();
     config.linux.resources = config.linux.resources.filter(|resources| *resources != none);
     filter(&config, profile, &mut verdicts);
+    landlock::judge(&mut config, profile, facts, &mut verdicts);
     forbid(&config, profile, &mut verdicts);
     (config, verdicts)
 }

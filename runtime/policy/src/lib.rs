@@ -13,6 +13,7 @@ mod file;
 mod harden;
 mod hardened;
 mod ids;
+pub mod landlock;
 mod level;
 mod profile;
 pub mod source;

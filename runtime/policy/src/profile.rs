@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use brig_spec::{NamespaceType, RlimitType};
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Bytes, Capabilities, Device, FilterName, Processors};
+use crate::value::{Bytes, Capabilities, Device, FilterName, Only, Processors, Scope};
 
 /// How a rule is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -268,6 +268,26 @@ rules! {
     }
         "a filter of system calls beside the container's own: a call has to pass both",
         "PSS restricted: seccompProfile; CIS 5.22; SP 800-190 4.4.3; CVE-2026-43499, CVE-2026-43284";
+    landlock: Landlock {
+        /// Where the root is read-only, whether files are written only in mounts that can be written to.
+        files: bool,
+        /// Whether nothing is executed but what is in the image: not what is in mounts, nor in memory.
+        exec_only_from_image: bool,
+        /// What is out of reach outside the processes that share a ruleset.
+        scopes: Vec<Scope>,
+        /// Ports that a TCP socket may listen at; 0 is any that the kernel chooses.
+        tcp_bind: Only<u16>,
+        /// Ports that it may be connected to.
+        tcp_connect: Only<u16>,
+        /// Ports that a UDP socket may have.
+        udp_bind: Only<u16>,
+        /// Ports that it may send to.
+        udp_connect: Only<u16>,
+        /// Where sockets may be connected to that other containers or the host have made.
+        sockets: Only<String>,
+    }
+        "a Landlock ruleset: where files are written and executed, and what is reached of the network",
+        "SP 800-190 4.4.2, 4.4.3; CIS 5.12; CVE-2026-41326";
     hooks: Hooks {}
         "no programs of the host that run beside the container",
         "CVE-2024-0132, CVE-2025-23266";

@@ -6,7 +6,13 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const FACTS: Facts = Facts { limits_swap: true, systemd: false, oom_score: None };
+const FACTS: Facts = Facts {
+    limits_swap: true,
+    systemd: false,
+    oom_score: None,
+    landlock: 7,
+    forbids_programs_in_memory: true,
+};
 
 /// Sources of mounts, and a root, which every profile allows.
 fn sources() -> Sources {

@@ -1,9 +1,11 @@
 //! Values of rules, as a policy file spells them.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use brig_spec::{DeviceType, capability, quantity};
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// Capabilities by name; bit N is number N.
@@ -200,4 +202,62 @@ impl Serialize for Device {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// What a rule lets through: `"any"`, or a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Only<T> {
+    /// All of it.
+    Any,
+    /// These, and nothing else.
+    These(Vec<T>),
+}
+
+impl<T> Only<T> {
+    /// Whether it is a list.
+    #[must_use]
+    pub fn is_these(&self) -> bool {
+        matches!(self, Self::These(_))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Only<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+            type Value = Only<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"any\" or a list")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Only<T>, E> {
+                match text {
+                    "any" => Ok(Only::Any),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+                }
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Only<T>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Only::These)
+            }
+        }
+        deserializer.deserialize_any(List(PhantomData))
+    }
+}
+
+impl<T: Serialize> Serialize for Only<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("any"),
+            Self::These(list) => list.serialize(serializer),
+        }
+    }
+}
+
+/// What a process reaches only among those of its own ruleset (Landlock, version 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Sockets with abstract names (unix(7)).
+    AbstractSockets,
+    /// Signals (signal(7)).
+    Signals,
 }

@@ -107,6 +107,23 @@ impl Verdicts {
         self.add(rule, outcome, field.into(), asked.into(), None);
     }
 
+    /// A rule asks for more than the kernel can do: refused where it has to be exactly so, or where nothing else does it.
+    pub(crate) fn lack(
+        &mut self,
+        rule: Rule,
+        field: impl Into<String>,
+        asked: impl Into<String>,
+        is_held_otherwise: bool,
+    ) {
+        let outcome = match rule.1 {
+            Mode::Off => return,
+            Mode::Enforce if !is_held_otherwise => Outcome::Refused,
+            Mode::Audit | Mode::Enforce => Outcome::Audited,
+            Mode::Refuse => Outcome::Refused,
+        };
+        self.add(rule, outcome, field.into(), asked.into(), None);
+    }
+
     fn add(
         &mut self,
         rule: Rule,

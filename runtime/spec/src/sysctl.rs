@@ -66,7 +66,8 @@ pub fn parse(name: &str) -> Result<Sysctl, SysctlError> {
     let namespace = match path.as_str() {
         "kernel/hostname" => return Err(SysctlError::Hostname),
         "kernel/domainname" => NamespaceType::Uts,
-        PID_MAX => NamespaceType::Pid,
+        // Since Linux 6.3, when it came.
+        PID_MAX | "vm/memfd_noexec" => NamespaceType::Pid,
         path if IPC.binary_search(&path).is_ok() => NamespaceType::Ipc,
         _ if below("fs/mqueue/") => NamespaceType::Ipc,
         _ if below("net/") => NamespaceType::Network,
@@ -99,6 +100,7 @@ mod tests {
             ("fs.mqueue.queues_max", "fs/mqueue/queues_max", Ipc),
             ("kernel/domainname", "kernel/domainname", Uts),
             ("kernel.pid_max", "kernel/pid_max", Pid),
+            ("vm.memfd_noexec", "vm/memfd_noexec", Pid),
             ("user.max_user_namespaces", "user/max_user_namespaces", User),
         ];
         for (name, path, namespace) in cases {

@@ -30,7 +30,7 @@ pub struct Inputs {
     /// [`SlotUse::Init`].
     pub init: Option<OwnedFd>,
     /// [`SlotUse::Landlock`].
-    pub landlock: Option<OwnedFd>,
+    pub landlock: Vec<OwnedFd>,
     /// [`SlotUse::CgroupDirectory`].
     pub cgroup_directory: Option<OwnedFd>,
     /// [`SlotUse::CgroupTasks`].
@@ -106,7 +106,9 @@ impl Inputs {
                 SlotUse::CgroupDirectory => fd(&self.cgroup_directory),
                 SlotUse::EmptyNamespace => fd(&self.empty_namespace),
                 SlotUse::Init => fd(&self.init),
-                SlotUse::Landlock => fd(&self.landlock),
+                SlotUse::Landlock(index) => {
+                    self.landlock.get(usize::from(*index)).map_or(-1, AsRawFd::as_raw_fd)
+                }
                 SlotUse::CgroupTasks(index) => {
                     self.cgroup_tasks.get(usize::from(*index)).map_or(-1, AsRawFd::as_raw_fd)
                 }

@@ -254,7 +254,7 @@ fn default_dev(
     ];
     options.extend(labels::option(builder, request.spec)?);
     let options = builder.slice(&options);
-    let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME) as u32;
+    let attrs = (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_STRICTATIME) as u32;
     builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs, into });
     let at = target(builder, root, "/dev", Target::Directory)?;
     builder.push(MountOp::MoveMount { from: into, to: at });

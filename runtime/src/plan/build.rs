@@ -58,8 +58,8 @@ pub enum SlotUse<'a> {
     },
     /// The process whose namespaces are joined.
     Init,
-    /// A Landlock ruleset.
-    Landlock,
+    /// The n-th Landlock ruleset.
+    Landlock(u8),
     /// Filled by the child itself: a path below the root, over which something is mounted.
     Target(&'a CStr),
     /// Filled by the child itself.

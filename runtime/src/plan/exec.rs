@@ -15,9 +15,9 @@ use super::namespaces::{
     Namespaces, Stages, UserNamespace, become_root, host_side_limits, join_cgroup, make_undumpable,
 };
 use super::private_proc::PrivateProc;
-use super::process::{Tail, affinity, memory_policy, personality};
+use super::process::{Tail, affinity, memory_policy, personality, rulesets};
 use super::rootfs::{RootMode, Terminal};
-use super::{HostFacts, Join, Plan, Refusal, inheritance, labels};
+use super::{HostFacts, Join, LandlockRules, Plan, Refusal, inheritance, labels};
 use crate::policy::Hardened;
 use crate::spec::{ContainerId, Process};
 
@@ -48,6 +48,8 @@ pub struct ExecRequest<'s> {
     pub seccomp: Option<&'s brig_seccomp::BpfProgram>,
     /// The filter that the node's policy puts beside it.
     pub node_filter: Option<&'s brig_seccomp::BpfProgram>,
+    /// See [`super::Request`].
+    pub landlock: &'s [LandlockRules],
 }
 
 /// Plans an exec.
@@ -137,6 +139,7 @@ fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Opt
         keep.push(builder.input(SlotUse::SeccompListener));
         keep.push(builder.input(SlotUse::SeccompState));
     }
+    keep.extend(rulesets(builder, request.landlock));
     let keep = builder.slice(&keep);
     builder.push(ProcessOp::CloseAllBut { first: 3 + request.preserve_fds, keep });
 }
@@ -168,7 +171,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool,
         preserve_fds: request.preserve_fds,
         node_filter: request.node_filter,
         seccomp: request.seccomp,
-        landlock: None,
+        landlock: request.landlock,
         setgroups: request.host.setgroups && (request.host.caller.is_root() || !single),
         personality: personality(request.spec),
         gate: false,
@@ -181,6 +184,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool,
     }
     tail.before_gate(builder, terminal, &mut proc)?;
     builder.push(ProcessOp::DieWithParent { enabled: false });
+    tail.landlock(builder);
     builder.tell(ReportKind::Ready);
     tail.program(builder)
 }

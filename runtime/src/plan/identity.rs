@@ -51,7 +51,7 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
         builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 0 });
     }
     let Sets { effective, permitted, inheritable, .. } = sets;
-    let until_execve = to_load_the_filter(tail) & !(effective & permitted);
+    let until_execve = to_confine_itself(tail) & !(effective & permitted);
     builder.push(PrivilegeOp::Capset { effective, permitted, inheritable, until_execve });
     let ambient = sets.grantable_ambient();
     if ambient != 0 {
@@ -63,10 +63,10 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     Ok(())
 }
 
-/// What loading the filter takes. Nothing with no_new_privs, whoever has set it: execve(2) leaves a process that has it
-/// what it had before, so what is not needed must not be held.
-fn to_load_the_filter(tail: &Tail<'_>) -> u64 {
+/// What loading the filter takes, and a Landlock ruleset. Nothing with no_new_privs, whoever has set it: execve(2) leaves a
+/// process that has it what it had before, so what is not needed must not be held.
+fn to_confine_itself(tail: &Tail<'_>) -> u64 {
     let needless =
-        !tail.loads_a_filter() || tail.no_new_privileges() || tail.host.no_new_privileges;
+        !tail.confines_itself() || tail.no_new_privileges() || tail.host.no_new_privileges;
     if needless { 0 } else { SYS_ADMIN }
 }

@@ -101,6 +101,27 @@ pub struct SourceObject {
     pub inode: u64,
 }
 
+/// What a Landlock ruleset allows in the container's own mounts, by their paths: rules are about inodes, and those of a
+/// directory under a mount do not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LandlockRules {
+    /// A path, what may be done there (`LANDLOCK_ACCESS_FS_*`), and whether it may be missing.
+    pub paths: Vec<LandlockPath>,
+    /// What of these rights a file can have that is no directory.
+    pub of_file: u64,
+}
+
+/// See [`LandlockRules`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LandlockPath {
+    /// In the container.
+    pub path: String,
+    /// `LANDLOCK_ACCESS_FS_*`.
+    pub access: u64,
+    /// Where nothing is there, nothing is allowed.
+    pub may_be_missing: bool,
+}
+
 /// What is to be planned.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'s> {
@@ -143,9 +164,9 @@ pub struct Request<'s> {
     pub seccomp: Option<&'s brig_seccomp::BpfProgram>,
     /// The filter that the node's policy puts beside it.
     pub node_filter: Option<&'s brig_seccomp::BpfProgram>,
-    /// The supervisor hands over a Landlock ruleset, to which these paths of the container are added
-    /// with this access (`LANDLOCK_ACCESS_FS_*`).
-    pub landlock: Option<(&'s [String], u64)>,
+    /// The supervisor hands over this many Landlock rulesets; what each allows in the container is added there. All of
+    /// them hold.
+    pub landlock: &'s [LandlockRules],
 }
 
 impl<'s> Request<'s> {
@@ -179,7 +200,7 @@ impl<'s> Request<'s> {
             home: None,
             seccomp: None,
             node_filter: None,
-            landlock: None,
+            landlock: &[],
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The process itself: its surroundings, limits, hooks, terminal, and the program in the end.
 
-use brig_child::flags::{namespace, open, prctl};
+use brig_child::flags::{namespace, prctl};
 use brig_child::op::{
-    FileOp, Hook as PreparedHook, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
-    Tolerance, Vector,
+    Hook as PreparedHook, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp, Tolerance, Vector,
 };
 use brig_child::syscall::SchedAttr;
 use brig_child::{ReportKind, Slot};
@@ -12,9 +11,8 @@ use super::build::{Builder, Ending, SlotUse};
 use super::inheritance::UMASK;
 use super::namespaces::Namespaces;
 use super::private_proc::PrivateProc;
-use super::render::quoted;
 use super::rootfs::Terminal;
-use super::{HostFacts, Refusal, Request, Start};
+use super::{HostFacts, LandlockPath, LandlockRules, Refusal, Request, Start};
 use super::{descriptors, environment, identity, labels, last_calls};
 use crate::spec::{Config, Hook, NumberList, Process, RlimitType, Scheduler, sysctl};
 
@@ -80,7 +78,7 @@ pub(super) fn finish(
         builder.push(TalkOp::Gate { listener });
     }
     let after_gate = builder.position();
-    tail.landlock(builder)?;
+    tail.landlock(builder);
     if !start_hooks.is_empty() {
         let filters = tail.filters_of_hooks(builder);
         let without_env = tail.environment(builder)?;
@@ -106,7 +104,7 @@ fn setgroups_allowed(request: &Request<'_>, all: &Namespaces) -> bool {
     request.host.setgroups && (request.host.caller.is_root() || !new_and_single)
 }
 
-const ONLY_NAMESPACED: &str = "only net.*, fs.mqueue.*, user.*, kernel.pid_max and System V IPC parameters belong to a container";
+const ONLY_NAMESPACED: &str = "only net.*, fs.mqueue.*, user.*, kernel.pid_max, vm.memfd_noexec and System V IPC parameters belong to a container";
 
 /// Kernel parameters are written through a procfs that nobody else can reach, so that a mount in
 /// the container cannot redirect the write (CVE-2019-19921 and its kin).
@@ -165,6 +163,11 @@ pub(super) fn push_hooks<'a>(
     Ok(())
 }
 
+/// The slots of the rulesets.
+pub(super) fn rulesets(builder: &mut Builder<'_>, landlock: &[LandlockRules]) -> Vec<Slot> {
+    (0..).zip(landlock).map(|(index, _)| builder.input(SlotUse::Landlock(index))).collect()
+}
+
 /// What `create` and `exec` have in common: from the terminal to the program.
 pub(super) struct Tail<'s> {
     pub(super) process: &'s Process,
@@ -174,7 +177,7 @@ pub(super) struct Tail<'s> {
     pub(super) preserve_fds: u32,
     pub(super) node_filter: Option<&'s brig_seccomp::BpfProgram>,
     pub(super) seccomp: Option<&'s brig_seccomp::BpfProgram>,
-    pub(super) landlock: Option<(&'s [String], u64)>,
+    pub(super) landlock: &'s [LandlockRules],
     pub(super) setgroups: bool,
     pub(super) personality: Option<u64>,
     /// The process waits at the start gate.
@@ -200,6 +203,7 @@ impl Tail<'_> {
         self.limits(builder)?;
         self.scheduling(builder)?;
         labels::at_execve(builder, self, proc)?;
+        self.landlock_rules(builder)?;
         self.close_descriptors(builder);
         let cwd = builder.text(&self.process.cwd)?;
         builder.push(ProcessOp::Chdir { path: cwd, create: self.new_root });
@@ -214,19 +218,29 @@ impl Tail<'_> {
         Ok(())
     }
 
-    /// Past the gate, and before anything of the image's runs.
-    fn landlock(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
-        let Some((paths, access)) = self.landlock else { return Ok(()) };
-        let ruleset = builder.input(SlotUse::Landlock);
-        for path in paths {
-            let into = builder.made(quoted(path));
-            let path = builder.text(path)?;
-            let (flags, resolve) = (open::PATH, open::NO_MAGICLINKS);
-            builder.push(FileOp::Open { dir: Slot::CWD, path, flags, resolve, into });
-            builder.push(PrivilegeOp::LandlockAllow { ruleset, path: into, access });
+    /// As root of the container, who may look up everything.
+    fn landlock_rules(&self, builder: &mut Builder<'_>) -> Result<(), Refusal> {
+        for (rules, ruleset) in self.landlock.iter().zip(rulesets(builder, self.landlock)) {
+            for LandlockPath { path, access, may_be_missing } in &rules.paths {
+                let path = builder.text(path)?;
+                let (access, of_file) = (*access, *access & rules.of_file);
+                let tolerates = match may_be_missing {
+                    true => Tolerance::Missing,
+                    false => Tolerance::None,
+                };
+                let allow =
+                    PrivilegeOp::LandlockAllow { ruleset, path, access, of_file, tolerates };
+                builder.push(allow);
+            }
         }
-        builder.push(PrivilegeOp::LandlockRestrictSelf { ruleset });
         Ok(())
+    }
+
+    /// Past the gate, and before anything of the image's runs.
+    pub(super) fn landlock(&self, builder: &mut Builder<'_>) {
+        for ruleset in rulesets(builder, self.landlock) {
+            builder.push(PrivilegeOp::LandlockRestrictSelf { ruleset });
+        }
     }
 
     /// startContainer hooks are programs of the image and may leave others running, so each loads the
@@ -243,8 +257,10 @@ impl Tail<'_> {
         builder.slice(&of_hooks)
     }
 
-    pub(super) fn loads_a_filter(&self) -> bool {
-        self.node_filter.is_some() || self.seccomp.is_some()
+    /// Whether there is something that only root may put itself under, or who gains no privileges (seccomp(2),
+    /// landlock_restrict_self(2)).
+    pub(super) fn confines_itself(&self) -> bool {
+        self.node_filter.is_some() || self.seccomp.is_some() || !self.landlock.is_empty()
     }
 
     /// The filters and execve(2), with nothing in between: a profile has to allow what the program calls, not what
@@ -274,7 +290,7 @@ impl Tail<'_> {
         let mut keep = vec![Slot::SUPERVISOR];
         keep.extend(self.gate.then(|| builder.input(SlotUse::Gate)));
         keep.extend(self.start_hooks.then(|| builder.input(SlotUse::CreatedState)));
-        keep.extend(self.landlock.map(|_| builder.input(SlotUse::Landlock)));
+        keep.extend(rulesets(builder, self.landlock));
         if self.seccomp.is_some_and(|program| program.notify) {
             keep.push(builder.input(SlotUse::SeccompListener));
             keep.push(builder.input(SlotUse::SeccompState));

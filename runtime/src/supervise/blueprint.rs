@@ -16,7 +16,7 @@ use super::root::Root;
 use crate::configuration::Configuration;
 use crate::filter::Filter;
 use crate::host::{self, Host};
-use crate::plan::{self, Join, Plan, Start};
+use crate::plan::{self, Join, LandlockRules, Plan, Start};
 use crate::sources::HeldSources;
 use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
 
@@ -41,16 +41,13 @@ pub struct Blueprint {
     pub watcher: Option<OwnedFd>,
 }
 
-/// A Landlock ruleset. What it allows in the container's own mounts is added when they exist:
-/// rules are about inodes, and those of a directory under a mount do not count.
+/// A Landlock ruleset.
 #[derive(Debug)]
 pub struct Landlock {
     /// The ruleset.
     pub ruleset: OwnedFd,
-    /// Where the program may do what `access` says.
-    pub paths: Vec<String>,
-    /// `LANDLOCK_ACCESS_FS_*`.
-    pub access: u64,
+    /// What it allows in the container's own mounts.
+    pub rules: LandlockRules,
 }
 
 /// How a container is to be made, as its caller asks for it: see [`plan::Request`].
@@ -77,6 +74,10 @@ pub(super) struct Circumstances {
     pub(super) home: Option<String>,
     /// The capabilities that brig cannot grant as it lacks them: a sentence that names them.
     pub(super) lacking: Option<String>,
+    /// Landlock rulesets, until the process gets them.
+    pub(super) rulesets: Vec<OwnedFd>,
+    /// What each of them allows in the container.
+    pub(super) landlock: Vec<LandlockRules>,
 }
 
 impl Blueprint {
@@ -116,7 +117,6 @@ impl Blueprint {
         circumstances: &Circumstances,
         (cgroup, join): (&CgroupPlan, Join),
     ) -> Result<Plan<'a>, Error> {
-        let landlock = &self.landlock;
         let (spec, bundle) = (&self.config.spec, self.bundle.to_string_lossy());
         let (root, host) = (self.root.expected(), &circumstances.host.facts);
         let request = plan::Request {
@@ -133,7 +133,7 @@ impl Blueprint {
             home: circumstances.home.as_deref(),
             seccomp: circumstances.filter.as_ref().map(|filter| &filter.program),
             node_filter: circumstances.node_filter.as_ref(),
-            landlock: landlock.as_ref().map(|landlock| (&*landlock.paths, landlock.access)),
+            landlock: &circumstances.landlock,
             ..plan::Request::new(manner.id, spec, &bundle, root, host, cgroup)
         };
         Ok(plan::plan(arena, &request)?)

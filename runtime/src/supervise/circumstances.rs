@@ -3,8 +3,8 @@
 //!
 //! Promises: `create` and `brig plan` look at the same. Must never make anything but the kept mount namespace.
 
-use super::Error;
 use super::blueprint::{Blueprint, Circumstances};
+use super::{Error, landlock};
 use crate::host::Host;
 use crate::{node_policy, plan};
 
@@ -25,6 +25,7 @@ impl Blueprint {
             host = host.with_descriptors();
         }
         let home = self.home();
-        Ok(Circumstances { host, filter, node_filter, home, lacking })
+        let (rulesets, landlock) = landlock::apart(landlock::of_blueprint(self)?);
+        Ok(Circumstances { host, filter, node_filter, home, lacking, rulesets, landlock })
     }
 }

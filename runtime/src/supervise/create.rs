@@ -1,5 +1,6 @@
 //! `create`: from a blueprint to a process that waits at the start gate.
 
+use std::mem::take;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -135,7 +136,7 @@ impl Making<'_> {
         let plan = self.blueprint.plan(&arena, &manner, &self.circumstances, cgroup)?;
         let planned = observer::Event::Planned { plan: &plan, cgroup: &self.cgroup };
         self.node.observer().observe(self.id, &planned);
-        inputs.landlock = self.blueprint.landlock.take().map(|landlock| landlock.ruleset);
+        inputs.landlock = take(&mut self.circumstances.rulesets);
         inputs.empty_namespace = self.circumstances.host.empty_namespace.take();
         self.launch(made, &plan, inputs, scope, wait)
     }

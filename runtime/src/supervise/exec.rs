@@ -8,7 +8,7 @@ use super::process::Process;
 use super::recorded::RecordedProcess;
 use super::seccomp_agent::SeccompAgent;
 use super::status::Status;
-use super::{Error, Io, home};
+use super::{Error, Io, home, landlock};
 use crate::execute::{self, Inputs, Launch, Milestone, Wait, resctrl};
 use crate::filter::Filter;
 use crate::host::{self, Host};
@@ -75,11 +75,14 @@ pub(super) fn exec(
     let process = &process;
     io.check(process.terminal)?;
     let null = io.null();
+    let landlock = landlock::of_node(spec, profile)?;
+    let (rulesets, landlock) = landlock::apart(landlock.into_iter().collect());
     let replaced = io.standard.each_ref().map(Option::is_some);
     let mut inputs = Inputs {
         console_socket: io.console,
         standard: io.standard,
         init: Some(init),
+        landlock: rulesets,
         ..Inputs::default()
     };
     let cgroup = container.cgroup()?;
@@ -109,6 +112,7 @@ pub(super) fn exec(
             home: home.as_deref(),
             seccomp: filter.map(|filter| &filter.program),
             node_filter: node_filter.as_ref(),
+            landlock: &landlock,
         },
     )?;
     let agent = SeccompAgent::connect(filter, &plan, None, &mut inputs)?;

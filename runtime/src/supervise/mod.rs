@@ -22,6 +22,7 @@ mod home;
 mod io;
 mod joined;
 mod known;
+mod landlock;
 mod lock;
 mod members;
 mod node;

@@ -7,6 +7,7 @@
 pub mod allocator;
 pub mod bpf;
 pub mod entry;
+pub mod landlock;
 pub mod launch;
 pub mod mount;
 pub mod notify;

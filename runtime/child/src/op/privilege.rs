@@ -1,6 +1,8 @@
 //! Operations that take privileges away.
 
-use super::Slot;
+use core::ffi::CStr;
+
+use super::{Slot, Tolerance};
 
 /// User, groups, capabilities, Landlock and seccomp.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +24,9 @@ pub enum PrivilegeOp<'a> {
     Capset { effective: u64, permitted: u64, inheritable: u64, until_execve: u64 },
     /// Makes exactly these capabilities ambient.
     SetAmbient { ambient: u64 },
-    /// landlock_add_rule(2), `LANDLOCK_RULE_PATH_BENEATH`.
-    LandlockAllow { ruleset: Slot, path: Slot, access: u64 },
+    /// landlock_add_rule(2), `LANDLOCK_RULE_PATH_BENEATH`, for what is at a path. What is no directory gets the rights
+    /// `of_file`, as the kernel takes none of a directory's for it.
+    LandlockAllow { ruleset: Slot, path: &'a CStr, access: u64, of_file: u64, tolerates: Tolerance },
     /// landlock_restrict_self(2).
     LandlockRestrictSelf { ruleset: Slot },
     /// seccomp(2) with a filter; where it notifies, the listener goes over `socket` with `state`.

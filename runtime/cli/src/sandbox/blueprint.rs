@@ -5,20 +5,18 @@
 //! the host does not have; an ordinary user's sandbox has its rights. What the specification of OCI cannot say (Landlock, a
 //! recursively read-only root) comes with the blueprint.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use brig::caller::Caller;
 use brig::configuration::{Configuration, Seccomp};
+use brig::plan::{LandlockPath, LandlockRules};
 use brig::policy::{Mode, NodePolicy};
 use brig::sources::HeldSources;
 use brig::spec::Asked;
 use brig::supervise::{Blueprint, Error, HeldNamespaces, Landlock, Root};
 use brig_seccomp::Arch;
-use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, Scope,
-};
+use brig_sys::landlock::{self, Handled};
 use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
 
@@ -70,35 +68,32 @@ const PROFILE: &str = "restricted";
 const FIRST_ID: u32 = 524_288;
 const RANGES: u32 = 20_000;
 
+/// What of Landlock each version knows of files (linux/landlock.h): a number of lowest bits.
+const FILES: [u32; 6] = [0, 13, 14, 15, 15, 16];
+/// `EXECUTE`, `READ_FILE` and `READ_DIR`.
+const READ: u64 = 1 << 0 | 1 << 2 | 1 << 3;
+
 /// Files: read and execute everywhere, write in [`WRITABLE`] and /dev only; no signal and no
 /// abstract socket out of the sandbox. `None` where the kernel has no Landlock.
 fn landlock(writable: &[String]) -> Result<Option<Landlock>, Error> {
-    let failed = |error: landlock::RulesetError| Error::because("making a Landlock ruleset", error);
-    let newest_first = [ABI::V6, ABI::V5, ABI::V4, ABI::V3, ABI::V2, ABI::V1];
-    let Some((abi, created)) =
-        newest_first.into_iter().find_map(|abi| Some((abi, create(abi).ok()?)))
-    else {
+    let failed = |error: std::io::Error| Error::system("making a Landlock ruleset", error);
+    let version = landlock::version();
+    if version == 0 {
         return Ok(None);
-    };
-    let root = PathFd::new("/").map_err(|error| Error::because("opening /", error))?;
-    let created =
-        created.add_rule(PathBeneath::new(root, AccessFs::from_read(abi))).map_err(failed)?;
-    let ruleset = Option::<OwnedFd>::from(created)
-        .ok_or_else(|| Error::plain("the kernel made no Landlock ruleset"))?;
-    let paths = ["/dev", "/dev/shm", "/dev/pts"].map(str::to_owned);
-    let paths = writable.iter().cloned().chain(paths);
-    let access = AccessFs::from_all(abi).bits();
-    Ok(Some(Landlock { ruleset, paths: paths.collect(), access }))
-}
-
-/// A ruleset that handles everything of one version of the interface, or fails.
-fn create(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
-    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-    let ruleset = ruleset.handle_access(AccessFs::from_all(abi))?;
-    match Scope::from_all(abi) {
-        scope if scope.is_empty() => ruleset.create(),
-        scope => ruleset.scope(scope)?.create(),
     }
+    let known = FILES.get(version as usize).or(FILES.last()).copied().unwrap_or_default();
+    let files = (1 << known) - 1;
+    let handled = Handled { files, ports: 0, scopes: if version >= 6 { 3 } else { 0 } };
+    let ruleset = landlock::create(&handled).map_err(failed)?;
+    let root = File::open("/").map_err(failed)?;
+    landlock::allow_path(&ruleset, root, READ).map_err(failed)?;
+    let paths = ["/dev", "/dev/shm", "/dev/pts"].map(str::to_owned);
+    let paths = writable.iter().cloned().chain(paths).map(|path| LandlockPath {
+        path,
+        access: files,
+        may_be_missing: false,
+    });
+    Ok(Some(Landlock { ruleset, rules: LandlockRules { paths: paths.collect(), of_file: 0 } }))
 }
 
 impl SandboxOptions {

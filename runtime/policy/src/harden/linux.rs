@@ -4,6 +4,7 @@ use std::path::Path;
 
 use brig_spec::{Device, DeviceRule, DeviceType, Linux, Namespace, NamespaceType, sysctl};
 
+use super::landlock::NO_PROGRAMS_IN_MEMORY;
 use super::{Facts, is_on, rule};
 use crate::profile::Profile;
 use crate::value;
@@ -129,7 +130,9 @@ fn sysctls(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
     let allowed: Vec<String> =
         profile.sysctls.allow.iter().flatten().filter_map(|name| path(name)).collect();
     linux.sysctl.retain(|name, value| {
-        if path(name).is_some_and(|path| allowed.contains(&path)) {
+        let (strict, most) = NO_PROGRAMS_IN_MEMORY;
+        let is_strict = path(name) == path(strict) && value == most;
+        if is_strict || path(name).is_some_and(|path| allowed.contains(&path)) {
             return true;
         }
         let field = format!("linux.sysctl[{name:?}]");

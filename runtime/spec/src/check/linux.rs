@@ -80,7 +80,7 @@ fn sysctls(linux: &Linux) -> Result<(), Error> {
             SysctlError::Malformed => Error::conflict(field(), "is not the name of a kernel parameter")
                 .with_hint("write it like net.ipv4.ip_forward"),
             SysctlError::NotNamespaced => Error::conflict(field(), "is a parameter of the whole host")
-                .with_hint("only net.*, fs.mqueue.*, user.*, kernel.pid_max and System V IPC parameters belong to a container"),
+                .with_hint("only net.*, fs.mqueue.*, user.*, kernel.pid_max, vm.memfd_noexec and System V IPC parameters belong to a container"),
             SysctlError::Hostname => Error::conflict(field(), "is not a namespaced sysctl here: `hostname` sets it")
                 .with_hint("use `hostname` instead"),
         })?;

@@ -127,8 +127,12 @@ fn process(op: &ProcessOp<'_>, at: At<'_>) -> Vec<String> {
 
 fn privilege(op: &PrivilegeOp<'_>, at: At<'_>) -> Vec<String> {
     match op {
-        PrivilegeOp::LandlockAllow { ruleset, .. }
-        | PrivilegeOp::LandlockRestrictSelf { ruleset } => vec![format!("by {}", at(*ruleset))],
+        PrivilegeOp::LandlockAllow { ruleset, of_file, tolerates, .. } => listed([
+            Some(format!("by {}", at(*ruleset))),
+            Some(format!("of a file {of_file:#x}")),
+            tolerated(*tolerates),
+        ]),
+        PrivilegeOp::LandlockRestrictSelf { ruleset } => vec![format!("by {}", at(*ruleset))],
         PrivilegeOp::Seccomp { socket, .. } => listed([socket
             .map(|(socket, state)| format!("its listener to {} with {}", at(socket), at(state)))]),
         PrivilegeOp::Capset { until_execve: 0, .. } => Vec::new(),

@@ -56,7 +56,7 @@ pub(super) fn slot(slot: &SlotUse<'_>) -> String {
             format!("user namespace of uids {} gids {}", id_map(uids), id_map(gids))
         }
         SlotUse::Init => "container's init".to_owned(),
-        SlotUse::Landlock => "landlock ruleset".to_owned(),
+        SlotUse::Landlock(index) => format!("landlock ruleset {index}"),
         SlotUse::Target(path) => format!("target {}", quoted(path.to_bytes())),
         SlotUse::Made(name) => name.clone(),
     }

@@ -24,7 +24,7 @@ pub(super) fn describe(op: &Op<'_>, at: At<'_>) -> String {
         Op::File(op) => file(op, name, at),
         Op::Mount(op) => mount(op, name, at),
         Op::Process(op) => process(op, name, at),
-        Op::Privilege(op) => privilege(op, name, at),
+        Op::Privilege(op) => privilege(op, name),
         Op::Program(op) => program(op, name),
     }
 }
@@ -224,7 +224,7 @@ fn process(op: &ProcessOp<'_>, name: &str, at: At<'_>) -> String {
     }
 }
 
-fn privilege(op: &PrivilegeOp<'_>, name: &str, at: At<'_>) -> String {
+fn privilege(op: &PrivilegeOp<'_>, name: &str) -> String {
     match op {
         PrivilegeOp::Setgroups { groups } => format!("{name} {groups:?}"),
         PrivilegeOp::Setgid { gid: id } | PrivilegeOp::Setuid { uid: id } => format!("{name} {id}"),
@@ -239,8 +239,8 @@ fn privilege(op: &PrivilegeOp<'_>, name: &str, at: At<'_>) -> String {
             capabilities(*inheritable)
         ),
         PrivilegeOp::SetAmbient { ambient } => format!("{name} {}", capabilities(*ambient)),
-        PrivilegeOp::LandlockAllow { path, access, .. } => {
-            format!("{name} {} {access:#x}", at(*path))
+        PrivilegeOp::LandlockAllow { path: at, access, .. } => {
+            format!("{name} {} {access:#x}", path(at))
         }
         PrivilegeOp::LandlockRestrictSelf { .. } => name.to_owned(),
         PrivilegeOp::Seccomp { filter: program, flags, .. } => {
