@@ -231,6 +231,16 @@ const CASES: &[Case] = &[
         ),
     ),
     case(
+        "seccomp_listener",
+        "allow = [\"/dev/zero\"]",
+        |bundle| {
+            let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/dev/null", "syscalls": [
+                {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+            bundle.set("/linux/seccomp", filter)
+        },
+        Refused("linux.seccomp.listenerPath: the socket \"/dev/null\" is refused by the rule"),
+    ),
+    case(
         "landlock",
         "files = true, exec_only_from_image = true, scopes = [], tcp_bind = \"any\", tcp_connect = \"any\", \
          udp_bind = \"any\", udp_connect = \"any\", sockets = \"any\"",
@@ -242,9 +252,9 @@ const CASES: &[Case] = &[
     ),
     case(
         "hooks",
-        "",
-        |bundle| bundle.set("/hooks/createContainer", json!([{"path": "/bin/true"}])),
-        Refused("hooks.createContainer[0]: the program \"/bin/true\" is refused by the rule hooks"),
+        "allow = [], seconds = 1",
+        |bundle| bundle.set("/hooks/prestart", json!([{"path": "/bin/true"}])),
+        Refused("hooks.prestart[0]: the program \"/bin/true\" is refused by the rule hooks"),
     ),
     case(
         "net_devices",

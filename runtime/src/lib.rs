@@ -7,6 +7,7 @@ pub use brig_spec as spec;
 pub mod caller;
 pub mod configuration;
 pub mod deadline;
+mod digest;
 pub mod execute;
 pub mod failure;
 pub mod features;
@@ -14,6 +15,7 @@ pub mod filter;
 mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod hook_programs;
 pub mod host;
 pub mod id_pool;
 pub mod node_policy;

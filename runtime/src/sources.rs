@@ -15,9 +15,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::foreign;
+use crate::hook_programs::HookPrograms;
 use crate::plan::SourceObject;
 use crate::policy::source::{Kind, Object, Source};
-use crate::policy::{self, BindSources, Mode as RuleMode};
+use crate::policy::{self, Mode as RuleMode};
 use crate::spec::Config;
 use crate::spec::mount::Kind as MountKind;
 
@@ -34,17 +35,23 @@ pub struct HeldSources {
     held: Vec<OwnedFd>,
     /// What each mount of the specification has to be made from, as far as that is known.
     expected: Vec<Option<SourceObject>>,
+    /// The programs of hooks.
+    pub(crate) programs: HookPrograms,
 }
 
 impl HeldSources {
-    /// Looks at the sources of a specification whose bundle is at `bundle`, and at its root; at nothing where the rule is off.
+    /// Looks at the sources of a specification whose bundle is at `bundle`, and at its root, and at the
+    /// programs of hooks; at nothing where the rules are off.
     pub(crate) fn find(
         config: &Config,
         bundle: &Path,
         root: Option<BorrowedFd<'_>>,
-        rule: &BindSources,
+        rules: &policy::Profile,
     ) -> Self {
         let (mut found, mut walked) = (Self::default(), Walked::default());
+        (found.programs, found.judged.programs) =
+            HookPrograms::find(&config.hooks.by_name(), &rules.hooks);
+        let rule = &rules.bind_sources;
         if rule.mode.unwrap_or_default() == RuleMode::Off {
             return found;
         }

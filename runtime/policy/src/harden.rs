@@ -3,6 +3,7 @@
 //! Promises: a rule takes away, or refuses; what it puts in (a limit, a private namespace, an empty tmpfs) leaves the
 //! container with less. Must never look at anything but its arguments.
 
+mod hooks;
 mod kernel;
 mod landlock;
 mod linux;
@@ -16,7 +17,7 @@ use brig_spec::{Asked, Config, IdMapping, Linux, NamespaceType, Process, Resourc
 use crate::denial::Denial;
 use crate::hardened::Hardened;
 use crate::profile::{ChosenProfile, Profile};
-use crate::source::Sources;
+use crate::source::{Program, Sources};
 use crate::verdict::{Rule, Verdict, Verdicts};
 
 /// Of what a rule speaks: `rule!(profile, capabilities)`.
@@ -117,6 +118,7 @@ fn decide(
     config.linux.resources = config.linux.resources.filter(|resources| *resources != none);
     filter(&config, profile, &mut verdicts);
     landlock::judge(&mut config, profile, facts, &mut verdicts);
+    hooks::judge(&mut config, profile, &sources.programs, &mut verdicts);
     forbid(&config, profile, &mut verdicts);
     (config, verdicts)
 }
@@ -186,6 +188,38 @@ pub fn judge_joined(
     Denial::or(name, verdicts)
 }
 
+/// Judges the socket by which somebody is told of system calls (`linux.seccomp.listenerPath`), once it is open: whether it
+/// is one that the rule lists.
+///
+/// # Errors
+/// The rule does not list it.
+pub fn judge_listener(
+    path: &str,
+    is_listed: bool,
+    profile: &ChosenProfile,
+) -> Result<Vec<Verdict>, Denial> {
+    let mut verdicts = Verdicts::default();
+    if !is_listed {
+        let rule = rule!(profile.rules, seccomp_listener);
+        verdicts.refuse(rule, "linux.seccomp.listenerPath", format!("the socket {path:?}"));
+    }
+    Denial::or(&profile.name, verdicts)
+}
+
+/// Judges the programs of hooks once more, before they run in a later verb.
+///
+/// # Errors
+/// The rule does not allow one of them.
+pub fn judge_hooks(
+    hooks: &brig_spec::Hooks,
+    programs: &[Program],
+    profile: &ChosenProfile,
+) -> Result<(), Denial> {
+    let mut verdicts = Verdicts::default();
+    hooks::refuse(hooks, &profile.rules, programs, &mut verdicts);
+    Denial::or(&profile.name, verdicts).map(drop)
+}
+
 /// The node's filter is loaded beside the container's own, so what is written here is only said where there is none.
 fn filter(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
     let Some(name) = profile.seccomp.profile.filter(|_| config.seccomp.is_none()) else { return };
@@ -209,13 +243,6 @@ pub fn judge_joined_maps(
 
 /// What cannot be had in part.
 fn forbid(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
-    let hooks = config.hooks.by_name();
-    for (kind, hooks) in hooks {
-        for (index, hook) in hooks.iter().enumerate() {
-            let field = format!("hooks.{kind}[{index}]");
-            verdicts.refuse(rule!(profile, hooks), field, format!("the program {:?}", hook.path));
-        }
-    }
     for name in config.linux.net_devices.keys() {
         let field = format!("linux.netDevices[{name:?}]");
         verdicts.refuse(rule!(profile, net_devices), field, "an interface of the host");

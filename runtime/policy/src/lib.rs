@@ -26,12 +26,14 @@ mod verdict;
 pub use denial::Denial;
 pub use file::{Error, Policy};
 pub use harden::{
-    Facts, NodePolicy, Present, harden, harden_process, harden_resources, judge, judge_joined,
-    judge_joined_maps,
+    Facts, NodePolicy, Present, harden, harden_process, harden_resources, judge, judge_hooks,
+    judge_joined, judge_joined_maps, judge_listener,
 };
 pub use hardened::{Hardened, kept};
 pub use ids::{IdPool, RANGE_IDS};
 pub use level::LEVELS;
-pub use profile::{About, BindSources, ChosenProfile, Mode, Profile, RULES};
-pub use source::Sources;
+pub use profile::{
+    About, BindSources, ChosenProfile, Hooks, Mode, Profile, RULES, SeccompListener,
+};
+pub use source::{Sources, hook_field, is_on_the_host};
 pub use verdict::{Applied, Outcome, Verdict};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use brig_spec::{NamespaceType, RlimitType};
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Bytes, Capabilities, Device, FilterName, Only, Processors, Scope};
+use crate::value::{Bytes, Capabilities, Device, FilterName, HookProgram, Only, Processors, Scope};
 
 /// How a rule is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -268,6 +268,12 @@ rules! {
     }
         "a filter of system calls beside the container's own: a call has to pass both",
         "PSS restricted: seccompProfile; CIS 5.22; SP 800-190 4.4.3; CVE-2026-43499, CVE-2026-43284";
+    seccomp_listener: SeccompListener {
+        /// Sockets, by path.
+        allow: Vec<String>,
+    }
+        "who on the host may be told of the container's system calls (`linux.seccomp.listenerPath`)",
+        "SP 800-190 4.4.3";
     landlock: Landlock {
         /// Where the root is read-only, whether files are written only in mounts that can be written to.
         files: bool,
@@ -288,8 +294,13 @@ rules! {
     }
         "a Landlock ruleset: where files are written and executed, and what is reached of the network",
         "SP 800-190 4.4.2, 4.4.3; CIS 5.12; CVE-2026-41326";
-    hooks: Hooks {}
-        "no programs of the host that run beside the container",
+    hooks: Hooks {
+        /// Programs that may be prestart, createRuntime, poststart and poststop hooks.
+        allow: Vec<HookProgram>,
+        /// How long each may take, in seconds.
+        seconds: u32,
+    }
+        "which programs of the host may run beside the container, by their content; none in it",
         "CVE-2024-0132, CVE-2025-23266";
     net_devices: NetDevices {}
         "no network interfaces of the host",

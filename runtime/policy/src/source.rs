@@ -39,6 +39,33 @@ pub struct Source {
     pub within: Vec<Object>,
 }
 
+/// The program of a hook on the host, as it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The field that names it: see [`hook_field`].
+    pub field: String,
+    /// Its path on the host, without links.
+    pub path: String,
+    /// Whose it is.
+    pub owner: u32,
+    /// Whether others than the owner may write it.
+    pub is_others: bool,
+    /// The digest of its content, where it was made.
+    pub sha256: Option<String>,
+}
+
+/// The field of a hook: `hooks.prestart[0]`.
+#[must_use]
+pub fn hook_field(stage: &str, index: usize) -> String {
+    format!("hooks.{stage}[{index}]")
+}
+
+/// Whether hooks of this name run on the host (config.md, "POSIX-platform Hooks").
+#[must_use]
+pub fn is_on_the_host(stage: &str) -> bool {
+    matches!(stage, "prestart" | "createRuntime" | "poststart" | "poststop")
+}
+
 /// A directory of the host, or a file, that a policy lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -61,6 +88,8 @@ pub struct Sources {
     pub above_denied: Vec<Listed>,
     /// Where engines keep the roots of containers.
     pub images: Vec<Listed>,
+    /// The programs of hooks.
+    pub programs: Vec<Program>,
 }
 
 /// The object in a list, if it is there: its path in the policy.

@@ -760,6 +760,7 @@ fn against(kind: source::Kind, within: &[u64], allow: &[u64], deny: &[u64]) -> O
         denied: list(deny),
         above_denied,
         images: Vec::new(),
+        programs: Vec::new(),
     };
     let mount = json!({"destination": "/x", "type": "bind", "source": "/s", "options": ["bind"]});
     let asked = asked(&config(&[("/mounts", json!([mount]))]));

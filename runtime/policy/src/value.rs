@@ -261,3 +261,31 @@ pub enum Scope {
     /// Signals (signal(7)).
     Signals,
 }
+
+/// A program of the host, by what it is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookProgram {
+    /// Its path, without links.
+    pub path: String,
+    /// The user whose it is.
+    #[serde(default)]
+    pub owner: u32,
+    /// The digest of its content.
+    pub sha256: Digest,
+}
+
+/// A digest of SHA-256, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Digest(pub String);
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        let unexpected = serde::de::Unexpected::Str(&text);
+        Err(D::Error::invalid_value(unexpected, &"64 hexadecimal digits, as sha256sum(1) prints"))
+    }
+}

@@ -10,7 +10,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::program::Gains;
 use super::{Error, program};
+use crate::hook_programs::HookPrograms;
+use crate::policy::hook_field;
 use crate::spec::Hook;
 
 /// Which hooks.
@@ -40,13 +43,15 @@ impl HookStage {
 }
 
 /// Runs `hooks` in order, each with `state` on its standard input and in the directory `bundle`, or in / where that is
-/// gone, and stops at the first failure.
+/// gone, and stops at the first failure. One that the node's policy has judged is the program in `programs`, in /, and gains
+/// no privileges.
 ///
 /// # Errors
 /// Names the hook and how it ended; it is killed when its time is up, or when `stop` can be read.
 pub fn run_hooks(
     stage: HookStage,
     hooks: &[Hook],
+    programs: &HookPrograms,
     bundle: &Path,
     state: &[u8],
     stop: Option<BorrowedFd<'_>>,
@@ -54,30 +59,51 @@ pub fn run_hooks(
     // When a container is deleted the bundle may have gone before.
     let directory = if bundle.is_dir() { bundle } else { Path::new("/") };
     for (index, hook) in hooks.iter().enumerate() {
-        let what = format!("hooks.{}[{index}] ({})", stage.name(), hook.path);
-        run_hook(&what, hook, directory, state, stop)?;
+        let field = hook_field(stage.name(), index);
+        let what = format!("{field} ({})", hook.path);
+        let failed = |error| Error::system(format!("taking the program of {what}"), error);
+        match programs.of(&field).map_err(failed)? {
+            Some(held) => {
+                let program = held.path().map_err(failed)?;
+                let run =
+                    Run { program: &program, directory: Path::new("/"), gains: Gains::Nothing };
+                run_hook(&what, hook, &run, state, stop)?;
+            }
+            None => {
+                let run = Run { program: &hook.path, directory, gains: Gains::AsItsFileSays };
+                run_hook(&what, hook, &run, state, stop)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// What is executed for a hook, and how.
+struct Run<'r> {
+    program: &'r str,
+    directory: &'r Path,
+    gains: Gains,
 }
 
 fn run_hook(
     what: &str,
     hook: &Hook,
-    directory: &Path,
+    run: &Run<'_>,
     state: &[u8],
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
-    let mut command = Command::new(&hook.path);
+    let mut command = Command::new(run.program);
+    command.arg0(&hook.path);
     if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);
     }
-    command.env_clear().current_dir(directory);
+    command.env_clear().current_dir(run.directory);
     for entry in &hook.env {
         if let Some((key, value)) = entry.split_once('=') {
             command.env(key, value);
         }
     }
     let limit = hook.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    let outcome = program::run(&mut command, what, state, limit, stop)?;
+    let outcome = program::run(&mut command, what, state, run.gains, limit, stop)?;
     outcome.failure().map_or(Ok(()), |how| Err(outcome.error(format!("{what} {how}"))))
 }

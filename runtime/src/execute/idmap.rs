@@ -18,6 +18,7 @@ use nix::unistd::{getegid, geteuid};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::end::reap;
+use super::program::Gains;
 use super::{Error, program};
 use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline};
@@ -121,8 +122,11 @@ impl NewIdMap {
         for IdMapping { inside, outside, count } in map {
             command.args([inside, outside, count].map(u32::to_string));
         }
-        let outcome = program::run(&mut command, program, b"", Some(Self::LIMIT), stop)
-            .map_err(|error| error.with_hint("install the package uidmap, or map a single id"))?;
+        let outcome =
+            program::run(&mut command, program, b"", Gains::AsItsFileSays, Some(Self::LIMIT), stop)
+                .map_err(|error| {
+                    error.with_hint("install the package uidmap, or map a single id")
+                })?;
         match outcome.failure() {
             None => Ok(()),
             Some(how) => Err(outcome

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::wait::WaitStatus;
@@ -16,6 +17,8 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
 
+use rustix::thread::set_no_new_privs;
+
 use super::Error;
 use super::end::reap;
 use super::report::UNSEEN_END;
@@ -23,6 +26,28 @@ use crate::deadline::{AFTER_KILL, Deadline};
 
 /// How much of what a program says is kept for the error.
 const SAID_LIMIT_BYTES: usize = 4096;
+
+/// What privileges a program gains by its file: as one with set-user-id, or capabilities of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Gains {
+    /// What the file has.
+    AsItsFileSays,
+    /// None: no_new_privs (prctl(2)).
+    Nothing,
+}
+
+/// By a thread of its own: no_new_privs is a thread's, its children have it too, and nobody can take it off.
+fn spawn_without_gains(command: &mut Command) -> io::Result<Child> {
+    let spawn = || {
+        set_no_new_privs(true)?;
+        command.spawn()
+    };
+    let joined = thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, spawn)?;
+        Ok::<_, io::Error>(thread.join())
+    });
+    joined?.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it ended early")))
+}
 
 /// What became of a program.
 #[derive(Debug)]
@@ -42,13 +67,17 @@ pub(super) fn run(
     command: &mut Command,
     what: &str,
     input: &[u8],
+    gains: Gains,
     limit: Option<Duration>,
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<Outcome, Error> {
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child =
-        command.spawn().map_err(|error| Error::system(format!("running {what}"), error))?;
+    let mut child = match gains {
+        Gains::AsItsFileSays => command.spawn(),
+        Gains::Nothing => spawn_without_gains(command),
+    }
+    .map_err(|error| Error::system(format!("running {what}"), error))?;
     let mut pipes = Pipes::of(&mut child, input);
     let (end, status) = wait(&mut child, &mut pipes, limit, stop)
         .map_err(|error| Error::system(format!("waiting for {what}"), error))?;

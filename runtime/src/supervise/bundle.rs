@@ -27,8 +27,8 @@ impl Blueprint {
         let (of_bundle, asked) = Configuration::read(&directory, &bundle)?;
         let (text, asked) = namespaces.asked_for(&of_bundle, asked)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
-        let rule = &node.profile.rules.bind_sources;
-        let sources = HeldSources::find(asked.config(), &bundle, Some(root.as_fd()), rule);
+        let rules = &node.profile.rules;
+        let sources = HeldSources::find(asked.config(), &bundle, Some(root.as_fd()), rules);
         let (text, of_bundle) = match text {
             Some(text) => (text, Some(of_bundle)),
             None => (of_bundle, None),
@@ -44,9 +44,9 @@ impl Blueprint {
         let (directory, bundle) = found(bundle)?;
         let (_, asked) = Configuration::read(&directory, &bundle)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config()).ok();
-        let rule = &node.profile.rules.bind_sources;
+        let rules = &node.profile.rules;
         let root = root.as_ref().map(AsFd::as_fd);
-        let sources = HeldSources::find(asked.config(), &bundle, root, rule);
+        let sources = HeldSources::find(asked.config(), &bundle, root, rules);
         let verdicts = policy::judge(asked, node, &sources.judged);
         Ok(Applied { profile: node.profile.clone(), verdicts })
     }

@@ -174,8 +174,12 @@ impl Making<'_> {
         joined::judge(self.node, self.id, self.blueprint, &inputs)?;
         let outside = Outside::of(self.blueprint, plan, scope, &inputs)?;
         let watcher = self.blueprint.watcher.take();
-        let agent =
-            SeccompAgent::connect(self.circumstances.filter.as_ref(), plan, watcher, &mut inputs)?;
+        let profile = &self.blueprint.config.applied.profile;
+        let filter = self.circumstances.filter.as_ref();
+        let agent = SeccompAgent::connect(filter, plan, watcher, profile, &mut inputs)?;
+        if let Some(agent) = &agent {
+            joined::tell(self.node, self.id, &agent.verdicts);
+        }
         if self.start == Start::AtGate {
             inputs.gate = Some(gate::make(&made.directory)?);
             made.record.after_gate = (plan.after_gate, words_after_gate(plan));
@@ -221,7 +225,8 @@ impl Making<'_> {
                         )?;
                     }
                     let spec = &self.blueprint.config.spec;
-                    early_hooks::run(spec, &made.record, &mut states, wait.stop())?;
+                    let programs = &self.blueprint.sources.programs;
+                    early_hooks::run(spec, &made.record, &mut states, programs, wait.stop())?;
                 }
                 Milestone::Ready(process) => return Ok(process),
             }

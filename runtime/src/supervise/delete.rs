@@ -17,6 +17,7 @@ use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::failure::Kind;
+use crate::hook_programs::HookPrograms;
 use crate::plan::plan_cgroup;
 use crate::policy::Hardened;
 
@@ -249,7 +250,12 @@ impl Known {
         // (runtime.md, "Lifecycle" step 13).
         for hook in hooks {
             let one = std::slice::from_ref(hook);
-            if let Err(error) = run_hooks(HookStage::Poststop, one, &record.bundle, &state, stop) {
+            let run = || {
+                let profile = &self.directory.config()?.applied.profile;
+                let programs = HookPrograms::judged("poststop", one, profile)?;
+                run_hooks(HookStage::Poststop, one, &programs, &record.bundle, &state, stop)
+            };
+            if let Err(error) = run() {
                 self.warn(&format!("{error}"));
             }
         }

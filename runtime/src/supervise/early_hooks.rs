@@ -11,6 +11,7 @@ use super::record::Record;
 use super::state::{self, OciState};
 use super::{Error, Status};
 use crate::execute::{HookStage, Inputs, run_hooks};
+use crate::hook_programs::HookPrograms;
 use crate::plan::{Plan, SlotUse};
 use crate::spec::{Config, NamespaceType};
 
@@ -56,13 +57,15 @@ pub(super) fn run(
     spec: &Config,
     record: &Record,
     states: &mut StateFiles,
+    programs: &HookPrograms,
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<(), Error> {
     states.write(record, spec)?;
     let hooks = &spec.hooks;
     let state = OciState::of(record, Status::Creating).to_json();
-    run_hooks(HookStage::Prestart, &hooks.prestart, &record.bundle, &state, stop)?;
-    run_hooks(HookStage::CreateRuntime, &hooks.create_runtime, &record.bundle, &state, stop)
+    let run = |stage, hooks| run_hooks(stage, hooks, programs, &record.bundle, &state, stop);
+    run(HookStage::Prestart, &hooks.prestart)?;
+    run(HookStage::CreateRuntime, &hooks.create_runtime)
 }
 
 /// The pid of the container's process, which is `pid` here, in its own pid namespace.

@@ -115,7 +115,10 @@ pub(super) fn exec(
             landlock: &landlock,
         },
     )?;
-    let agent = SeccompAgent::connect(filter, &plan, None, &mut inputs)?;
+    let agent = SeccompAgent::connect(filter, &plan, None, profile, &mut inputs)?;
+    if let Some(agent) = &agent {
+        container.emit_verdicts(&agent.verdicts);
+    }
     let mut launch = Launch::begin(&plan, inputs, Start::AtOnce)?;
     // Who asks to ignore a pause waits for its end.
     let cgroup = container.record()?.cgroup.clone().filter(|_| !options.ignore_paused);

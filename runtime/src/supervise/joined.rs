@@ -53,7 +53,7 @@ pub(super) fn judge_maps(
     Ok(())
 }
 
-fn tell(node: &Node, id: &ContainerId, verdicts: &[Verdict]) {
+pub(super) fn tell(node: &Node, id: &ContainerId, verdicts: &[Verdict]) {
     if !verdicts.is_empty() {
         node.observer().observe(id, &Event::Judged(verdicts));
     }

@@ -5,8 +5,13 @@
 //! file that the supervisor fills as soon as the pid is known.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use brig_pseudofs::identity::Identity;
+use rustix::fs::{Mode as FileMode, OFlags, open, stat};
 
 use serde::Serialize;
 
@@ -17,6 +22,7 @@ use crate::deadline::{Deadline, OF_OTHERS};
 use crate::execute::Inputs;
 use crate::filter::Filter;
 use crate::plan::{Plan, SlotUse};
+use crate::policy::{self, ChosenProfile, Mode, Verdict};
 use crate::unix_socket::connect_to;
 
 /// What one message from the child can hold (`PrivilegeOp::Seccomp` of brig-child).
@@ -28,7 +34,11 @@ pub const HANDOVER_FLAGS: u32 = brig_child::syscall::HANDOVER_FLAGS.cast_unsigne
 
 /// The file for the state that the agent is sent.
 #[derive(Debug)]
-pub(super) struct SeccompAgent(File);
+pub(super) struct SeccompAgent {
+    file: File,
+    /// What the policy has recorded of its socket.
+    pub(super) verdicts: Vec<Verdict>,
+}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,18 +58,20 @@ impl SeccompAgent {
         filter: Option<&Filter>,
         plan: &Plan<'_>,
         watcher: Option<OwnedFd>,
+        profile: &ChosenProfile,
         inputs: &mut Inputs,
     ) -> Result<Option<Self>, Error> {
         if !plan.slots.contains(&SlotUse::SeccompListener) {
             return Ok(None);
         }
         let (file, copy) = state::file_for("the seccomp agent")?;
-        inputs.seccomp_listener = Some(match watcher {
-            Some(watcher) => watcher,
-            None => connect_socket(filter)?,
-        });
+        let (socket, verdicts) = match watcher {
+            Some(watcher) => (watcher, Vec::new()),
+            None => connect_socket(filter, profile)?,
+        };
+        inputs.seccomp_listener = Some(socket);
         inputs.seccomp_state = Some(copy);
-        Ok(Some(Self(file)))
+        Ok(Some(Self { file, verdicts }))
     }
 
     /// Sends the state of the process, which goes with the listener.
@@ -88,11 +100,15 @@ impl SeccompAgent {
             .with_hint("shorten it, or the annotations, which are part of the state"));
         }
         // Not through the file's position, which the child reads from.
-        self.0.write_all_at(&text, 0).map_err(|error| Error::system(doing, error))
+        self.file.write_all_at(&text, 0).map_err(|error| Error::system(doing, error))
     }
 }
 
-fn connect_socket(filter: Option<&Filter>) -> Result<OwnedFd, Error> {
+/// The socket that the rule judges is the one that is connected to, whatever its path leads to by then.
+fn connect_socket(
+    filter: Option<&Filter>,
+    profile: &ChosenProfile,
+) -> Result<(OwnedFd, Vec<Verdict>), Error> {
     let field = "linux.seccomp.listenerPath";
     let path = filter
         .and_then(|filter| filter.listener_path.as_ref())
@@ -101,8 +117,21 @@ fn connect_socket(filter: Option<&Filter>) -> Result<OwnedFd, Error> {
             Error::plain(format!("{field} is missing: SCMP_ACT_NOTIFY requires it"))
                 .with_hint("set it to the socket of the seccomp agent")
         })?;
-    connect_to(path, Deadline::after(OF_OTHERS)).map_err(|error| {
+    let failed = |error: io::Error| {
         Error::system(format!("{field}: connecting to {}", path.display()), error)
             .with_hint("the seccomp agent must listen there already, and take connections")
-    })
+    };
+    let deadline = Deadline::after(OF_OTHERS);
+    let rule = &profile.rules.seccomp_listener;
+    if rule.mode.unwrap_or_default() == Mode::Off {
+        return Ok((connect_to(path, deadline).map_err(failed)?, Vec::new()));
+    }
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let place = open(path, flags, FileMode::empty()).map_err(|errno| failed(errno.into()))?;
+    let own = Identity::of(&place).map_err(|errno| failed(errno.into()))?;
+    let is_own = |path: &String| stat(&**path).is_ok_and(|stat| Identity::from(&stat) == own);
+    let is_listed = rule.allow.iter().flatten().any(is_own);
+    let verdicts = policy::judge_listener(&path.to_string_lossy(), is_listed, profile)?;
+    let through = format!("/proc/self/fd/{}", place.as_raw_fd());
+    Ok((connect_to(Path::new(&through), deadline).map_err(failed)?, verdicts))
 }

@@ -13,6 +13,7 @@ use super::status::Status;
 use super::{Error, gate, readiness};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
+use crate::hook_programs::HookPrograms;
 
 impl Known {
     /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
@@ -84,8 +85,12 @@ impl Known {
         lock.end_making()?;
         let record = self.record()?;
         let state = OciState::of(record, Status::Running).to_json();
-        run_hooks(HookStage::Poststart, hooks, &record.bundle, &state, stop)
-            .inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
+        let run = || {
+            let profile = &self.directory.config()?.applied.profile;
+            let programs = HookPrograms::judged("poststart", hooks, profile)?;
+            run_hooks(HookStage::Poststart, hooks, &programs, &record.bundle, &state, stop)
+        };
+        run().inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
     }
 
     fn already_runs(&self) -> Error {

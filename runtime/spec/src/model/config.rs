@@ -92,6 +92,18 @@ impl Hooks {
         ]
     }
 
+    /// The list with this name of [`Hooks::by_name`].
+    pub fn by_name_mut(&mut self, name: &str) -> &mut Vec<Hook> {
+        match name {
+            "prestart" => &mut self.prestart,
+            "createRuntime" => &mut self.create_runtime,
+            "createContainer" => &mut self.create_container,
+            "startContainer" => &mut self.start_container,
+            "poststart" => &mut self.poststart,
+            _ => &mut self.poststop,
+        }
+    }
+
     /// The names of all hooks, in the order in which they run; for `brig features`.
     #[must_use]
     pub fn names() -> [&'static str; 6] {
