@@ -53,6 +53,13 @@ impl Child<'_, '_> {
                 let (from, to) = (self.fd(from)?, self.fd(to)?);
                 if self.made == Some(from) { Ok(()) } else { take_mode(from, to) }
             }
+            FileOp::Close { fd: slot } => {
+                let fd = self.fd(slot)?;
+                // The next may have its number.
+                self.made = self.made.filter(|made| *made != fd);
+                self.put(slot, -1)?;
+                syscall::close(fd).map(drop)
+            }
         }
     }
 }

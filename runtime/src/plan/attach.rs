@@ -181,6 +181,7 @@ impl<'s> Attached<'s> {
             builder.push(FileOp::TakeMode { from: to, to: from });
         }
         builder.push(MountOp::MoveMount { from, to });
+        builder.done_with(to);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::ops::Range;
 
-use brig_child::op::{Arg, ProcessOp, TalkOp, Vector};
+use brig_child::op::{Arg, FileOp, ProcessOp, TalkOp, Vector};
 use brig_child::{Op, ReportKind, Slot};
 use bumpalo::Bump;
 
@@ -82,6 +82,10 @@ pub(super) struct Builder<'a> {
     ops: Vec<Op<'a>>,
     slots: Vec<SlotUse<'a>>,
     fields: Vec<(Range<usize>, String)>,
+    /// Whether few descriptors may be kept open.
+    frugal: bool,
+    /// How many are closed again.
+    closed: usize,
 }
 
 /// How the operations end: what the last stage answers.
@@ -100,6 +104,26 @@ impl<'a> Builder<'a> {
             ops: Vec::with_capacity(96),
             slots: vec![SlotUse::Cwd, SlotUse::Supervisor],
             fields: Vec::new(),
+            frugal: false,
+            closed: 0,
+        }
+    }
+
+    /// There are many mounts: what is not needed any more is closed, which costs a system call each.
+    pub(super) fn be_frugal(&mut self) {
+        self.frugal = true;
+    }
+
+    /// How many descriptors may be open at a time.
+    pub(super) fn open_at_once(&self) -> usize {
+        self.slots.len() - self.closed
+    }
+
+    /// This one is not needed any more.
+    pub(super) fn done_with(&mut self, slot: Slot) {
+        if self.frugal {
+            self.push(FileOp::Close { fd: slot });
+            self.closed += 1;
         }
     }
 

@@ -1,4 +1,5 @@
-//! How many descriptors the child needs: each mount is open before it enters the empty namespace, and so is its place.
+//! How many descriptors the child needs: each mount is open before it enters the empty namespace. Where there are many,
+//! the place of each is closed as soon as it is attached.
 //!
 //! Promises: the program has the limit that its caller has, or that config.json says. Where the hard limit does not do,
 //! the plan is refused.
@@ -40,9 +41,9 @@ pub(super) fn restore(host: &HostFacts) -> Option<ProcessOp<'static>> {
 }
 
 /// Refuses what cannot be had.
-pub(super) fn check(request: &Request<'_>, slots: usize) -> Result<(), Refusal> {
+pub(super) fn check(request: &Request<'_>, open: usize) -> Result<(), Refusal> {
     let Some((_, hard)) = request.host.descriptors else { return Ok(()) };
-    let needed = slots + OF_A_PATH * paths(request.spec) + OTHERS;
+    let needed = open + OF_A_PATH * paths(request.spec) + OTHERS;
     if u64::try_from(needed).is_ok_and(|needed| needed <= hard) {
         return Ok(());
     }

@@ -253,12 +253,16 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
     if let Some(raise) = descriptors::raise(request.host) {
         builder.push(raise);
     }
+    if request.host.descriptors.is_some() {
+        builder.be_frugal();
+    }
     let sources = namespaces::enter(&mut builder, request, &namespaces, &stages)?;
     let mut proc = PrivateProc::default();
     process::surroundings(&mut builder, request, &namespaces, &mut proc)?;
     let terminal = rootfs::assemble(&mut builder, request, &stages, &sources)?;
     let ending = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;
+    let open = builder.open_at_once();
     let plan = builder.finish(&stages, ending)?;
-    descriptors::check(request, plan.slots.len())?;
+    descriptors::check(request, open)?;
     Ok(plan)
 }

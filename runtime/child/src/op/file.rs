@@ -80,6 +80,8 @@ pub enum FileOp<'a> {
     CopyUp { from: Slot, to: Slot, bytes: u64, entries: u64, keeps: Keeps },
     /// Gives the directory `to` the mode of the directory `from`, unless that was made for it.
     TakeMode { from: Slot, to: Slot },
+    /// close(2), where there are too many to keep.
+    Close { fd: Slot },
 }
 
 /// What a directory that is filled has of its own.
@@ -109,6 +111,7 @@ impl FileOp<'_> {
             Self::Setxattr { .. } => "fsetxattr",
             Self::CopyUp { .. } => "copy up",
             Self::TakeMode { .. } => "chmod like",
+            Self::Close { .. } => "close",
         }
     }
 }

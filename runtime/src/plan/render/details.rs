@@ -56,7 +56,8 @@ fn file(op: &FileOp<'_>, at: At<'_>) -> Vec<String> {
         FileOp::Write { .. }
         | FileOp::Mkdir { .. }
         | FileOp::Expect { .. }
-        | FileOp::Setxattr { .. } => Vec::new(),
+        | FileOp::Setxattr { .. }
+        | FileOp::Close { .. } => Vec::new(),
         FileOp::TakeMode { .. } => vec![UNLESS_MADE.to_owned()],
         FileOp::CopyUp { keeps: Keeps { mode, uid, gid }, .. } => {
             let own = |keeps: &bool, what: &str| keeps.then(|| format!("{what} its own"));

@@ -101,6 +101,7 @@ fn file(op: &FileOp<'_>, name: &str, at: At<'_>) -> String {
             format!("{name} {} -> {}{bytes}{entries}", at(*from), at(*to))
         }
         FileOp::TakeMode { from, to } => format!("{name} {} -> {}", at(*from), at(*to)),
+        FileOp::Close { fd } => format!("{name} {}", at(*fd)),
     }
 }
 
