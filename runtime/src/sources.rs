@@ -143,6 +143,11 @@ const KERNELS: &[(FsWord, &str)] = &[
     (0x0765_5821, "resctrl"),
 ];
 
+/// Whether a file system of this type is the kernel's own.
+pub(crate) fn is_kernels(magic: FsWord) -> bool {
+    KERNELS.iter().any(|(kernels, _)| *kernels == magic)
+}
+
 fn kind(opened: BorrowedFd<'_>) -> Result<Kind, Errno> {
     let magic = fstatfs(opened)?.f_type;
     if let Some((_, name)) = KERNELS.iter().find(|(kernels, _)| *kernels == magic) {

@@ -77,6 +77,12 @@ fn copy_attributes(from: i32, name: &CStr, to: i32, keeps: Keeps) -> Answer<()> 
     syscall::chmod_fd(to, u32::from(stat.stx_mode) & 0o7777).map(drop)
 }
 
+/// Gives the directory `to` the user and the group of the directory `from`, which may be `O_PATH`.
+pub(crate) fn take_owner(from: i32, to: i32) -> Answer<()> {
+    let stat = syscall::statx(from, c"", libc::AT_EMPTY_PATH)?;
+    syscall::fchown(to, stat.stx_uid, stat.stx_gid).map(drop)
+}
+
 /// Gives the directory `to` the mode of the directory `from`, which may be `O_PATH`.
 pub(crate) fn take_mode(from: i32, to: i32) -> Answer<()> {
     let stat = syscall::statx(from, c"", libc::AT_EMPTY_PATH)?;

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::copy_up::{Allowance, copy_up, take_mode};
+use crate::copy_up::{Allowance, copy_up, take_mode, take_owner};
 use crate::device::encode;
 use crate::interpret::Child;
 use crate::op::{FileOp, Identity, Tolerance};
@@ -49,6 +49,7 @@ impl Child<'_, '_> {
                 }
                 copy_up(from, to, Allowance { bytes, entries }, keeps)
             }
+            FileOp::TakeOwner { from, to } => take_owner(self.fd(from)?, self.fd(to)?),
             FileOp::TakeMode { from, to } => {
                 let (from, to) = (self.fd(from)?, self.fd(to)?);
                 if self.made == Some(from) { Ok(()) } else { take_mode(from, to) }

@@ -84,6 +84,10 @@ pub mod prctl {
     pub const KEEPCAPS: i32 = libc::PR_SET_KEEPCAPS;
     /// `PR_SET_DUMPABLE`.
     pub const DUMPABLE: i32 = libc::PR_SET_DUMPABLE;
+    /// `PR_SET_SECUREBITS` (capabilities(7)).
+    pub const SECUREBITS: i32 = libc::PR_SET_SECUREBITS;
+    /// `SECBIT_NO_SETUID_FIXUP` of linux/securebits.h: capabilities stay when the ids change.
+    pub const NO_SETUID_FIXUP: u64 = 1 << 2;
     /// `PR_SET_NO_NEW_PRIVS`.
     pub const NO_NEW_PRIVS: i32 = libc::PR_SET_NO_NEW_PRIVS;
 }

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use crate::interpret::Child;
-use crate::op::{Enter, MountOp, Slot};
+use crate::op::{Enter, MountOp, OptionValue, Slot};
 use crate::syscall::{self, Answer, MountAttr, failed_call};
 use crate::target::INSIDE;
 
@@ -31,7 +31,7 @@ impl Child<'_, '_> {
                 self.put(into, fd)
             }
             MountOp::Fsmount { kind, options, attrs, into } => {
-                let fd = fsmount(kind, options, attrs)?;
+                let fd = self.fsmount(kind, options, attrs)?;
                 self.put(into, fd)
             }
             MountOp::MountSetattr { fd, recursive, ref attr } => {
@@ -60,6 +60,26 @@ impl Child<'_, '_> {
             }
             MountOp::EnterRoot { root, how } => enter_root(self.fd(root)?, how),
         }
+    }
+
+    fn fsmount(
+        &self,
+        kind: &CStr,
+        options: &[(&CStr, OptionValue<'_>)],
+        attrs: u32,
+    ) -> Answer<i32> {
+        const CLOEXEC: u32 = 1;
+        let fs = syscall::fsopen(kind)?;
+        for (index, (key, value)) in options.iter().enumerate() {
+            let set = match *value {
+                OptionValue::Flag => syscall::fsconfig(fs, Some(key), None),
+                OptionValue::Text(value) => syscall::fsconfig(fs, Some(key), Some(value)),
+                OptionValue::Descriptor(slot) => syscall::fsconfig_fd(fs, key, self.fd(slot)?),
+            };
+            set.map_err(|failed| failed.at(index + 1))?;
+        }
+        syscall::fsconfig(fs, None, None)?;
+        syscall::fsmount(fs, CLOEXEC, attrs).map(|mount| mount as i32)
     }
 
     /// Opens `path` below `root`, and says whether it is a directory.
@@ -95,16 +115,6 @@ pub(crate) fn set_attributes(fd: i32, recursive: bool, attr: &MountAttr) -> Answ
 
 fn attach(mount: i32, target: i32) -> Answer<()> {
     syscall::move_mount(mount, target, c"", FROM_FD | TO_FD).map(drop)
-}
-
-fn fsmount(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attrs: u32) -> Answer<i32> {
-    const CLOEXEC: u32 = 1;
-    let fs = syscall::fsopen(kind)?;
-    for (index, (key, value)) in options.iter().enumerate() {
-        syscall::fsconfig(fs, Some(key), *value).map_err(|failed| failed.at(index + 1))?;
-    }
-    syscall::fsconfig(fs, None, None)?;
-    syscall::fsmount(fs, CLOEXEC, attrs).map(|mount| mount as i32)
 }
 
 fn enter_root(root: i32, how: Enter) -> Answer<()> {

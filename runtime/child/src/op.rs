@@ -15,7 +15,7 @@ mod tolerance;
 mod vector;
 
 pub use file::{FileOp, Identity, Keeps, Target};
-pub use mount::{Enter, MountOp};
+pub use mount::{Enter, MountOp, OptionValue};
 pub use namespace::NamespaceOp;
 pub use privilege::PrivilegeOp;
 pub use process::ProcessOp;

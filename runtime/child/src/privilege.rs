@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::flags::open;
 use crate::interpret::Child;
 use crate::op::{PrivilegeOp, Slot, Tolerance};
-use crate::syscall::{self, Answer};
+use crate::syscall::{self, Answer, failed_call};
 
 impl Child<'_, '_> {
     pub(crate) fn privilege(&mut self, op: &PrivilegeOp<'_>) -> Answer<()> {
@@ -13,6 +13,7 @@ impl Child<'_, '_> {
             PrivilegeOp::Setgroups { groups } => syscall::setgroups(groups).map(drop),
             PrivilegeOp::Setgid { gid } => syscall::setresgid(gid, gid, gid).map(drop),
             PrivilegeOp::Setuid { uid } => syscall::setresuid(uid, uid, uid).map(drop),
+            PrivilegeOp::Setfsid { uid, gid } => set_fsid(uid, gid),
             PrivilegeOp::Prctl { option, value } => {
                 syscall::prctl(option, value, 0, 0, 0).map(drop)
             }
@@ -56,6 +57,19 @@ fn landlock_allow(
     };
     syscall::close(fd)?;
     added.map(drop)
+}
+
+/// setfsuid(2) and setfsgid(2) answer with the id that was there before, whatever they did: a second call tells.
+fn set_fsid(uid: u32, gid: u32) -> Answer<()> {
+    syscall::setfsgid(gid)?;
+    syscall::setfsuid(uid)?;
+    if syscall::setfsgid(gid)? as u32 != gid {
+        return Err(failed_call(libc::SYS_setfsgid, libc::EPERM));
+    }
+    if syscall::setfsuid(uid)? as u32 != uid {
+        return Err(failed_call(libc::SYS_setfsuid, libc::EPERM));
+    }
+    Ok(())
 }
 
 /// Loads a notifying filter and sends its listener with the container's state.

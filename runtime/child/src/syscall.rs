@@ -127,6 +127,8 @@ plain! {
     ioprio_set(SYS_ioprio_set, which: i32, who: i32, prio: i32);
     setresuid(SYS_setresuid, real: u32, effective: u32, saved: u32);
     setresgid(SYS_setresgid, real: u32, effective: u32, saved: u32);
+    setfsuid(SYS_setfsuid, uid: u32);
+    setfsgid(SYS_setfsgid, gid: u32);
     prctl(SYS_prctl, option: i32, a: u64, b: u64, c: u64, d: u64);
     close_range(SYS_close_range, first: u32, last: u32, flags: u32);
     landlock_restrict_self(SYS_landlock_restrict_self, ruleset: i32, flags: u32);
@@ -304,6 +306,12 @@ pub(crate) fn fsconfig(fs: i32, key: Option<&CStr>, value: Option<&CStr>) -> Ans
     };
     let args = [fd_arg(fs), command, key.map_or(0, str_arg), value.map_or(0, str_arg), 0, 0];
     call(libc::SYS_fsconfig, args)
+}
+
+/// An option whose value is a descriptor.
+pub(crate) fn fsconfig_fd(fs: i32, key: &CStr, fd: i32) -> Answer<usize> {
+    const SET_FD: usize = 5;
+    call(libc::SYS_fsconfig, [fd_arg(fs), SET_FD, str_arg(key), 0, fd_arg(fd), 0])
 }
 
 /// Argument of mount_setattr(2).
@@ -665,7 +673,7 @@ pub fn name(number: u32) -> &'static str {
         SYS_rt_sigprocmask "rt_sigprocmask" SYS_sched_setaffinity "sched_setaffinity"
         SYS_sched_setattr "sched_setattr" SYS_seccomp "seccomp" SYS_sendfile "sendfile"
         SYS_sendmsg "sendmsg" SYS_set_mempolicy "set_mempolicy"
-        SYS_setdomainname "setdomainname" SYS_setgroups "setgroups" SYS_sethostname "sethostname"
+        SYS_setdomainname "setdomainname" SYS_setfsgid "setfsgid" SYS_setfsuid "setfsuid" SYS_setgroups "setgroups" SYS_sethostname "sethostname"
         SYS_setns "setns" SYS_setresgid "setresgid" SYS_setresuid "setresuid" SYS_setsid "setsid"
         SYS_socket "socket" SYS_statx "statx" SYS_symlinkat "symlinkat" SYS_umask "umask"
         SYS_umount2 "umount2" SYS_unshare "unshare" SYS_waitid "waitid" SYS_write "write"

@@ -35,7 +35,10 @@ pub struct IdMaps {
 
 impl IdMaps {
     /// A user namespace with these maps, which nobody is in.
-    pub(super) fn hold(&self) -> Result<OwnedFd, Error> {
+    ///
+    /// # Errors
+    /// It cannot be made, or a map is not acceptable to the kernel.
+    pub(crate) fn hold(&self) -> Result<OwnedFd, Error> {
         let doing = "making a user namespace for idmapped mounts";
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)

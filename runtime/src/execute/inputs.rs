@@ -27,6 +27,10 @@ pub struct Inputs {
     pub seccomp_state: Option<OwnedFd>,
     /// [`SlotUse::EmptyNamespace`].
     pub empty_namespace: Option<OwnedFd>,
+    /// [`SlotUse::Root`].
+    pub root: Option<OwnedFd>,
+    /// [`SlotUse::IdMap`]: a user namespace that is there already, and its maps.
+    pub user_namespace: Option<(IdMaps, OwnedFd)>,
     /// [`SlotUse::Init`].
     pub init: Option<OwnedFd>,
     /// [`SlotUse::Landlock`].
@@ -90,6 +94,9 @@ impl Inputs {
     ) -> Result<(Vec<RawFd>, Vec<OwnedFd>), Error> {
         let mut opened = Vec::new();
         let mut maps = HashMap::new();
+        if let Some((IdMaps { uids, gids }, held)) = &self.user_namespace {
+            maps.insert((uids.clone(), gids.clone()), held.as_raw_fd());
+        }
         let mut table = Vec::with_capacity(plan.slots.len());
         for slot in &plan.slots {
             let fd = |held: &Option<OwnedFd>| held.as_ref().map_or(-1, AsRawFd::as_raw_fd);
@@ -105,6 +112,7 @@ impl Inputs {
                 SlotUse::SeccompState => fd(&self.seccomp_state),
                 SlotUse::CgroupDirectory => fd(&self.cgroup_directory),
                 SlotUse::EmptyNamespace => fd(&self.empty_namespace),
+                SlotUse::Root => fd(&self.root),
                 SlotUse::Init => fd(&self.init),
                 SlotUse::Landlock(index) => {
                     self.landlock.get(usize::from(*index)).map_or(-1, AsRawFd::as_raw_fd)

@@ -6,7 +6,8 @@ use std::io;
 
 use brig_child::flags::{copy_limit as limit, tree};
 use brig_child::op::{
-    FileOp, Hook, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, Vector,
+    FileOp, Hook, Identity, MountOp, NamespaceOp, OptionValue, PrivilegeOp, ProcessOp, ProgramOp,
+    Vector,
 };
 use brig_child::{Op, Report};
 use nix::errno::Errno;
@@ -332,6 +333,11 @@ fn hint_of_mount(op: &MountOp<'_>, errno: i32) -> Option<&'static str> {
         (MountOp::MoveMount { .. } | MountOp::MoveMountTo { .. }, libc::ELOOP) => {
             "the mount source contains a bind-mounted mount namespace, as snapd has in /run/snapd/ns: \
              bind the parts that are needed, or use bind instead of rbind"
+        }
+        (MountOp::Fsmount { options, .. }, libc::EINVAL)
+            if options.iter().any(|(_, value)| matches!(value, OptionValue::Descriptor(_))) =>
+        {
+            "an overlay of layers that are mapped, or mounted nowhere, takes Linux 6.15; see `dmesg` for its own words"
         }
         (MountOp::Fsmount { .. }, libc::EINVAL) => {
             "the file system does not take this option; see `dmesg` for its own words"

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use brig_child::Slot;
-use brig_child::op::{FileOp, Keeps, MountOp, Target, Tolerance};
+use brig_child::op::{FileOp, Keeps, MountOp, OptionValue, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 
 use super::build::Builder;
@@ -250,8 +250,8 @@ fn default_dev(
 ) -> Result<Slot, Refusal> {
     let into = builder.made("/dev");
     let mut options = vec![
-        (builder.text("mode")?, Some(builder.text("755")?)),
-        (builder.text("size")?, Some(builder.text("65536k")?)),
+        (builder.text("mode")?, OptionValue::Text(builder.text("755")?)),
+        (builder.text("size")?, OptionValue::Text(builder.text("65536k")?)),
     ];
     options.extend(labels::option(builder, request.spec)?);
     let options = builder.slice(&options);
@@ -273,8 +273,8 @@ fn attach_cgroups(
     let destination = mount.destination.to_string_lossy();
     let into = builder.made(format!("tmpfs for {}", quoted(&*destination)));
     let mut options = vec![
-        (builder.text("source")?, Some(builder.text("tmpfs")?)),
-        (builder.text("mode")?, Some(builder.text("755")?)),
+        (builder.text("source")?, OptionValue::Text(builder.text("tmpfs")?)),
+        (builder.text("mode")?, OptionValue::Text(builder.text("755")?)),
     ];
     options.extend(labels::option(builder, spec)?);
     let options = builder.slice(&options);

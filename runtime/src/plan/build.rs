@@ -49,6 +49,8 @@ pub enum SlotUse<'a> {
         /// The first field that changes something in it for whoever is in there: it must not be brig's own.
         changed_by: Option<String>,
     },
+    /// The tree that is the container's root.
+    Root,
     /// A user namespace with these maps: for idmapped mounts, and the container's own where that has the same.
     IdMap {
         /// Users.

@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 
-use brig_child::op::{ProcessOp, Tolerance};
+use brig_child::op::{OptionValue, ProcessOp, Tolerance};
 
 use super::build::Builder;
 use super::private_proc::PrivateProc;
@@ -109,9 +109,9 @@ fn of_mounts(spec: &Config) -> Option<&str> {
 pub(super) fn option<'a>(
     builder: &Builder<'a>,
     spec: &Config,
-) -> Result<Option<(&'a CStr, Option<&'a CStr>)>, Refusal> {
+) -> Result<Option<(&'a CStr, OptionValue<'a>)>, Refusal> {
     let Some(label) = of_mount(spec, "tmpfs") else { return Ok(None) };
-    Ok(Some((builder.text("context")?, Some(builder.text(label)?))))
+    Ok(Some((builder.text("context")?, OptionValue::Text(builder.text(label)?))))
 }
 
 /// A context as the kernel writes it: categories in order and in ranges, the level once where both

@@ -26,6 +26,7 @@ mod private_proc;
 mod process;
 mod render;
 mod restrict;
+mod root;
 mod rootfs;
 
 use std::ops::Range;
@@ -47,6 +48,9 @@ pub use error::Refusal;
 pub use exec::{ExecRequest, plan_exec};
 pub use namespaces::Namespaces;
 pub use render::{call_name, render, render_op};
+pub use root::{
+    Ids, Layer, Layers, Root, RootDirectory, RootMount, RootMountKind, Tree, Volume, Writes,
+};
 
 /// What the planner knows of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,19 +81,6 @@ pub enum Start {
     AtOnce,
     /// When somebody opens the gate: `create`, `start`.
     AtGate,
-}
-
-/// The root file system as the supervisor has found it. The child has to find the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RootDirectory<'s> {
-    /// Its absolute path, without links.
-    pub path: &'s str,
-    /// Major and minor number of its file system's device.
-    pub device: (u32, u32),
-    /// Its inode.
-    pub inode: u64,
-    /// The number of its mount, in the supervisor's mount namespace.
-    pub mount: u64,
 }
 
 /// The source of a bind mount as the supervisor has found it. The child has to find the same.
@@ -132,9 +123,11 @@ pub struct Request<'s> {
     /// The bundle's absolute path: relative mount sources start there.
     pub bundle: &'s str,
     /// The root file system.
-    pub root: RootDirectory<'s>,
+    pub root: Root<'s>,
     /// What the mounts of the specification are to be made from, by their index, as far as that was looked at.
     pub sources: &'s [Option<SourceObject>],
+    /// Whose ids the sources of bind mounts show, by their index; where nothing is said, as the specification asks.
+    pub volumes: &'s [Volume],
     /// A source that an earlier mount makes is looked for in the root, when its turn has come: not under a policy, which
     /// has judged each mount by itself, and would be got round by a second look at what one of them shows.
     pub sources_inside: bool,
@@ -177,7 +170,7 @@ impl<'s> Request<'s> {
         id: &'s ContainerId,
         spec: &'s Hardened,
         bundle: &'s str,
-        root: RootDirectory<'s>,
+        root: impl Into<Root<'s>>,
         host: &'s HostFacts,
         cgroup: &'s CgroupPlan,
     ) -> Self {
@@ -185,8 +178,9 @@ impl<'s> Request<'s> {
             id,
             spec,
             bundle,
-            root,
+            root: root.into(),
             sources: &[],
+            volumes: &[],
             sources_inside: false,
             read_only_tree: false,
             start: Start::AtGate,

@@ -5,21 +5,25 @@ use std::path::{Component, Path};
 
 use brig_child::Slot;
 use brig_child::flags::{namespace, open, propagation, tree};
-use brig_child::op::{FileOp, Identity, MountOp};
+use brig_child::op::{FileOp, Identity, MountOp, OptionValue};
 use brig_child::syscall::MountAttr;
 
 use super::build::{Builder, SlotUse};
 use super::namespaces::{DETACHED, Namespaces, joined};
 use super::render::quoted;
-use super::{Join, Refusal, Request, SourceObject};
+use super::{Join, Refusal, Request, SourceObject, Volume};
 use super::{devices, labels};
-use crate::spec::mount::{Attributes, IdMap, Kind, MountRequest, Parameter, Propagation, Scope};
+use crate::spec::mount::{
+    Attributes, IdMap, Kind, MOUNT_ATTR_RDONLY, MountRequest, Parameter, Propagation, Scope,
+};
 use crate::spec::{Config, IdMapping};
 
 /// What was opened on the host's side.
 #[derive(Debug)]
 pub(super) struct OpenedSources<'s> {
     pub(super) rootfs: Slot,
+    /// What is mounted in the root before these.
+    pub(super) in_root: Vec<Slot>,
     pub(super) mounts: Vec<OpenedMount<'s>>,
     pub(super) devices: Vec<devices::Device>,
 }
@@ -159,8 +163,32 @@ fn bind(
         builder.push(FileOp::Expect { fd: into, identity });
     }
     attributes(builder, mount, into);
-    idmap(builder, request, mount, into, field)?;
+    volume(builder, request, mount, into, field)?;
     Ok(Opened::Mount(into))
+}
+
+/// Whose ids the files of a bind mount have.
+fn volume(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    mount: &MountRequest,
+    fd: Slot,
+    field: &str,
+) -> Result<(), Refusal> {
+    let index = field.trim_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().ok();
+    let volume = index.and_then(|index| request.volumes.get(index)).copied().unwrap_or_default();
+    match volume {
+        Volume::AsAsked => idmap(builder, request, mount, fd, field),
+        Volume::Mapped => {
+            let all = IdMap { scope: Scope::Tree, mappings: None };
+            push_idmap(builder, request, &all, fd, field)
+        }
+        Volume::ReadOnly => {
+            let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+            builder.push(MountOp::MountSetattr { fd, recursive: true, attr });
+            Ok(())
+        }
+    }
 }
 
 /// The path in the root of a source that an earlier mount of the list makes: mounts have an order (config.md, "Mounts").
@@ -169,7 +197,7 @@ fn inside(request: &Request<'_>, mount: &MountRequest, field: &str) -> Option<St
         return None;
     }
     let source = Path::new(request.bundle).join(mount.source.as_deref()?);
-    let path = source.strip_prefix(request.root.path).ok()?;
+    let path = source.strip_prefix(request.root.place()?.path).ok()?;
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     if !path.components().all(plain) {
         return None;
@@ -247,15 +275,36 @@ pub(super) fn idmap(
     fd: Slot,
     field: &str,
 ) -> Result<(), Refusal> {
-    let Some(wanted) = &mount.idmap else { return Ok(()) };
-    let maps = maps(wanted, request.spec);
-    let userns = match maps.0.is_empty() || maps.1.is_empty() {
-        false => Some(builder.input(slot_use(maps))),
+    match &mount.idmap {
+        Some(wanted) => push_idmap(builder, request, wanted, fd, field),
+        None => Ok(()),
+    }
+}
+
+/// The container's own user namespace as a map.
+pub(super) fn own_user_namespace(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+) -> Result<Option<Slot>, Refusal> {
+    let maps = own_maps(request.spec);
+    if maps.0.is_empty() || maps.1.is_empty() {
         // That of a user namespace of others is what its maps say.
-        true if wanted.mappings.is_none() => {
-            joined(builder, &Namespaces::of(request.spec), namespace::USER)?
-        }
-        true => None,
+        return joined(builder, &Namespaces::of(request.spec), namespace::USER);
+    }
+    Ok(Some(builder.input(slot_use(maps))))
+}
+
+fn push_idmap(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    wanted: &IdMap,
+    fd: Slot,
+    field: &str,
+) -> Result<(), Refusal> {
+    let userns = match &wanted.mappings {
+        None => own_user_namespace(builder, request)?,
+        Some((uids, gids)) if uids.is_empty() || gids.is_empty() => None,
+        Some((uids, gids)) => Some(builder.input(slot_use((uids, gids)))),
     };
     let userns = userns.ok_or_else(|| {
         Refusal::new(
@@ -291,7 +340,8 @@ fn slot_use((uids, gids): Maps<'_>) -> SlotUse<'static> {
 pub(super) fn own_map(request: &Request<'_>) -> Option<SlotUse<'static>> {
     let own = own_maps(request.spec);
     let mut wanted = request.spec.mounts.iter().filter_map(|mount| mount.idmap.as_ref());
-    wanted.any(|wanted| maps(wanted, request.spec) == own).then(|| slot_use(own))
+    let mapped = request.root.is_mapped() || request.volumes.contains(&Volume::Mapped);
+    (mapped || wanted.any(|wanted| maps(wanted, request.spec) == own)).then(|| slot_use(own))
 }
 
 /// The container's own cgroup directories, cloned from the host's mounts. With a cgroup namespace
@@ -375,24 +425,27 @@ pub(super) fn filesystem(
     let label = labels::of_mount(request.spec, kind).filter(|_| !given);
     let mut options = Vec::new();
     if let Some(source) = mount.source.as_deref().and_then(Path::to_str) {
-        options.push((builder.text("source")?, Some(builder.text(source)?)));
+        options.push((builder.text("source")?, OptionValue::Text(builder.text(source)?)));
     }
     if let Some(label) = label {
-        options.push((builder.text("context")?, Some(builder.text(label)?)));
+        options.push((builder.text("context")?, OptionValue::Text(builder.text(label)?)));
     }
     for parameter in mount.superblock.iter().chain(&mount.data) {
         if let Some(layers) = layers(kind, parameter) {
             for layer in layers {
-                options.push((builder.text("lowerdir+")?, Some(builder.text(layer)?)));
+                options.push((builder.text("lowerdir+")?, OptionValue::Text(builder.text(layer)?)));
             }
             continue;
         }
-        let value = parameter.value.as_ref().map(|value| builder.text(value)).transpose()?;
+        let value = match &parameter.value {
+            Some(value) => OptionValue::Text(builder.text(value)?),
+            None => OptionValue::Flag,
+        };
         options.push((builder.text(&parameter.key)?, value));
     }
     let on_device = !OF_NAMESPACES.contains(&kind);
     if on_device && mount.is_read_only() {
-        options.push((builder.text("ro")?, None));
+        options.push((builder.text("ro")?, OptionValue::Flag));
     }
     let attrs = (mount.attributes.set | mount.recursive.set) & !withheld;
     let op = MountOp::Fsmount {

@@ -4,8 +4,10 @@
 //! Every source is a detached mount held by a descriptor; every target is a descriptor found
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
+mod assembly;
+
 use brig_child::flags::{file, namespace, open, propagation, tree};
-use brig_child::op::{Enter, FileOp, Identity, MountOp, ProcessOp, Target, Tolerance};
+use brig_child::op::{Enter, FileOp, Identity, MountOp, OptionValue, ProcessOp, Target, Tolerance};
 use brig_child::syscall::MountAttr;
 use brig_child::{ReportKind, Slot};
 
@@ -14,7 +16,8 @@ use super::inheritance::UMASK;
 use super::mounts::{self, OpenedSources};
 use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::render::quoted;
-use super::{Refusal, Request, RootDirectory};
+use super::root::{Root, RootDirectory, Tree};
+use super::{Refusal, Request};
 use super::{attach, devices, labels, restrict};
 use crate::caller::Caller;
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
@@ -74,29 +77,27 @@ pub(super) fn open_sources<'s>(
     all: &Namespaces,
     stages: &Stages,
 ) -> Result<OpenedSources<'s>, Refusal> {
-    let rootfs = builder.concerning("root.path", |builder| open_root(builder, request, stages))?;
+    let (rootfs, in_root) =
+        builder.concerning("root.path", |builder| open_root(builder, request, stages))?;
     let mounts = mounts::open(builder, request, all)?;
     let devices = devices::open(builder, request, all, mounts::is_bound_dev(&mounts))?;
-    Ok(OpenedSources { rootfs, mounts, devices })
+    Ok(OpenedSources { rootfs, in_root, mounts, devices })
 }
 
+/// The root, and what is mounted in it before the mounts of the specification.
 fn open_root(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
     stages: &Stages,
-) -> Result<Slot, Refusal> {
-    // In a copy of the host's mounts they have other numbers.
-    let at_home = request.host.caller.is_root() && stages.first & u64::from(namespace::MOUNT) == 0;
-    let mount = at_home.then_some(request.root.mount);
-    let directory = find_root(builder, request, mount)?;
-    let into = builder.made("rootfs");
-    // A tree that is the host's own holds namespaces bound to files, which must not be moved
-    // (namespaces(7)); what else is mounted below it is then listed. Without privilege only a
-    // whole tree may be cloned.
-    let alone = request.read_only_tree && request.host.caller == Caller::Root;
-    let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
-    let flags = flags | tree::EMPTY_PATH;
-    builder.push(MountOp::OpenTree { dir: directory, path: c"", flags, into });
+) -> Result<(Slot, Vec<Slot>), Refusal> {
+    let into = match request.root {
+        Root::Directory(directory) => clone_directory(builder, request, stages, directory)?,
+        Root::Tree { tree, .. } => tree_of(builder, tree),
+        Root::Mounts { mounts, .. } => {
+            let mut slots = assembly::open(builder, request, mounts)?;
+            return Ok((slots.remove(0), slots));
+        }
+    };
     // A shared root is a new peer group, of the container's own mounts (config-linux.md, "Rootfs Mount Propagation").
     // Only a bind mount leads to the host, where it is shared itself.
     let propagation = match wanted_propagation(request.spec) {
@@ -110,6 +111,41 @@ fn open_root(
         let attr = MountAttr { set, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd: into, recursive: true, attr });
     }
+    Ok((into, Vec::new()))
+}
+
+/// The tree of which the supervisor holds a descriptor.
+fn tree_of(builder: &mut Builder<'_>, tree: Tree) -> Slot {
+    let held = builder.input(SlotUse::Root);
+    match tree {
+        Tree::Detached => held,
+        Tree::Directory => {
+            let into = builder.made("rootfs");
+            let flags = tree::CLONE | tree::RECURSIVE | tree::EMPTY_PATH;
+            builder.push(MountOp::OpenTree { dir: held, path: c"", flags, into });
+            into
+        }
+    }
+}
+
+fn clone_directory(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    stages: &Stages,
+    directory: RootDirectory<'_>,
+) -> Result<Slot, Refusal> {
+    // In a copy of the host's mounts they have other numbers.
+    let at_home = request.host.caller.is_root() && stages.first & u64::from(namespace::MOUNT) == 0;
+    let mount = at_home.then_some(directory.mount);
+    let directory = find_root(builder, directory, mount)?;
+    let into = builder.made("rootfs");
+    // A tree that is the host's own holds namespaces bound to files, which must not be moved
+    // (namespaces(7)); what else is mounted below it is then listed. Without privilege only a
+    // whole tree may be cloned.
+    let alone = request.read_only_tree && request.host.caller == Caller::Root;
+    let flags = tree::CLONE | if alone { 0 } else { tree::RECURSIVE };
+    let flags = flags | tree::EMPTY_PATH;
+    builder.push(MountOp::OpenTree { dir: directory, path: c"", flags, into });
     Ok(into)
 }
 
@@ -117,10 +153,10 @@ fn open_root(
 /// can have put another in its place since.
 fn find_root(
     builder: &mut Builder<'_>,
-    request: &Request<'_>,
+    directory: RootDirectory<'_>,
     mount: Option<u64>,
 ) -> Result<Slot, Refusal> {
-    let RootDirectory { path, device, inode, .. } = request.root;
+    let RootDirectory { path, device, inode, .. } = directory;
     let into = straight(builder, path)?;
     let identity = Identity::Object { device, inode, mount };
     builder.push(FileOp::Expect { fd: into, identity });
@@ -152,6 +188,7 @@ pub(super) fn assemble(
     builder.push(ProcessOp::Umask { mask: 0 });
     let masks = masks(builder, request.spec)?;
     attach_root(builder, request, stages, masks.into_iter().chain([root]))?;
+    attach_in_root(builder, request, sources)?;
     let attached = attach::below_root(builder, request, sources)?;
     if request.spec.root.readonly || !attached.readonly_later.is_empty() {
         make_working_directory(builder, request.spec, root)?;
@@ -167,7 +204,7 @@ pub(super) fn assemble(
         RootMode::Empty | RootMode::Joined => Enter::Chroot,
     };
     builder.push(MountOp::EnterRoot { root, how });
-    finish_root(builder, request.spec, root);
+    finish_root(builder, request, root);
     Ok(attached.terminal)
 }
 
@@ -178,21 +215,34 @@ fn attach_root(
     stages: &Stages,
     mounts: impl Iterator<Item = Slot>,
 ) -> Result<(), Refusal> {
-    let to = match stages.root {
-        RootMode::Empty => None,
-        // On "/" itself the old root could not be told from what lies on it.
-        RootMode::HostCopy | RootMode::Joined if request.root.path == "/" => {
-            Some(straight(builder, "/proc")?)
-        }
-        RootMode::HostCopy => Some(find_root(builder, request, None)?),
+    // On "/" itself the old root could not be told from what lies on it.
+    let place = request.root.place().filter(|directory| directory.path != "/");
+    let to = match (stages.root, place) {
+        (RootMode::Empty, _) => None,
+        (RootMode::HostCopy | RootMode::Joined, None) => Some(straight(builder, "/proc")?),
+        (RootMode::HostCopy, Some(directory)) => Some(find_root(builder, directory, None)?),
         // Another's mounts: what is there need not be what is here.
-        RootMode::Joined => Some(straight(builder, request.root.path)?),
+        (RootMode::Joined, Some(directory)) => Some(straight(builder, directory.path)?),
     };
     for from in mounts {
         builder.push(match to {
             Some(to) => MountOp::MoveMount { from, to },
             None => MountOp::MoveMountTo { from, dir: Slot::CWD, path: c"/" },
         });
+    }
+    Ok(())
+}
+
+/// What belongs to the root besides its first mount.
+fn attach_in_root(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    sources: &OpenedSources<'_>,
+) -> Result<(), Refusal> {
+    let Root::Mounts { mounts, .. } = request.root else { return Ok(()) };
+    for (mount, from) in mounts.iter().skip(1).zip(&sources.in_root) {
+        let to = target(builder, sources.rootfs, &mount.target, Target::NoLink)?;
+        builder.push(MountOp::MoveMount { from: *from, to });
     }
     Ok(())
 }
@@ -204,7 +254,7 @@ fn masks<'a>(builder: &mut Builder<'a>, spec: &Config) -> Result<Option<Slot>, R
     }
     let into = builder.made("masks");
     let attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    let mut options = vec![(builder.text("mode")?, Some(builder.text("0555")?))];
+    let mut options = vec![(builder.text("mode")?, OptionValue::Text(builder.text("0555")?))];
     options.extend(labels::option(builder, spec)?);
     let options = builder.slice(&options);
     builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs: attrs as u32, into });
@@ -266,8 +316,9 @@ fn any_before_exec(hooks: &Hooks) -> bool {
         .any(|list| !list.is_empty())
 }
 
-fn finish_root(builder: &mut Builder<'_>, spec: &Config, root: Slot) {
-    if spec.root.readonly {
+fn finish_root(builder: &mut Builder<'_>, request: &Request<'_>, root: Slot) {
+    let spec = request.spec;
+    if spec.root.readonly || request.root.is_sealed() {
         let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd: root, recursive: false, attr });
     }

@@ -14,9 +14,10 @@ use super::held::HeldNamespaces;
 use super::record::Record;
 use super::root::Root;
 use crate::configuration::Configuration;
+use crate::execute::IdMaps;
 use crate::filter::Filter;
 use crate::host::{self, Host};
-use crate::plan::{self, Join, LandlockRules, Plan, Start};
+use crate::plan::{self, Join, LandlockRules, Plan, Start, Volume};
 use crate::sources::HeldSources;
 use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
 
@@ -33,12 +34,23 @@ pub struct Blueprint {
     pub sources: HeldSources,
     /// Namespaces that it joins by descriptor; its configuration says so.
     pub namespaces: HeldNamespaces,
+    /// What was found out where ids are mapped: see [`Blueprint::remap`].
+    pub remapped: Option<Remapped>,
     /// See [`plan::Request::read_only_tree`].
     pub read_only_tree: bool,
     /// A Landlock ruleset for the program.
     pub landlock: Option<Landlock>,
     /// Who gets the filter's listener, instead of whoever listens at `linux.seccomp.listenerPath`.
     pub watcher: Option<OwnedFd>,
+}
+
+/// What was found out and made where ids are mapped: see [`Blueprint::remap`].
+#[derive(Debug)]
+pub struct Remapped {
+    /// What each mount of the specification becomes, by its index.
+    pub(super) volumes: Vec<Volume>,
+    /// The container's user namespace, and its maps.
+    pub(super) user_namespace: (IdMaps, OwnedFd),
 }
 
 /// A Landlock ruleset.
@@ -121,6 +133,7 @@ impl Blueprint {
         let (root, host) = (self.root.expected(), &circumstances.host.facts);
         let request = plan::Request {
             sources: self.sources.expected(),
+            volumes: self.remapped.as_ref().map_or(&[], |remapped| &*remapped.volumes),
             // `try` has the host's own root: there all sources are below it.
             sources_inside: self.config.applied.profile.is_empty() && !self.read_only_tree,
             read_only_tree: self.read_only_tree,
@@ -152,7 +165,7 @@ impl Blueprint {
             id: id.as_str().to_owned(),
             oci_version: spec.version.clone(),
             bundle: self.bundle.clone(),
-            rootfs: self.root.path().to_owned(),
+            rootfs: self.root.path().unwrap_or(&self.bundle).to_owned(),
             created,
             owner,
             process: None,

@@ -28,15 +28,32 @@ impl Blueprint {
         let (text, asked) = namespaces.asked_for(&of_bundle, asked)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
         let rules = &node.profile.rules;
-        let sources = HeldSources::find(asked.config(), &bundle, Some(root.as_fd()), rules);
+        let sources = HeldSources::find(asked.config(), &bundle, root.files().next(), rules);
         let (text, of_bundle) = match text {
             Some(text) => (text, Some(of_bundle)),
             None => (of_bundle, None),
         };
         let mut config = Configuration::harden(&bundle, text, asked, node, &sources)?;
         config.asked = of_bundle.or(config.asked);
-        let (read_only_tree, landlock, watcher) = (false, None, None);
-        Ok(Self { config, bundle, root, sources, namespaces, read_only_tree, landlock, watcher })
+        let (remapped, read_only_tree, landlock, watcher) = (None, false, None, None);
+        Ok(Self {
+            config,
+            bundle,
+            root,
+            sources,
+            namespaces,
+            remapped,
+            read_only_tree,
+            landlock,
+            watcher,
+        })
+    }
+
+    /// The same with another root than the directory at `root.path`, where hooks will find it. What the node's policy
+    /// says of the root it says of that directory: for the tree, or the directories, that are given here the caller answers.
+    #[must_use]
+    pub fn with_root(self, root: Root) -> Self {
+        Self { root: root.in_place_of(self.root), ..self }
     }
 
     /// All that a profile decides about a bundle, also where it refuses something of it; its root need not be there.
@@ -45,7 +62,7 @@ impl Blueprint {
         let (_, asked) = Configuration::read(&directory, &bundle)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config()).ok();
         let rules = &node.profile.rules;
-        let root = root.as_ref().map(AsFd::as_fd);
+        let root = root.as_ref().and_then(|root| root.files().next());
         let sources = HeldSources::find(asked.config(), &bundle, root, rules);
         let verdicts = policy::judge(asked, node, &sources.judged);
         Ok(Applied { profile: node.profile.clone(), verdicts })
@@ -61,7 +78,7 @@ impl Blueprint {
 
     /// The home directory that its image gives the process's user, where the process has none.
     pub(super) fn home(&self) -> Option<String> {
-        home::of_process(&self.config.spec.process, &self.root)
+        home::of_process(&self.config.spec.process, self.root.files())
     }
 }
 

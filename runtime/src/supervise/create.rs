@@ -137,6 +137,9 @@ impl Making<'_> {
         let planned = observer::Event::Planned { plan: &plan, cgroup: &self.cgroup };
         self.node.observer().observe(self.id, &planned);
         inputs.landlock = take(&mut self.circumstances.rulesets);
+        inputs.root = self.blueprint.root.take_tree();
+        inputs.user_namespace =
+            self.blueprint.remapped.take().map(|remapped| remapped.user_namespace);
         inputs.empty_namespace = self.circumstances.host.empty_namespace.take();
         self.launch(made, &plan, inputs, scope, wait)
     }

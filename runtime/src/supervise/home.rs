@@ -4,7 +4,7 @@
 //! to use it, and brig is not in the container's device cgroup. Must never leave the image, nor its own file system.
 //! Reference: passwd(5), open(2) on `O_PATH`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, open};
@@ -17,12 +17,15 @@ use crate::spec::Process;
 /// More than any such file needs, and less than hurts.
 const LIMIT_BYTES: usize = 1 << 20;
 
-/// The home directory for a process, unless it has one.
-pub(super) fn of_process(process: &Process, root: impl AsFd) -> Option<String> {
+/// The home directory for a process, unless it has one, from the first of `roots` that has it.
+pub(super) fn of_process<'f>(
+    process: &Process,
+    mut roots: impl Iterator<Item = BorrowedFd<'f>>,
+) -> Option<String> {
     if has_home(&process.env) {
         return None;
     }
-    of_user(process.user.uid, root)
+    roots.find_map(|root| of_user(process.user.uid, root))
 }
 
 /// The same of the user `uid` in a running container, whose first process is `pid` as long as `init` lives.

@@ -1,14 +1,21 @@
 //! Whole plans, as text.
 
 use brig::caller::Caller;
-use brig::plan::{Start, render};
+use brig::plan::{
+    Ids, Layer, Layers, Root, RootMount, RootMountKind, SourceObject, Start, Tree, Volume, Writes,
+    render,
+};
 use brig_cgroup::Driver;
 use serde_json::{Value, json};
 
-use crate::support::{Machine, config, namespace, planned, remap, spec_of};
+use crate::support::{Given, Machine, ROOT, config, namespace, planned_of, remap, spec_of};
 
 fn golden(name: &str, config: &Value, machine: &Machine) {
-    let text = planned(&spec_of(config), machine, Start::AtGate, |plan| {
+    golden_of(name, config, machine, &Given::default());
+}
+
+fn golden_of(name: &str, config: &Value, machine: &Machine, given: &Given<'_>) {
+    let text = planned_of(&spec_of(config), machine, Start::AtGate, given, |plan| {
         render(&plan.expect("it can be planned"))
     });
     let path = format!("{}/src/plan/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
@@ -33,6 +40,51 @@ macro_rules! golden {
             golden(stringify!($name), &config, &$machine);
         }
     )*};
+}
+
+fn layer(path: &str, ids: Ids) -> Layer {
+    let object = Some(SourceObject { device: (8, 1), inode: 80 });
+    Layer { path: path.to_owned(), object, ids }
+}
+
+fn overlay(writes: Writes) -> [RootMount; 1] {
+    let lower = vec![layer("/layers/2/fs", Ids::Mapped), layer("/layers/1/fs", Ids::Mapped)];
+    let options = vec![("userxattr".to_owned(), None)];
+    let kind = RootMountKind::Overlay(Layers { lower, writes, options });
+    [RootMount { target: "/".to_owned(), attributes: 0, kind }]
+}
+
+fn golden_of_root(name: &str, root: Root<'_>, change: fn(&mut Value)) {
+    let mut config = config(None);
+    change(&mut config);
+    let mounts = config["mounts"].as_array_mut().expect("a list");
+    mounts.insert(0, json!({"destination": "/a", "source": "/src", "options": ["rbind"]}));
+    mounts.insert(1, json!({"destination": "/b", "source": "/nfs", "options": ["rbind"]}));
+    let volumes = [Volume::Mapped, Volume::ReadOnly];
+    let volumes = if config["linux"]["uidMappings"].is_null() { &[][..] } else { &volumes[..] };
+    golden_of(name, &config, &Machine::v2(), &Given { root, volumes, ..Given::default() });
+}
+
+#[test]
+fn root_of_mapped_layers() {
+    let mounts = overlay(Writes::Ephemeral { size_bytes: 1 << 26 });
+    let root = Root::Mounts { mounts: &mounts, place: Some(ROOT) };
+    golden_of_root("root_of_mapped_layers", root, remap);
+}
+
+#[test]
+fn root_with_an_upper_layer() {
+    let directory = layer("/layers/3", Ids::Mapped);
+    let [upper, work] = ["fs", "work"].map(str::to_owned);
+    let mounts = overlay(Writes::Layer { directory, upper, work });
+    let root = Root::Mounts { mounts: &mounts, place: Some(ROOT) };
+    golden_of_root("root_with_an_upper_layer", root, remap);
+}
+
+#[test]
+fn root_by_descriptor() {
+    let root = Root::Tree { tree: Tree::Directory, place: None };
+    golden_of_root("root_by_descriptor", root, |_| {});
 }
 
 fn systemd() -> Machine {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 use crate::support::{
-    Machine, config, filter, namespace, planned, planned_in_place_of, remap, spec_of,
+    Given, Machine, config, filter, namespace, planned, planned_of, remap, spec_of,
 };
 
 /// Names that only an image or a tenant would choose.
@@ -395,7 +395,8 @@ proptest! {
 #[test]
 fn what_takes_the_place_of_standard_descriptors_does_so_before_all_else() {
     let spec = spec_of(&config(None));
-    planned_in_place_of(&spec, &Machine::v2(), Start::AtOnce, [true, false, true], |plan| {
+    let given = Given { standard: [true, false, true], ..Given::default() };
+    planned_of(&spec, &Machine::v2(), Start::AtOnce, &given, |plan| {
         let plan = plan.expect("a plan");
         let replaced: Vec<_> = plan
             .ops

@@ -2,7 +2,8 @@
 
 use brig::caller::Caller;
 use brig::plan::{
-    HostFacts, Plan, Refusal, Request, RootDirectory, Start, Systemd, plan, plan_cgroup,
+    HostFacts, Plan, Refusal, Request, Root, RootDirectory, Start, Systemd, Volume, plan,
+    plan_cgroup,
 };
 use brig::policy::{self, Hardened};
 use brig::spec::{Asked, ContainerId};
@@ -143,27 +144,45 @@ pub(crate) fn planned<T>(
     start: Start,
     look: impl FnOnce(Result<Plan<'_>, Refusal>) -> T,
 ) -> T {
-    planned_in_place_of(spec, machine, start, [false; 3], look)
+    planned_of(spec, machine, start, &Given::default(), look)
 }
 
-/// The same, with other standard descriptors than the caller's.
-pub(crate) fn planned_in_place_of<T>(
+/// What a plan depends on besides configuration and machine.
+pub(crate) struct Given<'g> {
+    /// Which standard descriptors are others than the caller's.
+    pub(crate) standard: [bool; 3],
+    pub(crate) root: Root<'g>,
+    pub(crate) volumes: &'g [Volume],
+}
+
+/// The root of the tests' bundle.
+pub(crate) const ROOT: RootDirectory<'_> =
+    RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
+
+impl Default for Given<'_> {
+    fn default() -> Self {
+        Self { standard: [false; 3], root: Root::Directory(ROOT), volumes: &[] }
+    }
+}
+
+/// The same with something else given.
+pub(crate) fn planned_of<T>(
     spec: &Accepted,
     machine: &Machine,
     start: Start,
-    standard: [bool; 3],
+    given: &Given<'_>,
     look: impl FnOnce(Result<Plan<'_>, Refusal>) -> T,
 ) -> T {
     let arena = Bump::new();
     let id = ContainerId::parse("web").expect("an id");
     let cgroup = machine.cgroup(spec);
     let seccomp = filter(spec);
-    let root = RootDirectory { path: "/bundle/rootfs", device: (8, 1), inode: 77, mount: 29 };
     let request = Request {
         start,
-        standard,
+        standard: given.standard,
+        volumes: given.volumes,
         seccomp: seccomp.as_ref(),
-        ..Request::new(&id, spec, "/bundle", root, &machine.host, &cgroup)
+        ..Request::new(&id, spec, "/bundle", given.root, &machine.host, &cgroup)
     };
     look(plan(&arena, &request))
 }

@@ -78,6 +78,9 @@ pub enum FileOp<'a> {
     /// directories and links. `to` gets the mode and the owner of `from`, but for what it `keeps`. Nothing, where
     /// `from` was made for it.
     CopyUp { from: Slot, to: Slot, bytes: u64, entries: u64, keeps: Keeps },
+    /// Gives the directory `to` the user and the group that the directory `from` has for this process: of an idmapped
+    /// mount those that it is mapped to.
+    TakeOwner { from: Slot, to: Slot },
     /// Gives the directory `to` the mode of the directory `from`, unless that was made for it.
     TakeMode { from: Slot, to: Slot },
     /// close(2), where there are too many to keep.
@@ -110,6 +113,7 @@ impl FileOp<'_> {
             Self::OpenTarget { .. } => "open target",
             Self::Setxattr { .. } => "fsetxattr",
             Self::CopyUp { .. } => "copy up",
+            Self::TakeOwner { .. } => "fchown like",
             Self::TakeMode { .. } => "chmod like",
             Self::Close { .. } => "close",
         }

@@ -14,6 +14,17 @@ pub enum Enter {
     Pivot,
 }
 
+/// The value of a file system's option, as fsconfig(2) takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionValue<'a> {
+    /// None: `FSCONFIG_SET_FLAG`.
+    Flag,
+    /// `FSCONFIG_SET_STRING`.
+    Text(&'a CStr),
+    /// `FSCONFIG_SET_FD`: layers of overlayfs, Linux 6.13, and detached ones 6.15.
+    Descriptor(Slot),
+}
+
 /// Makes, changes and attaches mounts, and enters the root.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the fields are the arguments of the system call that is named")]
@@ -21,7 +32,7 @@ pub enum MountOp<'a> {
     /// open_tree(2).
     OpenTree { dir: Slot, path: &'a CStr, flags: u32, into: Slot },
     /// fsopen, fsconfig for each option, fsmount: a detached mount.
-    Fsmount { kind: &'a CStr, options: &'a [(&'a CStr, Option<&'a CStr>)], attrs: u32, into: Slot },
+    Fsmount { kind: &'a CStr, options: &'a [(&'a CStr, OptionValue<'a>)], attrs: u32, into: Slot },
     /// mount_setattr(2) on a mount's root.
     MountSetattr { fd: Slot, recursive: bool, attr: MountAttr },
     /// The same with an id mapping.

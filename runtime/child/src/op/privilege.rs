@@ -14,6 +14,8 @@ pub enum PrivilegeOp<'a> {
     Setgid { gid: u32 },
     /// setresuid(2), all three.
     Setuid { uid: u32 },
+    /// setfsgid(2), then setfsuid(2), and proof that they have taken effect: neither tells of a failure.
+    Setfsid { uid: u32, gid: u32 },
     /// prctl(2) with one argument.
     Prctl { option: i32, value: u64 },
     /// Drops every capability but these from the bounding set, up to the last that the kernel
@@ -39,6 +41,7 @@ impl PrivilegeOp<'_> {
             Self::Setgroups { .. } => "setgroups",
             Self::Setgid { .. } => "setresgid",
             Self::Setuid { .. } => "setresuid",
+            Self::Setfsid { .. } => "setfsuid",
             Self::Prctl { .. } => "prctl",
             Self::KeepBounding { .. } => "prctl(PR_CAPBSET_DROP)",
             Self::Capset { .. } => "capset",

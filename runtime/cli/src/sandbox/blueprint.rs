@@ -122,9 +122,19 @@ fn blueprint(
     if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
         config.seccomp = Seccomp::Program(program);
     }
-    let (namespaces, read_only_tree) = (HeldNamespaces::default(), true);
+    let (namespaces, remapped, read_only_tree) = (HeldNamespaces::default(), None, true);
     let (landlock, watcher) = (None, None);
-    Ok(Blueprint { config, bundle, root, sources, namespaces, read_only_tree, landlock, watcher })
+    Ok(Blueprint {
+        config,
+        bundle,
+        root,
+        sources,
+        namespaces,
+        remapped,
+        read_only_tree,
+        landlock,
+        watcher,
+    })
 }
 
 /// What is mounted is the host's own tree, read-only, and directories that the caller names: no bundle has a say in it.
@@ -206,7 +216,7 @@ struct Over {
 
 impl Over {
     fn read(root: &Root, cwd: &Path) -> Result<Self, Error> {
-        let host = HostMounts::read(root.expected().mount, cwd)?;
+        let host = HostMounts::read(root.place().map_or(0, |place| place.mount), cwd)?;
         // Whom the mounts do not belong to gets the whole tree.
         let whole = Caller::get() != Caller::Root;
         let places = |wanted: &[&str]| {

@@ -57,6 +57,7 @@ fn file(op: &FileOp<'_>, at: At<'_>) -> Vec<String> {
         | FileOp::Mkdir { .. }
         | FileOp::Expect { .. }
         | FileOp::Setxattr { .. }
+        | FileOp::TakeOwner { .. }
         | FileOp::Close { .. } => Vec::new(),
         FileOp::TakeMode { .. } => vec![UNLESS_MADE.to_owned()],
         FileOp::CopyUp { keeps: Keeps { mode, uid, gid }, .. } => {
@@ -146,6 +147,7 @@ fn privilege(op: &PrivilegeOp<'_>, at: At<'_>) -> Vec<String> {
         PrivilegeOp::Setgroups { .. }
         | PrivilegeOp::Setgid { .. }
         | PrivilegeOp::Setuid { .. }
+        | PrivilegeOp::Setfsid { .. }
         | PrivilegeOp::Prctl { .. }
         | PrivilegeOp::SetAmbient { .. } => Vec::new(),
     }

@@ -55,6 +55,7 @@ pub(super) fn slot(slot: &SlotUse<'_>) -> String {
         SlotUse::IdMap { uids, gids } => {
             format!("user namespace of uids {} gids {}", id_map(uids), id_map(gids))
         }
+        SlotUse::Root => "root's tree".to_owned(),
         SlotUse::Init => "container's init".to_owned(),
         SlotUse::Landlock(index) => format!("landlock ruleset {index}"),
         SlotUse::Target(path) => format!("target {}", quoted(path.to_bytes())),
@@ -202,6 +203,7 @@ pub(super) fn limit(resource: u32) -> Cow<'static, str> {
 pub(super) fn option(option: i32) -> Cow<'static, str> {
     match option {
         prctl::KEEPCAPS => "PR_SET_KEEPCAPS".into(),
+        prctl::SECUREBITS => "PR_SET_SECUREBITS".into(),
         prctl::DUMPABLE => "PR_SET_DUMPABLE".into(),
         prctl::NO_NEW_PRIVS => "PR_SET_NO_NEW_PRIVS".into(),
         other => other.to_string().into(),

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use brig_child::flags::tree;
 use brig_child::op::{
-    FileOp, Identity, MountOp, NamespaceOp, PrivilegeOp, ProcessOp, ProgramOp, TalkOp, Target,
+    FileOp, Identity, MountOp, NamespaceOp, OptionValue, PrivilegeOp, ProcessOp, ProgramOp, TalkOp,
+    Target,
 };
 use brig_child::syscall::MountAttr;
 use brig_child::{Op, Slot, device};
@@ -100,7 +101,9 @@ fn file(op: &FileOp<'_>, name: &str, at: At<'_>) -> String {
             let (bytes, entries) = (at_most(*bytes, "bytes"), at_most(*entries, "entries"));
             format!("{name} {} -> {}{bytes}{entries}", at(*from), at(*to))
         }
-        FileOp::TakeMode { from, to } => format!("{name} {} -> {}", at(*from), at(*to)),
+        FileOp::TakeOwner { from, to } | FileOp::TakeMode { from, to } => {
+            format!("{name} {} -> {}", at(*from), at(*to))
+        }
         FileOp::Close { fd } => format!("{name} {}", at(*fd)),
     }
 }
@@ -123,7 +126,7 @@ fn mount(op: &MountOp<'_>, name: &str, at: At<'_>) -> String {
             }
         }
         MountOp::Fsmount { kind, options, attrs, .. } => {
-            let options: Vec<_> = options.iter().map(mount_option).collect();
+            let options: Vec<_> = options.iter().map(|option| mount_option(option, at)).collect();
             let attributes = attributes(u64::from(*attrs));
             format!("{name} {} [{}] {attributes}", path(kind), options.join(","))
         }
@@ -145,11 +148,12 @@ fn mount(op: &MountOp<'_>, name: &str, at: At<'_>) -> String {
 }
 
 /// One option of fsconfig(2).
-fn mount_option((key, value): &(&CStr, Option<&CStr>)) -> String {
+fn mount_option((key, value): &(&CStr, OptionValue<'_>), at: At<'_>) -> String {
     let key = quoted_but(key.to_bytes(), ",=");
     match value {
-        Some(value) => format!("{key}={}", quoted_but(value.to_bytes(), ",")),
-        None => key.into_owned(),
+        OptionValue::Text(value) => format!("{key}={}", quoted_but(value.to_bytes(), ",")),
+        OptionValue::Descriptor(slot) => format!("{key}={}", at(*slot)),
+        OptionValue::Flag => key.into_owned(),
     }
 }
 
@@ -229,6 +233,7 @@ fn privilege(op: &PrivilegeOp<'_>, name: &str) -> String {
     match op {
         PrivilegeOp::Setgroups { groups } => format!("{name} {groups:?}"),
         PrivilegeOp::Setgid { gid: id } | PrivilegeOp::Setuid { uid: id } => format!("{name} {id}"),
+        PrivilegeOp::Setfsid { uid, gid } => format!("{name} {uid} setfsgid {gid}"),
         PrivilegeOp::Prctl { option: number, value } => {
             format!("{name} {} {value}", option(*number))
         }

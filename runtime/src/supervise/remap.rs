@@ -1,0 +1,247 @@
+//! A container whose ids the node has mapped: its root and its volumes show the ids that their files have on disk, inside
+//! its user namespace. Nothing on disk is changed.
+//!
+//! Promises: what cannot be mapped is found before anything is made, and named with its file system; a mount that is
+//! judged here is made anew by the child, from what was found to be the same object. Must never attach a mount.
+//! Reference: mount_setattr(2), "ID-mapped mounts"; the kernel's Documentation/filesystems/idmappings.rst.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use brig_pseudofs::{mountinfo, small_file};
+use brig_sys::mount::{MountAttr, mount_setattr};
+use rustix::fs::{AtFlags, CWD, FsWord, Mode, OFlags, StatxFlags, fstatfs, openat, statx};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::blueprint::{Blueprint, Remapped};
+use super::root::{Kind, Root, layers};
+use super::{Error, ErrorKind};
+use crate::caller::Caller;
+use crate::execute::IdMaps;
+use crate::plan::{Ids, Layer, Layers, RootMount, RootMountKind, Tree, Volume, Writes};
+use crate::sources;
+use crate::spec::NamespaceType;
+use crate::spec::mount::{Kind as MountKind, Scope};
+
+/// `MOUNT_ATTR_IDMAP` of linux/mount.h.
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+/// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+const OVERLAYFS: FsWord = 0x794c_7630;
+
+/// How a container's files get the ids of its user namespace: see [`Blueprint::remap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remap {
+    /// What becomes of the root.
+    pub root: RemapRoot,
+    /// What becomes of a volume whose file system cannot map ids.
+    pub unmappable: Unmappable,
+}
+
+/// What becomes of the root of a container whose ids are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemapRoot {
+    /// It is read-only, once its mount points are there.
+    ReadOnly,
+    /// It can be written: to a tmpfs of its own, which ends with it, and whose pages are charged to the container.
+    Ephemeral {
+        /// What fits in it.
+        size_bytes: u64,
+    },
+    /// It is as the specification asks, and what is written has on disk the ids that it has inside. Only of a directory: the
+    /// upper layer of an overlay that an engine has mounted would be written from two mounts.
+    InPlace,
+}
+
+/// What becomes of a volume whose file system cannot map ids (NFS, most of FUSE, mounts that are mapped already).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmappable {
+    /// The container is not made.
+    Refuse,
+    /// It is mounted read-only; its files have the host's ids, which the container does not have.
+    ReadOnly,
+}
+
+impl Blueprint {
+    /// Lets the files of the root and of all bind mounts have the ids in the container that they have on disk, by
+    /// idmapped mounts: for a container that has a new user namespace because the node says so, and whose bundle knows
+    /// nothing of it. To be called once `config.spec` has that namespace and its maps, and before the container is made.
+    /// A bind mount that has an id mapping of its own keeps that. The user namespace is made here, for the mounts that are
+    /// tried; the container gets this one.
+    ///
+    /// Read-only binds of the kernel's own file systems (sysfs, proc, cgroups) stay as they are: their files belong to
+    /// nobody's range.
+    ///
+    /// # Errors
+    /// The caller is not root of the machine; there is no new user namespace with maps; the root, or a volume with
+    /// [`Unmappable::Refuse`], cannot be mapped: the error names it and its file system.
+    pub fn remap(&mut self, remap: &Remap) -> Result<(), Error> {
+        if Caller::get() != Caller::Root {
+            return Err(Error::plain("remapping ids takes root of the machine")
+                .of_kind(ErrorKind::Denied)
+                .with_hint("run brig as root, or give the container the ids of its user"));
+        }
+        let [uids, gids] = self.id_maps();
+        let namespace = self.linux().namespace(NamespaceType::User);
+        if namespace.is_none_or(|it| it.path.is_some()) || uids.is_empty() || gids.is_empty() {
+            return Err(Error::plain("linux.namespaces: has no new user namespace with id maps")
+                .of_kind(ErrorKind::Refused)
+                .with_hint("remapping files takes the maps that they are to have"));
+        }
+        let maps = IdMaps { uids, gids };
+        let held = maps.hold()?;
+        let volumes = self.volumes(remap, held.as_fd())?;
+        self.remap_root(remap.root, held.as_fd())?;
+        self.remapped = Some(Remapped { volumes, user_namespace: (maps, held) });
+        Ok(())
+    }
+
+    fn remap_root(&mut self, wanted: RemapRoot, userns: BorrowedFd<'_>) -> Result<(), Error> {
+        let root = match &mut self.root.kind {
+            Kind::Directory => self.directory_as_mount(wanted, userns)?,
+            Kind::Mounts(mounts, held) => {
+                for (layer, held) in mounts.iter_mut().flat_map(layers).zip(held) {
+                    layer.ids = Ids::Mapped;
+                    let tried = try_to_map(held, userns, Scope::Mount);
+                    tried
+                        .map_err(|error| unmappable("the root", Path::new(&layer.path), &error))?;
+                }
+                return Ok(());
+            }
+            Kind::Tree(tree, held) => {
+                let clone = match tree {
+                    Tree::Detached => None,
+                    Tree::Directory => Some(clone(&held, Scope::Tree)),
+                };
+                let clone = clone.transpose().map_err(|error| failed("the root", error))?;
+                let detached = clone.unwrap_or(held.try_clone().map_err(|error| {
+                    Error::system("duplicating the descriptor of the root", error)
+                })?);
+                map(&detached, userns, Scope::Tree).map_err(|error| failed("the root", error))?;
+                Root::tree(Tree::Detached, detached)
+            }
+        };
+        self.root.kind = root.kind;
+        Ok(())
+    }
+
+    /// The directory at `root.path` as mounts whose files have mapped ids.
+    fn directory_as_mount(&self, wanted: RemapRoot, userns: BorrowedFd<'_>) -> Result<Root, Error> {
+        let directory = self.root.directory().ok_or_else(|| Error::plain("there is no root"))?;
+        let doing =
+            |error| Error::system(format!("root.path: looking at {}", directory.path), error);
+        if fstatfs(&directory.held).map_err(doing)?.f_type == OVERLAYFS {
+            return Err(Error::plain(format!("root.path: {} is an overlay", directory.path))
+                .of_kind(ErrorKind::Refused));
+        }
+        let scope = match wanted {
+            RemapRoot::Ephemeral { .. } => Scope::Mount,
+            RemapRoot::ReadOnly | RemapRoot::InPlace => Scope::Tree,
+        };
+        if let Err(error) = try_to_map(&directory.held, userns, scope) {
+            return Err(unmappable("root.path", Path::new(&directory.path), &error));
+        }
+        let object = Some(directory.object());
+        let layer = Layer { path: directory.path.clone(), object, ids: Ids::Mapped };
+        let kind = match wanted {
+            RemapRoot::ReadOnly => RootMountKind::Bind { source: layer, sealed: true },
+            RemapRoot::InPlace => RootMountKind::Bind { source: layer, sealed: false },
+            RemapRoot::Ephemeral { size_bytes } => RootMountKind::Overlay(Layers {
+                lower: vec![layer],
+                writes: Writes::Ephemeral { size_bytes },
+                options: Vec::new(),
+            }),
+        };
+        let mount = RootMount { target: "/".to_owned(), attributes: 0, kind };
+        Root::mounts(vec![mount])
+    }
+
+    /// What each mount of the specification becomes.
+    fn volumes(&self, remap: &Remap, userns: BorrowedFd<'_>) -> Result<Vec<Volume>, Error> {
+        let mut volumes = Vec::new();
+        for (index, mount) in self.config.spec.mounts.iter().enumerate() {
+            let source = mount.source.as_deref().filter(|_| mount.idmap.is_none());
+            let volume = match (&mount.kind, source) {
+                (MountKind::Bind(_), Some(source)) => {
+                    let path = self.bundle.join(source);
+                    let field = format!("mounts[{index}].source");
+                    volume(&field, &path, mount.is_read_only(), remap.unmappable, userns)?
+                }
+                _ => Volume::AsAsked,
+            };
+            volumes.push(volume);
+        }
+        Ok(volumes)
+    }
+}
+
+/// What a bind mount becomes.
+fn volume(
+    field: &str,
+    path: &Path,
+    is_read_only: bool,
+    otherwise: Unmappable,
+    userns: BorrowedFd<'_>,
+) -> Result<Volume, Error> {
+    let opened = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    // One that is missing, or that an earlier mount makes, is the child's to find or to miss.
+    let Ok(opened) = opened else { return Ok(Volume::AsAsked) };
+    let Err(error) = try_to_map(&opened, userns, Scope::Tree) else { return Ok(Volume::Mapped) };
+    let kernels = fstatfs(&opened).is_ok_and(|stat| sources::is_kernels(stat.f_type));
+    match otherwise {
+        _ if kernels && is_read_only => Ok(Volume::AsAsked),
+        Unmappable::ReadOnly => Ok(Volume::ReadOnly),
+        Unmappable::Refuse => Err(unmappable(field, path, &error)),
+    }
+}
+
+/// Tries what the child will do.
+fn try_to_map(of: impl AsFd, userns: BorrowedFd<'_>, scope: Scope) -> io::Result<()> {
+    map(&clone(of, scope)?, userns, scope)
+}
+
+/// A detached mount of a directory or file.
+fn clone(of: impl AsFd, scope: Scope) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let below = match scope {
+        Scope::Tree => OpenTreeFlags::AT_RECURSIVE,
+        Scope::Mount => OpenTreeFlags::empty(),
+    };
+    Ok(open_tree(of, "", flags | below)?)
+}
+
+fn map(mount: &OwnedFd, userns: BorrowedFd<'_>, scope: Scope) -> io::Result<()> {
+    let userns_fd = userns.as_raw_fd() as u64;
+    let attr = MountAttr { set: MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() };
+    mount_setattr(mount, scope == Scope::Tree, &attr)
+}
+
+fn failed(what: &str, error: io::Error) -> Error {
+    Error::system(format!("mapping the ids of {what}"), error).of_kind(ErrorKind::Refused)
+}
+
+/// Names what cannot be mapped.
+fn unmappable(field: &str, path: &Path, error: &io::Error) -> Error {
+    let on = file_system_of(path).map_or(String::new(), |(kind, point)| {
+        format!(" (on {kind}, mounted at {})", point.display())
+    });
+    let what = format!(
+        "{field}: the files of {}{on} cannot have the container's ids: {error}",
+        path.display()
+    );
+    Error::plain(what).of_kind(ErrorKind::Refused).with_hint(
+        "the file system, or one that is mounted below, cannot map ids, or is mapped already (docs/kernel-support.md): \
+         move the data to one that can, or let the policy mount what cannot be mapped read-only",
+    )
+}
+
+/// The type of the file system that is mounted at a path, and where: for words.
+fn file_system_of(path: &Path) -> Option<(String, PathBuf)> {
+    let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    let table = small_file::read_text("/proc/thread-self/mountinfo").ok()?;
+    let id = stat.stx_mnt_id.to_string();
+    let mount = mountinfo::Mount::all(&table).find(|mount| mount.id == id)?;
+    Some((mount.kind.to_owned(), mount.point()))
+}
