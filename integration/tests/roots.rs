@@ -426,3 +426,167 @@ fn a_container_without_a_user_namespace_of_its_own_is_not_mapped() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     lab.assert_clean();
 }
+
+/// What engines have mounted: an image of many layers with files of several owners, and a layer for what is written.
+struct Engine {
+    store: PathBuf,
+    bundle: Bundle,
+}
+
+/// Docker's names of layers have 26 letters.
+fn link(number: usize) -> String {
+    format!("l/{number:0>26}")
+}
+
+impl Engine {
+    /// 40 layers, each with a file of its own; the lowest is an image with files of three owners, of which one was changed
+    /// and another removed in the upper one.
+    fn new(lab: &Lab) -> Self {
+        const NODE: rustix::fs::FileType = rustix::fs::FileType::CharacterDevice;
+        let store = lab.path("store");
+        let bundle = with_owners(lab);
+        for directory in ["l", "3/diff/srv", "3/work", "3/merged"] {
+            fs::create_dir_all(store.join(directory)).expect("make");
+        }
+        for number in 1..40 {
+            let layer = store.join(format!("layer{number}/diff"));
+            owned(&layer.join(format!("srv/of{number}")), number, 0o644);
+        }
+        // One that has nothing, as of `RUN true`.
+        fs::remove_dir_all(store.join("layer7/diff/srv")).expect("remove");
+        fs::create_dir(store.join("layer0")).expect("make");
+        fs::rename(&bundle.rootfs, store.join("layer0/diff")).expect("rename");
+        for number in 0..40 {
+            let at = store.join(link(number));
+            std::os::unix::fs::symlink(format!("../layer{number}/diff"), at).expect("link");
+        }
+        owned(&store.join("3/diff/srv/www"), 34, 0o600);
+        rustix::fs::mknodat(CWD, store.join("3/diff/srv/games"), NODE, Mode::empty(), 0)
+            .expect("a whiteout");
+        fs::create_dir(&bundle.rootfs).expect("make");
+        Self { store, bundle }
+    }
+
+    /// Mounts it at `at`, by options in which `{lower}` is the list of layers, from the store.
+    fn mount(self, at: &Path, options: &str, flags: nix::mount::MsFlags) -> Bundle {
+        let lower: Vec<_> = (0..40).rev().map(link).collect();
+        let options = options.replace("{lower}", &lower.join(":"));
+        // Only this thread is in the lab's namespace, and has a working directory of its own.
+        std::env::set_current_dir(&self.store).expect("it is there");
+        nix::mount::mount(Some("overlay"), at, Some("overlay"), flags, Some(&*options))
+            .expect("an overlay");
+        std::env::set_current_dir("/").expect("it is there");
+        self.bundle.set("/root/path", at.to_string_lossy().into_owned())
+    }
+}
+
+/// As Docker and Podman do with an image of many layers: all names are relative to the store.
+fn docker(engine: Engine) -> Bundle {
+    let at = engine.store.join("3/merged");
+    let options = "lowerdir={lower},upperdir=3/diff,workdir=3/work,index=off";
+    engine.mount(&at, options, nix::mount::MsFlags::MS_NODEV)
+}
+
+fn unmounted(at: &Path) {
+    nix::mount::umount(at).expect("it is mounted");
+}
+
+const OF_LAYERS: &str =
+    "cd /srv; stat -c '%n %u:%g %a' root www of1 of33; ls games 2>&1 | grep -c No; ls | wc -l";
+const SHOWN: [&str; 6] =
+    ["root 0:0 600", "www 34:34 600", "of1 1:1 644", "of33 33:33 644", "1", "40"];
+
+#[test]
+fn an_engines_overlay_is_made_anew_of_its_layers() {
+    need!(Brig);
+    let lab = lab();
+    let engine = Engine::new(&lab);
+    let (store, at) = (engine.store.clone(), engine.store.join("3/merged"));
+    let script = format!(
+        "{OF_LAYERS}; echo new >of1 && echo new >/new && rm root && grep -c ' / / .*nodev' /proc/self/mountinfo"
+    );
+    let bundle = docker(engine).sh(&script);
+    let before = listed(&store);
+    for _ in 0..2 {
+        let mut it = blueprint(&bundle);
+        it.remap(&EPHEMERAL).expect("it can be mapped");
+        says(&lab, it, &[&SHOWN[..], &["1"]].concat());
+    }
+    assert_eq!(listed(&store), before, "nothing of it is on disk");
+    let mut sealed = blueprint(&bundle.sh("cd /srv; echo new >of1"));
+    sealed.remap(&remap(RemapRoot::ReadOnly)).expect("it can be mapped");
+    let (said, _) = ran(&lab, sealed);
+    assert!(said.contains("Read-only file system"), "{said}");
+    unmounted(&at);
+    lab.assert_clean();
+}
+
+#[test]
+fn layers_are_found_by_relative_names_of_containerd_and_by_those_of_new_kernels() {
+    need!(Brig);
+    let lab = lab();
+    let engine = Engine::new(&lab);
+    let (at, upper) = (engine.bundle.rootfs.clone(), engine.store.join("3"));
+    let options = format!("lowerdir={{lower}},upperdir={0}/diff,workdir={0}/work", upper.display());
+    let bundle = engine.mount(&at, &options, nix::mount::MsFlags::empty()).sh(OF_LAYERS);
+    let mut it = blueprint(&bundle);
+    it.remap(&EPHEMERAL).expect("it can be mapped");
+    says(&lab, it, &SHOWN);
+    unmounted(&at);
+    let odd = lab.path("a:b,c d\\e");
+    owned(&odd.join("srv/odd"), 5, 0o644);
+    let lower = [odd, upper.with_file_name("layer0/diff")];
+    mount_layer_by_layer(&lower, &at);
+    let mut it = blueprint(&bundle.sh("stat -c '%u:%g' /srv/odd /srv/www"));
+    it.remap(&EPHEMERAL).expect("it can be mapped");
+    says(&lab, it, &["5:5", "33:33"]);
+    unmounted(&at);
+    lab.assert_clean();
+}
+
+fn mount_layer_by_layer(lower: &[PathBuf], at: &Path) {
+    use rustix::mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create,
+        fsconfig_set_string, fsmount, fsopen, move_mount,
+    };
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).expect("overlayfs");
+    for layer in lower {
+        fsconfig_set_string(&overlay, "lowerdir+", layer).expect("a layer");
+    }
+    fsconfig_create(&overlay).expect("an overlay");
+    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount.expect("a mount"), "", CWD, at, flags).expect("it is mounted");
+}
+
+/// Each thing that an overlay must not be, with what the refusal says.
+#[test]
+fn an_overlay_whose_layers_are_not_proven_is_refused() {
+    need!(Brig);
+    let lab = lab();
+    let engine = Engine::new(&lab);
+    let (store, at) = (engine.store.clone(), engine.store.join("3/merged"));
+    let bundle = docker(engine).sh("true");
+    let refused = |bundle: &Bundle, root, says: &str| {
+        let error = blueprint(bundle).remap(&remap(root)).expect_err("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    refused(&bundle, RemapRoot::InPlace, "written from two mounts");
+    let inner = bundle.clone().set("/root/path", at.join("srv").to_string_lossy().into_owned());
+    refused(&inner, RemapRoot::ReadOnly, "part of an overlay");
+    lab.tmpfs(&at.join("srv"));
+    refused(&bundle, RemapRoot::ReadOnly, "has another mount below it");
+    unmounted(&at.join("srv"));
+    // Another directory at the name of a layer, with a copy of what is in it.
+    let layer = store.join("layer9");
+    fs::rename(&layer, store.join("moved")).expect("rename");
+    lab.call("cp").arg("-a").arg(store.join("moved")).arg(&layer).go().ok();
+    refused(&bundle, RemapRoot::ReadOnly, "layer9/diff may not be a layer of it");
+    fs::remove_dir_all(&layer).expect("remove");
+    refused(&bundle, RemapRoot::ReadOnly, "not where the table of mounts says");
+    fs::rename(store.join("moved"), &layer).expect("rename");
+    blueprint(&bundle).remap(&remap(RemapRoot::ReadOnly)).expect("it is as it was");
+    unmounted(&at);
+    lab.assert_clean();
+}

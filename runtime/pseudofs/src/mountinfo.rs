@@ -60,13 +60,13 @@ impl<'l> Mount<'l> {
     /// The directory of its file system that it shows.
     #[must_use]
     pub fn root(&self) -> PathBuf {
-        path(self.root)
+        unescaped(self.root)
     }
 
     /// Where it is mounted, as seen from the root of the process whose table it is.
     #[must_use]
     pub fn point(&self) -> PathBuf {
-        path(self.point)
+        unescaped(self.point)
     }
 
     /// The mount is read-only, whatever its file system is.
@@ -87,8 +87,9 @@ impl<'l> Mount<'l> {
     }
 }
 
-/// Undoes the octal escapes of space, tab, newline and backslash.
-fn path(escaped: &str) -> PathBuf {
+/// Undoes the octal escapes of space, tab, newline, backslash, and in options of comma.
+#[must_use]
+pub fn unescaped(escaped: &str) -> PathBuf {
     let bytes = escaped.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;

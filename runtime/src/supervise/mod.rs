@@ -23,6 +23,7 @@ mod io;
 mod joined;
 mod known;
 mod landlock;
+mod layers;
 mod lock;
 mod members;
 mod node;

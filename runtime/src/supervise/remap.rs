@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use brig_pseudofs::{mountinfo, small_file};
 use brig_sys::mount::{MountAttr, mount_setattr};
-use rustix::fs::{AtFlags, CWD, FsWord, Mode, OFlags, StatxFlags, fstatfs, openat, statx};
+use rustix::fs::{AtFlags, CWD, FsWord, Mode, OFlags, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{fstatfs, fstatvfs, openat, statx};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::blueprint::{Blueprint, Remapped};
-use super::root::{Kind, Root, layers};
+use super::layers;
+use super::root::{Directory, Kind, Root, layers as layers_of};
 use super::{Error, ErrorKind};
 use crate::caller::Caller;
 use crate::execute::IdMaps;
@@ -23,6 +25,7 @@ use crate::plan::{Ids, Layer, Layers, RootMount, RootMountKind, Tree, Volume, Wr
 use crate::sources;
 use crate::spec::NamespaceType;
 use crate::spec::mount::{Kind as MountKind, Scope};
+use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 
 /// `MOUNT_ATTR_IDMAP` of linux/mount.h.
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
@@ -100,7 +103,7 @@ impl Blueprint {
         let root = match &mut self.root.kind {
             Kind::Directory => self.directory_as_mount(wanted, userns)?,
             Kind::Mounts(mounts, held) => {
-                for (layer, held) in mounts.iter_mut().flat_map(layers).zip(held) {
+                for (layer, held) in mounts.iter_mut().flat_map(layers_of).zip(held) {
                     layer.ids = Ids::Mapped;
                     let tried = try_to_map(held, userns, Scope::Mount);
                     tried
@@ -131,8 +134,7 @@ impl Blueprint {
         let doing =
             |error| Error::system(format!("root.path: looking at {}", directory.path), error);
         if fstatfs(&directory.held).map_err(doing)?.f_type == OVERLAYFS {
-            return Err(Error::plain(format!("root.path: {} is an overlay", directory.path))
-                .of_kind(ErrorKind::Refused));
+            return overlay_as_mount(directory, wanted, userns);
         }
         let scope = match wanted {
             RemapRoot::Ephemeral { .. } => Scope::Mount,
@@ -146,14 +148,12 @@ impl Blueprint {
         let kind = match wanted {
             RemapRoot::ReadOnly => RootMountKind::Bind { source: layer, sealed: true },
             RemapRoot::InPlace => RootMountKind::Bind { source: layer, sealed: false },
-            RemapRoot::Ephemeral { size_bytes } => RootMountKind::Overlay(Layers {
-                lower: vec![layer],
-                writes: Writes::Ephemeral { size_bytes },
-                options: Vec::new(),
-            }),
+            RemapRoot::Ephemeral { size_bytes } => {
+                let writes = Writes::Ephemeral { size_bytes };
+                return overlay_of(directory, vec![layer], writes, Vec::new());
+            }
         };
-        let mount = RootMount { target: "/".to_owned(), attributes: 0, kind };
-        Root::mounts(vec![mount])
+        Root::mounts(vec![RootMount { target: "/".to_owned(), attributes: 0, kind }])
     }
 
     /// What each mount of the specification becomes.
@@ -173,6 +173,56 @@ impl Blueprint {
         }
         Ok(volumes)
     }
+}
+
+/// An overlay that an engine has mounted, made anew of the same layers: that of the engine stays, and is not written.
+fn overlay_as_mount(
+    directory: &Directory,
+    wanted: RemapRoot,
+    userns: BorrowedFd<'_>,
+) -> Result<Root, Error> {
+    let writes = match wanted {
+        RemapRoot::ReadOnly => Writes::MountPoints,
+        RemapRoot::Ephemeral { size_bytes } => Writes::Ephemeral { size_bytes },
+        RemapRoot::InPlace => {
+            let what = "is an overlay, which would be written from two mounts";
+            return Err(Error::plain(format!("root.path: {} {what}", directory.path))
+                .of_kind(ErrorKind::Refused)
+                .with_hint("map the ids of a root that is read-only or ephemeral"));
+        }
+    };
+    let layers::Overlay { layers, options } = layers::of(directory)?;
+    for layer in &layers {
+        let path = Path::new(&layer.path);
+        let tried = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(io::Error::from)
+            .and_then(|opened| try_to_map(opened, userns, Scope::Mount));
+        tried.map_err(|error| unmappable("root.path", path, &error))?;
+    }
+    overlay_of(directory, layers, writes, options)
+}
+
+/// An overlay in the place of a directory, with no more rights than what is mounted there.
+fn overlay_of(
+    directory: &Directory,
+    lower: Vec<Layer>,
+    writes: Writes,
+    options: Vec<(String, Option<String>)>,
+) -> Result<Root, Error> {
+    let doing = |errno| Error::system(format!("root.path: looking at {}", directory.path), errno);
+    let flags = fstatvfs(&directory.held).map_err(doing)?.f_flag;
+    let attributes = [
+        (StatVfsMountFlags::NOSUID, MOUNT_ATTR_NOSUID),
+        (StatVfsMountFlags::NODEV, MOUNT_ATTR_NODEV),
+        (StatVfsMountFlags::NOEXEC, MOUNT_ATTR_NOEXEC),
+    ];
+    let set = attributes.iter().filter(|(flag, _)| flags.contains(*flag));
+    let attributes = set.fold(0, |all, (_, attribute)| all | attribute);
+    let is_read_only = flags.contains(StatVfsMountFlags::RDONLY);
+    let writes = if is_read_only { Writes::MountPoints } else { writes };
+    let kind = RootMountKind::Overlay(Layers { lower, writes, options });
+    let attributes = u32::try_from(attributes).unwrap_or(u32::MAX);
+    Root::mounts(vec![RootMount { target: "/".to_owned(), attributes, kind }])
 }
 
 /// What a bind mount becomes.

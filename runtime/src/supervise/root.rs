@@ -44,7 +44,7 @@ pub(super) struct Directory {
     pub(super) path: String,
     device: (u32, u32),
     inode: u64,
-    mount: u64,
+    pub(super) mount: u64,
 }
 
 impl Root {
