@@ -30,6 +30,7 @@ const HOST: HostFacts = HostFacts {
     apparmor: false,
     selinux: false,
     own_pid_max: false,
+    detached_layers: true,
     no_new_privileges: false,
     descriptors: None,
 };

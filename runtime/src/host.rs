@@ -40,6 +40,7 @@ impl Host {
             apparmor: false,
             selinux: false,
             own_pid_max: false,
+            detached_layers: false,
             no_new_privileges: process.no_new_privileges
                 || rustix::thread::no_new_privs() != Ok(false),
             descriptors: None,
@@ -65,11 +66,15 @@ impl Host {
         self
     }
 
-    /// Adds what is known of the kernel's version; only containers that set `kernel.pid_max` need it.
+    /// Adds what is known of the kernel's version; only containers that set `kernel.pid_max`, or whose root is made of layers,
+    /// need it.
     #[must_use]
     pub fn with_kernel(mut self) -> Self {
         let release = rustix::system::uname();
-        self.facts.own_pid_max = release.release().to_str().is_ok_and(has_own_pid_max);
+        let is_since =
+            |version| release.release().to_str().is_ok_and(|release| is_since(release, version));
+        self.facts.own_pid_max = is_since(OWN_PID_MAX);
+        self.facts.detached_layers = is_since(DETACHED_LAYERS);
         self
     }
 }
@@ -85,26 +90,31 @@ pub fn own_capabilities(container: &Config) -> Option<(u64, u64)> {
     Some((own.permitted.bits(), own.inheritable.bits()))
 }
 
-/// Linux 6.14 and later. A kernel that has it from elsewhere is taken for an older one, which is safe.
-fn has_own_pid_max(release: &str) -> bool {
+/// Linux 6.14: `kernel.pid_max` is a pid namespace's own.
+const OWN_PID_MAX: (u32, u32) = (6, 14);
+/// Linux 6.15: overlayfs takes a detached mount as a layer.
+const DETACHED_LAYERS: (u32, u32) = (6, 15);
+
+/// Whether a kernel has what came with `version`. One that has it from elsewhere is taken for an older one, which is safe.
+fn is_since(release: &str, version: (u32, u32)) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 14),
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= version,
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::has_own_pid_max;
+    use super::{OWN_PID_MAX, is_since};
 
     #[test]
     fn the_largest_pid_is_a_namespaces_own_since_6_14() {
         for newer in ["6.14.0", "6.14-rc1", "6.18.44-generic", "7.0.1", "10.1"] {
-            assert!(has_own_pid_max(newer), "{newer}");
+            assert!(is_since(newer, OWN_PID_MAX), "{newer}");
         }
         for older in ["6.13.9", "5.15.0-91-generic", "6.1", "6", "", "x.y", "v6.14"] {
-            assert!(!has_own_pid_max(older), "{older}");
+            assert!(!is_since(older, OWN_PID_MAX), "{older}");
         }
     }
 }

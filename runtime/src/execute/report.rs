@@ -337,7 +337,7 @@ fn hint_of_mount(op: &MountOp<'_>, errno: i32) -> Option<&'static str> {
         (MountOp::Fsmount { options, .. }, libc::EINVAL)
             if options.iter().any(|(_, value)| matches!(value, OptionValue::Descriptor(_))) =>
         {
-            "an overlay of layers that are mapped, or mounted nowhere, takes Linux 6.15; see `dmesg` for its own words"
+            "overlayfs refuses a layer; see `dmesg` for its own words"
         }
         (MountOp::Fsmount { .. }, libc::EINVAL) => {
             "the file system does not take this option; see `dmesg` for its own words"

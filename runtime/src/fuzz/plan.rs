@@ -173,6 +173,7 @@ fn machine(kind: u8) -> (HostFacts, CgroupFacts) {
         apparmor: kind & 16 == 0,
         selinux: kind & 16 == 0,
         own_pid_max: kind & 32 == 0,
+        detached_layers: kind & 16 == 0,
         no_new_privileges: kind & 64 == 0,
         descriptors: (kind & 128 != 0).then_some((1024, 4096)),
     };

@@ -68,6 +68,8 @@ pub struct HostFacts {
     pub selinux: bool,
     /// `kernel.pid_max` is a pid namespace's own. Looked at only where it is to be set.
     pub own_pid_max: bool,
+    /// overlayfs takes layers by descriptor, and such as are mounted nowhere. Looked at only where a root is made of layers.
+    pub detached_layers: bool,
     /// The process has no_new_privs: because that is asked for, or because brig has it, which its children inherit.
     pub no_new_privileges: bool,
     /// How many descriptors the caller may have, soft and hard limit. Looked at only where a container needs many.

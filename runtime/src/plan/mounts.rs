@@ -108,7 +108,7 @@ fn open_source(
 }
 
 /// The longest value that fsconfig(2) takes (the kernel's fs/fsopen.c).
-const VALUE_LIMIT_BYTES: usize = 255;
+pub(super) const VALUE_LIMIT_BYTES: usize = 255;
 
 /// The layers of an overlay whose list is too long for one value: they are given one by one (Linux 6.8). With a backslash
 /// the kernel's reading of a list and of a layer differ, and two colons begin layers of data alone.

@@ -12,7 +12,7 @@ use bumpalo::Bump;
 use super::Error;
 use super::held::HeldNamespaces;
 use super::record::Record;
-use super::root::Root;
+use super::root::{Kind, Root};
 use crate::configuration::Configuration;
 use crate::execute::IdMaps;
 use crate::filter::Filter;
@@ -111,9 +111,14 @@ impl Blueprint {
     }
 
     /// Whether a parameter is to be set that on some kernels is the host's.
-    pub(super) fn wants_pid_max(&self) -> bool {
+    fn wants_pid_max(&self) -> bool {
         let mut parameters = self.linux().sysctl.keys().filter_map(|name| sysctl::parse(name).ok());
         parameters.any(|parameter| parameter.path == sysctl::PID_MAX)
+    }
+
+    /// Whether the plan depends on the kernel's version.
+    pub(super) fn depends_on_kernel(&self) -> bool {
+        self.wants_pid_max() || matches!(self.root.kind, Kind::Mounts(..))
     }
 
     /// The maps of the container's user namespace: users, groups.

@@ -18,7 +18,7 @@ impl Blueprint {
         if self.wants_label() {
             host = host.with_security_modules();
         }
-        if self.wants_pid_max() {
+        if self.depends_on_kernel() {
             host = host.with_kernel();
         }
         if plan::needs_many_descriptors(&self.config.spec) {

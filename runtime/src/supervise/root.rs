@@ -78,7 +78,7 @@ impl Root {
 
     /// Mounts that are made for the container alone, the first as its root, by its process: none is ever in the host's
     /// table, and none is left when brig is killed. Directories of the host that they are made of are looked at now; the
-    /// process has to find the same. An overlay takes Linux 6.15.
+    /// process has to find the same.
     ///
     /// # Errors
     /// One of the directories cannot be opened.

@@ -81,6 +81,18 @@ fn root_with_an_upper_layer() {
     golden_of_root("root_with_an_upper_layer", root, remap);
 }
 
+/// On a kernel that takes no layers which are mounted nowhere.
+#[test]
+fn root_of_attached_layers() {
+    let mut config = config(None);
+    remap(&mut config);
+    let mut machine = Machine::v2();
+    machine.host.detached_layers = false;
+    let mounts = overlay(Writes::MountPoints);
+    let root = Root::Mounts { mounts: &mounts, place: Some(ROOT) };
+    golden_of("root_of_attached_layers", &config, &machine, &Given { root, ..Given::default() });
+}
+
 #[test]
 fn root_by_descriptor() {
     let root = Root::Tree { tree: Tree::Directory, place: None };

@@ -88,6 +88,7 @@ impl Machine {
             apparmor: false,
             selinux: false,
             own_pid_max: false,
+            detached_layers: true,
             no_new_privileges: false,
             descriptors: None,
         };

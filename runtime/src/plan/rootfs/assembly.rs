@@ -4,12 +4,16 @@
 //! killed; what is found at a path is compared with what was looked at. Reference: the kernel's
 //! Documentation/filesystems/overlayfs.rst.
 
+use std::ffi::CStr;
+
 use brig_child::Slot;
-use brig_child::flags::{open, prctl, tree};
-use brig_child::op::{FileOp, Identity, MountOp, OptionValue, PrivilegeOp};
+use brig_child::flags::{namespace, open, prctl, tree};
+use brig_child::op::{Enter, FileOp, Identity, MountOp, NamespaceOp, OptionValue, PrivilegeOp};
 use brig_child::syscall::MountAttr;
 
+use super::straight;
 use crate::plan::build::Builder;
+use crate::plan::mounts::VALUE_LIMIT_BYTES;
 use crate::plan::namespaces::DETACHED;
 use crate::plan::render::quoted;
 use crate::plan::root::{Layer, Layers, RootMount, RootMountKind, Writes};
@@ -103,28 +107,32 @@ fn overlay(
     let Some(topmost) = lower.first().copied() else {
         return Err(Refusal::new("root", "is an overlay without layers", "give at least one"));
     };
-    let writes = match &layers.writes {
+    let writable = match &layers.writes {
         Writes::Nowhere => None,
         Writes::MountPoints => Some(ephemeral(builder, request, topmost, MOUNT_POINTS_BYTES)?),
         Writes::Ephemeral { size_bytes } => {
             Some(ephemeral(builder, request, topmost, *size_bytes)?)
         }
         Writes::Layer { directory, upper, work } => {
-            let of = layer(builder, request, directory, 0)?;
-            Some((below(builder, of, upper)?, below(builder, of, work)?))
+            let mount = layer(builder, request, directory, 0)?;
+            Some(Writable { mount, upper, work })
         }
     };
     let mut options = vec![(builder.text("source")?, OptionValue::Text(c"overlay"))];
     if let Some(label) = labels::of_mount(request.spec, "overlay") {
         options.push((builder.text("context")?, OptionValue::Text(builder.text(label)?)));
     }
-    for slot in lower {
-        options.push((builder.text("lowerdir+")?, OptionValue::Descriptor(slot)));
-    }
-    if let Some((upper, work)) = writes {
-        options.push((builder.text("upperdir")?, OptionValue::Descriptor(upper)));
-        options.push((builder.text("workdir")?, OptionValue::Descriptor(work)));
-    }
+    let private = match request.host.detached_layers {
+        true => {
+            options.extend(layers_by_descriptor(builder, &lower, writable.as_ref())?);
+            None
+        }
+        false => {
+            let private = PrivateNamespace::enter(builder)?;
+            options.extend(private.layers(builder, &lower, writable.as_ref())?);
+            Some(private)
+        }
+    };
     push_options(builder, &layers.options, &mut options)?;
     let into = builder.made("overlay");
     let options = builder.slice(&options);
@@ -135,13 +143,115 @@ fn overlay(
         }
         _ => builder.push(make),
     }
+    if let Some(private) = private {
+        private.leave(builder);
+    }
     Ok(into)
+}
+
+/// Where an overlay writes: the names of the upper layer, and of overlayfs's own directory, in a detached mount.
+struct Writable<'w> {
+    mount: Slot,
+    upper: &'w str,
+    work: &'w str,
+}
+
+/// An option of fsconfig(2).
+type FsOption<'a> = (&'a CStr, OptionValue<'a>);
+
+/// The layers as options, by their descriptors.
+fn layers_by_descriptor<'a>(
+    builder: &mut Builder<'a>,
+    lower: &[Slot],
+    writable: Option<&Writable<'_>>,
+) -> Result<Vec<FsOption<'a>>, Refusal> {
+    let by = |key, slot| (key, OptionValue::Descriptor(slot));
+    let mut options: Vec<_> = lower.iter().map(|slot| by(c"lowerdir+", *slot)).collect();
+    if let Some(Writable { mount, upper, work }) = writable {
+        options.push(by(c"upperdir", below(builder, *mount, upper)?));
+        options.push(by(c"workdir", below(builder, *mount, work)?));
+    }
+    Ok(options)
+}
+
+/// A mount namespace in which layers are attached while the overlay is made: before Linux 6.15 overlayfs takes no others. It
+/// is the process's alone, a copy of the host's table from which nothing gets back, and ends when the process leaves it.
+struct PrivateNamespace {
+    /// The namespace and the root to which the process returns.
+    home: Slot,
+    root: Slot,
+    /// A tmpfs with the mount points, which is the process's root meanwhile.
+    places: Slot,
+}
+
+impl PrivateNamespace {
+    fn enter(builder: &mut Builder<'_>) -> Result<Self, Refusal> {
+        let home = builder.made("mount namespace of before");
+        let path = builder.text("/proc/thread-self/ns/mnt")?;
+        builder.push(FileOp::Open { dir: Slot::CWD, path, flags: 0, resolve: 0, into: home });
+        let root = straight(builder, "/")?;
+        builder.push(NamespaceOp::Unshare { flags: namespace::MOUNT });
+        // The descriptor is of the namespace that was left.
+        let copy = straight(builder, "/")?;
+        let attr = MountAttr { propagation: DETACHED, ..MountAttr::default() };
+        builder.push(MountOp::MountSetattr { fd: copy, recursive: true, attr });
+        let places = builder.made("places of layers");
+        let options = [(c"mode", OptionValue::Text(c"0755"))];
+        let options = builder.slice(&options);
+        builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs: 0, into: places });
+        let to = straight(builder, "/proc")?;
+        builder.push(MountOp::MoveMount { from: places, to });
+        Ok(Self { home, root, places })
+    }
+
+    /// Attaches the layers, and names them as options.
+    fn layers<'a>(
+        &self,
+        builder: &mut Builder<'a>,
+        lower: &[Slot],
+        writable: Option<&Writable<'_>>,
+    ) -> Result<Vec<FsOption<'a>>, Refusal> {
+        let mut options = Vec::new();
+        let mut names = Vec::new();
+        for (index, from) in lower.iter().enumerate() {
+            names.push(self.attach(builder, *from, &index.to_string())?);
+        }
+        if let Some(Writable { mount, upper, work }) = writable {
+            let at = self.attach(builder, *mount, "w")?;
+            for (key, name) in [(c"upperdir", upper), (c"workdir", work)] {
+                let path = builder.text(format!("{at}/{name}"))?;
+                options.push((key, OptionValue::Text(path)));
+            }
+        }
+        builder.push(MountOp::EnterRoot { root: self.places, how: Enter::Chroot });
+        let list = names.join(":");
+        if list.len() <= VALUE_LIMIT_BYTES {
+            options.push((c"lowerdir", OptionValue::Text(builder.text(list)?)));
+            return Ok(options);
+        }
+        for name in names {
+            options.push((c"lowerdir+", OptionValue::Text(builder.text(name)?)));
+        }
+        Ok(options)
+    }
+
+    fn attach(&self, builder: &mut Builder<'_>, from: Slot, name: &str) -> Result<String, Refusal> {
+        let path = builder.text(name)?;
+        builder.push(FileOp::Mkdir { dir: self.places, name: path, mode: 0o755 });
+        builder.push(MountOp::MoveMountTo { from, dir: self.places, path });
+        Ok(format!("/{name}"))
+    }
+
+    fn leave(&self, builder: &mut Builder<'_>) {
+        builder.push(NamespaceOp::Setns { fd: self.home, flags: namespace::MOUNT });
+        builder.push(MountOp::EnterRoot { root: self.root, how: Enter::Chroot });
+    }
 }
 
 fn push_options<'a>(
     builder: &Builder<'a>,
     given: &[(String, Option<String>)],
-    options: &mut Vec<(&'a std::ffi::CStr, OptionValue<'a>)>,
+    options: &mut Vec<FsOption<'a>>,
 ) -> Result<(), Refusal> {
     for (key, value) in given {
         let value = match value {
@@ -160,7 +270,7 @@ fn ephemeral(
     request: &Request<'_>,
     topmost: Slot,
     size_bytes: u64,
-) -> Result<(Slot, Slot), Refusal> {
+) -> Result<Writable<'static>, Refusal> {
     let into = builder.made("tmpfs of what is written");
     let mut options = vec![
         (builder.text("source")?, OptionValue::Text(builder.text("tmpfs")?)),
@@ -172,10 +282,10 @@ fn ephemeral(
     builder.push(MountOp::Fsmount { kind: c"tmpfs", options, attrs: 0, into });
     builder.push(FileOp::Mkdir { dir: into, name: c"upper", mode: 0o755 });
     builder.push(FileOp::Mkdir { dir: into, name: c"work", mode: 0o700 });
-    let (upper, work) = (below(builder, into, "upper")?, below(builder, into, "work")?);
-    builder.push(FileOp::TakeOwner { from: topmost, to: upper });
-    builder.push(FileOp::TakeMode { from: topmost, to: upper });
-    Ok((upper, work))
+    let top = below(builder, into, "upper")?;
+    builder.push(FileOp::TakeOwner { from: topmost, to: top });
+    builder.push(FileOp::TakeMode { from: topmost, to: top });
+    Ok(Writable { mount: into, upper: "upper", work: "work" })
 }
 
 /// A directory in a mount that is not attached.
