@@ -22,7 +22,7 @@ fn hardened(bundle: Bundle) -> Bundle {
         .set("/process/oomScoreAdj", 500)
         .set("/linux/seccomp", filter)
         .set("/linux/namespaces/-", json!({"type": "cgroup"}))
-        .set("/linux/resources/memory", json!({"limit": 67_108_864}))
+        .set("/linux/resources/memory", json!({"limit": 67_108_864, "swap": 67_108_864}))
         .set("/linux/resources/pids", json!({"limit": 64}))
         .set("/linux/resources/cpu", json!({"quota": 50_000, "period": 100_000}))
         .idle()
@@ -99,6 +99,10 @@ fn inside(lab: &Lab, container: &Container<'_>, args: &[&str]) -> Option<Running
 }
 
 const TAMPERS: &[Tamper] = &[
+    tamper(&["swap"], |_, c| {
+        set(c, "memory", ["memory.swap.max", "memory.memsw.limit_in_bytes"], ["536870912"; 2]);
+        None
+    }),
     tamper(&["memory"], |_, c| {
         set(c, "memory", ["memory.max", "memory.limit_in_bytes"], ["268435456"; 2]);
         None
@@ -301,6 +305,18 @@ fn a_container_of_another_runtime_is_found_by_any_of_its_processes() {
         );
         assert!(exposed(&found).contains("no filter of system calls"));
     }
+    // Nobody has recorded what it was to be: it is its first process that others are held against.
+    let of_it = || report_of(&lab, pid);
+    assert_eq!(drifted(&of_it()), BTreeSet::new());
+    let target = pid.to_string();
+    let call =
+        lab.call("nsenter").args(["--target", &target, "--mount", "--uts", "/bin/sleep", "1000"]);
+    let mut outsider = call.spawn();
+    let lines = ["namespaces", "capabilities", "no_new_privs", "cgroup"];
+    let lines: BTreeSet<_> = lines.map(str::to_owned).into();
+    assert!(wait_until(PATIENCE, || drifted(&of_it()) == lines), "{:#}", of_it());
+    outsider.kill();
+    drop(outsider.wait());
     let all = lab.runtime().args(["report", "--all", "--json"]).go().ok().json();
     let all = all["containers"].as_array().expect("containers").iter();
     let of: Vec<_> = all.filter(|one| one["pid"] == pid).collect();
