@@ -1,7 +1,5 @@
 //! `brig report`.
 
-use std::collections::HashMap;
-
 use brig::policy::{Applied, ChosenProfile};
 use brig::report::{
     Group, Host, Machine, Report, SCHEMA, Snapshot, Standard, Unseen, Verdict, judge,
@@ -83,10 +81,13 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     let all = matches!(wanted, Wanted::All);
     print(&match (parsed.format, all) {
         (Format::Json, true) => {
-            let all = json!({ "schema": SCHEMA, "containers": reports });
+            let list: Vec<_> = reports.iter().map(Report::to_json).collect();
+            let all = json!({ "schema": SCHEMA, "containers": list });
             format!("{}\n", serde_json::to_string_pretty(&all)?)
         }
-        (Format::Json, false) => format!("{}\n", serde_json::to_string_pretty(&reports[0])?),
+        (Format::Json, false) => {
+            format!("{}\n", serde_json::to_string_pretty(&reports[0].to_json())?)
+        }
         (Format::Table, true) => table(&reports),
         (Format::Table, false) => text(&reports[0]),
     })?;
@@ -137,8 +138,8 @@ fn known(node: &Node) -> Vec<Known> {
 struct Looked {
     machine: Machine,
     host: Host,
-    /// By the pid of the first process.
-    known: HashMap<i32, Known>,
+    /// Those of brig's.
+    known: Vec<Known>,
     first: i32,
     nodes: ChosenProfile,
 }
@@ -163,14 +164,13 @@ impl Looked {
             let paths = spec.linux.masked_paths.iter().chain(&spec.linux.readonly_paths);
             host.look_for(paths.map(String::as_str));
         }
-        let known = known.into_iter().map(|known| (known.pid, known)).collect();
         Ok(Self { machine, host, known, first, nodes })
     }
 
     fn judge(&self, group: &Group) -> Result<Report, Unseen> {
         let snapshot = Snapshot::read(&self.machine, group, &self.host)?;
         let first = snapshot.first().process.pid;
-        let known = self.known.get(&first).filter(|known| known.runs());
+        let known = self.known.iter().find(|known| known.pid == first && known.runs());
         Ok(judge(
             &snapshot,
             &Standard {
@@ -264,12 +264,7 @@ fn table(reports: &[Report]) -> String {
 }
 
 fn state(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Told => "",
-        Verdict::Holds => "holds",
-        Verdict::Unknown => "unknown",
-        Verdict::Drifted => "drifted",
-    }
+    if verdict == Verdict::Told { "" } else { verdict.name() }
 }
 
 fn sum(report: &Report) -> String {

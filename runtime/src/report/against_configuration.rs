@@ -10,7 +10,7 @@ use brig_cgroup::{Bound, Readback};
 
 use super::differences::is_of_a_user_namespace_inside;
 use super::held::{Seen, Unseen};
-use super::lines::{Lines, Verdict, complain, first_unseen, place_of, some_of};
+use super::lines::{Lines, Verdict, all_seen, complain, place_of, points, some_of};
 use super::machine::Whose;
 use super::mounts::Table;
 use super::snapshot::{Host, Member, Snapshot};
@@ -33,7 +33,7 @@ pub(super) fn check(
     must(
         "root",
         table.map(|table| {
-            let is_read_only = table.at("/").is_some_and(|root| root.read_only);
+            let is_read_only = table.root().is_some_and(|root| root.read_only);
             (spec.root.readonly && !is_read_only)
                 .then(|| "writable, asked for read-only".to_owned())
         }),
@@ -49,7 +49,9 @@ pub(super) fn check(
                 node.is_usual() || spec.linux.devices.iter().any(of)
             };
             let more: Vec<_> = nodes.iter().filter(|node| !is_asked(node)).collect();
-            (!more.is_empty()).then(|| format!("not asked for: {}", some_of(more)))
+            (!more.is_empty()).then(|| {
+                format!("not asked for: {}", some_of(&mut more.iter().map(ToString::to_string)))
+            })
         }),
     );
     match table {
@@ -72,10 +74,10 @@ fn process(snapshot: &Snapshot<'_>, spec: &Hardened, profile: &ChosenProfile, li
         let inherits = has.inheritable & !(within | sets.inheritable);
         more | inherits != 0 && !is_of_a_user_namespace_inside(member, first)
     };
-    must("capabilities", Ok(complain(members, "more than it has", exceeds)));
+    must("capabilities", Ok(complain(members, "more than it has", &exceeds)));
     must(
         "no_new_privs",
-        Ok(complain(members, "missing", |member| {
+        Ok(complain(members, "missing", &|member| {
             asked.no_new_privileges && !member.process.rights.no_new_privs
         })),
     );
@@ -83,7 +85,7 @@ fn process(snapshot: &Snapshot<'_>, spec: &Hardened, profile: &ChosenProfile, li
     let filters = u32::from(spec.seccomp.is_some()) + u32::from(of_policy);
     must(
         "seccomp",
-        Ok(complain(members, &format!("fewer than {filters} filters"), |member| {
+        Ok(complain(members, &format!("fewer than {filters} filters"), &|member| {
             let rights = member.process.rights;
             filters > 0 && !rights.is_filtered() || rights.filters.is_some_and(|has| has < filters)
         })),
@@ -96,40 +98,40 @@ fn process(snapshot: &Snapshot<'_>, spec: &Hardened, profile: &ChosenProfile, li
     let (user, root) = (outside(asked.user.uid), outside(0));
     must(
         "users",
-        Ok(complain(members, "root", |member| {
+        Ok(complain(members, "root", &|member| {
             let uids = member.process.rights.uids;
             asked.user.uid != 0 && uids.contains(&root) || user != 0 && uids.contains(&0)
         })),
     );
-    let labels = first_unseen(members.iter().map(|member| &member.details.label));
+    let labels = all_seen(members, &|member| member.details.label.as_ref().err().copied());
     must(
         "label",
         labels.map(|()| {
             let wanted = asked.apparmor_profile.as_ref().or(asked.selinux_label.as_ref())?;
-            complain(members, &format!("not {wanted}"), |member| {
+            complain(members, &format!("not {wanted}"), &|member| {
                 let label = member.details.label.as_deref().unwrap_or_default();
                 label.split(" (").next() != Some(wanted)
             })
         }),
     );
-    let scores = first_unseen(members.iter().map(|member| &member.details.oom_score_adj));
+    let scores = all_seen(members, &|member| member.details.oom_score_adj.as_ref().err().copied());
     must(
         "oom_score_adj",
         scores.map(|()| {
             let wanted = asked.oom_score_adj?;
-            complain(members, &format!("less than {wanted}"), |member| {
+            complain(members, &format!("less than {wanted}"), &|member| {
                 member.details.oom_score_adj.is_ok_and(|score| score < wanted)
             })
         }),
     );
-    let limits = first_unseen(members.iter().map(|member| &member.details.rlimits));
+    let limits = all_seen(members, &|member| member.details.rlimits.as_ref().err().copied());
     must("rlimits", limits.map(|()| rlimits(members, asked)));
 }
 
 fn rlimits(members: &[Member<'_>], asked: &crate::spec::Process) -> Option<String> {
     asked.rlimits.iter().find_map(|wanted| {
         let what = format!("{} more than {}", wanted.kind.name(), wanted.hard);
-        complain(members, &what, |member| {
+        complain(members, &what, &|member| {
             let mut limits = member.details.rlimits.iter().flatten();
             limits.any(|(kind, _, hard)| *kind == wanted.kind && *hard > wanted.hard)
         })
@@ -144,7 +146,7 @@ fn namespaces(snapshot: &Snapshot<'_>, spec: &Hardened) -> Seen<Option<String>> 
             return Err(Unseen(rustix::io::Errno::ACCESS));
         }
         let what = format!("{} of the host", namespace.kind.name());
-        complaints.extend(complain(&snapshot.members, &what, |member| {
+        complaints.extend(complain(&snapshot.members, &what, &|member| {
             member.whose[place] == Whose::Hosts
         }));
     }
@@ -158,8 +160,10 @@ fn kernel_files(table: &Table, host: &Host, spec: &Hardened) -> Option<String> {
     let written: Vec<_> = written.filter(|path| !host.is_read_only(table, path)).collect();
     match (seen.is_empty(), written.is_empty()) {
         (true, true) => None,
-        (false, _) => Some(format!("not hidden: {}", some_of(seen))),
-        (true, false) => Some(format!("not read-only: {}", some_of(written))),
+        (false, _) => Some(format!("not hidden: {}", some_of(&mut seen.into_iter().cloned()))),
+        (true, false) => {
+            Some(format!("not read-only: {}", some_of(&mut written.into_iter().cloned())))
+        }
     }
 }
 
@@ -201,7 +205,7 @@ fn mounts(table: &Table, spec: &Hardened, lines: &mut Lines) {
         .collect();
     // A destination that leads through a link of the image is another path in the end.
     let missing = asked.iter().filter(|mount| table.at(&mount.destination).is_none()).count();
-    let names = || some_of(more.iter().map(|mount| mount.point.display()));
+    let names = || points(&mut more.iter().copied());
     let mut check = |verdict, why: &str| lines.check("mounts", CONFIGURATION, verdict, why);
     match more.len() {
         0 => check(Verdict::Holds, ""),
@@ -216,7 +220,8 @@ fn mounts(table: &Table, spec: &Hardened, lines: &mut Lines) {
         })
         .collect();
     if !written.is_empty() {
-        let names = some_of(written.iter().map(|mount| mount.destination.display()));
+        let names =
+            some_of(&mut written.iter().map(|mount| mount.destination.display().to_string()));
         check(Verdict::Drifted, &format!("writable, asked for read-only: {names}"));
     }
 }

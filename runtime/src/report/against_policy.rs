@@ -6,7 +6,7 @@
 use brig_cgroup::Readback;
 
 use super::held::{Seen, Unseen};
-use super::lines::{Lines, Verdict, complain, first_unseen, place_of, some_of};
+use super::lines::{Lines, Verdict, all_seen, complain, place_of, points, some_of};
 use super::machine::Whose;
 use super::mounts::{Mount, Table};
 use super::process::USER;
@@ -71,9 +71,9 @@ fn of_processes(rule: &str, snapshot: &Snapshot<'_>, profile: &Profile) -> Seen<
     let members = &snapshot.members;
     match rule {
         "no_new_privileges" => {
-            Ok(complain(members, "missing", |it| !it.process.rights.no_new_privs))
+            Ok(complain(members, "missing", &|it| !it.process.rights.no_new_privs))
         }
-        "seccomp" => Ok(complain(members, "no filter", |it| !it.process.rights.is_filtered())),
+        "seccomp" => Ok(complain(members, "no filter", &|it| !it.process.rights.is_filtered())),
         "capabilities" => {
             let allowed = profile.capabilities.allow.unwrap_or_default().0;
             let beyond = |it: &Member<'_>| {
@@ -82,14 +82,14 @@ fn of_processes(rule: &str, snapshot: &Snapshot<'_>, profile: &Profile) -> Seen<
                 (sets.effective | sets.permitted | gained) & !allowed
             };
             let more = members.iter().fold(0, |more, it| more | beyond(it));
-            Ok(complain(members, &names(more), |it| beyond(it) != 0))
+            Ok(complain(members, &names(more), &|it| beyond(it) != 0))
         }
         "users" => {
             if members.iter().any(|it| it.whose[USER] == Whose::Unknown) {
                 return Err(Unseen(rustix::io::Errno::ACCESS));
             }
             let least = (profile.users.min_uid.unwrap_or(0), profile.users.min_gid.unwrap_or(0));
-            Ok(complain(members, "a user or group of the host below the least", |it| {
+            Ok(complain(members, "a user or group of the host below the least", &|it| {
                 let rights = it.process.rights;
                 let below = |ids: [u32; 4], least| ids.iter().any(|id| *id < least);
                 let is_mapped = it.whose[USER] == Whose::Own;
@@ -98,10 +98,10 @@ fn of_processes(rule: &str, snapshot: &Snapshot<'_>, profile: &Profile) -> Seen<
             }))
         }
         "rlimits" => {
-            first_unseen(members.iter().map(|it| &it.details.rlimits))?;
+            all_seen(members, &|it| it.details.rlimits.as_ref().err().copied())?;
             let max = profile.rlimits.max.clone().unwrap_or_default();
             Ok(max.iter().find_map(|(kind, most)| {
-                complain(members, &format!("{} more than {most}", kind.name()), |it| {
+                complain(members, &format!("{} more than {most}", kind.name()), &|it| {
                     it.details
                         .rlimits
                         .iter()
@@ -111,9 +111,9 @@ fn of_processes(rule: &str, snapshot: &Snapshot<'_>, profile: &Profile) -> Seen<
             }))
         }
         _ => {
-            first_unseen(members.iter().map(|it| &it.details.oom_score_adj))?;
+            all_seen(members, &|it| it.details.oom_score_adj.as_ref().err().copied())?;
             let least = profile.oom_score.min.unwrap_or_default();
-            Ok(complain(members, &format!("less than {least}"), |it| {
+            Ok(complain(members, &format!("less than {least}"), &|it| {
                 it.details.oom_score_adj.is_ok_and(|score| score < least)
             }))
         }
@@ -132,7 +132,11 @@ fn namespaces(rule: &str, snapshot: &Snapshot<'_>, profile: &Profile) -> Seen<Op
         if snapshot.members.iter().any(is(Whose::Unknown)) {
             return Err(Unseen(rustix::io::Errno::ACCESS));
         }
-        hosts.extend(complain(&snapshot.members, &format!("{name} of the host"), is(Whose::Hosts)));
+        hosts.extend(complain(
+            &snapshot.members,
+            &format!("{name} of the host"),
+            &is(Whose::Hosts),
+        ));
     }
     Ok((!hosts.is_empty()).then(|| hosts.join("; ")))
 }
@@ -171,22 +175,22 @@ fn devices(snapshot: &Snapshot<'_>, profile: &Profile) -> Seen<Option<String>> {
             !node.is_usual() && !allowed.iter().any(is)
         })
         .collect();
-    Ok((!more.is_empty()).then(|| some_of(more)))
+    Ok((!more.is_empty()).then(|| some_of(&mut more.iter().map(ToString::to_string))))
 }
 
 fn of_mounts(rule: &str, table: &Table, host: &Host, profile: &Profile) -> Option<String> {
     let paths = |what: &str, paths: &Option<Vec<String>>, holds: &dyn Fn(&String) -> bool| {
         let found: Vec<_> = paths.iter().flatten().filter(|path| !holds(path)).collect();
-        (!found.is_empty()).then(|| format!("{what}: {}", some_of(found)))
+        (!found.is_empty()).then(|| format!("{what}: {}", some_of(&mut found.into_iter().cloned())))
     };
     let those = |what: &str, is_wrong: &dyn Fn(&Mount) -> bool| {
         let found: Vec<_> = table.mounts.iter().filter(|mount| is_wrong(mount)).collect();
-        let words = || some_of(found.iter().map(|mount| mount.point.display()));
+        let words = || points(&mut found.iter().copied());
         (!found.is_empty()).then(|| format!("{what}: {}", words()))
     };
     match rule {
         "read_only_root" => {
-            (!table.at("/").is_some_and(|root| root.read_only)).then(|| "writable".to_owned())
+            (!table.root().is_some_and(|root| root.read_only)).then(|| "writable".to_owned())
         }
         "masked_paths" => {
             paths("not hidden", &profile.masked_paths.paths, &|path| host.is_hidden(table, path))

@@ -6,7 +6,7 @@
 //!
 //! Reference: proc_pid_fd(5), statx(2), unix(7), CVE-2024-21626.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use brig_pseudofs::small_file;
@@ -62,9 +62,9 @@ impl fmt::Display for Descriptor {
 /// What descriptors of a process are held against.
 pub(super) struct Inside<'t> {
     /// The mounts that it has.
-    pub(super) mounts: &'t HashSet<u64>,
+    pub(super) mounts: &'t BTreeSet<u64>,
     /// The sockets of the host, where its network namespace is another.
-    pub(super) host_sockets: Option<&'t HashSet<u64>>,
+    pub(super) host_sockets: Option<&'t BTreeSet<u64>>,
 }
 
 /// The descriptors of a process that lead out.
@@ -134,8 +134,8 @@ fn what(kind: FileType, major: u32, minor: u32) -> What {
 }
 
 /// The inodes of the sockets that a process's network namespace lists: of all but the kinds that it has no list of.
-pub(super) fn sockets(process: &Held) -> Seen<HashSet<u64>> {
-    let mut found = HashSet::new();
+pub(super) fn sockets(process: &Held) -> Seen<BTreeSet<u64>> {
+    let mut found = BTreeSet::new();
     // The column of the inode, from the left.
     for (list, column) in [
         ("unix", 6),
@@ -177,7 +177,7 @@ mod tests {
         let own = Held::open(std::process::id().cast_signed()).unwrap();
         let directory = std::fs::File::open("/tmp").unwrap();
         let memory = rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        let none = HashSet::new();
+        let none = BTreeSet::new();
         let found = outside(&own, &Inside { mounts: &none, host_sockets: None }).unwrap();
         let of = |number: i32| found.iter().find(|one| i64::from(one.number) == i64::from(number));
         assert_eq!(of(directory.as_raw_fd()).unwrap().what, What::Directory);
@@ -193,7 +193,7 @@ mod tests {
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let listed = sockets(&own).unwrap();
         assert!(listed.contains(&rustix::fs::fstat(&socket).unwrap().st_ino));
-        let none = HashSet::new();
+        let none = BTreeSet::new();
         let found = outside(&own, &Inside { mounts: &none, host_sockets: Some(&listed) }).unwrap();
         assert!(found.iter().any(|one| one.what == What::Socket
             && i64::from(one.number) == i64::from(socket.as_raw_fd())));

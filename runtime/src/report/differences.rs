@@ -1,6 +1,6 @@
 //! Processes of a container that are less confined than its first one: what came in later, by another way.
 
-use super::lines::{Lines, Verdict, complain, first_unseen, those};
+use super::lines::{Lines, Verdict, all_seen, complain, those};
 use super::machine::{Whose, cgroup_of};
 use super::process::{NAMESPACES, Rights, USER};
 use super::snapshot::{Member, Snapshot};
@@ -36,7 +36,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, lines: &mut Lines) {
         if first.whose[place] != Whose::Own {
             continue;
         }
-        if let Some(who) = those(others, |other| other.whose[place] == Whose::Hosts) {
+        if let Some(who) = those(others, &|other| other.whose[place] == Whose::Hosts) {
             lines.check(
                 "namespaces",
                 FIRST,
@@ -45,22 +45,24 @@ pub(super) fn check(snapshot: &Snapshot<'_>, lines: &mut Lines) {
             );
         }
     }
-    let labels = || first_unseen(snapshot.members.iter().map(|member| &member.details.label));
+    let labels =
+        || all_seen(&snapshot.members, &|member| member.details.label.as_ref().err().copied());
     lines.must(
         "label",
         FIRST,
         labels().map(|()| {
-            complain(others, "another label", |other| other.details.label != first.details.label)
+            complain(others, "another label", &|other| other.details.label != first.details.label)
         }),
     );
-    let scores =
-        || first_unseen(snapshot.members.iter().map(|member| &member.details.oom_score_adj));
+    let scores = || {
+        all_seen(&snapshot.members, &|member| member.details.oom_score_adj.as_ref().err().copied())
+    };
     lines.must(
         "oom_score_adj",
         FIRST,
         scores().map(|()| {
             let least = first.details.oom_score_adj.unwrap_or_default();
-            complain(others, "less", |other| {
+            complain(others, "less", &|other| {
                 other.details.oom_score_adj.is_ok_and(|score| score < least)
             })
         }),

@@ -4,10 +4,9 @@
 //! is not counted. Promises: what is not known is on the list as such, and in the sum only of what may be at most.
 
 use brig_cgroup::{DeviceControl, Readback};
-use serde::Serialize;
 
 use super::descriptors::What;
-use super::lines::{first_unseen, some_of, those};
+use super::lines::{all_seen, some_of, those};
 use super::machine::Whose;
 use super::mounts::{Mount, Table};
 use super::process::{NAMESPACES, USER};
@@ -23,14 +22,13 @@ pub(super) const NOTE: &str = "This is no vulnerability score: it counts protect
                         about what the programs do.";
 
 /// Something that is missing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
     /// Its name.
     pub item: &'static str,
     /// How heavy it is, 1 to 10.
     pub weight: u32,
     /// What was found; absent where it is not known whether anything is.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
     /// What it leads to.
     pub why: &'static str,
@@ -76,20 +74,22 @@ impl From<Option<String>> for Found {
 
 /// Where a container is exposed, the heaviest first.
 pub(super) fn of(snapshot: &Snapshot<'_>) -> Vec<Exposure> {
-    let mut found = Vec::new();
+    let (mut found, mut unknown) = (Vec::new(), Vec::new());
     for &Sought { item, weight, why, fix, look } in SOUGHT {
-        let what = match look(snapshot) {
-            Nothing => continue,
-            This(what) => Some(printable::line(&what).into_owned()),
-            Unknown => None,
-        };
-        found.push(Exposure { item, weight, what, why, fix });
+        match look(snapshot) {
+            Nothing => {}
+            This(what) => {
+                let what = Some(printable::line(&what).into_owned());
+                found.push(Exposure { item, weight, what, why, fix });
+            }
+            Unknown => unknown.push(Exposure { item, weight, what: None, why, fix }),
+        }
     }
-    found.sort_by_key(|one| std::cmp::Reverse((one.is_known(), one.weight)));
+    found.append(&mut unknown);
     found
 }
 
-/// All that is looked for.
+/// All that is looked for, the heaviest first.
 pub const SOUGHT: &[Sought] = &[
     Sought {
         item: "host mounts",
@@ -138,7 +138,9 @@ pub const SOUGHT: &[Sought] = &[
         why: "a device that is the host's is open to whoever may open the node",
         fix: "take the devices out that are not needed",
         look: |it| match &it.nodes {
-            Ok(nodes) => words(nodes.iter().filter(|node| !node.is_usual())),
+            Ok(nodes) => {
+                words(&mut nodes.iter().filter(|node| !node.is_usual()).map(ToString::to_string))
+            }
             Err(_) => Unknown,
         },
     },
@@ -147,14 +149,14 @@ pub const SOUGHT: &[Sought] = &[
         weight: 7,
         why: "whoever gets out is root there, and files of root can be read on the way",
         fix: "run it as another user, or map users (user namespace)",
-        look: |it| those(&it.members, |member| member.process.rights.uids.contains(&0)).into(),
+        look: |it| those(&it.members, &|member| member.process.rights.uids.contains(&0)).into(),
     },
     Sought {
         item: "no filter of system calls",
         weight: 7,
         why: "every system call can be made, with each flaw that one of them has",
         fix: "load a seccomp profile",
-        look: |it| those(&it.members, |member| !member.process.rights.is_filtered()).into(),
+        look: |it| those(&it.members, &|member| !member.process.rights.is_filtered()).into(),
     },
     Sought {
         item: "writable kernel files",
@@ -163,11 +165,11 @@ pub const SOUGHT: &[Sought] = &[
         fix: "mount sysfs and cgroups read-only, and /proc/sys over itself",
         look: |it| match &it.mounts {
             Ok(table) => words(
-                table
+                &mut table
                     .mounts
                     .iter()
                     .filter(|mount| is_writable_kernel(mount, table))
-                    .map(|mount| mount.point.display()),
+                    .map(|mount| mount.point.display().to_string()),
             ),
             Err(_) => Unknown,
         },
@@ -198,7 +200,7 @@ pub const SOUGHT: &[Sought] = &[
         weight: 4,
         why: "a set-user-id program, or one with capabilities, gives them to whoever executes it",
         fix: "set no_new_privs",
-        look: |it| those(&it.members, |member| !member.process.rights.no_new_privs).into(),
+        look: |it| those(&it.members, &|member| !member.process.rights.no_new_privs).into(),
     },
     Sought {
         item: "any device may be opened",
@@ -234,7 +236,12 @@ pub const SOUGHT: &[Sought] = &[
         why: "they tell of the machine, its memory and its other users",
         fix: "mask them",
         look: |it| match &it.mounts {
-            Ok(table) => words(TELLING.into_iter().filter(|path| !it.host.is_hidden(table, path))),
+            Ok(table) => words(
+                &mut TELLING
+                    .into_iter()
+                    .filter(|path| !it.host.is_hidden(table, path))
+                    .map(str::to_owned),
+            ),
             Err(_) => Unknown,
         },
     },
@@ -243,8 +250,10 @@ pub const SOUGHT: &[Sought] = &[
         weight: 3,
         why: "no security module has a say about files and capabilities",
         fix: "confine it by AppArmor or SELinux",
-        look: |it| match first_unseen(it.members.iter().map(|member| &member.details.label)) {
-            Ok(()) => those(&it.members, |member| {
+        look: |it| match all_seen(&it.members, &|member| {
+            member.details.label.as_ref().err().copied()
+        }) {
+            Ok(()) => those(&it.members, &|member| {
                 is_unconfined(member.details.label.as_deref().unwrap_or_default())
             })
             .into(),
@@ -280,7 +289,7 @@ pub const SOUGHT: &[Sought] = &[
         look: |it| match it
             .mounts
             .as_ref()
-            .map(|table| table.at("/").is_some_and(|root| root.read_only))
+            .map(|table| table.root().is_some_and(|root| root.read_only))
         {
             Ok(true) => Nothing,
             Ok(false) => This("/".into()),
@@ -319,9 +328,10 @@ pub const SOUGHT: &[Sought] = &[
         weight: 2,
         why: "when memory runs out others are ended first",
         fix: "leave oom_score_adj at 0 or above",
-        look: |it| match first_unseen(it.members.iter().map(|member| &member.details.oom_score_adj))
-        {
-            Ok(()) => those(&it.members, |member| {
+        look: |it| match all_seen(&it.members, &|member| {
+            member.details.oom_score_adj.as_ref().err().copied()
+        }) {
+            Ok(()) => those(&it.members, &|member| {
                 member.details.oom_score_adj.is_ok_and(|score| score < 0)
             })
             .into(),
@@ -363,7 +373,7 @@ const POWERFUL: u64 = 1 << 16
 
 fn whose(snapshot: &Snapshot<'_>, name: &str) -> Found {
     let place = NAMESPACES.iter().position(|(known, _)| *known == name).unwrap_or_default();
-    match those(&snapshot.members, |member| member.whose[place] == Whose::Hosts) {
+    match those(&snapshot.members, &|member| member.whose[place] == Whose::Hosts) {
         Some(who) => This(format!("pid {who}")),
         None if snapshot.members.iter().any(|member| member.whose[place] == Whose::Unknown) => {
             Unknown
@@ -372,7 +382,7 @@ fn whose(snapshot: &Snapshot<'_>, name: &str) -> Found {
     }
 }
 
-fn words<T: ToString>(found: impl Iterator<Item = T>) -> Found {
+fn words(found: &mut dyn Iterator<Item = String>) -> Found {
     let words = some_of(found);
     if words.is_empty() { Nothing } else { This(words) }
 }
@@ -381,7 +391,7 @@ fn mounts(snapshot: &Snapshot<'_>, is_wrong: fn(&Mount, &Snapshot<'_>) -> bool) 
     match &snapshot.mounts {
         Ok(table) => {
             let wrong = table.mounts.iter().filter(|mount| is_wrong(mount, snapshot));
-            words(wrong.map(|mount| match host_path(mount, snapshot) {
+            words(&mut wrong.map(|mount| match host_path(mount, snapshot) {
                 Some(path) => format!("{} (the host's {})", mount.point.display(), path.display()),
                 None => mount.point.display().to_string(),
             }))
@@ -391,10 +401,10 @@ fn mounts(snapshot: &Snapshot<'_>, is_wrong: fn(&Mount, &Snapshot<'_>) -> bool) 
 }
 
 fn descriptors(snapshot: &Snapshot<'_>, kinds: &[What]) -> Found {
-    if first_unseen(snapshot.members.iter().map(|member| &member.outside)).is_err() {
+    if all_seen(&snapshot.members, &|member| member.outside.as_ref().err().copied()).is_err() {
         return Unknown;
     }
-    words(leading_out(snapshot, kinds).into_iter())
+    words(&mut leading_out(snapshot, kinds).into_iter())
 }
 
 fn powerful(snapshot: &Snapshot<'_>) -> Found {
@@ -432,7 +442,7 @@ fn is_writable_kernel(mount: &Mount, table: &Table) -> bool {
         "proc" => {
             !mount.read_only
                 && mount.point.as_os_str() == "/proc"
-                && table.at("/proc/sys").is_none_or(|sys| !sys.read_only)
+                && table.at(std::path::Path::new("/proc/sys")).is_none_or(|sys| !sys.read_only)
         }
         _ => mount.is_of_the_kernel() && !mount.read_only,
     }
@@ -472,6 +482,7 @@ mod tests {
     #[test]
     fn weights_are_those_of_the_document() {
         let document = include_str!("../../../docs/report.md");
+        assert!(SOUGHT.is_sorted_by(|one, next| one.weight >= next.weight));
         for sought in SOUGHT {
             let row = format!("| {} | {} | {} |", sought.item, sought.weight, sought.why);
             assert!(document.contains(&row), "docs/report.md has no row {row}");

@@ -2,7 +2,7 @@
 //!
 //! Promises: pure. What is not known does not hold; what differs is told with who differs.
 
-use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::differences;
 use super::exposure::{self, Exposure};
@@ -17,19 +17,17 @@ use crate::printable;
 pub const SCHEMA: u32 = 1;
 
 /// A container, as it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Its id, where brig has made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Its first process.
     pub pid: i32,
     /// What that calls itself.
     pub name: String,
     /// Its cgroup, where the caller sees that.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
     /// The profile that it is held against.
     pub profile: String,
@@ -97,4 +95,67 @@ pub fn judge(snapshot: &Snapshot<'_>, standard: &Standard<'_>) -> Report {
         model: exposure::MODEL,
         note: exposure::NOTE,
     }
+}
+
+impl Report {
+    /// As JSON (docs/report.md).
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let exposures = self.exposures.iter().map(|one| {
+            let mut fields = vec![
+                ("item", one.item.into()),
+                ("weight", one.weight.into()),
+                ("why", one.why.into()),
+                ("fix", one.fix.into()),
+            ];
+            fields.extend(one.what.as_deref().map(|what| ("what", what.into())));
+            object(fields)
+        });
+        let mut fields = vec![
+            ("schema", self.schema.into()),
+            ("pid", self.pid.into()),
+            ("name", self.name.as_str().into()),
+            ("profile", self.profile.as_str().into()),
+            ("processes", self.processes.into()),
+            ("unread", self.unread.into()),
+            ("verdict", self.verdict.name().into()),
+            ("items", self.items.iter().map(item).collect()),
+            ("exposures", exposures.collect()),
+            ("model", self.model.into()),
+            ("exposure", self.exposure.into()),
+            ("exposure_at_most", self.exposure_at_most.into()),
+            ("note", self.note.into()),
+        ];
+        fields.extend(self.id.as_deref().map(|id| ("id", id.into())));
+        fields.extend(self.cgroup.as_deref().map(|path| ("cgroup", path.into())));
+        object(fields)
+    }
+}
+
+fn item(item: &Item) -> Value {
+    let checks = item.checks.iter().map(|check| {
+        let mut fields = vec![
+            ("against", check.against.as_str().into()),
+            ("verdict", check.verdict.name().into()),
+        ];
+        if !check.why.is_empty() {
+            fields.push(("why", check.why.as_str().into()));
+        }
+        object(fields)
+    });
+    object(vec![
+        ("item", item.item.into()),
+        ("found", item.found.as_str().into()),
+        ("verdict", item.verdict.name().into()),
+        ("checks", checks.collect()),
+    ])
+}
+
+#[inline(never)]
+fn object(fields: Vec<(&str, Value)>) -> Value {
+    let mut object = Map::new();
+    for (name, value) in fields {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
 }

@@ -2,16 +2,14 @@
 //!
 //! Promises: what is not known does not hold; what others have named is escaped.
 
-use serde::Serialize;
-
 use super::held::{Seen, Unseen};
+use super::mounts::Mount;
 use super::process::NAMESPACES;
 use super::snapshot::Member;
 use crate::printable;
 
 /// What comes of holding something against what should hold. The later ones say more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// There is nothing that it is held against.
     Told,
@@ -23,8 +21,21 @@ pub enum Verdict {
     Drifted,
 }
 
+impl Verdict {
+    /// As a report spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Holds => "holds",
+            Self::Unknown => "unknown",
+            Self::Drifted => "drifted",
+        }
+    }
+}
+
 /// What confines a container in one way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Its name.
     pub item: &'static str,
@@ -37,14 +48,13 @@ pub struct Item {
 }
 
 /// What an item is held against, and what comes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// `configuration`, `first process`, or a rule of the node's policy.
     pub against: String,
     /// What comes of it.
     pub verdict: Verdict,
     /// Why, where it does not hold.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
 }
 
@@ -54,6 +64,7 @@ pub(super) struct Lines(pub(super) Vec<Item>);
 
 impl Lines {
     /// How something is. What is not known is no more than that, whatever it is held against.
+    #[inline(never)]
     pub(super) fn tell(&mut self, item: &'static str, found: Seen<String>) {
         let (found, verdict) = match found {
             Ok(found) => (printable::line(&found).into_owned(), Verdict::Told),
@@ -63,6 +74,7 @@ impl Lines {
     }
 
     /// What comes of holding an item against something; `why` where it does not hold.
+    #[inline(never)]
     pub(super) fn check(&mut self, name: &str, against: &str, verdict: Verdict, why: &str) {
         let Some(item) = self.0.iter_mut().find(|item| item.item == name) else { return };
         let why = printable::line(why).into_owned();
@@ -71,6 +83,7 @@ impl Lines {
     }
 
     /// The same: it holds where there is nothing to complain of.
+    #[inline(never)]
     pub(super) fn must(&mut self, item: &str, against: &str, complaint: Seen<Option<String>>) {
         match complaint {
             Ok(None) => self.check(item, against, Verdict::Holds, ""),
@@ -81,41 +94,57 @@ impl Lines {
 }
 
 /// Names in a row; of many only the first.
-pub(super) fn some_of<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
+#[inline(never)]
+pub(super) fn some_of(names: &mut dyn Iterator<Item = String>) -> String {
     const MOST: usize = 12;
-    let mut names = names.into_iter();
-    let shown: Vec<String> = names.by_ref().take(MOST).map(|name| name.to_string()).collect();
-    let words = shown.join(" ");
-    match names.count() {
+    let mut words = String::new();
+    let mut more = 0;
+    for (index, name) in names.enumerate() {
+        match index {
+            0 => words = name,
+            index if index < MOST => {
+                words.push(' ');
+                words.push_str(&name);
+            }
+            _ => more += 1,
+        }
+    }
+    match more {
         0 => words,
         more => format!("{words} and {more} more"),
     }
 }
 
+/// The same of paths of mounts.
+pub(super) fn points(mounts: &mut dyn Iterator<Item = &Mount>) -> String {
+    some_of(&mut mounts.map(|mount| mount.point.display().to_string()))
+}
+
 /// Processes of which something holds, as words; `None` where of none.
-pub(super) fn those<'s>(
-    members: impl IntoIterator<Item = &'s Member<'s>>,
-    holds: impl Fn(&Member<'_>) -> bool,
-) -> Option<String> {
-    let found: Vec<_> = members.into_iter().filter(|member| holds(member)).collect();
-    let words =
-        || some_of(found.iter().map(|it| format!("{} ({})", it.process.pid, it.process.name)));
-    (!found.is_empty()).then(words)
+#[inline(never)]
+pub(super) fn those(members: &[Member<'_>], holds: &dyn Fn(&Member<'_>) -> bool) -> Option<String> {
+    let mut found = members.iter().filter(|member| holds(member)).peekable();
+    found.peek()?;
+    Some(some_of(&mut found.map(|it| format!("{} ({})", it.process.pid, it.process.name))))
 }
 
 /// A complaint about processes of which something holds.
-pub(super) fn complain<'s>(
-    members: impl IntoIterator<Item = &'s Member<'s>>,
+#[inline(never)]
+pub(super) fn complain(
+    members: &[Member<'_>],
     what: &str,
-    holds: impl Fn(&Member<'_>) -> bool,
+    holds: &dyn Fn(&Member<'_>) -> bool,
 ) -> Option<String> {
     those(members, holds).map(|who| format!("{what}: pid {who}"))
 }
 
-/// The first of several answers that is no answer, as the answer to all.
-pub(super) fn first_unseen<'a, T: 'a>(seen: impl IntoIterator<Item = &'a Seen<T>>) -> Seen<()> {
-    let unseen: Option<Unseen> = seen.into_iter().find_map(|one| one.as_ref().err().copied());
-    unseen.map_or(Ok(()), Err)
+/// What is not known of any process is not known of the container.
+#[inline(never)]
+pub(super) fn all_seen(
+    members: &[Member<'_>],
+    unseen: &dyn Fn(&Member<'_>) -> Option<Unseen>,
+) -> Seen<()> {
+    members.iter().find_map(unseen).map_or(Ok(()), Err)
 }
 
 /// The place of a namespace by the name that config.json has for it.

@@ -8,7 +8,7 @@
 //!
 //! Reference: pid_namespaces(7), cgroups(7).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::held::{Held, Seen, Unseen};
 use super::process::{MOUNT, NAMESPACES, Namespaces, PID, Process, namespaces};
@@ -38,10 +38,10 @@ pub struct Machine {
     first: Option<Namespaces>,
     own: Namespaces,
     /// The first process of a pid namespace, and of a mount namespace, by place in the list.
-    by_pid_namespace: HashMap<u64, usize>,
-    by_mount_namespace: HashMap<u64, usize>,
+    by_pid_namespace: BTreeMap<u64, usize>,
+    by_mount_namespace: BTreeMap<u64, usize>,
     /// The first process that is in a cgroup.
-    by_cgroup: HashMap<String, usize>,
+    by_cgroup: BTreeMap<String, usize>,
 }
 
 /// A container: the places of its processes, the first one first.
@@ -54,6 +54,7 @@ impl Machine {
     /// # Errors
     /// /proc cannot be read.
     pub fn read() -> Seen<Self> {
+        // The kernel lists them in the order of their numbers.
         let mut pids = Vec::new();
         for entry in std::fs::read_dir("/proc")? {
             let name = entry?.file_name();
@@ -62,7 +63,6 @@ impl Machine {
                 return Err(Unseen::TOO_MUCH);
             }
         }
-        pids.sort_unstable();
         let (mut processes, mut unread) = (Vec::with_capacity(pids.len()), 0);
         for pid in pids {
             match Process::read(pid) {
@@ -93,9 +93,9 @@ impl Machine {
             unread,
             first,
             own,
-            by_pid_namespace: HashMap::new(),
-            by_mount_namespace: HashMap::new(),
-            by_cgroup: HashMap::new(),
+            by_pid_namespace: BTreeMap::new(),
+            by_mount_namespace: BTreeMap::new(),
+            by_cgroup: BTreeMap::new(),
         };
         for (place, process) in machine.processes.iter().enumerate() {
             if let Ok(inode) = process.namespaces[PID]
@@ -253,22 +253,20 @@ impl Machine {
     /// Every container, each process in one of them: the innermost.
     #[must_use]
     pub fn containers(&self) -> Vec<Group> {
-        let mut found: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut found = vec![Vec::new(); self.processes.len()];
         for place in 0..self.processes.len() {
             if let Some(first) = self.first_of(place) {
-                found.entry(first).or_default().push(place);
+                found[first].push(place);
             }
         }
-        let mut groups: Vec<_> = found
-            .into_iter()
+        let groups = found.into_iter().enumerate().filter(|(_, places)| !places.is_empty());
+        groups
             .map(|(first, mut places)| {
                 places.retain(|place| *place != first);
                 places.insert(0, first);
                 Group(places)
             })
-            .collect();
-        groups.sort_by_key(|group| group.0[0]);
-        groups
+            .collect()
     }
 }
 

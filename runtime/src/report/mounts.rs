@@ -5,7 +5,7 @@
 //!
 //! Reference: proc_pid_mountinfo(5), mount_namespaces(7).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use brig_pseudofs::mountinfo;
@@ -41,10 +41,10 @@ pub struct Mount {
 /// The mounts of a process.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// Those that can be reached, by path: no other mount is on or over them.
+    /// Those that can be reached: no other mount is on or over them.
     pub mounts: Vec<Mount>,
     /// The numbers of all.
-    pub ids: HashSet<u64>,
+    pub ids: BTreeSet<u64>,
 }
 
 impl Table {
@@ -54,7 +54,7 @@ impl Table {
 
     fn parse(text: &str) -> Self {
         let all: Vec<_> = mountinfo::Mount::all(text).collect();
-        let index: HashMap<&str, usize> =
+        let index: BTreeMap<&str, usize> =
             all.iter().enumerate().map(|(index, mount)| (mount.id, index)).collect();
         let mut above = vec![Vec::new(); all.len()];
         let mut bottoms = Vec::new();
@@ -78,22 +78,27 @@ impl Table {
                 }
             }
         }
-        mounts.sort_by(|one, other| one.point.cmp(&other.point));
         let ids = all.iter().filter_map(|mount| mount.id.parse().ok()).collect();
         Self { mounts, ids }
     }
 
     /// The mount at exactly this place.
     #[must_use]
-    pub fn at(&self, point: impl AsRef<Path>) -> Option<&Mount> {
-        let found = self.mounts.binary_search_by(|mount| mount.point.as_path().cmp(point.as_ref()));
-        found.ok().and_then(|index| self.mounts.get(index))
+    pub fn at(&self, point: &Path) -> Option<&Mount> {
+        self.mounts.iter().find(|mount| mount.point == point)
+    }
+
+    /// The mount at `/`.
+    #[must_use]
+    pub fn root(&self) -> Option<&Mount> {
+        self.at(Path::new("/"))
     }
 
     /// The mount that a path is on.
     #[must_use]
-    pub fn of(&self, path: impl AsRef<Path>) -> Option<&Mount> {
-        path.as_ref().ancestors().find_map(|ancestor| self.at(ancestor))
+    pub fn of(&self, path: &Path) -> Option<&Mount> {
+        let above = self.mounts.iter().filter(|mount| path.starts_with(&mount.point));
+        above.max_by_key(|mount| mount.point.as_os_str().len())
     }
 
     /// What a mount is called in this table: the path of the same directory of the same file system.
@@ -155,15 +160,15 @@ mod tests {
         let points: Vec<_> =
             table.mounts.iter().map(|mount| mount.point.to_str().unwrap()).collect();
         assert_eq!(points, ["/", "/proc"]);
-        assert_eq!(table.at("/").unwrap().kind, "ext4");
-        assert!(table.of("/proc/kcore").is_some_and(|mount| mount.kind == "proc"));
+        assert_eq!(table.root().unwrap().kind, "ext4");
+        assert!(table.of(Path::new("/proc/kcore")).is_some_and(|mount| mount.kind == "proc"));
         assert_eq!(table.ids.len(), 6);
     }
 
     #[test]
     fn a_file_system_that_is_read_only_is_no_place_to_write() {
         let table = Table::parse("9 1 8:1 / / rw - squashfs none ro\n");
-        assert!(table.at("/").unwrap().read_only);
+        assert!(table.root().unwrap().read_only);
     }
 
     #[test]
@@ -174,7 +179,7 @@ mod tests {
         let inside = Table::parse(
             "5 1 8:2 /srv/web /www rw - ext4 none rw\n6 5 8:3 / /x rw - ext4 none rw\n",
         );
-        let path = |point: &str| host.path_of(inside.at(point).unwrap());
+        let path = |point: &str| host.path_of(inside.at(Path::new(point)).unwrap());
         assert_eq!(path("/www"), Some("/data/web".into()));
         assert_eq!(path("/x"), None);
     }

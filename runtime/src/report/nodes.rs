@@ -6,6 +6,7 @@
 //! Reference: openat2(2), the kernel's admin-guide/devices.txt.
 
 use std::fmt;
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx,
@@ -51,8 +52,8 @@ impl fmt::Display for Node {
 
 /// The device nodes of a process with these mounts.
 pub(super) fn nodes(process: &Held, mounts: &Table) -> Seen<Vec<Node>> {
-    let are_the_kernels =
-        ["/", "/dev"].map(|path| mounts.of(path).is_some_and(|mount| mount.is_the_kernels()));
+    let are_the_kernels = ["/", "/dev"]
+        .map(|path| mounts.of(Path::new(path)).is_some_and(|mount| mount.is_the_kernels()));
     if are_the_kernels != [true, true] {
         return Err(Unseen(Errno::NODEV));
     }
@@ -103,6 +104,5 @@ pub(super) fn nodes(process: &Held, mounts: &Table) -> Seen<Vec<Node>> {
             }
         }
     }
-    found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }

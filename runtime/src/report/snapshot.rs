@@ -2,7 +2,7 @@
 //!
 //! Promises: it is of one container: after all is read its first process still runs. Must never judge.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use brig_cgroup::{Mounted, Readback};
@@ -33,7 +33,7 @@ pub(super) const TELLING: [&str; 8] = [
 pub struct Host {
     /// Its mounts.
     pub mounts: Seen<Table>,
-    sockets: HashSet<u64>,
+    sockets: BTreeSet<u64>,
     cgroups: Result<Mounted, brig_cgroup::Error>,
     /// Files of the kernel's that there may be and that this one does not have.
     absent: BTreeSet<PathBuf>,
@@ -64,17 +64,17 @@ impl Host {
     }
 
     /// Whether nothing of the kernel's is at a path: something else is mounted there or above, or there is no such file.
-    pub(super) fn is_hidden(&self, table: &Table, path: impl AsRef<Path>) -> bool {
-        let path = path.as_ref();
+    pub(super) fn is_hidden(&self, table: &Table, path: &str) -> bool {
+        let path = Path::new(path);
         let on = table.of(path);
         self.absent.contains(path)
             || on.is_none_or(|mount| mount.point == path || !mount.is_of_the_kernel())
     }
 
     /// Whether what is at a path cannot be written to, or there is no such file.
-    pub(super) fn is_read_only(&self, table: &Table, path: impl AsRef<Path>) -> bool {
-        let is_absent = self.absent.contains(path.as_ref());
-        is_absent || table.of(path).is_none_or(|mount| mount.read_only)
+    pub(super) fn is_read_only(&self, table: &Table, path: &str) -> bool {
+        let is_absent = self.absent.contains(Path::new(path));
+        is_absent || table.of(Path::new(path)).is_none_or(|mount| mount.read_only)
     }
 }
 
@@ -122,7 +122,7 @@ impl<'m> Snapshot<'m> {
     /// Its first process has ended.
     pub fn read(machine: &'m Machine, group: &Group, host: &'m Host) -> Seen<Self> {
         let first = machine.process(group.0[0]);
-        let mut tables: HashMap<u64, Seen<Table>> = HashMap::new();
+        let mut tables: Vec<(u64, Seen<Table>)> = Vec::new();
         let mut members = Vec::with_capacity(group.0.len());
         for place in &group.0 {
             let process = machine.process(*place);
@@ -134,8 +134,8 @@ impl<'m> Snapshot<'m> {
             members.push(Member { process, whose, details: process.details(), outside });
         }
         let mounts = first.namespaces[MOUNT].and_then(|inode| {
-            let cached = tables.remove(&inode);
-            cached.unwrap_or_else(|| Table::read(&first.held))
+            let cached = tables.iter().position(|(of, _)| *of == inode);
+            cached.map_or_else(|| Table::read(&first.held), |at| tables.swap_remove(at).1)
         });
         let nodes =
             mounts.as_ref().map_err(|unseen| *unseen).and_then(|mounts| nodes(&first.held, mounts));
@@ -162,13 +162,17 @@ impl<'m> Snapshot<'m> {
 /// not.
 fn outside(
     process: &Process,
-    tables: &mut HashMap<u64, Seen<Table>>,
+    tables: &mut Vec<(u64, Seen<Table>)>,
     whose: &[Whose; 8],
     host: &Host,
 ) -> Seen<Vec<Descriptor>> {
     let inode = process.namespaces[MOUNT]?;
-    let table = tables.entry(inode).or_insert_with(|| Table::read(&process.held));
-    let table = table.as_ref().map_err(|unseen| *unseen)?;
+    let known = tables.iter().position(|(of, _)| *of == inode);
+    let at = known.unwrap_or_else(|| {
+        tables.push((inode, Table::read(&process.held)));
+        tables.len() - 1
+    });
+    let table = tables[at].1.as_ref().map_err(|unseen| *unseen)?;
     let is_apart = whose[NETWORK] == Whose::Own;
     let host_sockets = is_apart.then_some(&host.sockets);
     descriptors::outside(&process.held, &Inside { mounts: &table.ids, host_sockets })

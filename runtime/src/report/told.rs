@@ -6,7 +6,7 @@ use brig_cgroup::{Bound, DeviceControl, Readback};
 
 use super::descriptors::What;
 use super::held::{Seen, Unseen};
-use super::lines::{Lines, first_unseen, some_of, those};
+use super::lines::{Lines, all_seen, points, some_of, those};
 use super::machine::Whose;
 use super::mounts::{Mount, Table};
 use super::process::NAMESPACES;
@@ -25,9 +25,9 @@ pub(super) fn tell(snapshot: &Snapshot<'_>, lines: &mut Lines) {
         Some(who) => format!("not in pid {who}"),
     };
     let members = &snapshot.members;
-    let without = those(members, |member| !member.process.rights.no_new_privs);
+    let without = those(members, &|member| !member.process.rights.no_new_privs);
     lines.tell("no_new_privs", Ok(missing(without)));
-    let without = those(members, |member| !member.process.rights.is_filtered());
+    let without = those(members, &|member| !member.process.rights.is_filtered());
     let filters =
         first.process.rights.filters.map(|filters| format!("; of the first {filters} filters"));
     lines.tell("seccomp", Ok(missing(without) + &filters.unwrap_or_default()));
@@ -92,12 +92,14 @@ fn namespaces(whose: &[Whose; 8]) -> String {
 fn users(snapshot: &Snapshot<'_>) -> String {
     let all: BTreeSet<u32> =
         snapshot.members.iter().flat_map(|member| member.process.rights.uids).collect();
-    format!("{} on the host", some_of(all))
+    format!("{} on the host", some_of(&mut all.iter().map(ToString::to_string)))
 }
 
 fn id_maps(maps: &[Vec<[u32; 3]>; 2]) -> String {
     let map = |map: &Vec<[u32; 3]>| {
-        some_of(map.iter().map(|[inside, outside, count]| format!("{inside}:{outside}:{count}")))
+        some_of(
+            &mut map.iter().map(|[inside, outside, count]| format!("{inside}:{outside}:{count}")),
+        )
     };
     format!("uids {}, gids {}", map(&maps[0]), map(&maps[1]))
 }
@@ -147,7 +149,7 @@ fn files(snapshot: &Snapshot<'_>, lines: &mut Lines) {
         |words: fn(&Table, &Snapshot<'_>) -> String| table.map(|table| words(table, snapshot));
     lines.tell(
         "root",
-        with(|table, _| match table.at("/") {
+        with(|table, _| match table.root() {
             Some(root) if root.read_only => format!("read-only {}", root.kind),
             Some(root) => format!("writable {}", root.kind),
             None => "not in its table of mounts".to_owned(),
@@ -160,28 +162,27 @@ fn files(snapshot: &Snapshot<'_>, lines: &mut Lines) {
                 .mounts
                 .iter()
                 .filter(|mount| !mount.read_only && mount.point.as_os_str() != "/");
-            let writable = writable.map(|mount| describe(mount, snapshot));
-            format!("{} reachable; writable: {}", table.mounts.len(), some_of(writable))
+            let mut writable = writable.map(|mount| describe(mount, snapshot));
+            format!("{} reachable; writable: {}", table.mounts.len(), some_of(&mut writable))
         }),
     );
     lines.tell(
         "kernel files",
         with(|table, _| {
-            let writable =
+            let mut writable =
                 table.mounts.iter().filter(|mount| mount.is_of_the_kernel() && !mount.read_only);
-            let hidden = table.mounts.iter().filter(|mount| {
+            let mut hidden = table.mounts.iter().filter(|mount| {
                 !mount.is_of_the_kernel()
                     && mount.read_only
                     && (mount.point.starts_with("/proc") || mount.point.starts_with("/sys"))
             });
-            let read_only =
+            let mut read_only =
                 table.mounts.iter().filter(|mount| mount.is_of_the_kernel() && mount.read_only);
-            let path = |mount: &Mount| mount.point.display().to_string();
             format!(
                 "writable: {}; read-only: {}; masked: {}",
-                some_of(writable.map(path)),
-                some_of(read_only.map(path)),
-                some_of(hidden.map(path)),
+                points(&mut writable),
+                points(&mut read_only),
+                points(&mut hidden),
             )
         }),
     );
@@ -190,7 +191,11 @@ fn files(snapshot: &Snapshot<'_>, lines: &mut Lines) {
         "devices",
         nodes.map(|nodes| {
             let further: Vec<_> = nodes.iter().filter(|node| !node.is_usual()).collect();
-            format!("{} nodes in /dev, beside the usual: {}", nodes.len(), some_of(further))
+            format!(
+                "{} nodes in /dev, beside the usual: {}",
+                nodes.len(),
+                some_of(&mut further.iter().map(ToString::to_string))
+            )
         }),
     );
 }
@@ -235,7 +240,9 @@ fn cgroup(snapshot: &Snapshot<'_>, lines: &mut Lines) {
             DeviceControl::List(rules) if rules.iter().any(|rule| rule == "a *:* rwm") => {
                 "none: any device may be opened".to_owned()
             }
-            DeviceControl::List(rules) => some_of(rules.iter().map(|rule| rule.replace(' ', "·"))),
+            DeviceControl::List(rules) => {
+                some_of(&mut rules.iter().map(|rule| rule.replace(' ', "·")))
+            }
             DeviceControl::Programs(0) => "none: any device may be opened".to_owned(),
             DeviceControl::Programs(count) => {
                 format!("{count} BPF programs decide; the kernel does not show what they allow")
@@ -267,7 +274,11 @@ fn cgroup(snapshot: &Snapshot<'_>, lines: &mut Lines) {
     lines.tell(
         "io",
         with(&|read| {
-            let limits = if read.io.is_empty() { "no limit".to_owned() } else { some_of(&read.io) };
+            let limits = if read.io.is_empty() {
+                "no limit".to_owned()
+            } else {
+                some_of(&mut read.io.iter().cloned())
+            };
             format!("{limits}; {} used", bytes(read.io_used))
         }),
     );
@@ -300,12 +311,12 @@ pub(super) fn processors(thousandths: u64) -> String {
 }
 
 fn descriptors(snapshot: &Snapshot<'_>) -> Seen<String> {
-    first_unseen(snapshot.members.iter().map(|member| &member.outside))?;
+    all_seen(&snapshot.members, &|member| member.outside.as_ref().err().copied())?;
     let found = leading_out(snapshot, &[What::Directory, What::Device, What::File, What::Socket]);
     Ok(if found.is_empty() {
         "none leads out".to_owned()
     } else {
-        format!("lead out: {}", some_of(found))
+        format!("lead out: {}", some_of(&mut found.into_iter()))
     })
 }
 
