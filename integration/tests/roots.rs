@@ -296,6 +296,60 @@ fn an_upper_layer_keeps_on_disk_the_ids_of_the_image() {
     lab.assert_clean();
 }
 
+/// What the node wants of the root holds for a list of mounts, too: the upper layer is shown, and not written.
+#[test]
+fn a_list_of_mounts_is_written_as_the_node_says() {
+    need!(Brig);
+    let lab = lab();
+    let bundle = with_owners(&lab)
+        .sh("stat -c %u:%g /srv/upper /srv/www && echo new >/srv/upper && touch /srv/new");
+    let directory = lab.path("writable");
+    fs::create_dir_all(directory.join("work")).expect("make");
+    owned(&directory.join("fs/srv/upper"), 5, 0o644);
+    let before = listed(&directory);
+    let (upper, work) = ("fs".to_owned(), "work".to_owned());
+    let writes = Writes::Layer { directory: layer(&directory, Ids::Host), upper, work };
+    let root = || overlay(vec![layer(&bundle.rootfs, Ids::Host)], writes.clone());
+    let mut it = blueprint(&bundle).with_root(root());
+    it.remap(&EPHEMERAL).expect("it can be mapped");
+    says(&lab, it, &["5:5", "33:33"]);
+    let mut it = blueprint(&bundle).with_root(root());
+    it.remap(&remap(RemapRoot::ReadOnly)).expect("it can be mapped");
+    let (said, exit) = ran(&lab, it);
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert_eq!(exit, Exit::Code(1));
+    assert_eq!(listed(&directory), before);
+    let tmpfs = RootMountKind::FileSystem { kind: "tmpfs".to_owned(), options: Vec::new() };
+    let tmpfs = vec![RootMount { target: "/".to_owned(), attributes: 0, kind: tmpfs }];
+    let tree = Root::tree(Tree::Detached, clone_of(&bundle.rootfs));
+    for root in [Root::mounts(tmpfs).expect("no layers"), tree] {
+        let error = blueprint(&bundle).with_root(root).remap(&EPHEMERAL).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Refused);
+    }
+    lab.assert_clean();
+}
+
+/// What a brig leaves that is killed at this point is what is there now, but for the process.
+#[test]
+fn no_mount_of_a_root_is_in_the_hosts_table() {
+    need!(Brig);
+    let lab = lab();
+    let bundle = with_owners(&lab).idle();
+    let mut it = blueprint(&bundle);
+    let before = leftovers::mounts();
+    it.remap(&EPHEMERAL).expect("it can be mapped");
+    let node = Node::new(lab.root());
+    let name = id(&lab.id());
+    let options = Options { preserve_fds: 0, sockets: None, notify: None, new_keyring: true };
+    let mut patient = Deadline::NEVER;
+    let made = node.create(&name, it, &options, Io::default(), &mut patient);
+    let (container, process) = made.expect("it is made");
+    assert_eq!(leftovers::mount_changes(&before, &leftovers::mounts()), [""; 0]);
+    container.delete(Force::Yes).expect("it is ended");
+    drop(process);
+    lab.assert_clean();
+}
+
 fn clone_of(path: &Path) -> std::os::fd::OwnedFd {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, path, flags).expect("a detached mount")

@@ -69,7 +69,8 @@ impl Blueprint {
     /// Lets the files of the root and of all bind mounts have the ids in the container that they have on disk, by
     /// idmapped mounts: for a container that has a new user namespace because the node says so, and whose bundle knows
     /// nothing of it. To be called once `config.spec` has that namespace and its maps, and before the container is made.
-    /// A bind mount that has an id mapping of its own keeps that. The user namespace is made here, for the mounts that are
+    /// A bind mount that has an id mapping of its own keeps that. A root of mounts is written as `remap` says, whatever its
+    /// list says of that, and is not where its list says so; a tree is mapped [`RemapRoot::InPlace`], or refused. The user namespace is made here, for the mounts that are
     /// tried; the container gets this one.
     ///
     /// Read-only binds of the kernel's own file systems (sysfs, proc, cgroups) stay as they are: their files belong to
@@ -102,14 +103,13 @@ impl Blueprint {
     fn remap_root(&mut self, wanted: RemapRoot, userns: BorrowedFd<'_>) -> Result<(), Error> {
         let root = match &mut self.root.kind {
             Kind::Directory => self.directory_as_mount(wanted, userns)?,
-            Kind::Mounts(mounts, held) => {
-                for (layer, held) in mounts.iter_mut().flat_map(layers_of).zip(held) {
-                    layer.ids = Ids::Mapped;
-                    let tried = try_to_map(held, userns, Scope::Mount);
-                    tried
-                        .map_err(|error| unmappable("the root", Path::new(&layer.path), &error))?;
-                }
-                return Ok(());
+            Kind::Mounts(mounts, _) => map_mounts(std::mem::take(mounts), wanted, userns)?,
+            Kind::Tree(..) if wanted != RemapRoot::InPlace => {
+                return Err(Error::plain("the root: a tree is mapped as it is, in place")
+                    .of_kind(ErrorKind::Refused)
+                    .with_hint(
+                        "give the root as a list of mounts, which can be read-only or ephemeral",
+                    ));
             }
             Kind::Tree(tree, held) => {
                 let clone = match tree {
@@ -172,6 +172,59 @@ impl Blueprint {
             volumes.push(volume);
         }
         Ok(volumes)
+    }
+}
+
+/// A list of mounts with mapped ids, of which the first is written as `wanted` says, and nothing is that was not before.
+fn map_mounts(
+    mut mounts: Vec<RootMount>,
+    wanted: RemapRoot,
+    userns: BorrowedFd<'_>,
+) -> Result<Root, Error> {
+    if mounts.iter().any(|mount| matches!(mount.kind, RootMountKind::FileSystem { .. })) {
+        return Err(Error::plain("the root: a file system of its own shows its ids as they are")
+            .of_kind(ErrorKind::Refused)
+            .with_hint("mount it, and give its directory as a layer or bind mount"));
+    }
+    if let Some(root) = mounts.first_mut() {
+        restrict(&mut root.kind, wanted);
+    }
+    for layer in mounts.iter_mut().flat_map(layers_of) {
+        layer.ids = Ids::Mapped;
+    }
+    let mut root = Root::mounts(mounts)?;
+    if let Kind::Mounts(mounts, held) = &mut root.kind {
+        for (layer, held) in mounts.iter_mut().flat_map(layers_of).zip(held) {
+            let tried = try_to_map(held, userns, Scope::Mount);
+            tried.map_err(|error| unmappable("the root", Path::new(&layer.path), &error))?;
+        }
+    }
+    Ok(root)
+}
+
+/// Lets what is written to a root go where `wanted` says; what is in an upper layer already is shown.
+fn restrict(root: &mut RootMountKind, wanted: RemapRoot) {
+    let writes = match wanted {
+        RemapRoot::InPlace => return,
+        RemapRoot::ReadOnly => Writes::MountPoints,
+        RemapRoot::Ephemeral { size_bytes } => Writes::Ephemeral { size_bytes },
+    };
+    match root {
+        RootMountKind::Bind { sealed, .. } if wanted == RemapRoot::ReadOnly => *sealed = true,
+        RootMountKind::Bind { sealed: true, .. } | RootMountKind::FileSystem { .. } => {}
+        RootMountKind::Bind { source, .. } => {
+            let (lower, options) = (vec![source.clone()], Vec::new());
+            *root = RootMountKind::Overlay(Layers { lower, writes, options });
+        }
+        RootMountKind::Overlay(layers) => match &layers.writes {
+            Writes::Nowhere | Writes::MountPoints => {}
+            Writes::Ephemeral { .. } => layers.writes = writes,
+            Writes::Layer { directory, upper, .. } => {
+                let path = format!("{}/{upper}", directory.path);
+                layers.lower.insert(0, Layer { path, object: None, ids: Ids::Mapped });
+                layers.writes = writes;
+            }
+        },
     }
 }
 
