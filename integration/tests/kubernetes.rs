@@ -97,7 +97,8 @@ fn failures_are_those_that_a_kubelet_knows() {
     let cri = Cri::start(&lab);
     let pod = cri.pod(json!({}));
     let id = pod.create("none", "", json!({"command": ["/no/such/program"]}));
-    cri.call("StartContainer", &json!({"container_id": id})).failed().says("no such file");
+    let refusal = cri.refusal("StartContainer", &json!({"container_id": id}));
+    assert!(refusal.contains("no such file"), "{refusal}");
     assert_eq!(pod.wait_state(&id, EXITED)["reason"], "StartError");
     assert!(!cri.is_the_runtimes(&id));
     let limits = json!({"linux": {"resources": {"memory_limit_in_bytes": 16 << 20}}});

@@ -60,7 +60,7 @@ fn volumes_and_limits(lab: &Lab, cri: &Cri<'_>, volume: &Path) {
     let shown = pod.wait_state(&id, RUNNING);
     assert_eq!(shown["resources"]["linux"]["memory_limit_in_bytes"], "100663296", "{shown}");
     let absurd = json!({"container_id": id, "linux": {"cpu_period": 1, "cpu_quota": 4096}});
-    cri.call("UpdateContainerResources", &absurd).failed();
+    cri.refusal("UpdateContainerResources", &absurd);
     assert_eq!(limits(lab, &id), ["100663296", "80000"], "what was refused changes nothing");
 
     assert!(wait_until(PATIENCE, || pod.log("app").contains("one")));

@@ -5,11 +5,13 @@
 //! own, in which pods get addresses from the ptp plugin of CNI.
 
 use crate::binaries;
-use crate::command::{Call, Output, Running};
+use crate::command::{Call, Running};
 use crate::lab::Lab;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::fs;
-use std::path::PathBuf;
+use std::io::{PipeWriter, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The image of pods and containers.
@@ -24,6 +26,29 @@ pub struct Cri<'l> {
     lab: &'l Lab,
     dir: PathBuf,
     daemon: Option<Running>,
+    client: RefCell<Option<Client>>,
+}
+
+/// What speaks the interface.
+struct Client {
+    process: Running,
+    requests: PipeWriter,
+    asked: usize,
+}
+
+/// The service answers within a minute, or the client does; an emulated machine is slow.
+const OF_AN_ANSWER: Duration = Duration::from_secs(100);
+
+/// How long daemon and client may run.
+const OF_A_TEST: Duration = Duration::from_secs(900);
+
+impl Client {
+    fn start(lab: &Lab, socket: &Path) -> Client {
+        let (theirs, requests) = std::io::pipe().expect("a pipe");
+        let client = binaries::workspace().join("integration/programs/cri.py");
+        let call = lab.call("/usr/bin/python3").arg(client).arg(socket).limit(OF_A_TEST);
+        Client { process: call.stdin_from(theirs.into()).spawn(), requests, asked: 0 }
+    }
 }
 
 impl<'l> Cri<'l> {
@@ -39,16 +64,16 @@ impl<'l> Cri<'l> {
             "type": "host-local", "dataDir": dir.join("addresses"), "ranges": [[{"subnet": "10.77.0.0/24"}]],
         }}]});
         fs::write(dir.join("cni/pods.conflist"), network.to_string()).expect("write the network");
-        let mut cri = Cri { lab, dir, daemon: None };
+        let client = RefCell::new(Some(Client::start(lab, &dir.join("sock"))));
+        let mut cri = Cri { lab, dir, daemon: None, client };
         let script =
             "mount -t tmpfs tmpfs /run && ip link set lo up && exec containerd --config \"$0\"";
         let daemon = lab.call("unshare").args(["--mount", "--net", "sh", "-c", script]);
-        let daemon =
-            daemon.arg(cri.dir.join("config.toml")).limit(Duration::from_secs(600)).spawn();
+        let daemon = daemon.arg(cri.dir.join("config.toml")).limit(OF_A_TEST).spawn();
         let up = crate::wait_until(crate::PATIENCE * 2, || cri.ctr(&["version"]).go().succeeded());
         assert!(up, "containerd does not come up: {}", daemon.stderr());
         let ready = cri.call("Status", &json!({}));
-        assert!(ready.succeeded(), "no service: {}{}", ready.stderr(), daemon.stderr());
+        assert!(ready.is_ok(), "no service: {ready:?}{}", daemon.stderr());
         cri.daemon = Some(daemon);
         let archive = binaries::rootfs("image").join("box.tar");
         cri.ctr(&["image", "import", "--base-name", "localhost/box"]).arg(archive).go().ok();
@@ -60,18 +85,49 @@ impl<'l> Cri<'l> {
         call.args(["--namespace", "k8s.io"]).args(args)
     }
 
-    /// A method of the service.
-    pub fn call(&self, method: &str, request: &Value) -> Output {
-        let client = binaries::workspace().join("integration/programs/cri.py");
-        let call =
-            self.lab.call("/usr/bin/python3").arg(client).arg(self.dir.join("sock")).arg(method);
-        call.stdin(request.to_string().as_bytes()).limit(Duration::from_secs(100)).go()
+    /// A method of the service: its answer, or its error.
+    ///
+    /// # Panics
+    /// When there is neither in time.
+    #[track_caller]
+    fn call(&self, method: &str, request: &Value) -> Result<Value, String> {
+        let mut client = self.client.borrow_mut();
+        let client = client.as_mut().expect("it ends with this value");
+        let number = client.asked;
+        client.asked += 1;
+        writeln!(client.requests, "{}", json!([method, request])).expect("ask the client");
+        let answered = crate::wait_until(OF_AN_ANSWER, || {
+            client.process.stdout().matches('\n').count() > number
+        });
+        assert!(answered, "{method} of {request}: no answer: {}", client.process.stderr());
+        let said = client.process.stdout();
+        let line = said.lines().nth(number).expect("the answer's line");
+        let mut said: Value = serde_json::from_str(line).expect("an answer");
+        match said["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(said["answer"].take()),
+        }
     }
 
     /// A method of the service, which must succeed.
+    ///
+    /// # Panics
+    /// When it does not.
     #[track_caller]
     pub fn ask(&self, method: &str, request: &Value) -> Value {
-        self.call(method, request).ok().json()
+        self.call(method, request).unwrap_or_else(|error| panic!("{method} of {request}: {error}"))
+    }
+
+    /// What the service says to a method which must fail.
+    ///
+    /// # Panics
+    /// When it succeeds.
+    #[track_caller]
+    pub fn refusal(&self, method: &str, request: &Value) -> String {
+        match self.call(method, request) {
+            Ok(answer) => panic!("{method} of {request} must fail: {answer}"),
+            Err(error) => error,
+        }
     }
 
     /// Runs a pod: its configuration is `config` on top of what every pod needs.
@@ -96,6 +152,10 @@ impl<'l> Cri<'l> {
 
 impl Drop for Cri<'_> {
     fn drop(&mut self) {
+        if let Some(mut client) = self.client.get_mut().take() {
+            client.process.kill();
+            client.process.wait();
+        }
         if let Some(mut daemon) = self.daemon.take() {
             daemon.kill();
             daemon.wait();
@@ -107,7 +167,7 @@ impl Drop for Cri<'_> {
     }
 }
 
-fn configuration(dir: &std::path::Path) -> String {
+fn configuration(dir: &Path) -> String {
     format!(
         r#"version = 2
 root = "{dir}/root"
