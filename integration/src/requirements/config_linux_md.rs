@@ -33,7 +33,7 @@ pub(super) const DEMANDS: &[Demand] = &[
     demand("config-linux.md, Unified", "a controller that is not there is an error", &["bad_input::unified_with_a_controller_that_is_not_there"]),
     demand("config-linux.md, Unified", "what cannot be converted from v1 is an error", &["resources::what_v2_has_no_control_for_is_refused_there"]),
     demand("config-linux.md, IntelRdt", "the process is in the group closID, or one of the container's id, which is made", &["intel_rdt::the_program_starts_in_a_group_of_its_own_that_goes_with_it"]),
-    demand("config-linux.md, IntelRdt", "without a resctrl file system it is an error", &["intel_rdt::without_the_file_system_a_container_that_asks_is_refused"]),
+    demand("config-linux.md, IntelRdt", "without a resctrl file system it is an error", &["intel_rdt::without_the_file_system_a_container_that_asks_is_refused"]).but("as runc 1.4; 1.3 ignores a `closID` there, and the container is in no class"),
     demand("config-linux.md, IntelRdt", "without intelRdt none is touched; without schemas no schemata is written", &["intel_rdt::another_group_of_the_name_is_left_alone", "intel_rdt::a_class_that_exists_is_joined_and_stays"]),
     demand("config-linux.md, IntelRdt", "memBwSchema is a line that begins with MB:", &["bad_input::memory_bandwidth_schema_without_its_prefix"]),
     demand("config-linux.md, IntelRdt", "the schemas are combined, without MB: lines of l3CacheSchema beside memBwSchema, schemata last", &["runtime/src/execute/resctrl.rs::the_bandwidth_field_wins_over_the_cache_field_and_schemata_comes_last"]),

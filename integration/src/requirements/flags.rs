@@ -1,7 +1,8 @@
 //! What brig does with the flags of runc's verbs.
 //!
 //! Promises: each entry agrees with docs/command-line.md, which is brig's own help, and the entries have every flag of the
-//! runc that is installed; tests say so. Reference: `--help` of runc 1.1.5 and 1.3.6.
+//! runc that is installed; tests say so. Reference: `--help` of runc 1.1.5 and 1.3.6, and the
+//! changelogs of 1.4 and 1.5.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -116,7 +117,8 @@ pub(super) fn table() -> String {
     let mut text = String::from(
         "\n## Flags of runc\n\n\
          The flags of `--help` of runc 1.1.5 and 1.3.6, verb by verb, and what brig does with them. Verbs that are not\n\
-         here (`pause`, `resume`, `start`, `state`, `features`) have none.\n\n\
+         here (`pause`, `resume`, `start`, `state`, `features`) have none. By their changelogs runc 1.4 and 1.5 add none, and\n\
+         take `--criu` away.\n\n\
          | verb | flags | brig |\n|---|---|---|\n",
     );
     for Flags { verb, names, answer } in FLAGS {
