@@ -12,11 +12,13 @@ use brig_child::syscall::MountAttr;
 use brig_child::{ReportKind, Slot};
 
 use super::build::{Builder, SlotUse};
-use super::mounts::OpenedSources;
+use super::mounts::{Opened, OpenedSources};
 use super::rootfs::{RootMode, open_sources};
 use super::{Join, Refusal, Request, inheritance, mounts};
 use crate::caller::Caller;
-use crate::spec::{Config, Process, TimeOffset, sysctl};
+use crate::spec::mount::Kind;
+use crate::spec::sysctl::{self, Sysctl};
+use crate::spec::{Config, Process, TimeOffset};
 
 /// The namespaces of a specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +73,14 @@ impl Namespaces {
     fn changed_by(&self, flag: u32) -> Option<String> {
         let (_, field) = self.changes.iter().find(|(changed, _)| *changed == flag)?;
         Some(field.clone())
+    }
+
+    /// Whether a kernel parameter is of a namespace that is not made in the container's user namespace.
+    #[must_use]
+    pub fn is_of_others(&self, parameter: &Sysctl) -> bool {
+        let flag = parameter.namespace.number();
+        let is_one = matches!(flag, namespace::NETWORK | namespace::IPC);
+        is_one && self.has(namespace::USER) && self.joins(flag)
     }
 
     /// Whether it joins this namespace.
@@ -211,10 +221,13 @@ fn enter_from_host<'s>(
     second: u64,
 ) -> Result<OpenedSources<'s>, Refusal> {
     let late = late_namespaces(request.join);
-    let sources = open_sources(builder, request, all, stages)?;
+    let mut sources = open_sources(builder, request, all, stages)?;
     // While the host's /proc is in reach and nobody else's.
     time_namespace(builder, request, all)?;
     join(builder, all, |flag| flag & (namespace::USER | late) == 0)?;
+    if all.has(namespace::USER) {
+        of_others(builder, request, all, &mut sources)?;
+    }
     enter_empty_namespace(builder, stages);
     join(builder, all, |flag| flag == namespace::USER)?;
     if let UserNamespace::Held(held) = &stages.user {
@@ -231,6 +244,42 @@ fn enter_from_host<'s>(
     }
     join(builder, all, |flag| flag & late != 0)?;
     Ok(sources)
+}
+
+/// What takes privileges over a network or IPC namespace that is not made in the container's user namespace: root in there
+/// has none.
+fn of_others(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    all: &Namespaces,
+    sources: &mut OpenedSources<'_>,
+) -> Result<(), Refusal> {
+    for (name, value) in &request.spec.linux.sysctl {
+        let Some(parameter) = sysctl::parse(name).ok().filter(|it| all.is_of_others(it)) else {
+            continue;
+        };
+        builder.concerning(&format!("linux.sysctl[{name}]"), |builder| {
+            let path = builder.text(&format!("/proc/sys/{}", parameter.path))?;
+            let data = builder.bytes(value);
+            builder.push(FileOp::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
+            Ok(())
+        })?;
+    }
+    for (index, source) in sources.mounts.iter_mut().enumerate() {
+        let mount = source.request;
+        let flag = match (&source.opened, &mount.kind) {
+            (Opened::Deferred, Kind::Filesystem(kind)) if kind == "sysfs" => namespace::NETWORK,
+            (Opened::Deferred, Kind::Filesystem(kind)) if kind == "mqueue" => namespace::IPC,
+            _ => continue,
+        };
+        if let (Kind::Filesystem(kind), 0) = (&mount.kind, all.new & flag) {
+            let made = builder.concerning(&format!("mounts[{index}]"), |builder| {
+                mounts::filesystem(builder, request, kind, mount, 0)
+            });
+            source.opened = Opened::Mount(made?);
+        }
+    }
+    Ok(())
 }
 
 /// An ordinary user has no privilege but in the user namespace, which comes first.

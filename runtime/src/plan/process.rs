@@ -50,7 +50,7 @@ pub(super) fn finish(
     terminal: Terminal,
     proc: &mut PrivateProc,
 ) -> Result<Ending, Refusal> {
-    sysctls(builder, request, proc)?;
+    sysctls(builder, request, all, proc)?;
     let start_hooks = &request.spec.hooks.start_container;
     let tail = Tail {
         process: &request.spec.process,
@@ -111,6 +111,7 @@ const ONLY_NAMESPACED: &str = "only net.*, fs.mqueue.*, user.*, kernel.pid_max, 
 fn sysctls(
     builder: &mut Builder<'_>,
     request: &Request<'_>,
+    all: &Namespaces,
     proc: &mut PrivateProc,
 ) -> Result<(), Refusal> {
     for (name, value) in &request.spec.linux.sysctl {
@@ -121,7 +122,10 @@ fn sysctls(
             let reason = "is a parameter of the whole host before Linux 6.14";
             return Err(Refusal::new(field, reason, "limit linux.resources.pids instead"));
         }
-        proc.write(builder, &format!("sys/{}", parameter.path), value)?;
+        // The others are written by now, with the host's privileges.
+        if !(request.host.caller.is_root() && all.is_of_others(&parameter)) {
+            proc.write(builder, &format!("sys/{}", parameter.path), value)?;
+        }
     }
     Ok(())
 }
