@@ -54,6 +54,14 @@ fn with_cgroups(bundle: Bundle) -> Bundle {
 
 const CASES: &[Case] = &[
     case(
+        "remapping",
+        "root = \"read-only\", size = \"1MiB\", unmappable = \"refuse\"",
+        |bundle| bundle.user_namespace(0),
+        Refused(
+            "linux.uidMappings[0]: a map to user 0 of the host is refused by the rule remapping",
+        ),
+    ),
+    case(
         "no_new_privileges",
         "",
         |bundle| bundle.set("/process/noNewPrivileges", false),
@@ -658,8 +666,11 @@ fn nobody_becomes_a_user_that_is_refused() {
         .sh("grep CapAmb /proc/self/status");
     let c = lab.container(bundle);
     c.run().ok().prints("CapAmb:\t00000000000000a0");
-    policy("version = 1\ndefault = \"restricted\"\n");
+    rules("extends = \"restricted\"\nremapping.mode = \"off\"");
     c.run().ok().prints("CapAmb:\t0000000000000020");
+    // Of its own ids it may have any.
+    policy("version = 1\ndefault = \"restricted\"\n");
+    c.run().ok().prints("CapAmb:\t00000000000000a0");
 }
 
 #[test]

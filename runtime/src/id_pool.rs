@@ -144,7 +144,7 @@ impl IdClaims {
     pub fn give_back(&self, name: &str, container: &Path) -> Result<(), Failure> {
         let _locked = self.lock()?;
         match self.read(name)? {
-            Some(owner) if owner == container => self.remove(name),
+            Some(owner) if owner == absolute(container)? => self.remove(name),
             _ => Ok(()),
         }
     }
@@ -304,6 +304,11 @@ impl IdClaims {
     }
 }
 
+fn absolute(container: &Path) -> Result<PathBuf, Failure> {
+    let failed = |error| Failure::system(format!("finding {}", container.display()), error);
+    std::path::absolute(container).map_err(failed)
+}
+
 /// Whether the record at `path` has this claim. One that cannot be read may have it.
 fn records(path: &Path, claim: &str) -> bool {
     #[derive(Deserialize)]
@@ -349,6 +354,7 @@ impl IdClaim {
     /// # Errors
     /// It cannot be written.
     pub fn assign(&self, container: &Path) -> Result<(), Failure> {
+        let container = absolute(container)?;
         let bytes = container.as_os_str().as_bytes();
         let doing = || format!("writing {DIRECTORY}/{}", self.name);
         match pwrite(&self.file, bytes, 0) {

@@ -8,12 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use brig_policy::{Applied, ChosenProfile, Facts, Mode, NodePolicy, Policy};
+use brig_policy::{Applied, ChosenProfile, Facts, IdPool, Mode, NodePolicy, Policy, Remap};
 use brig_pseudofs::small_file;
 use brig_seccomp::{Arch, BpfProgram};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat, statat};
 use rustix::io::Errno;
 
+use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::trusted::{self, Whose};
 
@@ -34,8 +35,8 @@ pub struct PolicyFile {
     selected: Option<String>,
     /// Whether systemd makes the cgroups.
     systemd: bool,
-    /// The text that was read last, and the profile of it.
-    known: Mutex<Option<(String, ChosenProfile)>>,
+    /// The text that was read last, and the profile and the pool of ids of it.
+    known: Mutex<Option<(String, ChosenProfile, IdPool)>>,
 }
 
 impl PolicyFile {
@@ -54,20 +55,23 @@ impl PolicyFile {
             return match self.selected() {
                 None => Ok(NodePolicy::oci()),
                 selected => {
-                    on_this_machine(chosen(&Policy::without_file(), selected)?, self.systemd)
+                    let profile = chosen(&Policy::without_file(), selected)?;
+                    on_this_machine(profile, IdPool::default(), self.systemd)
                 }
             };
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let profile = match &*known {
-            Some((of, profile)) if *of == text => profile.clone(),
+        let (profile, pool) = match &*known {
+            Some((of, profile, pool)) if *of == text => (profile.clone(), *pool),
             _ => {
-                let profile = chosen(&parse(&text)?, self.selected())?;
-                known.insert((text, profile)).1.clone()
+                let policy = parse(&text)?;
+                let profile = chosen(&policy, self.selected())?;
+                let (_, profile, pool) = known.insert((text, profile, policy.ids()));
+                (profile.clone(), *pool)
             }
         };
         drop(known);
-        on_this_machine(profile, self.systemd)
+        on_this_machine(profile, pool, self.systemd)
     }
 
     fn selected(&self) -> Option<&str> {
@@ -87,7 +91,7 @@ pub fn read_file(
     let failed = |error| Failure::system(format!("reading {}", file.display()), error);
     let text = std::fs::read_to_string(file).map_err(failed)?;
     let policy = Policy::read(&text).map_err(|error| explain(file, &error))?;
-    on_this_machine(chosen(&policy, selected)?, systemd)
+    on_this_machine(chosen(&policy, selected)?, policy.ids(), systemd)
 }
 
 fn chosen(policy: &Policy, selected: Option<&str>) -> Result<ChosenProfile, Failure> {
@@ -98,12 +102,29 @@ fn chosen(policy: &Policy, selected: Option<&str>) -> Result<ChosenProfile, Fail
 }
 
 /// With what of the machine decides now what its rules come to.
-fn on_this_machine(profile: ChosenProfile, systemd: bool) -> Result<NodePolicy, Failure> {
+fn on_this_machine(
+    profile: ChosenProfile,
+    pool: IdPool,
+    systemd: bool,
+) -> Result<NodePolicy, Failure> {
     let (limits_swap, oom_score) = (limits_swap(&profile), oom_score(&profile)?);
     let is_on = profile.rules.landlock.mode.unwrap_or_default() != Mode::Off;
     let landlock = if is_on { brig_sys::landlock::version() } else { 0 };
     let forbids_programs_in_memory = is_on && is_there("/proc/sys/vm/memfd_noexec");
-    let facts = Facts { limits_swap, systemd, oom_score, landlock, forbids_programs_in_memory };
+    let remap = match Caller::get() {
+        Caller::Root => Remap::Unclaimed,
+        Caller::RootOfUserNamespace | Caller::User => Remap::Unprivileged,
+    };
+    let facts = Facts {
+        limits_swap,
+        systemd,
+        oom_score,
+        landlock,
+        forbids_programs_in_memory,
+        pool,
+        remap,
+        overlay_root: false,
+    };
     Ok(NodePolicy { profile, facts })
 }
 

@@ -17,6 +17,7 @@ use std::fmt;
 use brig_spec::nearest;
 use serde::Deserialize;
 
+use crate::ids::IdPool;
 use crate::level::{self, LEVELS, OCI};
 use crate::profile::{ChosenProfile, Profile};
 use crate::toml_text::{Json, TomlError};
@@ -32,6 +33,7 @@ pub struct Policy {
     default: String,
     selectable: Vec<String>,
     profiles: BTreeMap<String, Profile>,
+    ids: IdPool,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +43,8 @@ struct Text {
     default: String,
     #[serde(default)]
     selectable: Vec<String>,
+    #[serde(default)]
+    ids: IdPool,
     #[serde(default, rename = "profile")]
     profiles: BTreeMap<String, Profile>,
 }
@@ -82,7 +86,12 @@ impl Policy {
     #[must_use]
     pub fn without_file() -> Self {
         let levels = LEVELS.iter().map(|(full, _)| (*full).to_owned());
-        Self { default: OCI.to_owned(), selectable: levels.collect(), profiles: BTreeMap::new() }
+        Self {
+            default: OCI.to_owned(),
+            selectable: levels.collect(),
+            profiles: BTreeMap::new(),
+            ids: IdPool::default(),
+        }
     }
 
     /// Reads the text of a policy file, and every profile in it.
@@ -107,8 +116,12 @@ impl Policy {
             }
         }
         let read: Text = json.read().map_err(wrong)?;
-        let policy =
-            Self { default: read.default, selectable: read.selectable, profiles: read.profiles };
+        let policy = Self {
+            default: read.default,
+            selectable: read.selectable,
+            profiles: read.profiles,
+            ids: read.ids,
+        };
         if let Some(name) = policy.profiles.keys().find(|name| level::find(name).is_some()) {
             let what = format!("profile.{name}: is the name of a level, which never changes");
             return Err(Error::new(what, "give it another name, and extend the level"));
@@ -152,6 +165,12 @@ impl Policy {
             ));
         }
         Ok(ChosenProfile { name: of(name), rules: self.resolve(name, &mut Levels::default())? })
+    }
+
+    /// The ids that remapped containers of this node have.
+    #[must_use]
+    pub fn ids(&self) -> IdPool {
+        self.ids
     }
 
     /// A profile with all that it extends.

@@ -8,6 +8,7 @@ mod kernel;
 mod landlock;
 mod linux;
 mod process;
+mod remapping;
 mod resources;
 mod root;
 mod sources;
@@ -16,6 +17,7 @@ use brig_spec::{Asked, Config, IdMapping, Linux, NamespaceType, Process, Resourc
 
 use crate::denial::Denial;
 use crate::hardened::Hardened;
+use crate::ids::IdPool;
 use crate::profile::{ChosenProfile, Profile};
 use crate::source::{Program, Sources};
 use crate::verdict::{Rule, Verdict, Verdicts};
@@ -27,6 +29,8 @@ macro_rules! rule {
     };
 }
 use rule;
+
+pub use remapping::{Remap, wants_range};
 
 /// What a node grants a container: the profile chosen for it, and what of the machine decides what a rule comes to.
 #[derive(Clone, Debug)]
@@ -46,7 +50,7 @@ impl NodePolicy {
 }
 
 /// What of the machine decides what a rule comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Whether the kernel accounts for swap, so that it can be limited.
     pub limits_swap: bool,
@@ -58,6 +62,12 @@ pub struct Facts {
     pub forbids_programs_in_memory: bool,
     /// The caller's oom_score_adj, which a process has that asks for none; where it was not looked at, none.
     pub oom_score: Option<i32>,
+    /// The ids that remapped containers have.
+    pub pool: IdPool,
+    /// Those that are this container's.
+    pub remap: Remap,
+    /// Its root is an overlay that an engine has mounted, which can be mapped only where nothing is written to it.
+    pub overlay_root: bool,
 }
 
 /// What of a container's limits is in force, and bears on a change that does not name it.
@@ -86,7 +96,12 @@ pub fn harden(
     node: &NodePolicy,
     sources: &Sources,
 ) -> Result<(Hardened, Vec<Verdict>), Denial> {
-    let (config, verdicts) = decide(asked, &node.profile.rules, &node.facts, sources);
+    let unclaimed = wants_range(asked.config(), &node.profile.rules, &node.facts);
+    let (config, mut verdicts) = decide(asked, &node.profile.rules, &node.facts, sources);
+    if unclaimed {
+        let asked = "ids of the pool, of which none are claimed";
+        verdicts.refuse(rule!(node.profile.rules, remapping), "linux.namespaces", asked);
+    }
     let verdicts = Denial::or(&node.profile.name, verdicts)?;
     Ok((Hardened(config), verdicts))
 }
@@ -105,11 +120,13 @@ fn decide(
 ) -> (Box<Config>, Verdicts) {
     let mut config = asked.into_config();
     let mut verdicts = Verdicts::default();
+    remapping::judge(&mut config, profile, facts, &mut verdicts);
     let (process, linux) = (&mut config.process, &config.linux);
     process::judge(process, linux, profile, facts.oom_score, &mut verdicts);
     process::mapped_mounts(&config, profile, &mut verdicts);
     linux::judge(&mut config.linux, profile, facts, &mut verdicts);
     root::judge(&mut config, profile, &mut verdicts);
+    remapping::judge_root(&mut config, profile, facts, &mut verdicts);
     sources::judge(&config, profile, sources, &mut verdicts);
     kernel::judge(&mut config.mounts, profile, &mut verdicts);
     let resources = config.linux.resources.get_or_insert_default();
@@ -182,7 +199,11 @@ pub fn judge_joined(
         NamespaceType::Mount => Some("a mount namespace of others".to_owned()),
         _ => None,
     };
-    if let Some((rule, asked)) = linux::private_by(kind, profile).zip(asked) {
+    let rule = match kind {
+        NamespaceType::User => Some(rule!(profile, remapping)),
+        _ => linux::private_by(kind, profile),
+    };
+    if let Some((rule, asked)) = rule.zip(asked) {
         verdicts.refuse(rule, "linux.namespaces", asked);
     }
     Denial::or(name, verdicts)
@@ -238,6 +259,7 @@ pub fn judge_joined_maps(
 ) -> Result<Vec<Verdict>, Denial> {
     let mut verdicts = Verdicts::default();
     process::joined_maps(linux, found, &profile.rules, &mut verdicts);
+    remapping::joined_maps(found, &profile.rules, &mut verdicts);
     Denial::or(&profile.name, verdicts)
 }
 

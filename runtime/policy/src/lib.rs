@@ -26,14 +26,14 @@ mod verdict;
 pub use denial::Denial;
 pub use file::{Error, Policy};
 pub use harden::{
-    Facts, NodePolicy, Present, harden, harden_process, harden_resources, judge, judge_hooks,
-    judge_joined, judge_joined_maps, judge_listener,
+    Facts, NodePolicy, Present, Remap, harden, harden_process, harden_resources, judge,
+    judge_hooks, judge_joined, judge_joined_maps, judge_listener, wants_range,
 };
 pub use hardened::{Hardened, kept};
 pub use ids::{IdPool, RANGE_IDS};
 pub use level::LEVELS;
 pub use profile::{
-    About, BindSources, ChosenProfile, Hooks, Mode, Profile, RULES, SeccompListener,
+    About, BindSources, ChosenProfile, Hooks, Mode, Profile, RULES, Remapping, SeccompListener,
 };
 pub use source::{Sources, hook_field, is_on_the_host};
 pub use verdict::{Applied, Outcome, Verdict};

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use brig_spec::{NamespaceType, RlimitType};
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Bytes, Capabilities, Device, FilterName, HookProgram, Only, Processors, Scope};
+use crate::value::{
+    Bytes, Capabilities, Device, FilterName, HookProgram, MappedRoot, Only, Processors, Scope,
+    Unmappable,
+};
 
 /// How a rule is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -129,6 +132,16 @@ macro_rules! rules {
 }
 
 rules! {
+    remapping: Remapping {
+        /// What becomes of a root that is an overlay, of which no part can be written with other owners.
+        root: MappedRoot,
+        /// How much an ephemeral root may hold.
+        size: Bytes,
+        /// What becomes of a mount whose file system cannot give its files other owners.
+        unmappable: Unmappable,
+    }
+        "the container's users are nobody else's on the host: its root is not the host's",
+        "PSS: hostUsers; CIS 2.9; SP 800-190 4.4.3; CVE-2019-5736, CVE-2024-21626";
     no_new_privileges: NoNewPrivileges {}
         "no execve(2) gains privileges",
         "PSS restricted: allowPrivilegeEscalation; CIS 5.25";

@@ -6,13 +6,24 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const FACTS: Facts = Facts {
-    limits_swap: true,
-    systemd: false,
-    oom_score: None,
-    landlock: 7,
-    forbids_programs_in_memory: true,
-};
+/// Of a node with a pool of ten ranges.
+fn facts() -> Facts {
+    Facts {
+        limits_swap: true,
+        landlock: 7,
+        forbids_programs_in_memory: true,
+        pool: pool(),
+        remap: Remap::Unprivileged,
+        ..Facts::default()
+    }
+}
+
+/// The first id of the range that a container is given, the third of the pool.
+const FIRST: u32 = 102 * RANGE_IDS;
+
+fn pool() -> IdPool {
+    IdPool::new(100 * RANGE_IDS, 10 * RANGE_IDS).expect("a pool")
+}
 
 /// Sources of mounts, and a root, which every profile allows.
 fn sources() -> Sources {
@@ -30,7 +41,7 @@ fn sources() -> Sources {
 }
 
 fn node(profile: &ChosenProfile) -> NodePolicy {
-    NodePolicy { profile: profile.clone(), facts: FACTS }
+    NodePolicy { profile: profile.clone(), facts: facts() }
 }
 
 fn profile(text: &str) -> ChosenProfile {
@@ -382,7 +393,7 @@ fn the_score_of_the_caller_counts_where_none_is_asked_for() {
     for (own, asked, holds) in
         [(-6, Value::Null, Some(-5)), (-5, Value::Null, None), (-6, json!(0), Some(0))]
     {
-        let facts = Facts { oom_score: Some(own), ..FACTS };
+        let facts = Facts { oom_score: Some(own), ..facts() };
         let node = NodePolicy { facts, ..node(&profile) };
         let asked = self::asked(&config(&[("/process/oomScoreAdj", asked)]));
         let (holding, _) = harden(asked, &node, &sources()).expect("it is limited");
@@ -447,7 +458,7 @@ fn cgroups_are_below_the_parents_that_are_listed() {
         "cgroup_parent = { mode = \"refuse\", allow = [\"/kubepods\", \"kubepods.slice\"] }",
     );
     let at = |path: &str, systemd| {
-        let node = NodePolicy { facts: Facts { systemd, ..FACTS }, ..node(&profile) };
+        let node = NodePolicy { facts: Facts { systemd, ..facts() }, ..node(&profile) };
         harden(asked(&config(&[("/linux/cgroupsPath", json!(path))])), &node, &sources()).is_ok()
     };
     for path in ["/kubepods/x", "/kubepods/besteffort/pod1/x", "/kubepods/./x"] {
@@ -490,7 +501,7 @@ fn errors_of_a_file_have_a_place_and_a_hint() {
         ),
         (
             "version = 1\ndefault = \"oci\"\nselectabel = []",
-            "line 3 column 1: unknown field `selectabel`, expected one of `version`, `default`, `selectable`, `profile`",
+            "line 3 column 1: unknown field `selectabel`, expected one of `version`, `default`, `selectable`, `ids`, `profile`",
             "did you mean selectable?",
         ),
         (
@@ -596,6 +607,16 @@ fn any_profile() -> impl Strategy<Value = ChosenProfile> {
     })
 }
 
+/// What a container may have of ids.
+fn any_remap() -> impl Strategy<Value = Remap> {
+    prop::sample::select(vec![
+        Remap::Range(FIRST),
+        Remap::Pod { first: FIRST, path: "/proc/5/ns/user".to_owned() },
+        Remap::Unprivileged,
+        Remap::Impossible("of its root".to_owned()),
+    ])
+}
+
 /// Configurations that differ where rules look.
 fn any_config() -> impl Strategy<Value = Value> {
     let edits: Vec<(&str, Vec<Value>)> = vec![
@@ -628,6 +649,7 @@ fn any_config() -> impl Strategy<Value = Value> {
             vec![
                 json!([{"type": "mount"}]),
                 json!([{"type": "mount"}, {"type": "pid"}, {"type": "network"}]),
+                json!([{"type": "mount"}, {"type": "user"}]),
             ],
         ),
         (
@@ -660,6 +682,12 @@ fn any_config() -> impl Strategy<Value = Value> {
     choices.prop_map(|mut edits| {
         edits.push(("/hostname", Value::Null));
         edits.push(("/linux/sysctl", json!({})));
+        let of_user = |namespaces: &Value| namespaces[1]["type"] == "user";
+        if edits.iter().any(|(at, value)| *at == "/linux/namespaces" && of_user(value)) {
+            let map = json!([{"containerID": 0, "hostID": 70_000, "size": 65_536}]);
+            edits.push(("/linux/uidMappings", map.clone()));
+            edits.push(("/linux/gidMappings", map));
+        }
         config(&edits)
     })
 }
@@ -668,11 +696,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn hardened_twice_is_hardened_once(profile in any_profile(), config in any_config()) {
-        if let Ok((once, _)) = harden(asked(&config), &node(&profile), &sources()) {
+    fn hardened_twice_is_hardened_once(profile in any_profile(), remap in any_remap(), config in any_config()) {
+        let node = NodePolicy { facts: Facts { remap, ..facts() }, ..node(&profile) };
+        if let Ok((once, _)) = harden(asked(&config), &node, &sources()) {
             let (text, _) = once.text(None).expect("it can be written");
             let again = Asked::read(&text).expect("what holds is acceptable");
-            let (twice, verdicts) = harden(again, &node(&profile), &sources()).expect("nothing is refused that holds");
+            let (twice, verdicts) = harden(again, &node, &sources()).expect("nothing is refused that holds");
             // The node's filter is no part of the configuration.
             let is_said_again = |verdict: &Verdict| verdict.outcome == Outcome::Audited || verdict.rule == "seccomp";
             prop_assert!(verdicts.iter().all(is_said_again), "{verdicts:?}");
@@ -681,9 +710,10 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_is_no_more_than_what_was_asked(profile in any_profile(), config in any_config()) {
+    fn what_holds_is_no_more_than_what_was_asked(profile in any_profile(), remap in any_remap(), config in any_config()) {
         let asked = asked(&config);
-        if let Ok((holds, _)) = harden(asked.clone(), &node(&profile), &sources()) {
+        let node = NodePolicy { facts: Facts { remap, ..facts() }, ..node(&profile) };
+        if let Ok((holds, _)) = harden(asked.clone(), &node, &sources()) {
             no_more(&holds, &asked.into_config())?;
         }
     }
@@ -715,6 +745,14 @@ fn no_more(holds: &brig_spec::Config, asked: &brig_spec::Config) -> Result<(), T
     }
     for namespace in &asked.linux.namespaces {
         prop_assert!(holds.linux.namespaces.contains(namespace));
+    }
+    // Ids of the host are as asked for, or a range.
+    for (holds, asked) in [
+        (&holds.linux.uid_mappings, &asked.linux.uid_mappings),
+        (&holds.linux.gid_mappings, &asked.linux.gid_mappings),
+    ] {
+        let range = [IdMapping { inside: 0, outside: FIRST, count: RANGE_IDS }];
+        prop_assert!(holds == asked || asked.is_empty() && *holds == range, "{:?}", holds);
     }
     prop_assert!(holds.linux.devices.iter().all(|device| asked.linux.devices.contains(device)));
     let limit = |config: &brig_spec::Config, of: fn(&brig_spec::Resources) -> Option<i64>| {
@@ -827,4 +865,240 @@ fn files_of_the_cgroup_are_written_only_where_they_are_named() {
         &level("baseline"),
     );
     assert!(changed.expect("it is limited").0.unified.is_empty());
+}
+
+/// A map of all ids of a container to those from `first` on.
+fn map(first: u32) -> Value {
+    json!([{"containerID": 0, "hostID": first, "size": RANGE_IDS}])
+}
+
+fn remapping(mode: &str) -> ChosenProfile {
+    profile(&format!(
+        "remapping = {{ mode = \"{mode}\", root = \"read-only\", size = 0, unmappable = \"refuse\" }}"
+    ))
+}
+
+/// What the rule makes of a configuration where a container may have these ids: the maps that hold, and the decisions.
+fn remapped(
+    mode: &str,
+    remap: Remap,
+    edits: &[(&str, Value)],
+) -> Result<(Vec<IdMapping>, Vec<String>), Vec<String>> {
+    let node = NodePolicy { facts: Facts { remap, ..facts() }, ..node(&remapping(mode)) };
+    let lines = |verdicts: &[Verdict]| verdicts.iter().map(ToString::to_string).collect();
+    match harden(asked(&config(edits)), &node, &sources()) {
+        Ok((holds, verdicts)) => {
+            assert_eq!(holds.linux.uid_mappings, holds.linux.gid_mappings);
+            Ok((holds.linux.uid_mappings.clone(), lines(&verdicts)))
+        }
+        Err(denial) => Err(lines(&denial.refused)),
+    }
+}
+
+#[test]
+fn a_container_without_ids_of_its_own_gets_a_range() {
+    let range = IdMapping { inside: 0, outside: FIRST, count: RANGE_IDS };
+    for mode in ["enforce", "refuse"] {
+        let said = "linux.namespaces: the ids of the host is limited by the rule remapping, which allows 65536 from \
+                    6684672 on, of its own";
+        let expected = Ok((vec![range], vec![said.to_owned()]));
+        assert_eq!(remapped(mode, Remap::Range(FIRST), &[]), expected);
+    }
+    let (maps, lines) = remapped("audit", Remap::Range(FIRST), &[]).expect("it is watched");
+    assert!(maps.is_empty() && lines[0].contains("audited"), "{lines:?}");
+    let pod = Remap::Pod { first: FIRST, path: "/proc/5/ns/user".to_owned() };
+    let node = NodePolicy { facts: Facts { remap: pod, ..facts() }, ..node(&remapping("enforce")) };
+    let (holds, _) = harden(asked(&config(&[])), &node, &sources()).expect("it is limited");
+    let user = holds.linux.namespace(NamespaceType::User).expect("one is there");
+    assert_eq!(user.path.as_deref(), Some("/proc/5/ns/user"));
+    assert_eq!(holds.linux.uid_mappings, [range]);
+    let user = json!({"uid": 65_536, "gid": 5, "additionalGids": [4_294_967_294_u32]});
+    let refused = remapped("enforce", Remap::Range(FIRST), &[("/process/user", user)]);
+    assert_eq!(
+        refused.expect_err("no range has these"),
+        [
+            "process.user.uid: id 65536 of 65536 is refused by the rule remapping",
+            "process.user.additionalGids[0]: id 4294967294 of 65536 is refused by the rule remapping"
+        ]
+    );
+}
+
+#[test]
+fn where_no_ids_can_be_had_the_record_says_why_and_users_are_judged_as_they_are() {
+    for (remap, why) in [
+        (Remap::Unprivileged, "brig is not root of the machine"),
+        (Remap::Impossible("the root is on NFS".to_owned()), "the root is on NFS"),
+    ] {
+        let (maps, lines) = remapped("enforce", remap.clone(), &[]).expect("it is made");
+        assert!(maps.is_empty());
+        let said = format!(
+            "linux.namespaces: the ids of the host is audited by the rule remapping, which allows others, which cannot \
+             be had: {why}"
+        );
+        assert_eq!(lines, [said]);
+        let refused = remapped("refuse", remap.clone(), &[]).expect_err("it is required");
+        assert!(refused[0].contains("is refused by the rule remapping"), "{refused:?}");
+        let node = NodePolicy { facts: Facts { remap, ..facts() }, ..node(&level("restricted")) };
+        let denial = harden(asked(&config(&[])), &node, &sources()).expect_err("it is root");
+        assert_eq!(denial.refused[0].rule, "users");
+    }
+}
+
+#[test]
+fn a_user_namespace_that_is_asked_for_is_judged_by_what_its_ids_are_on_the_host() {
+    let judge = |remap: Remap, users: Value, groups: Value, path: Value| {
+        let user = json!([{"type": "mount"}, {"type": "pid"}, {"type": "uts"}, {"type": "ipc"}, {"type": "network"},
+            {"type": "user", "path": path}]);
+        let edits = [
+            ("/linux/namespaces", user),
+            ("/linux/uidMappings", users),
+            ("/linux/gidMappings", groups),
+        ];
+        let node = NodePolicy { facts: Facts { remap, ..facts() }, ..node(&remapping("enforce")) };
+        let verdicts = super::judge(asked(&config(&edits)), &node, &sources());
+        verdicts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let none = Remap::Unclaimed;
+    let (unmapped, own) = (Value::Null, map(70_000));
+    assert!(judge(none.clone(), own.clone(), own.clone(), unmapped.clone()).is_empty());
+    // The least that a policy has to see: one id of many.
+    let zero = json!([{"containerID": 0, "hostID": 70_000, "size": 5}, {"containerID": 5, "hostID": 0, "size": 1}]);
+    assert_eq!(
+        judge(none.clone(), zero, own.clone(), unmapped.clone()),
+        ["linux.uidMappings[1]: a map to user 0 of the host is refused by the rule remapping"]
+    );
+    // That of a container of the pool, given or not, but to this one.
+    let of_pool = [
+        "linux.gidMappings[0]: a map to group 6684672 of the host, which is of the node's pool is refused by the rule \
+         remapping",
+    ];
+    assert_eq!(judge(none.clone(), own.clone(), map(FIRST), unmapped.clone()), of_pool);
+    let other = Remap::Range(FIRST + RANGE_IDS);
+    assert_eq!(judge(other, own.clone(), map(FIRST), unmapped.clone()), of_pool);
+    assert!(judge(Remap::Range(FIRST), map(FIRST), map(FIRST), unmapped.clone()).is_empty());
+    let unknown = judge(none, json!([]), json!([]), json!("/proc/5/ns/user"));
+    assert_eq!(unknown.len(), 2, "{unknown:?}");
+    // What an ordinary user's ids are on the host is not known to who maps them.
+    assert!(judge(Remap::Unprivileged, map(0), own, unmapped).is_empty());
+}
+
+#[test]
+fn a_user_namespace_that_is_joined_has_no_more_than_it_says() {
+    let line = |inside, outside, count| IdMapping { inside, outside, count };
+    let linux = Linux { uid_mappings: vec![line(0, 70_000, 5)], ..Linux::default() };
+    let judge = |users: &[IdMapping], mode: &str| {
+        judge_joined_maps(&linux, [users, &[]], &remapping(mode))
+            .map_err(|denial| denial.refused.len())
+    };
+    assert_eq!(judge(&[line(0, 70_000, 5)], "enforce"), Ok(Vec::new()));
+    assert_eq!(judge(&[line(0, 80_000, 5)], "enforce"), Err(1));
+    assert_eq!(judge(&[line(0, 70_000, 5), line(9, 0, 1)], "enforce"), Err(1));
+    assert_eq!(judge(&[line(9, 0, 1)], "off"), Ok(Vec::new()));
+    judge_joined(NamespaceType::User, true, &remapping("enforce")).expect_err("it is the host's");
+    judge_joined(NamespaceType::User, false, &remapping("enforce")).expect("it is another");
+}
+
+#[test]
+fn a_range_is_claimed_for_who_has_none_where_the_rule_gives_one() {
+    let wants = |mode: &str, remap: Remap, edits: &[(&str, Value)]| {
+        let facts = Facts { remap, ..facts() };
+        wants_range(asked(&config(edits)).config(), &remapping(mode).rules, &facts)
+    };
+    assert!(wants("enforce", Remap::Unclaimed, &[]) && wants("refuse", Remap::Unclaimed, &[]));
+    assert!(!wants("audit", Remap::Unclaimed, &[]) && !wants("off", Remap::Unclaimed, &[]));
+    assert!(!wants("enforce", Remap::Unprivileged, &[]));
+    let own = [
+        ("/linux/namespaces", json!([{"type": "user"}, {"type": "mount"}])),
+        ("/linux/uidMappings", map(70_000)),
+        ("/linux/gidMappings", map(70_000)),
+        ("/hostname", Value::Null),
+    ];
+    assert!(!wants("enforce", Remap::Unclaimed, &own));
+}
+
+#[test]
+fn ports_stay_where_a_network_namespace_is_not_the_containers() {
+    let joined =
+        json!([{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/run/netns/x"}]);
+    let own = json!([{"type": "mount"}, {"type": "uts"}, {"type": "network"}]);
+    let some = json!({"bounding": ["CAP_NET_BIND_SERVICE"]});
+    let set = |rules: &str, namespaces: &Value, capabilities: &Value| {
+        let text = format!(
+            "remapping = {{ mode = \"enforce\", root = \"read-only\", size = 0, unmappable = \"refuse\" }}\n{rules}"
+        );
+        let edits = [
+            ("/linux/namespaces", namespaces.clone()),
+            ("/process/capabilities", capabilities.clone()),
+        ];
+        let facts = Facts { remap: Remap::Range(FIRST), ..facts() };
+        let node = NodePolicy { facts, ..node(&profile(&text)) };
+        let (holds, _) = harden(asked(&config(&edits)), &node, &sources()).expect("it is made");
+        holds.linux.sysctl.get("net.ipv4.ip_unprivileged_port_start").cloned()
+    };
+    let private = "namespaces = { mode = \"refuse\", private = [\"network\"] }\n";
+    assert_eq!(set(private, &joined, &some).as_deref(), Some("0"));
+    assert_eq!(set(private, &own, &some), None);
+    assert_eq!(set(private, &joined, &json!({})), None);
+    // It may be the host's.
+    assert_eq!(set("", &joined, &some), None);
+    let no_sysctl = format!("{private}sysctls = {{ mode = \"refuse\", allow = [] }}");
+    assert_eq!(set(&no_sysctl, &joined, &some), None);
+    let no_capability = format!("{private}capabilities = {{ mode = \"enforce\", allow = [] }}");
+    assert_eq!(set(&no_capability, &joined, &some), None);
+}
+
+#[test]
+fn groups_that_a_container_does_not_have_send_no_echo_requests() {
+    let set = |network: Value, value: &str| {
+        let edits = [
+            ("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, network])),
+            ("/linux/sysctl", json!({"net/ipv4/ping_group_range": value})),
+        ];
+        let facts = Facts { remap: Remap::Range(FIRST), ..facts() };
+        let node = NodePolicy { facts, ..node(&remapping("enforce")) };
+        let (holds, verdicts) =
+            harden(asked(&config(&edits)), &node, &sources()).expect("it is made");
+        (holds.linux.sysctl["net/ipv4/ping_group_range"].clone(), verdicts.len())
+    };
+    let own = json!({"type": "network"});
+    assert_eq!(set(own.clone(), "5 2147483647"), ("5 65535".to_owned(), 2));
+    for value in ["0 65535", "1 0", "x"] {
+        assert_eq!(set(own.clone(), value), (value.to_owned(), 1));
+    }
+    // Written from outside, by the host's numbers.
+    let joined = json!({"type": "network", "path": "/run/netns/x"});
+    assert_eq!(set(joined, "0 2147483647"), ("0 2147483647".to_owned(), 1));
+}
+
+#[test]
+fn a_root_that_is_an_overlay_is_not_written_to_by_others_ids() {
+    let root = |overlay_root: bool, remap: Remap, root: &str, mode: &str| {
+        let text = format!(
+            "remapping = {{ mode = \"{mode}\", root = \"{root}\", size = 0, unmappable = \"refuse\" }}\n\
+             read_only_root = {{ mode = \"off\", tmpfs = [\"/tmp\"], size = 1 }}"
+        );
+        let facts = Facts { remap, overlay_root, ..facts() };
+        let node = NodePolicy { facts, ..node(&profile(&text)) };
+        let asked = asked(&config(&[("/root/readonly", json!(false))]));
+        let (holds, verdicts) = harden(asked, &node, &sources()).expect("it is made");
+        (holds.root.readonly, verdicts.len())
+    };
+    let range = Remap::Range(FIRST);
+    assert_eq!(root(true, range.clone(), "read-only", "enforce"), (true, 2));
+    assert_eq!(root(true, range.clone(), "ephemeral", "enforce"), (false, 2));
+    assert_eq!(root(false, range.clone(), "read-only", "enforce"), (false, 1));
+    assert_eq!(root(true, range.clone(), "read-only", "audit"), (false, 2));
+    assert_eq!(root(true, range, "read-only", "off"), (false, 0));
+    assert_eq!(root(true, Remap::Impossible("x".to_owned()), "read-only", "enforce"), (false, 1));
+}
+
+#[test]
+fn the_pool_is_the_nodes() {
+    let policy = |ids: &str| Policy::read(&format!("version = 1\ndefault = \"oci\"\n{ids}"));
+    assert_eq!(policy("").expect("it is good").ids(), IdPool::default());
+    let given = policy("[ids]\nfirst = 6553600\ncount = 655360").expect("it is good");
+    assert_eq!(given.ids(), pool());
+    let error = policy("ids = { first = 5, count = 655360 }").expect_err("no range begins there");
+    assert_eq!(error.to_string(), "line 3 column 17: ids: 5 and 655360 are no pool of ranges");
+    assert!(error.hint().contains("multiples of 65536"), "{}", error.hint());
 }

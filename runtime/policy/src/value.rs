@@ -57,6 +57,26 @@ impl FilterName {
     }
 }
 
+/// What becomes of the root of a container whose ids are mapped, where it is an overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MappedRoot {
+    /// It is read-only.
+    ReadOnly,
+    /// What is written is in memory, and gone with the container.
+    Ephemeral,
+}
+
+/// What becomes of a mount whose file system cannot give its files other owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unmappable {
+    /// The container is not made.
+    Refuse,
+    /// It is read-only, with the owners that it has.
+    ReadOnly,
+}
+
 /// A size in bytes: a number, or a text such as `512MiB`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub i64);

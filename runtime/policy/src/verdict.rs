@@ -124,6 +124,23 @@ impl Verdicts {
         self.add(rule, outcome, field.into(), asked.into(), None);
     }
 
+    /// A rule gives what this machine, or this container, cannot have: recorded, and refused only where it must be.
+    pub(crate) fn miss(
+        &mut self,
+        rule: Rule,
+        field: impl Into<String>,
+        asked: impl Into<String>,
+        why: &str,
+    ) {
+        let outcome = match rule.1 {
+            Mode::Off => return,
+            Mode::Audit | Mode::Enforce => Outcome::Audited,
+            Mode::Refuse => Outcome::Refused,
+        };
+        let allowed = format!("others, which cannot be had: {why}");
+        self.add(rule, outcome, field.into(), asked.into(), Some(allowed));
+    }
+
     fn add(
         &mut self,
         rule: Rule,

@@ -79,7 +79,7 @@ pub(crate) fn check(namespace: impl AsFd, kind: u32) -> Result<(), Mismatch> {
 }
 
 /// Opens the namespace at `path`, which is to be of type `kind`.
-pub(super) fn open(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error> {
+pub(crate) fn open(path: &CStr, kind: u32, field: &str) -> Result<OwnedFd, Error> {
     let shown = path.to_string_lossy();
     let doing = || format!("{field}: opening {shown}");
     let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())

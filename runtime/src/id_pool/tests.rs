@@ -162,6 +162,20 @@ fn the_file_of_the_pool_may_say_anything() {
 }
 
 #[test]
+fn one_at_a_time_looks_at_what_is_free() {
+    let (node, pool) = (Node::new(), pool(1));
+    let claims = node.claims();
+    let locked = claims.lock().expect("nobody has it");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| node.claims().claim(&pool).map(|claim| number(&claim)));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(node.names().is_empty() && !waiting.is_finished());
+        drop(locked);
+        assert_eq!(waiting.join().expect("no panic").expect("it is free"), 0);
+    });
+}
+
+#[test]
 fn ten_thousand_containers_have_ranges_of_their_own_and_the_next_one_is_quick() {
     const MANY: u32 = 10_000;
     let (node, pool) = (Node::new(), pool(MANY + 100));

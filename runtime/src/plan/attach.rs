@@ -83,7 +83,15 @@ impl<'s> Attached<'s> {
         let (root, mount) = (sources.rootfs, source.request);
         let destination = mount.destination.as_path();
         let fd = match (&source.opened, &mount.kind) {
-            (Opened::Mount(fd), _) => *fd,
+            // Made in a namespace that was joined.
+            (Opened::Mount(fd), Kind::Filesystem(kind)) if kind == "sysfs" || kind == "mqueue" => {
+                self.placed.add_filesystem(destination, kind, *fd);
+                *fd
+            }
+            (Opened::Mount(fd), _) => {
+                self.placed.add(destination);
+                *fd
+            }
             (Opened::Cgroups(directories), _) => {
                 self.placed.add(destination);
                 return attach_cgroups(builder, request.spec, root, mount, directories);
@@ -94,7 +102,10 @@ impl<'s> Attached<'s> {
                 remount(builder, mount, fd);
                 return Ok(());
             }
-            (Opened::Inside(path), _) => bind_inside(builder, request, root, (mount, path), field)?,
+            (Opened::Inside(path), _) => {
+                self.placed.add(destination);
+                bind_inside(builder, request, root, (mount, path), field)?
+            }
             (Opened::Deferred, Kind::Filesystem(kind)) => {
                 let kind = if kind == "cgroup" { "cgroup2" } else { kind };
                 let fd = self.make(builder, request, kind, mount, field)?;
@@ -103,9 +114,6 @@ impl<'s> Attached<'s> {
             }
             (Opened::Deferred, _) => return Ok(()),
         };
-        if !matches!(source.opened, Opened::Deferred) {
-            self.placed.add(destination);
-        }
         self.place(builder, root, mount, fd)?;
         match &mount.kind {
             Kind::Filesystem(_) if is_dev(mount) => {

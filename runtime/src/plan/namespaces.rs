@@ -259,7 +259,7 @@ fn of_others(
             continue;
         };
         builder.concerning(&format!("linux.sysctl[{name}]"), |builder| {
-            let path = builder.text(&format!("/proc/sys/{}", parameter.path))?;
+            let path = builder.text(format!("/proc/sys/{}", parameter.path))?;
             let data = builder.bytes(value);
             builder.push(FileOp::WriteFile { dir: Slot::CWD, path, resolve: 0, data });
             Ok(())

@@ -217,6 +217,10 @@ fn attach_root(
 ) -> Result<(), Refusal> {
     // On "/" itself the old root could not be told from what lies on it.
     let place = request.root.place().filter(|directory| directory.path != "/");
+    // The way to it may be closed to root of the user namespace: engines' directories are the host's root's. Only hooks that
+    // run in the container's mounts look for it there.
+    let is_looked_for = !request.spec.hooks.create_container.is_empty();
+    let place = place.filter(|_| !request.root.is_mapped() || is_looked_for);
     let to = match (stages.root, place) {
         (RootMode::Empty, _) => None,
         (RootMode::HostCopy | RootMode::Joined, None) => Some(straight(builder, "/proc")?),

@@ -17,6 +17,7 @@ use crate::configuration::Configuration;
 use crate::execute::IdMaps;
 use crate::filter::Filter;
 use crate::host::{self, Host};
+use crate::id_pool::IdClaim;
 use crate::plan::{self, Join, LandlockRules, Plan, Start, Volume};
 use crate::sources::HeldSources;
 use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
@@ -36,6 +37,8 @@ pub struct Blueprint {
     pub namespaces: HeldNamespaces,
     /// What was found out where ids are mapped: see [`Blueprint::remap`].
     pub remapped: Option<Remapped>,
+    /// The ids that are its own, where the node's policy gives it some.
+    pub ids: Option<IdClaim>,
     /// See [`plan::Request::read_only_tree`].
     pub read_only_tree: bool,
     /// A Landlock ruleset for the program.
@@ -177,6 +180,7 @@ impl Blueprint {
             planned_cgroup: PlannedCgroup::of(cgroup),
             cgroup: None,
             resctrl: None,
+            ids: self.ids.as_ref().map(|ids| ids.name().to_owned()),
             annotations: spec.annotations.clone(),
             after_gate: (0, Vec::new()),
             mute: false,

@@ -8,12 +8,13 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::blueprint::Blueprint;
 use super::held::HeldNamespaces;
+use super::remap::is_overlay;
 use super::root::Root;
-use super::{Error, ErrorKind, home};
+use super::{Error, ErrorKind, home, ids};
 use crate::configuration::Configuration;
 use crate::filter::Filter;
 use crate::foreign;
-use crate::policy::{self, Applied, NodePolicy};
+use crate::policy::{self, Applied, Facts, NodePolicy, Remap};
 use crate::sources::HeldSources;
 
 impl Blueprint {
@@ -23,10 +24,28 @@ impl Blueprint {
         namespaces: HeldNamespaces,
         node: &NodePolicy,
     ) -> Result<Self, Error> {
+        Self::read(bundle, namespaces, node, ids::claim)
+    }
+
+    /// The same for who only looks at it: the ids that it shows are an example, and nobody's.
+    pub(super) fn shown(bundle: &Path, node: &NodePolicy) -> Result<Self, Error> {
+        Self::read(bundle, HeldNamespaces::default(), node, ids::example)
+    }
+
+    fn read(
+        bundle: &Path,
+        namespaces: HeldNamespaces,
+        node: &NodePolicy,
+        ids: ids::Chosen,
+    ) -> Result<Self, Error> {
         let (directory, bundle) = found(bundle)?;
         let (of_bundle, asked) = Configuration::read(&directory, &bundle)?;
         let (text, asked) = namespaces.asked_for(&of_bundle, asked)?;
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
+        let (remap, ids) = ids(asked.config(), node)?;
+        let overlay_root = remap != node.facts.remap && is_overlay(&root);
+        let facts = Facts { remap, overlay_root, ..node.facts.clone() };
+        let node = &NodePolicy { facts, ..node.clone() };
         let rules = &node.profile.rules;
         let sources = HeldSources::find(asked.config(), &bundle, root.files().next(), rules);
         let (text, of_bundle) = match text {
@@ -36,17 +55,26 @@ impl Blueprint {
         let mut config = Configuration::harden(&bundle, text, asked, node, &sources)?;
         config.asked = of_bundle.or(config.asked);
         let (remapped, read_only_tree, landlock, watcher) = (None, false, None, None);
-        Ok(Self {
+        let mut blueprint = Self {
             config,
             bundle,
             root,
             sources,
             namespaces,
+            ids,
             remapped,
             read_only_tree,
             landlock,
             watcher,
-        })
+        };
+        // Judged anew, as a container that has the host's ids, where its root cannot have others.
+        if let Err(error) = ids::map_files(&mut blueprint, &rules.remapping)? {
+            let facts = Facts { remap: Remap::Impossible(error.to_string()), ..node.facts.clone() };
+            let node = NodePolicy { facts, ..node.clone() };
+            let Self { bundle, namespaces, .. } = blueprint;
+            return Self::read(&bundle, namespaces, &node, ids::claim);
+        }
+        Ok(blueprint)
     }
 
     /// The same with another root than the directory at `root.path`, where hooks will find it. What the node's policy

@@ -86,7 +86,7 @@ pub(super) fn make(
     let cgroup = plan_cgroup(id, spec, &facts, node.systemd(), Caller::get())?;
     let record = blueprint.record(id, &cgroup, geteuid().as_raw(), now());
     // From here on everything is on a list.
-    let mut transaction = Transaction::begin(node.root(), id, &blueprint, record)?;
+    let mut transaction = Transaction::begin(node.root(), id, &mut blueprint, record)?;
     let making =
         Making { node, id, options, start, null, blueprint: &mut blueprint, cgroup, circumstances };
     let carried_out = making.carry_out(&mut transaction, inputs, wait);

@@ -18,6 +18,7 @@ use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{HookStage, resctrl, run_hooks};
 use crate::failure::Kind;
 use crate::hook_programs::HookPrograms;
+use crate::id_pool::IdClaims;
 use crate::plan::plan_cgroup;
 use crate::policy::Hardened;
 
@@ -225,7 +226,12 @@ impl Known {
             Some(cgroup) => cgroup.delete()?,
             None => record.planned_cgroup.discard()?,
         }
-        record.resctrl.as_ref().map_or(Ok(()), |made| made.remove())
+        record.resctrl.as_ref().map_or(Ok(()), |made| made.remove())?;
+        // Nothing lives that has them.
+        match &record.ids {
+            Some(ids) => IdClaims::open()?.give_back(ids, self.directory.path()),
+            None => Ok(()),
+        }
     }
 
     /// A resctrl group that brig was killed before it could record.

@@ -60,7 +60,7 @@ pub(super) fn tell(node: &Node, id: &ContainerId, verdicts: &[Verdict]) {
 }
 
 /// An id map of the user namespace that a process is in, as brig's own sees it (user_namespaces(7)).
-fn map(pid: i32, file: &str) -> Result<Vec<IdMapping>, Error> {
+pub(super) fn map(pid: i32, file: &str) -> Result<Vec<IdMapping>, Error> {
     let path = format!("/proc/{pid}/{file}");
     let text = small_file::read_text(&path)
         .map_err(|error| Error::system(format!("reading {path}"), error))?;

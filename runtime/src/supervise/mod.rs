@@ -19,6 +19,7 @@ mod frozen;
 mod gate;
 mod held;
 mod home;
+mod ids;
 mod io;
 mod joined;
 mod known;

@@ -7,7 +7,6 @@ use bumpalo::Bump;
 
 use super::Error;
 use super::blueprint::{Blueprint, Manner};
-use super::held::HeldNamespaces;
 use super::node::Node;
 use crate::caller::Caller;
 use crate::plan::{self, Join, Start, plan_cgroup};
@@ -20,8 +19,7 @@ impl Node {
     /// # Errors
     /// As [`Node::create`], as far as planning goes.
     pub fn preview(&self, id: &ContainerId, bundle: &Path) -> Result<String, Error> {
-        let mut blueprint =
-            Blueprint::of_bundle(bundle, HeldNamespaces::default(), &self.policy()?)?;
+        let mut blueprint = Blueprint::shown(bundle, &self.policy()?)?;
         let circumstances = blueprint.circumstances()?;
         let spec = &blueprint.config.spec;
         let facts = CgroupFacts::read()?;

@@ -61,6 +61,9 @@ pub struct Record {
     /// The resctrl groups that were made for it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<ResctrlRecord>,
+    /// The claim of its ids, where they are of the node's pool: a name in [`crate::id_pool::DIRECTORY`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<String>,
     /// `annotations` of its specification.
     pub annotations: BTreeMap<String, String>,
     /// The child's operations past the start gate, in words, and the index of the first.

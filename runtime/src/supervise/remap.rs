@@ -85,19 +85,27 @@ impl Blueprint {
                 .of_kind(ErrorKind::Denied)
                 .with_hint("run brig as root, or give the container the ids of its user"));
         }
-        let [uids, gids] = self.id_maps();
         let namespace = self.linux().namespace(NamespaceType::User);
-        if namespace.is_none_or(|it| it.path.is_some()) || uids.is_empty() || gids.is_empty() {
-            return Err(Error::plain("linux.namespaces: has no new user namespace with id maps")
-                .of_kind(ErrorKind::Refused)
-                .with_hint("remapping files takes the maps that they are to have"));
+        if namespace.is_some_and(|it| it.path.is_some()) {
+            return Err(no_maps());
+        }
+        self.map_files(remap)?
+    }
+
+    /// The same, also in the user namespace of a pod, whose maps are known. The answer is whether the root can be mapped.
+    pub(super) fn map_files(&mut self, remap: &Remap) -> Result<Result<(), Error>, Error> {
+        let [uids, gids] = self.id_maps();
+        if uids.is_empty() || gids.is_empty() {
+            return Err(no_maps());
         }
         let maps = IdMaps { uids, gids };
         let held = maps.hold()?;
+        if let Err(error) = self.remap_root(remap.root, held.as_fd()) {
+            return Ok(Err(error));
+        }
         let volumes = self.volumes(remap, held.as_fd())?;
-        self.remap_root(remap.root, held.as_fd())?;
         self.remapped = Some(Remapped { volumes, user_namespace: (maps, held) });
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn remap_root(&mut self, wanted: RemapRoot, userns: BorrowedFd<'_>) -> Result<(), Error> {
@@ -296,6 +304,18 @@ fn volume(
         Unmappable::ReadOnly => Ok(Volume::ReadOnly),
         Unmappable::Refuse => Err(unmappable(field, path, &error)),
     }
+}
+
+/// Whether a root is an overlay that an engine has mounted.
+pub(super) fn is_overlay(root: &Root) -> bool {
+    let held = root.directory().map(|directory| &directory.held);
+    held.is_some_and(|held| fstatfs(held).is_ok_and(|stat| stat.f_type == OVERLAYFS))
+}
+
+fn no_maps() -> Error {
+    Error::plain("linux.namespaces: has no new user namespace with id maps")
+        .of_kind(ErrorKind::Refused)
+        .with_hint("remapping files takes the maps that they are to have")
 }
 
 /// Tries what the child will do.

@@ -14,11 +14,14 @@ use super::record::{Record, StateDirectory};
 use super::recorded::RecordedProcess;
 use crate::configuration::Configuration;
 use crate::execute::{NetDevices, Process, Resctrl};
+use crate::id_pool::IdClaim;
 use crate::spec::ContainerId;
 
 /// What has been made besides the state directory, and the process, which is the launch's.
 #[derive(Debug)]
 pub(super) enum Made {
+    /// First, so that it is given back last.
+    Ids(IdClaim),
     Cgroup(Cgroup),
     Resctrl(Resctrl),
     Devices(NetDevices),
@@ -52,21 +55,33 @@ impl Transaction {
     pub(super) fn begin(
         root: &Path,
         id: &ContainerId,
-        blueprint: &Blueprint,
+        blueprint: &mut Blueprint,
         record: Record,
     ) -> Result<Self, Error> {
         let (directory, lock) = StateDirectory::make(root, id)?;
-        let begun = Self { directory, record, lock, made: Vec::new() };
+        let made: Vec<_> = blueprint.ids.take().map(Made::Ids).into_iter().collect();
+        let begun = Self { directory, record, lock, made };
         let saved = begun.directory.save_config(&blueprint.config);
-        match saved.and_then(|()| begun.save()) {
+        let saved = saved.and_then(|()| begun.assign_ids()).and_then(|()| begun.save());
+        match saved {
             Ok(()) => Ok(begun),
             Err(error) => Err(begun.undo(error)),
+        }
+    }
+
+    /// Says whose the ids are, before the record says the same.
+    fn assign_ids(&self) -> Result<(), Error> {
+        let path = self.directory.path();
+        match self.made.first() {
+            Some(Made::Ids(ids)) => ids.assign(path),
+            _ => Ok(()),
         }
     }
 
     /// Puts something on the list. It is recorded with the next [`Self::save`].
     pub(super) fn add(&mut self, made: Made) -> Result<(), Error> {
         let recorded = match &made {
+            Made::Ids(_) => Ok(()),
             Made::Cgroup(cgroup) => {
                 cgroup.record().map(|record| self.record.cgroup = Some(record)).map_err(Error::from)
             }
@@ -92,14 +107,24 @@ impl Transaction {
 
     /// The container is made: nothing is undone any more.
     pub(super) fn commit(self) -> (StateDirectory, Record, Lock) {
+        for made in self.made {
+            if let Made::Ids(ids) = made {
+                ids.keep();
+            }
+        }
         (self.directory, self.record, self.lock)
     }
 
     /// Removes what has been made, the last first; the same error, which tells of what could not be.
     pub(super) fn undo(self, error: Error) -> Error {
-        let undone = self.made.into_iter().rev().map(Made::undo);
-        let mut left: Vec<_> =
-            undone.filter_map(Result::err).map(|error| error.to_string()).collect();
+        let mut left = Vec::new();
+        for made in self.made.into_iter().rev() {
+            match made {
+                // While something lives its ids are nobody else's.
+                Made::Ids(ids) if !left.is_empty() => ids.keep(),
+                made => left.extend(made.undo().err().map(|error| error.to_string())),
+            }
+        }
         // The record stays with what is left: `delete` tries again.
         if left.is_empty() {
             left.extend(self.directory.remove().err().map(|error| error.to_string()));
@@ -114,6 +139,10 @@ impl Transaction {
 impl Made {
     fn undo(self) -> Result<(), Error> {
         match self {
+            Self::Ids(ids) => {
+                drop(ids);
+                Ok(())
+            }
             Self::Cgroup(cgroup) => {
                 cgroup.kill()?;
                 Ok(cgroup.delete()?)

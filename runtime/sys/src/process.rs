@@ -1,8 +1,8 @@
-//! Processes and namespaces: execveat(2) of a descriptor, prctl(2), signals by pidfd, a namespace's type.
+//! Processes and namespaces: execveat(2) of a descriptor, prctl(2), signals by pidfd, a namespace's type and owner.
 
 use std::ffi::{CStr, c_char};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// Replaces the program by the one that `fd` holds; returns only if that fails.
 pub fn fexecve<S: AsRef<CStr>>(fd: impl AsFd, argv: &[S], envp: &[S]) -> io::Error {
@@ -46,6 +46,22 @@ pub fn namespace_kind(fd: impl AsFd) -> io::Result<u32> {
     // SAFETY: the request takes no argument.
     let kind = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE as _) };
     u32::try_from(kind).map_err(|_| io::Error::last_os_error())
+}
+
+/// The user namespace that the namespace which `fd` holds belongs to (ioctl_nsfs(2), Linux 4.9).
+///
+/// # Errors
+/// `ENOTTY` where it is no namespace, `EPERM` where that user namespace is not the caller's or one below it.
+pub fn namespace_owner(fd: impl AsFd) -> io::Result<OwnedFd> {
+    /// `NS_GET_USERNS` of linux/nsfs.h.
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: the request takes no argument.
+    let owner = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_USERNS as _) };
+    if owner < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for the caller alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(owner) })
 }
 
 /// Sends any signal, real-time ones and 0 included (pidfd_send_signal(2), Linux 5.1).

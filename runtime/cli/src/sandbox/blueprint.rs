@@ -122,14 +122,15 @@ fn blueprint(
     if let Some(program) = brig_seccomp::compiled(PROFILE, Arch::native()) {
         config.seccomp = Seccomp::Program(program);
     }
-    let (namespaces, remapped, read_only_tree) = (HeldNamespaces::default(), None, true);
-    let (landlock, watcher) = (None, None);
+    let (namespaces, ids, remapped) = (HeldNamespaces::default(), None, None);
+    let (read_only_tree, landlock, watcher) = (true, None, None);
     Ok(Blueprint {
         config,
         bundle,
         root,
         sources,
         namespaces,
+        ids,
         remapped,
         read_only_tree,
         landlock,

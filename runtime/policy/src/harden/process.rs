@@ -121,6 +121,7 @@ pub(super) fn joined_maps(
     verdicts: &mut Verdicts,
 ) {
     let rule = rule!(profile, users);
+    let rule = if is_on(rule) { rule } else { rule!(profile, remapping) };
     let [users, groups] = found;
     for (name, asked, found) in
         [("uidMappings", &linux.uid_mappings, users), ("gidMappings", &linux.gid_mappings, groups)]
