@@ -61,7 +61,10 @@ fn no_programs(mounts: &mut [MountRequest], rule: Rule, verdicts: &mut Verdicts)
 /// Written by whoever is in the pid namespace, for all who are.
 fn no_programs_in_memory(config: &mut Config, rule: Rule, facts: &Facts, verdicts: &mut Verdicts) {
     let (name, value) = NO_PROGRAMS_IN_MEMORY;
+    // The file is the host's root's, whoever made the pid namespace.
+    let has_host_root = config.linux.namespace(brig_spec::NamespaceType::User).is_none();
     let why = match (facts.forbids_programs_in_memory, has_new_pid_namespace(config)) {
+        (true, _) if !has_host_root => Some("root of a user namespace may not set"),
         (true, true) => None,
         (false, _) => Some("needs Linux 6.3"),
         (true, false) => Some("needs a new pid namespace"),
