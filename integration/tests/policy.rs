@@ -74,6 +74,17 @@ const CASES: &[Case] = &[
         Inside("grep -c 'Cap[PEB].*:.0000000000000020' /proc/self/status", "3"),
     ),
     case(
+        "ambient_capabilities",
+        "allow = [\"CAP_KILL\"]",
+        |bundle| {
+            let all = ["bounding", "permitted", "effective", "inheritable", "ambient"];
+            let all = all.map(|set| (set.to_owned(), json!(["CAP_KILL", "CAP_CHOWN"])));
+            let all: serde_json::Map<_, _> = all.into_iter().collect();
+            bundle.set("/process/user/uid", 1000).set("/process/capabilities", all)
+        },
+        Inside("grep -c 'Cap[EA].*:.0000000000000020' /proc/self/status", "2"),
+    ),
+    case(
         "users",
         "min_uid = 1000, min_gid = 0",
         |bundle| bundle.set("/process/user/uid", 999),
@@ -666,11 +677,15 @@ fn nobody_becomes_a_user_that_is_refused() {
         .sh("grep CapAmb /proc/self/status");
     let c = lab.container(bundle);
     c.run().ok().prints("CapAmb:\t00000000000000a0");
-    rules("extends = \"restricted\"\nremapping.mode = \"off\"");
+    rules(
+        "extends = \"restricted\"\nremapping.mode = \"off\"\nambient_capabilities.mode = \"off\"",
+    );
     c.run().ok().prints("CapAmb:\t0000000000000020");
     // Of its own ids it may have any.
-    policy("version = 1\ndefault = \"restricted\"\n");
+    rules("extends = \"restricted\"\nambient_capabilities.mode = \"off\"");
     c.run().ok().prints("CapAmb:\t00000000000000a0");
+    policy("version = 1\ndefault = \"restricted\"\n");
+    c.run().ok().prints("CapAmb:\t0000000000000000");
 }
 
 #[test]

@@ -151,6 +151,12 @@ rules! {
     }
         "which parts of root's power a process may have",
         "PSS baseline and restricted: capabilities; CIS 5.3; SP 800-190 4.4.3; CVE-2022-0492";
+    ambient_capabilities: AmbientCapabilities {
+        /// Those that may be ambient.
+        allow: Capabilities,
+    }
+        "which of them a user other than root holds (capabilities(7), \"Ambient\")",
+        "PSS restricted: capabilities; CVE-2022-24769, CVE-2025-27612";
     users: Users {
         /// The least user id that may be asked for without a user namespace.
         min_uid: u32,

@@ -24,6 +24,7 @@ pub(super) fn judge(
     }
     let beyond = beyond_users(linux, profile);
     capabilities(&mut process.capabilities.sets, beyond, profile, verdicts);
+    ambient(process, profile, verdicts);
     users(process, linux, profile, verdicts);
     rlimits(&mut process.rlimits, profile, verdicts);
     let rule = rule!(profile, oom_score);
@@ -77,6 +78,22 @@ fn capabilities(sets: &mut Sets, beyond: u64, profile: &Profile, verdicts: &mut 
                 *set &= allowed;
             }
         }
+    }
+}
+
+/// What is ambient is all that execve(2) leaves to a user other than root whose program has none of its own.
+fn ambient(process: &mut Process, profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, ambient_capabilities);
+    let allowed = profile.ambient_capabilities.allow.unwrap_or_default().0;
+    let ambient = &mut process.capabilities.sets.ambient;
+    let excess = capability::names(*ambient & !allowed);
+    if process.user.uid == 0 || excess.is_empty() {
+        return;
+    }
+    let rest = capability::names(*ambient & allowed);
+    let rest = if rest.is_empty() { "none".to_owned() } else { rest.join(", ") };
+    if verdicts.limit(rule, "process.capabilities.ambient", excess.join(", "), rest) {
+        *ambient &= allowed;
     }
 }
 
