@@ -4,8 +4,8 @@
 //! executable as the root; and it is asked by execve(2) alone, not when a loader maps a file. `noexec` is asked by both. Of
 //! what is only read nobody knows that it is a program: a script by its interpreter, code that a program writes to its own memory.
 
-use brig_spec::Config;
 use brig_spec::mount::{Kind, MOUNT_ATTR_NOEXEC, MountRequest, Scope};
+use brig_spec::{Config, NamespaceType};
 
 use super::{Facts, is_on, rule};
 use crate::landlock::{has_new_pid_namespace, lacking};
@@ -69,6 +69,9 @@ fn no_programs_in_memory(config: &mut Config, rule: Rule, facts: &Facts, verdict
         (false, _) => Some("needs Linux 6.3"),
         (true, false) => Some("needs a new pid namespace"),
     };
+    // The file is root's of the host, and nobody else may write it.
+    let has_user_namespace = config.linux.namespace(NamespaceType::User).is_some();
+    let why = why.or(has_user_namespace.then_some("root of a user namespace may not set"));
     let is_done = config.linux.sysctl.get(name).is_some_and(|asked| asked == value);
     if let Some(why) = why {
         verdicts.lack(rule, "linux.sysctl", format!("no {name}, which {why},"), true);
