@@ -62,16 +62,13 @@ fn no_programs(mounts: &mut [MountRequest], rule: Rule, verdicts: &mut Verdicts)
 fn no_programs_in_memory(config: &mut Config, rule: Rule, facts: &Facts, verdicts: &mut Verdicts) {
     let (name, value) = NO_PROGRAMS_IN_MEMORY;
     // The file is the host's root's, whoever made the pid namespace.
-    let has_host_root = config.linux.namespace(brig_spec::NamespaceType::User).is_none();
+    let has_host_root = config.linux.namespace(NamespaceType::User).is_none();
     let why = match (facts.forbids_programs_in_memory, has_new_pid_namespace(config)) {
         (true, _) if !has_host_root => Some("root of a user namespace may not set"),
         (true, true) => None,
         (false, _) => Some("needs Linux 6.3"),
         (true, false) => Some("needs a new pid namespace"),
     };
-    // The file is root's of the host, and nobody else may write it.
-    let has_user_namespace = config.linux.namespace(NamespaceType::User).is_some();
-    let why = why.or(has_user_namespace.then_some("root of a user namespace may not set"));
     let is_done = config.linux.sysctl.get(name).is_some_and(|asked| asked == value);
     if let Some(why) = why {
         verdicts.lack(rule, "linux.sysctl", format!("no {name}, which {why},"), true);
