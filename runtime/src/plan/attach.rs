@@ -14,7 +14,7 @@ use super::mounts::{
     propagate,
 };
 use super::render::quoted;
-use super::restrict::Placed;
+use super::rootfs::restrict::Placed;
 use super::rootfs::{Terminal, target};
 use super::{Refusal, Request};
 use super::{devices, labels};

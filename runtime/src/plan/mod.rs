@@ -25,7 +25,6 @@ mod namespaces;
 mod private_proc;
 mod process;
 mod render;
-mod restrict;
 mod root;
 mod rootfs;
 

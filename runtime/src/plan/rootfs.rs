@@ -5,6 +5,7 @@
 //! below the root without leaving it. Nothing the image contains can lead elsewhere.
 
 mod assembly;
+pub(super) mod restrict;
 
 use brig_child::flags::{file, namespace, open, propagation, tree};
 use brig_child::op::{Enter, FileOp, Identity, MountOp, OptionValue, ProcessOp, Target, Tolerance};
@@ -18,7 +19,7 @@ use super::namespaces::{DETACHED, Namespaces, Stages};
 use super::render::quoted;
 use super::root::{Root, RootDirectory, Tree};
 use super::{Refusal, Request};
-use super::{attach, devices, labels, restrict};
+use super::{attach, devices, labels};
 use crate::caller::Caller;
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, Propagation, Scope};

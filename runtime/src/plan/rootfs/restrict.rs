@@ -14,9 +14,9 @@ use brig_child::flags::tree;
 use brig_child::op::{MountOp, Tolerance};
 use brig_child::syscall::MountAttr;
 
-use super::Refusal;
-use super::build::Builder;
-use super::render::quoted;
+use crate::plan::Refusal;
+use crate::plan::build::Builder;
+use crate::plan::render::quoted;
 use crate::spec::Config;
 use crate::spec::mount::MOUNT_ATTR_RDONLY;
 
@@ -25,16 +25,21 @@ const KERNELS: [&str; 5] = ["proc", "sysfs", "cgroup2", "mqueue", "devpts"];
 
 /// What has been mounted below the root, in this order.
 #[derive(Debug, Default)]
-pub(super) struct Placed<'s>(Vec<(&'s Path, Option<Slot>)>);
+pub(in crate::plan) struct Placed<'s>(Vec<(&'s Path, Option<Slot>)>);
 
 impl<'s> Placed<'s> {
     /// Something is mounted at `destination`.
-    pub(super) fn add(&mut self, destination: &'s Path) {
+    pub(in crate::plan) fn add(&mut self, destination: &'s Path) {
         self.0.push((destination, None));
     }
 
     /// A file system that was made there is the mount `slot`.
-    pub(super) fn add_filesystem(&mut self, destination: &'s Path, kind: &str, slot: Slot) {
+    pub(in crate::plan) fn add_filesystem(
+        &mut self,
+        destination: &'s Path,
+        kind: &str,
+        slot: Slot,
+    ) {
         self.0.push((destination, KERNELS.contains(&kind).then_some(slot)));
     }
 
@@ -63,7 +68,7 @@ impl<'s> Placed<'s> {
 }
 
 /// Restricts the paths of the specification. `masks` is the mount of masks.
-pub(super) fn paths(
+pub(in crate::plan) fn paths(
     builder: &mut Builder<'_>,
     spec: &Config,
     root: Slot,
