@@ -20,6 +20,7 @@ use brig_pseudofs::identity::Identity;
 use brig_pseudofs::small_file;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -76,8 +77,13 @@ pub struct Record {
 impl Record {
     /// Reads the text of `state.json`.
     pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(bytes)
+        json(bytes)
     }
+}
+
+/// Reads a file of the directory. As text: the readers of a profile are in the program once, as those of the policy's file.
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_str(std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?)
 }
 
 /// What is wrong with a record, as after a crash of the machine.
@@ -281,7 +287,7 @@ impl StateDirectory {
         names.retain(|name| is_executed_name(name));
         let read = |name: String| {
             let bytes = self.read(&name)?.unwrap_or_default();
-            Ok((name, serde_json::from_slice(&bytes).ok()))
+            Ok((name, json(&bytes).ok()))
         };
         names.into_iter().map(read).collect()
     }
@@ -304,7 +310,7 @@ impl StateDirectory {
         match self.read(POLICY)? {
             None => Ok(Applied { profile: ChosenProfile::oci(), verdicts: Vec::new() }),
             Some(bytes) => {
-                let read = serde_json::from_slice(&bytes);
+                let read = json(&bytes);
                 read.map_err(|error| self.damage(POLICY, &error).error())
             }
         }
@@ -328,7 +334,7 @@ impl StateDirectory {
     /// cgroup.
     fn load_process(&self) -> Result<Result<Option<RecordedProcess>, DamagedRecord>, Error> {
         let bytes = self.read(PROCESS)?.filter(|bytes| !bytes.is_empty());
-        let process = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        let process = bytes.map(|bytes| json(&bytes)).transpose();
         Ok(process.map_err(|error| self.damage(PROCESS, &error)))
     }
 
