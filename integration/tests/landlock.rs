@@ -41,6 +41,40 @@ fn read_only(bundle: Bundle) -> Bundle {
     bundle.set("/root/readonly", true).mount(tmpfs)
 }
 
+/// Puts a drop-in with the rule alone beside the policy.
+fn drop_in(values: &str) {
+    let path = "/etc/brig/policy.d/50-landlock.toml";
+    fs::create_dir_all("/etc/brig/policy.d").expect("make a directory");
+    fs::write(path, format!("version = 1\n[rules.landlock]\n{values}\n")).expect("write");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("its mode");
+}
+
+#[test]
+fn a_drop_in_restricts_what_the_profile_does_not_in_every_process() {
+    need!(Brig);
+    let lab = Lab::new();
+    let script = "mount -t tmpfs x /tmp 2>/dev/null && echo mounted; echo > /tmp/x && echo written";
+    let run = || {
+        let bundle = || read_only(lab.bundle()).caps(&["CAP_SYS_ADMIN"]).unset("/linux/seccomp");
+        let first = lab.container(bundle().sh(script)).run().ok().stdout();
+        let c = lab.container(bundle().idle());
+        c.run_detached().ok();
+        let said = c.exec_sh(script).ok().stdout();
+        c.delete_force().ok();
+        assert_eq!(first, said);
+        said
+    };
+    rule(NOTHING);
+    assert_eq!(run(), "mounted\nwritten\n");
+    drop_in(&with("files = true"));
+    assert_eq!(run(), "written\n");
+    // What the profile restricts stays so.
+    rule(&with("files = true"));
+    drop_in(NOTHING);
+    assert_eq!(run(), "written\n");
+    lab.assert_clean();
+}
+
 /// A descriptor of a directory of the host, as a caller may pass one on, leads past every mount of the container; and
 /// whoever may mount can make the root writable.
 #[test]

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 const FILE: &str = "/etc/brig/policy.toml";
+const DROP_INS: &str = "/etc/brig/policy.d";
 
 /// Puts a policy in the place of the node's, which nobody but this test sees.
 fn policy(text: &str) {
@@ -286,6 +287,12 @@ const CASES: &[Case] = &[
         "",
         |bundle| bundle.set("/linux/intelRdt", json!({"closID": "x"})),
         Refused("linux.intelRdt: a group of resctrl is refused"),
+    ),
+    case(
+        "annotations",
+        "allow = [], profiles = []",
+        |bundle| bundle.set("/annotations", json!({"io.brig.profile": "sandbox"})),
+        Refused("annotations[\"io.brig.profile\"]: \"sandbox\" is refused by the rule annotations"),
     ),
 ];
 
@@ -788,6 +795,159 @@ fn a_policy_that_cannot_be_trusted_or_read_lets_nothing_start() {
     fs::remove_dir_all("/etc/brig").expect("remove");
     symlink("/etc/not-mounted-yet", "/etc/brig").expect("link");
     c.run().failed().says("/etc/brig is a link that leads to nothing");
+}
+
+/// Puts a drop-in beside the policy.
+fn drop_in(name: &str, rules: &str) {
+    let directory = Path::new(DROP_INS);
+    fs::create_dir_all(directory).expect("make a directory");
+    fs::write(directory.join(name), format!("version = 1\n{rules}\n")).expect("write a drop-in");
+    let mode = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(directory.join(name), mode).expect("change its mode");
+}
+
+#[test]
+fn drop_ins_take_away_from_what_the_file_grants_at_every_verb() {
+    need!(Brig);
+    let lab = Lab::new();
+    let pids = |max: u32| format!("[rules]\npids = {{ mode = \"enforce\", max = {max} }}");
+    fs::create_dir_all("/etc/brig").expect("make a directory");
+    // Without a file, too; the least of all holds, in whatever order; and what is no drop-in by its name is none.
+    drop_in(
+        "10-few.toml",
+        &format!(
+            "{}\nseccomp = {{ mode = \"enforce\", profile = \"compute\" }}\ncapabilities = {{ mode = \"enforce\", allow = \
+             [\"CAP_KILL\"] }}",
+            pids(40)
+        ),
+    );
+    let filters = "grep -c 'Seccomp_filters:.1' /proc/self/status";
+    let c = lab.container(lab.bundle().unset("/linux/seccomp").idle());
+    c.run_detached().ok();
+    c.exec(&["sh", "-c", filters]).ok().prints("1");
+    assert_eq!(c.cgroup_file("pids", "pids.max").trim(), "40");
+    c.delete_force().ok();
+    drop_in("20-more.toml", &pids(1000));
+    drop_in("30-off.toml", "[rules]\npids.mode = \"off\"\nseccomp.mode = \"off\"");
+    drop_in("40-none.toml~", "no TOML");
+    let c = running(&lab, "extends = \"baseline\"");
+    assert_eq!(c.cgroup_file("pids", "pids.max").trim(), "40");
+    c.call("update", ["--pids-limit", "50"]).go().ok();
+    assert_eq!(c.cgroup_file("pids", "pids.max").trim(), "40");
+    // The profile's filter and the drop-in's.
+    c.exec(&["sh", "-c", "grep -c 'Seccomp_filters:.2' /proc/self/status"]).ok().prints("1");
+    let bounding = ["sh", "-c", "grep CapBnd /proc/self/status"];
+    c.exec_call(&["--cap", "CAP_CHOWN", "--cap", "CAP_KILL"], &bounding)
+        .go()
+        .ok()
+        .prints("CapBnd:\t0000000000000020");
+    let explain = |more: &[&str]| {
+        lab.runtime().args(["policy", "explain", "--id", c.id()]).args(more).go().ok()
+    };
+    explain(&[]).says("and policy.d/10-few.toml").says("and policy.d/20-more.toml");
+    let said = explain(&["--json"]).json();
+    let verdicts = said["verdicts"].as_array().expect("verdicts").iter();
+    let by: Vec<_> = verdicts.filter(|one| one["rule"] == "pids").map(|one| &one["by"]).collect();
+    assert_eq!(by, [&json!(null), &json!("policy.d/10-few.toml")]);
+    c.delete_force().ok();
+    lab.runtime().args(["policy", "show"]).go().ok().says("and policy.d/10-few.toml");
+    policy("version = 1\ndefault = \"oci\"\n");
+    lab.runtime()
+        .args(["policy", "check"])
+        .go()
+        .ok()
+        .says("/etc/brig/policy.toml: valid")
+        .says("/etc/brig/policy.d/10-few.toml: valid")
+        .says("/etc/brig/policy.d/40-none.toml~: ignored");
+}
+
+#[test]
+fn a_drop_in_that_cannot_be_trusted_or_read_lets_nothing_start() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().sh("true"));
+    policy("version = 1\ndefault = \"oci\"\n");
+    let path = format!("{DROP_INS}/x.toml");
+    let good = || drop_in("x.toml", "[rules]");
+    drop_in("x.toml", "[rule]");
+    c.run().failed().says("/etc/brig/policy.d/x.toml: line 2 column 2: unknown field `rule`");
+    let check = lab.runtime().args(["policy", "check", FILE, &path]);
+    check.go().failed().says("x.toml: line 2 column 2: unknown field `rule`");
+    good();
+    c.run().ok();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).expect("change its mode");
+    c.run().failed().says("/etc/brig/policy.d/x.toml may be written by others");
+    good();
+    chown(&path, Some(1000), None).expect("change its owner");
+    c.run().failed().says("/etc/brig/policy.d/x.toml belongs to user 1000");
+    fs::rename(&path, "/etc/brig/other").expect("rename");
+    symlink("../other", &path).expect("link");
+    c.run().failed().says("/etc/brig/policy.d/x.toml is a symbolic link");
+    fs::remove_file(&path).expect("remove");
+    c.run().ok();
+    fs::set_permissions(DROP_INS, fs::Permissions::from_mode(0o775)).expect("change its mode");
+    c.run().failed().says("/etc/brig/policy.d can be written by others");
+    fs::rename(DROP_INS, "/etc/brig/elsewhere").expect("rename");
+    symlink("elsewhere", DROP_INS).expect("link");
+    c.run().failed().says("/etc/brig/policy.d is a symbolic link");
+    fs::remove_file(DROP_INS).expect("remove");
+    fs::write(DROP_INS, "").expect("write");
+    c.run().failed().says("/etc/brig/policy.d");
+}
+
+#[test]
+fn an_exception_holds_until_its_day_and_is_told_of() {
+    need!(Brig);
+    let lab = Lab::new();
+    let excepted = |expires: &str| {
+        policy(&format!(
+            "version = 1\ndefault = \"baseline\"\n[exception.fuse]\nreason = \"builds\"\nexpires = {expires}\n\
+             drop_in = \"50-fuse.toml\"\nrules = [\"devices\"]\nprofiles = [\"baseline\"]\n"
+        ));
+    };
+    drop_in("50-fuse.toml", "[rules]\ndevices = { mode = \"enforce\", allow = [\"c 10:229\"] }");
+    let fuse = json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]);
+    let bundle = lab.bundle().set("/linux/devices", fuse).sh("[ -c /dev/fuse ] || echo none");
+    bundle.write();
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let c = lab.container(bundle);
+    let told = |state: &str| {
+        let words =
+            format!("exception fuse, {state}: policy.d/50-fuse.toml decides on devices (builds)");
+        lab.runtime().args(["policy", "show"]).go().ok().says(&words);
+        lab.runtime().args(["policy", "explain", "--bundle", &dir]).go().ok().says(&words);
+    };
+    excepted("2099-12-31");
+    c.run().ok().prints("");
+    told("until 2099-12-31");
+    excepted("2026-11-01");
+    c.run().ok().prints("none");
+    told("EXPIRED on 2026-11-01");
+    let debug = lab.runtime().args(["--debug", "run", "--bundle", &dir]).arg(lab.id()).go().ok();
+    debug.says("is no longer excepted from the rule devices");
+}
+
+#[test]
+fn a_pod_may_ask_for_less_by_an_annotation_that_the_node_lists() {
+    need!(Brig);
+    let lab = Lab::new();
+    policy(
+        "version = 1\ndefault = \"it\"\n[profile.few]\npids = { mode = \"enforce\", max = 9 }\n[profile.it]\n\
+         annotations = { mode = \"refuse\", allow = [\"io.brig.profile\"], profiles = [\"few\"] }\n",
+    );
+    let annotations =
+        json!({"io.brig.profile": "few", "io.kubernetes.cri.container-type": "container"});
+    let c = lab.container(lab.bundle().set("/annotations", annotations).idle());
+    c.run_detached().ok();
+    assert_eq!(c.cgroup_file("pids", "pids.max").trim(), "9");
+    c.call("update", ["--pids-limit", "10"]).go().ok();
+    assert_eq!(c.cgroup_file("pids", "pids.max").trim(), "9");
+    let said = lab.runtime().args(["policy", "explain", "--id", c.id()]).go().ok();
+    said.says("and the annotation io.brig.profile")
+        .says("in the pod     podPidsLimit of the kubelet");
+    c.delete_force().ok();
+    let bundle = lab.bundle().set("/annotations", json!({"io.brig.profile": "oci"})).sh("true");
+    lab.container(bundle).run().failed().says("\"oci\" is refused by the rule annotations");
 }
 
 #[test]

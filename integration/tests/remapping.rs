@@ -69,6 +69,46 @@ fn in_pod(bundle: Bundle, pid: i32) -> Bundle {
     })
 }
 
+/// Puts a drop-in with the rule beside the policy.
+fn drop_in(mode: &str) {
+    let path = Path::new("/etc/brig/policy.d/50-ids.toml");
+    let text = format!(
+        "version = 1\n[rules]\nremapping = {{ mode = \"{mode}\", root = \"read-only\", size = 0, unmappable = \"refuse\" }}\n"
+    );
+    fs::create_dir_all("/etc/brig/policy.d").expect("make a directory");
+    fs::write(path, text).expect("write a drop-in");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("chmod");
+}
+
+#[test]
+fn a_drop_in_gives_ids_where_the_profile_gives_none_and_takes_none_that_it_gives() {
+    need!(Brig);
+    let lab = Lab::new();
+    for (own, further) in [("off", "enforce"), ("enforce", "off"), ("enforce", "refuse")] {
+        remapping_by(own, 3, "");
+        drop_in(further);
+        let c = running(&lab, lab.plain_bundle());
+        assert!((first()..first() + 3).contains(&range(c.pid())), "{own} {further}");
+        assert_eq!(claims().len(), 1);
+        c.exec_sh("id -u").ok().prints("0");
+        let map = c.exec_sh("cat /proc/self/uid_map").ok().stdout();
+        assert_ne!(map.split_whitespace().nth(1), Some("0"), "{own} {further}");
+        // Of its pod, also by the drop-in.
+        let sidecar = running(&lab, in_pod(lab.plain_bundle(), c.pid()));
+        assert_eq!(range(sidecar.pid()), range(c.pid()));
+        sidecar.delete_force().ok();
+        c.delete_force().ok();
+        assert!(claims().is_empty());
+        // Root of the host is nobody's, whoever asks for it.
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 10}]);
+        let bundle =
+            lab.plain_bundle().namespace("user", None).set("/linux/uidMappings", map.clone());
+        let refused = lab.container(bundle.set("/linux/gidMappings", map).sh("true"));
+        refused.run().failed().says("a map to user 0 of the host is refused by the rule remapping");
+    }
+    lab.assert_clean();
+}
+
 #[test]
 fn users_of_a_container_are_nobodys_else_and_nothing_on_disk_is_changed() {
     need!(Brig);

@@ -43,18 +43,22 @@ impl HookPrograms {
     /// Opens those of the lists, with the names that config.json has for these, and what the rule looks at of each.
     pub(crate) fn find(
         lists: &[(&'static str, &[Hook])],
-        rule: &policy::Hooks,
+        profile: &ChosenProfile,
     ) -> (Self, Vec<Program>) {
-        let is_judged = rule.mode.unwrap_or_default() >= Mode::Enforce;
+        let rules = profile.sets().map(|set| &set.rules.hooks);
+        let mode = |rule: &policy::Hooks| rule.mode.unwrap_or_default();
+        let is_judged = rules.clone().any(|rule| mode(rule) >= Mode::Enforce);
         let (mut held, mut seen) = (Vec::new(), Vec::new());
-        let allow = rule.allow.as_deref().unwrap_or_default();
-        if rule.mode.unwrap_or_default() == Mode::Off || allow.is_empty() {
+        // Of each set: which of them has to allow a program is no question here.
+        let allow = rules.filter(|rule| mode(rule) != Mode::Off).flat_map(|rule| &rule.allow);
+        let allow: Vec<_> = allow.flatten().collect();
+        if allow.is_empty() {
             return (Self { is_judged, held }, seen);
         }
         for (stage, hooks) in lists.iter().filter(|(stage, _)| policy::is_on_the_host(stage)) {
             for (index, hook) in hooks.iter().enumerate() {
                 let field = policy::hook_field(stage, index);
-                let Ok((program, file)) = look_at(&field, Path::new(&hook.path), allow) else {
+                let Ok((program, file)) = look_at(&field, Path::new(&hook.path), &allow) else {
                     continue;
                 };
                 seen.push(program);
@@ -70,7 +74,7 @@ impl HookPrograms {
         hooks: &[Hook],
         profile: &ChosenProfile,
     ) -> Result<Self, Denial> {
-        let (programs, seen) = Self::find(&[(stage, hooks)], &profile.rules.hooks);
+        let (programs, seen) = Self::find(&[(stage, hooks)], profile);
         let mut only = Hooks::default();
         *only.by_name_mut(stage) = hooks.to_vec();
         policy::judge_hooks(&only, &seen, profile)?;
@@ -118,7 +122,7 @@ fn changed(file: &File) -> io::Result<(i64, i64, u64)> {
 fn look_at(
     field: &str,
     path: &Path,
-    allow: &[policy::value::HookProgram],
+    allow: &[&policy::value::HookProgram],
 ) -> io::Result<(Program, Option<Held>)> {
     let file = foreign::regular_file(CWD, path, ResolveFlags::empty())?;
     let file = file.ok_or(io::ErrorKind::InvalidInput)?;

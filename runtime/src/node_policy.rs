@@ -5,13 +5,20 @@
 //! bundle says.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
-use brig_policy::{Applied, ChosenProfile, Facts, IdPool, Mode, NodePolicy, Policy, Remap};
+use brig_policy::value::FilterName;
+use brig_policy::{
+    Applied, ChosenProfile, Condition, Date, Facts, IdPool, NodePolicy, Policy, Remap,
+};
 use brig_pseudofs::small_file;
 use brig_seccomp::{Arch, BpfProgram};
-use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fstat, statat};
+use rustix::fs::{
+    Access, AtFlags, CWD, Dir, Mode as RawMode, OFlags, accessat, fstat, openat, statat,
+};
 use rustix::io::Errno;
 
 use crate::caller::Caller;
@@ -22,12 +29,14 @@ use crate::trusted::{self, Whose};
 pub const DIRECTORY: &str = "/etc/brig";
 /// Its name there.
 pub const FILE: &str = "policy.toml";
+/// The directory of the drop-ins there.
+pub const DROP_INS: &str = "policy.d";
 /// The write permissions of group and others.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// The policy of this node, for as long as a program lives. The file is read for each container, as it may change
-/// meanwhile, and understood anew where its text is another: no time stamp is trusted. One that is not understood any more
-/// is an error, not the policy of before.
+/// The policy of this node, for as long as a program lives. The files are read for each container, as they may change
+/// meanwhile, and understood anew where a text is another, or the day: no time stamp is trusted. One that is not understood
+/// any more is an error, not the policy of before.
 #[derive(Debug)]
 pub struct PolicyFile {
     /// The profile that was chosen on the node's side, by a flag or by the name that brig is called by; the policy's
@@ -35,8 +44,8 @@ pub struct PolicyFile {
     selected: Option<String>,
     /// Whether systemd makes the cgroups.
     systemd: bool,
-    /// The text that was read last, and the profile and the pool of ids of it.
-    known: Mutex<Option<(String, ChosenProfile, IdPool)>>,
+    /// What was read last, on which day, and what of it holds.
+    known: Mutex<Option<(Texts, Option<Date>, Chosen)>>,
 }
 
 impl PolicyFile {
@@ -51,32 +60,107 @@ impl PolicyFile {
     /// # Errors
     /// The policy cannot be read, somebody else could have written it, or the profile may not be selected.
     pub fn read(&self) -> Result<NodePolicy, Failure> {
-        let Some(text) = text()? else {
-            return match self.selected() {
+        let selected = self.selected.as_deref();
+        let Some(texts) = Texts::read()? else {
+            return match selected {
                 None => Ok(NodePolicy::oci()),
                 selected => {
-                    let profile = chosen(&Policy::without_file(), selected)?;
-                    on_this_machine(profile, IdPool::default(), self.systemd)
+                    let chosen = chosen(&Policy::without_file(), selected, None)?;
+                    on_this_machine(chosen, self.systemd)
                 }
             };
         };
+        let today = today();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (profile, pool) = match &*known {
-            Some((of, profile, pool)) if *of == text => (profile.clone(), *pool),
+        let chosen = match &*known {
+            Some((of, day, chosen)) if (of, day) == (&texts, &today) => chosen.clone(),
             _ => {
-                let policy = parse(&text)?;
-                let profile = chosen(&policy, self.selected())?;
-                let (_, profile, pool) = known.insert((text, profile, policy.ids()));
-                (profile.clone(), *pool)
+                let chosen = chosen(&texts.parse()?, selected, today)?;
+                known.insert((texts, today, chosen)).2.clone()
             }
         };
         drop(known);
-        on_this_machine(profile, pool, self.systemd)
+        on_this_machine(chosen, self.systemd)
+    }
+}
+
+/// Whether the node has a policy, which is understood.
+///
+/// # Errors
+/// It cannot be read, somebody else could have written it, or something in it is not understood.
+pub fn check() -> Result<bool, Failure> {
+    match Texts::read()? {
+        Some(texts) => texts.parse().map(|_| true),
+        None => Ok(false),
+    }
+}
+
+/// The texts of the policy.
+#[derive(Debug, PartialEq)]
+struct Texts {
+    file: Option<String>,
+    /// By their names, in the order in which they hold.
+    drop_ins: Vec<(String, String)>,
+}
+
+impl Texts {
+    /// `None` where there is neither a file nor a directory of drop-ins.
+    fn read() -> Result<Option<Self>, Failure> {
+        let Some(directory) = directory()? else { return Ok(None) };
+        let file = text_in(&directory, FILE, &Path::new(DIRECTORY).join(FILE))?;
+        let path = Path::new(DIRECTORY).join(DROP_INS);
+        let systems = Whose::Systems;
+        let mut drop_ins = Vec::new();
+        match trusted::directory_in(&directory, DROP_INS, &path, systems)? {
+            None if file.is_none() => return Ok(None),
+            None => {}
+            Some(directory) => {
+                for name in names_in(&directory, &path)? {
+                    let path = path.join(&name);
+                    let text = text_in(&directory, &name, &path)?.ok_or_else(|| {
+                        Failure::plain(format!("{} was removed concurrently", path.display()))
+                    })?;
+                    drop_ins.push((name, text));
+                }
+            }
+        }
+        Ok(Some(Self { file, drop_ins }))
     }
 
-    fn selected(&self) -> Option<&str> {
-        self.selected.as_deref()
+    fn parse(&self) -> Result<Policy, Failure> {
+        let path = Path::new(DIRECTORY).join(FILE);
+        let mut policy = match &self.file {
+            Some(text) => Policy::read(text).map_err(|error| explain(&path, &error))?,
+            None => Policy::without_file(),
+        };
+        for (name, text) in &self.drop_ins {
+            let path = Path::new(DIRECTORY).join(DROP_INS).join(name);
+            policy.add_drop_in(name, text).map_err(|error| explain(&path, &error))?;
+        }
+        Ok(policy)
     }
+}
+
+/// The names of the drop-ins, in the order in which they hold. Others are what editors and package managers leave.
+fn names_in(directory: &OwnedFd, path: &Path) -> Result<Vec<String>, Failure> {
+    let failed = |errno: Errno| {
+        Failure::system(format!("reading {}", path.display()), io::Error::from(errno))
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = openat(directory, ".", flags, RawMode::empty()).map_err(failed)?;
+    let mut names = Vec::new();
+    for entry in Dir::new(opened).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        names.extend(Some(name).filter(|name| is_drop_in(name)));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Whether a file of the directory of drop-ins is one, by its name.
+#[must_use]
+pub fn is_drop_in(name: &str) -> bool {
+    name.ends_with(".toml") && !name.starts_with('.')
 }
 
 /// The policy in a file of anybody's: for tests of policies, never for a container.
@@ -91,24 +175,27 @@ pub fn read_file(
     let failed = |error| Failure::system(format!("reading {}", file.display()), error);
     let text = std::fs::read_to_string(file).map_err(failed)?;
     let policy = Policy::read(&text).map_err(|error| explain(file, &error))?;
-    on_this_machine(chosen(&policy, selected)?, policy.ids(), systemd)
+    on_this_machine(chosen(&policy, selected, today())?, systemd)
 }
 
-fn chosen(policy: &Policy, selected: Option<&str>) -> Result<ChosenProfile, Failure> {
-    policy.profile(selected).map_err(|error| {
+/// A profile, what holds besides for some containers, and the pool of ids.
+type Chosen = (ChosenProfile, Vec<Condition>, IdPool);
+
+fn chosen(policy: &Policy, selected: Option<&str>, today: Option<Date>) -> Result<Chosen, Failure> {
+    let wrong = |error: brig_policy::Error| {
         let hint = error.hint().to_owned();
         Failure::plain(format!("the node's policy: {error}")).with_hint(hint)
-    })
+    };
+    let profile = policy.profile_on(today, selected).map_err(wrong)?;
+    let conditions = policy.conditions(&profile).map_err(wrong)?;
+    Ok((profile, conditions, policy.ids()))
 }
 
 /// With what of the machine decides now what its rules come to.
-fn on_this_machine(
-    profile: ChosenProfile,
-    pool: IdPool,
-    systemd: bool,
-) -> Result<NodePolicy, Failure> {
+fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure> {
+    let (profile, conditions, pool) = chosen;
     let (limits_swap, oom_score) = (limits_swap(&profile), oom_score(&profile)?);
-    let is_on = profile.rules.landlock.mode.unwrap_or_default() != Mode::Off;
+    let is_on = profile.has(|rules| rules.landlock.mode);
     let landlock = if is_on { brig_sys::landlock::version() } else { 0 };
     let forbids_programs_in_memory = is_on && is_there("/proc/sys/vm/memfd_noexec");
     let remap = match Caller::get() {
@@ -125,31 +212,34 @@ fn on_this_machine(
         remap,
         overlay_root: false,
     };
-    Ok(NodePolicy { profile, facts })
+    Ok(NodePolicy { profile, facts, conditions })
 }
 
-fn path() -> PathBuf {
-    Path::new(DIRECTORY).join(FILE)
+/// The day by the machine's clock, in UTC.
+fn today() -> Option<Date> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok().map(Date::of_unix_time)
 }
 
-/// The text of the file; `None` where there is none.
-fn text() -> Result<Option<String>, Failure> {
-    let path = path();
-    let failed = |error: io::Error| Failure::system(format!("reading {}", path.display()), error);
+/// The directory of the policy, which nobody else can have written to; `None` where there is none.
+fn directory() -> Result<Option<OwnedFd>, Failure> {
     // One call where there is none; the walk to it looks at each owner on the way. A link that leads to nothing is no
     // absence: what it leads to may not be mounted yet.
     if statat(CWD, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
         return Ok(None);
     }
-    let directory =
-        trusted::open_directory(Path::new(DIRECTORY), Whose::Systems)?.ok_or_else(|| {
-            Failure::plain(format!("{DIRECTORY} is a link that leads to nothing"))
-                .with_hint("remove it where the node is to have no policy")
-        })?;
-    let Some(file) = trusted::file_in(&directory, FILE, OFlags::RDONLY, &path, Whose::Systems)?
-    else {
-        return Ok(None);
-    };
+    let directory = trusted::open_directory(Path::new(DIRECTORY), Whose::Systems)?;
+    directory.map(Some).ok_or_else(|| {
+        Failure::plain(format!("{DIRECTORY} is a link that leads to nothing"))
+            .with_hint("remove it where the node is to have no policy")
+    })
+}
+
+/// The text of a file there; `None` where there is none.
+fn text_in(directory: &OwnedFd, name: &str, path: &Path) -> Result<Option<String>, Failure> {
+    let failed = |error: io::Error| Failure::system(format!("reading {}", path.display()), error);
+    let file = trusted::file_in(directory, name, OFlags::RDONLY, path, Whose::Systems)?;
+    let Some(file) = file else { return Ok(None) };
     let mode = fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode;
     if mode & OTHERS_WRITE != 0 {
         let what = format!("{} may be written by others than its owner", path.display());
@@ -162,42 +252,31 @@ fn text() -> Result<Option<String>, Failure> {
     text.map(Some).map_err(|_| Failure::plain(format!("{} is not UTF-8", path.display())))
 }
 
-/// Reads the text of a policy file, whose name is in what it says.
-///
-/// # Errors
-/// See [`Policy::read`]; with the file, and the place in it.
-fn parse(text: &str) -> Result<Policy, Failure> {
-    Policy::read(text).map_err(|error| explain(&path(), &error))
-}
-
 /// What is wrong with the policy file at `path`.
 #[must_use]
 pub fn explain(path: &Path, error: &brig_policy::Error) -> Failure {
     Failure::plain(format!("{}: {error}", path.display())).with_hint(error.hint())
 }
 
-/// The filter that the node's policy puts beside a container's own, by the profile that it was made with.
+/// The filters that the node's policy puts beside a container's own, by the profile that it was made with.
 ///
 /// # Errors
 /// This machine's processor has none of that name.
-pub fn filter(applied: &Applied) -> Result<Option<BpfProgram>, Failure> {
-    let rule = &applied.profile.rules.seccomp;
-    let name = match (rule.mode.unwrap_or_default(), rule.profile) {
-        (Mode::Enforce | Mode::Refuse, Some(profile)) => profile.name(),
-        _ => return Ok(None),
+pub fn filters(applied: &Applied) -> Result<Vec<BpfProgram>, Failure> {
+    let compiled = |name: FilterName| {
+        brig_seccomp::compiled(name.name(), Arch::native()).ok_or_else(|| {
+            let what = format!("there is no filter {} for this processor", name.name());
+            Failure::plain(format!("the node's rule seccomp: {what}"))
+                .with_hint("set the rule's mode to \"off\" in the policy file")
+        })
     };
-    brig_seccomp::compiled(name, Arch::native()).map(Some).ok_or_else(|| {
-        Failure::plain(format!(
-            "the node's rule seccomp: there is no filter {name} for this processor"
-        ))
-        .with_hint("set the rule's mode to \"off\" in the policy file")
-    })
+    applied.profile.filters().into_iter().map(compiled).collect()
 }
 
 /// What brig itself has, and a process that asks for nothing; none where no rule looks at it.
 pub(crate) fn oom_score(profile: &ChosenProfile) -> Result<Option<i32>, Failure> {
     const PATH: &str = "/proc/self/oom_score_adj";
-    if profile.rules.oom_score.mode.unwrap_or_default() == Mode::Off {
+    if !profile.has(|rules| rules.oom_score.mode) {
         return Ok(None);
     }
     let failed = |error| Failure::system(format!("reading {PATH}"), error);
@@ -208,7 +287,7 @@ pub(crate) fn oom_score(profile: &ChosenProfile) -> Result<Option<i32>, Failure>
 
 /// Whether swap can be limited: cgroup v1 has the file where it accounts for swap, v2 wherever there can be any.
 fn limits_swap(profile: &ChosenProfile) -> bool {
-    profile.rules.memory.mode.unwrap_or_default() != Mode::Off
+    profile.has(|rules| rules.memory.mode)
         && (is_there("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
             || is_there("/sys/fs/cgroup/cgroup.controllers") && is_there("/proc/swaps"))
 }

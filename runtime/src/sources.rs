@@ -18,7 +18,7 @@ use crate::foreign;
 use crate::hook_programs::HookPrograms;
 use crate::plan::SourceObject;
 use crate::policy::source::{Kind, Object, Source};
-use crate::policy::{self, Mode as RuleMode};
+use crate::policy::{self, ChosenProfile};
 use crate::spec::Config;
 use crate::spec::mount::Kind as MountKind;
 
@@ -41,18 +41,17 @@ pub struct HeldSources {
 
 impl HeldSources {
     /// Looks at the sources of a specification whose bundle is at `bundle`, and at its root, and at the
-    /// programs of hooks; at nothing where the rules are off.
+    /// programs of hooks; at nothing where the rules are off in every set.
     pub(crate) fn find(
         config: &Config,
         bundle: &Path,
         root: Option<BorrowedFd<'_>>,
-        rules: &policy::Profile,
+        profile: &ChosenProfile,
     ) -> Self {
         let (mut found, mut walked) = (Self::default(), Walked::default());
         (found.programs, found.judged.programs) =
-            HookPrograms::find(&config.hooks.by_name(), &rules.hooks);
-        let rule = &rules.bind_sources;
-        if rule.mode.unwrap_or_default() == RuleMode::Off {
+            HookPrograms::find(&config.hooks.by_name(), profile);
+        if !profile.has(|rules| rules.bind_sources.mode) {
             return found;
         }
         for (index, mount) in config.mounts.iter().enumerate() {
@@ -71,10 +70,9 @@ impl HeldSources {
         };
         ROOT.clone_into(&mut of_root.field);
         found.judged.found.push(of_root);
-        let deny = rule.deny.as_deref().unwrap_or_default();
-        (found.judged.denied, found.judged.above_denied) = places::denied(deny);
-        let allow: Vec<&String> = rule.allow.iter().chain(&rule.engines).flatten().collect();
-        places::that_allow(&allow, rule.images.as_deref().unwrap_or_default(), &mut found.judged);
+        let sources = &found.judged.found;
+        found.judged.places =
+            profile.sets().map(|set| places::of_rule(&set.rules.bind_sources, sources)).collect();
         found
     }
 

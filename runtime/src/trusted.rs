@@ -63,9 +63,10 @@ pub(crate) fn directory_in(
     parent: &OwnedFd,
     name: &str,
     path: &Path,
+    whose: Whose,
 ) -> Result<Option<OwnedFd>, Failure> {
     let Some((found, stat)) = look(parent, OsStr::new(name), path)? else { return Ok(None) };
-    require_own_directory(&stat, path, Whose::Callers)?;
+    require_own_directory(&stat, path, whose)?;
     Ok(Some(found))
 }
 

@@ -1,6 +1,6 @@
 //! `brig report`.
 
-use brig::policy::{Applied, ChosenProfile};
+use brig::policy::{Applied, ChosenProfile, RuleSet};
 use brig::report::{
     Group, Host, Machine, Report, SCHEMA, Snapshot, Standard, Unseen, Verdict, judge,
 };
@@ -155,8 +155,9 @@ impl Looked {
         };
         let unread = |unseen: Unseen| Error::plain(format!("reading /proc: {unseen}"));
         let (machine, mut host) = (Machine::read().map_err(unread)?, Host::read().map_err(unread)?);
-        let profiles = known.iter().map(|known| &known.applied.profile.rules);
-        for rules in profiles.chain([&nodes.rules]) {
+        let profiles = known.iter().map(|known| &known.applied.profile);
+        for set in profiles.chain([&nodes]).flat_map(ChosenProfile::sets) {
+            let RuleSet { rules, .. } = set;
             let masked = rules.masked_paths.paths.iter().chain(&rules.read_only_paths.paths);
             host.look_for(masked.flatten().map(String::as_str));
         }

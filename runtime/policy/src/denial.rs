@@ -17,10 +17,10 @@ impl Denial {
     /// The decisions where nothing is refused.
     pub(crate) fn or(profile: &str, verdicts: Verdicts) -> Result<Vec<Verdict>, Self> {
         let is_refused = |verdict: &Verdict| verdict.outcome == Outcome::Refused;
-        if !verdicts.0.iter().any(is_refused) {
-            return Ok(verdicts.0);
+        if !verdicts.all.iter().any(is_refused) {
+            return Ok(verdicts.all);
         }
-        let refused = verdicts.0.into_iter().filter(is_refused).collect();
+        let refused = verdicts.all.into_iter().filter(is_refused).collect();
         Err(Self { profile: profile.to_owned(), refused })
     }
 

@@ -15,10 +15,13 @@ mod sources;
 
 use brig_spec::{Asked, Config, IdMapping, Linux, NamespaceType, Process, Resources};
 
+use crate::chosen::ChosenProfile;
+use crate::conditions::{self, Condition};
 use crate::denial::Denial;
 use crate::hardened::Hardened;
 use crate::ids::IdPool;
-use crate::profile::{ChosenProfile, Profile};
+use crate::pod;
+use crate::profile::{Mode, Profile, SeccompListener};
 use crate::source::{Program, Sources};
 use crate::verdict::{Rule, Verdict, Verdicts};
 
@@ -28,7 +31,7 @@ macro_rules! rule {
         $crate::verdict::Rule(stringify!($name), $profile.$name.mode.unwrap_or_default())
     };
 }
-use rule;
+pub(crate) use rule;
 
 pub use remapping::{Remap, wants_range};
 
@@ -39,13 +42,15 @@ pub struct NodePolicy {
     pub profile: ChosenProfile,
     /// What rules look at.
     pub facts: Facts,
+    /// Rules that hold besides for containers with certain annotations.
+    pub conditions: Vec<Condition>,
 }
 
 impl NodePolicy {
     /// That of a node which grants all that is asked for.
     #[must_use]
     pub fn oci() -> Self {
-        Self { profile: ChosenProfile::oci(), facts: Facts::default() }
+        Self { profile: ChosenProfile::oci(), facts: Facts::default(), conditions: Vec::new() }
     }
 }
 
@@ -96,11 +101,11 @@ pub fn harden(
     node: &NodePolicy,
     sources: &Sources,
 ) -> Result<(Hardened, Vec<Verdict>), Denial> {
-    let unclaimed = wants_range(asked.config(), &node.profile.rules, &node.facts);
-    let (config, mut verdicts) = decide(asked, &node.profile.rules, &node.facts, sources);
+    let unclaimed = wants_range(asked.config(), &node.profile, &node.facts);
+    let (config, mut verdicts) = decide(asked, node, sources);
     if unclaimed {
         let asked = "ids of the pool, of which none are claimed";
-        verdicts.refuse(rule!(node.profile.rules, remapping), "linux.namespaces", asked);
+        verdicts.refuse(Rule("remapping", Mode::Refuse), "linux.namespaces", asked);
     }
     let verdicts = Denial::or(&node.profile.name, verdicts)?;
     Ok((Hardened(config), verdicts))
@@ -109,35 +114,50 @@ pub fn harden(
 /// All that a profile decides about what is asked for, also where it refuses something of it.
 #[must_use]
 pub fn judge(asked: Asked, node: &NodePolicy, sources: &Sources) -> Vec<Verdict> {
-    decide(asked, &node.profile.rules, &node.facts, sources).1.0
+    decide(asked, node, sources).1.all
 }
 
-fn decide(
-    asked: Asked,
-    profile: &Profile,
-    facts: &Facts,
-    sources: &Sources,
-) -> (Box<Config>, Verdicts) {
+fn decide(asked: Asked, node: &NodePolicy, sources: &Sources) -> (Box<Config>, Verdicts) {
     let mut config = asked.into_config();
-    let mut verdicts = Verdicts::default();
-    remapping::judge(&mut config, profile, facts, &mut verdicts);
-    let (process, linux) = (&mut config.process, &config.linux);
-    process::judge(process, linux, profile, facts.oom_score, &mut verdicts);
-    process::mapped_mounts(&config, profile, &mut verdicts);
-    linux::judge(&mut config.linux, profile, facts, &mut verdicts);
-    root::judge(&mut config, profile, &mut verdicts);
-    remapping::judge_root(&mut config, profile, facts, &mut verdicts);
-    sources::judge(&config, profile, sources, &mut verdicts);
-    kernel::judge(&mut config.mounts, profile, &mut verdicts);
-    let resources = config.linux.resources.get_or_insert_default();
-    resources::judge(resources, profile, facts, &mut verdicts);
-    let none = Resources::default();
-    config.linux.resources = config.linux.resources.filter(|resources| *resources != none);
-    filter(&config, profile, &mut verdicts);
-    landlock::judge(&mut config, profile, facts, &mut verdicts);
-    hooks::judge(&mut config, profile, &sources.programs, &mut verdicts);
-    forbid(&config, profile, &mut verdicts);
+    let mut verdicts = Verdicts::of(&node.profile, |index, rules, verdicts| {
+        decide_by(rules, &mut config, &node.facts, (sources, index), verdicts);
+    });
+    // Last, as nobody asked for what these put in: no set judges that, whichever put it in.
+    verdicts.add_by(&node.profile, |_, rules, verdicts| {
+        landlock::judge(&mut config, rules, &node.facts, verdicts);
+    });
+    remapping::keep_ports(&mut config, &node.profile, &verdicts);
+    verdicts.tell(&node.profile.exceptions);
+    pod::tell(&mut verdicts.all, &config.annotations);
     (config, verdicts)
+}
+
+/// What one set of rules decides about what the ones before it have left; its index is for what it lists of sources.
+fn decide_by(
+    rules: &Profile,
+    config: &mut Config,
+    facts: &Facts,
+    sources: (&Sources, usize),
+    verdicts: &mut Verdicts,
+) {
+    remapping::judge(config, rules, facts, verdicts);
+    let (process, linux) = (&mut config.process, &config.linux);
+    process::judge(process, linux, rules, facts.oom_score, verdicts);
+    process::mapped_mounts(config, rules, verdicts);
+    linux::judge(&mut config.linux, rules, facts, verdicts);
+    root::judge(config, rules, verdicts);
+    remapping::judge_root(config, rules, facts, verdicts);
+    sources::judge(config, rules, sources, verdicts);
+    kernel::judge(&mut config.mounts, rules, verdicts);
+    let resources = config.linux.resources.get_or_insert_default();
+    resources::judge(resources, rules, facts, verdicts);
+    if config.linux.resources.as_ref().is_some_and(|all| *all == Resources::default()) {
+        config.linux.resources = None;
+    }
+    filter(config, rules, verdicts);
+    hooks::judge(config, rules, &sources.0.programs, verdicts);
+    forbid(config, rules, verdicts);
+    conditions::judge(&config.annotations, rules, verdicts);
 }
 
 /// What holds for a further process of a container. Where it names no label or limit of its own it has those of the
@@ -158,10 +178,10 @@ pub fn harden_process(
     if asked.rlimits.is_empty() {
         asked.rlimits.clone_from(&own.rlimits);
     }
-    let (name, profile) = (&profile.name, &profile.rules);
-    let mut verdicts = Verdicts::default();
-    process::judge(&mut asked, &container.linux, profile, oom_score, &mut verdicts);
-    let verdicts = Denial::or(name, verdicts)?;
+    let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
+        process::judge(&mut asked, &container.linux, rules, oom_score, verdicts);
+    });
+    let verdicts = Denial::or(&profile.name, verdicts)?;
     Ok((Hardened(Box::new(asked)), verdicts))
 }
 
@@ -174,10 +194,10 @@ pub fn harden_resources(
     present: &Present,
     profile: &ChosenProfile,
 ) -> Result<(Hardened<Resources>, Vec<Verdict>), Denial> {
-    let (name, profile) = (&profile.name, &profile.rules);
-    let mut verdicts = Verdicts::default();
-    resources::judge_change(&mut asked, present, profile, &mut verdicts);
-    let verdicts = Denial::or(name, verdicts)?;
+    let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
+        resources::judge_change(&mut asked, present, rules, verdicts);
+    });
+    let verdicts = Denial::or(&profile.name, verdicts)?;
     Ok((Hardened(Box::new(asked)), verdicts))
 }
 
@@ -192,21 +212,21 @@ pub fn judge_joined(
     is_the_hosts: bool,
     profile: &ChosenProfile,
 ) -> Result<Vec<Verdict>, Denial> {
-    let mut verdicts = Verdicts::default();
-    let (name, profile) = (&profile.name, &profile.rules);
     let asked = match kind {
         _ if is_the_hosts => Some(format!("the host's {} namespace", kind.name())),
         NamespaceType::Mount => Some("a mount namespace of others".to_owned()),
         _ => None,
     };
-    let rule = match kind {
-        NamespaceType::User => Some(rule!(profile, remapping)),
-        _ => linux::private_by(kind, profile),
-    };
-    if let Some((rule, asked)) = rule.zip(asked) {
-        verdicts.refuse(rule, "linux.namespaces", asked);
-    }
-    Denial::or(name, verdicts)
+    let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
+        let rule = match kind {
+            NamespaceType::User => Some(rule!(rules, remapping)),
+            _ => linux::private_by(kind, rules),
+        };
+        if let Some((rule, asked)) = rule.zip(asked.as_deref()) {
+            verdicts.refuse(rule, "linux.namespaces", asked);
+        }
+    });
+    Denial::or(&profile.name, verdicts)
 }
 
 /// Judges the socket by which somebody is told of system calls (`linux.seccomp.listenerPath`), once it is open: whether it
@@ -216,14 +236,15 @@ pub fn judge_joined(
 /// The rule does not list it.
 pub fn judge_listener(
     path: &str,
-    is_listed: bool,
+    is_listed: impl Fn(&SeccompListener) -> bool,
     profile: &ChosenProfile,
 ) -> Result<Vec<Verdict>, Denial> {
-    let mut verdicts = Verdicts::default();
-    if !is_listed {
-        let rule = rule!(profile.rules, seccomp_listener);
-        verdicts.refuse(rule, "linux.seccomp.listenerPath", format!("the socket {path:?}"));
-    }
+    let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
+        if !is_listed(&rules.seccomp_listener) {
+            let rule = rule!(rules, seccomp_listener);
+            verdicts.refuse(rule, "linux.seccomp.listenerPath", format!("the socket {path:?}"));
+        }
+    });
     Denial::or(&profile.name, verdicts)
 }
 
@@ -236,8 +257,9 @@ pub fn judge_hooks(
     programs: &[Program],
     profile: &ChosenProfile,
 ) -> Result<(), Denial> {
-    let mut verdicts = Verdicts::default();
-    hooks::refuse(hooks, &profile.rules, programs, &mut verdicts);
+    let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
+        hooks::refuse(hooks, rules, programs, verdicts);
+    });
     Denial::or(&profile.name, verdicts).map(drop)
 }
 
@@ -257,9 +279,10 @@ pub fn judge_joined_maps(
     found: [&[IdMapping]; 2],
     profile: &ChosenProfile,
 ) -> Result<Vec<Verdict>, Denial> {
-    let mut verdicts = Verdicts::default();
-    process::joined_maps(linux, found, &profile.rules, &mut verdicts);
-    remapping::joined_maps(found, &profile.rules, &mut verdicts);
+    let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
+        process::joined_maps(linux, found, rules, verdicts);
+        remapping::joined_maps(found, rules, verdicts);
+    });
     Denial::or(&profile.name, verdicts)
 }
 
@@ -276,5 +299,5 @@ fn forbid(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
 
 /// Whether a rule has something to say.
 fn is_on(rule: Rule) -> bool {
-    rule.1 != crate::profile::Mode::Off
+    rule.1 != Mode::Off
 }

@@ -168,7 +168,7 @@ mod tests {
         let config = json!({"ociVersion": "1.2.0", "root": {"path": "rootfs", "readonly": readonly},
             "process": {"cwd": "/", "args": ["a"], "user": {"uid": 0, "gid": 0}}, "mounts": mounts});
         let asked = Asked::read(config.to_string().as_bytes()).expect("a configuration");
-        ruleset(&asked.into_config(), &profile.rules, version)
+        ruleset(&asked.into_config(), profile.rules(), version)
     }
 
     #[test]

@@ -21,3 +21,12 @@ pub(crate) fn find(name: &str) -> Option<(&'static str, &'static str)> {
     let plain = |full: &str| full.rsplit_once('-').is_some_and(|(plain, _)| plain == name);
     LEVELS.iter().rev().find(|(full, _)| *full == name || plain(full)).copied()
 }
+
+/// What levels extend; a test compares it with their files.
+const EXTENDED: &[(&str, &str)] = &[("restricted-1", "baseline-1"), ("sandbox-1", "restricted-1")];
+
+/// Those that a level extends, by their full names. What they say is in its own text.
+pub(crate) fn extended(full: &str) -> impl Iterator<Item = &'static str> {
+    let of = |name: &str| EXTENDED.iter().find(|(one, _)| *one == name).map(|(_, of)| *of);
+    std::iter::successors(of(full), move |name| of(name))
+}

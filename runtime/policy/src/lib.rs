@@ -8,14 +8,20 @@
 //! file, and knows who wrote it.
 #![forbid(unsafe_code)]
 
+mod chosen;
+mod conditions;
 mod denial;
+mod drop_in;
+mod exception;
 mod file;
 mod harden;
 mod hardened;
 mod ids;
 pub mod landlock;
 mod level;
+mod pod;
 mod profile;
+mod schema;
 pub mod source;
 #[cfg(test)]
 mod tests;
@@ -23,7 +29,10 @@ mod toml_text;
 pub mod value;
 mod verdict;
 
+pub use chosen::{ChosenProfile, Further, RuleSet};
+pub use conditions::{Annotation, Condition};
 pub use denial::Denial;
+pub use exception::{Date, Exempted};
 pub use file::{Error, Policy};
 pub use harden::{
     Facts, NodePolicy, Present, Remap, harden, harden_process, harden_resources, judge,
@@ -32,8 +41,7 @@ pub use harden::{
 pub use hardened::{Hardened, kept};
 pub use ids::{IdPool, RANGE_IDS};
 pub use level::LEVELS;
-pub use profile::{
-    About, BindSources, ChosenProfile, Hooks, Mode, Profile, RULES, Remapping, SeccompListener,
-};
-pub use source::{Sources, hook_field, is_on_the_host};
+pub use profile::{About, BindSources, Hooks, Mode, Profile, RULES, Remapping, SeccompListener};
+pub use schema::schema;
+pub use source::{Places, Sources, hook_field, is_on_the_host};
 pub use verdict::{Applied, Outcome, Verdict};

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use brig_spec::{NamespaceType, RlimitType};
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::Annotation;
+use crate::schema::Form;
 use crate::value::{
     Bytes, Capabilities, Device, FilterName, HookProgram, MappedRoot, Only, Processors, Scope,
     Unmappable,
@@ -25,27 +27,16 @@ pub enum Mode {
     Refuse,
 }
 
-/// The profile that is chosen for a container.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChosenProfile {
-    /// Its name, of a level with its version.
-    pub name: String,
-    /// Its rules.
-    pub rules: Profile,
-}
-
-impl ChosenProfile {
-    /// The one that changes nothing.
+impl Mode {
+    /// As a policy file spells it.
     #[must_use]
-    pub fn oci() -> Self {
-        Self { name: crate::level::OCI.to_owned(), rules: Profile::default() }
-    }
-
-    /// Whether no rule has anything to say.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rules.modes().iter().all(|(_, mode)| *mode == Mode::Off)
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Audit => "audit",
+            Self::Enforce => "enforce",
+            Self::Refuse => "refuse",
+        }
     }
 }
 
@@ -112,6 +103,21 @@ macro_rules! rules {
             /// This profile, with what `base` says where it says nothing.
             pub(crate) fn over(self, base: Self) -> Self {
                 Self { extends: None, $($name: self.$name.over(base.$name),)* }
+            }
+
+            /// Of its rules those that `of` says, by their names; it extends nothing.
+            pub(crate) fn part(&self, of: impl Fn(&str) -> bool) -> Self {
+                let mut part = Self::default();
+                $(if of(stringify!($name)) {
+                    part.$name.clone_from(&self.$name);
+                })*
+                part
+            }
+
+            /// Each rule, and each of its values with the form that it has in a policy file.
+            pub(crate) fn forms() -> Vec<(&'static About, Vec<(&'static str, String)>)> {
+                let values = vec![$(vec![$((stringify!($value), <$of as Form>::form()),)*],)*];
+                RULES.iter().zip(values).collect()
             }
 
             /// A rule and a value that it lacks.
@@ -327,6 +333,14 @@ rules! {
     intel_rdt: IntelRdt {}
         "no shares of the processor's caches",
         "SP 800-190 4.4.3";
+    annotations: Annotations {
+        /// Those of brig's own (`io.brig.`) that a container may have.
+        allow: Vec<Annotation>,
+        /// Profiles that the annotation `io.brig.profile` may name.
+        profiles: Vec<String>,
+    }
+        "which annotations may ask brig for less; any other one that is meant for it is refused",
+        "CVE-2026-44210";
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

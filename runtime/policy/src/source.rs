@@ -75,11 +75,20 @@ pub struct Listed {
     pub object: Object,
 }
 
-/// What sources are judged by.
+/// What is judged, and by what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The sources.
     pub found: Vec<Source>,
+    /// What each set of rules lists ([`crate::ChosenProfile::sets`]), in their order.
+    pub places: Vec<Places>,
+    /// The programs of hooks.
+    pub programs: Vec<Program>,
+}
+
+/// What a set of rules lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
     /// What may be a source, with all that is in it.
     pub allowed: Vec<Listed>,
     /// What may not.
@@ -88,8 +97,6 @@ pub struct Sources {
     pub above_denied: Vec<Listed>,
     /// Where engines keep the roots of containers.
     pub images: Vec<Listed>,
-    /// The programs of hooks.
-    pub programs: Vec<Program>,
 }
 
 /// The object in a list, if it is there: its path in the policy.
@@ -101,7 +108,9 @@ impl Sources {
     pub(crate) fn of(&self, field: &str) -> Option<&Source> {
         self.found.iter().find(|source| source.field == field)
     }
+}
 
+impl Places {
     /// Why a source of a bind mount may not be one.
     pub(crate) fn against_bind(&self, source: &Source) -> Option<String> {
         if let Some(why) = self.against_any(source) {

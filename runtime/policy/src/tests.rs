@@ -37,11 +37,12 @@ fn sources() -> Sources {
     let fields = (0..100).map(|index| format!("mounts[{index}].source"));
     let found = fields.chain(["root.path".to_owned()]).map(source).collect();
     let allowed = vec![source::Listed { path: "/srv".to_owned(), object }];
-    Sources { found, allowed, ..Sources::default() }
+    let places = vec![Places { allowed, ..Places::default() }; 4];
+    Sources { found, places, programs: Vec::new() }
 }
 
 fn node(profile: &ChosenProfile) -> NodePolicy {
-    NodePolicy { profile: profile.clone(), facts: facts() }
+    NodePolicy { profile: profile.clone(), facts: facts(), conditions: Vec::new() }
 }
 
 fn profile(text: &str) -> ChosenProfile {
@@ -94,7 +95,7 @@ fn every_level_is_read() {
         assert_eq!(level(plain), profile);
         let is_oci = *name == "oci-1";
         assert_eq!(
-            profile.rules.modes().iter().all(|(_, mode)| *mode == Mode::Off),
+            profile.rules().modes().iter().all(|(_, mode)| *mode == Mode::Off),
             is_oci,
             "{name}"
         );
@@ -113,7 +114,7 @@ fn a_level_is_what_its_file_and_those_it_extends_say() {
             text.replace("\n[", "\n[profile.it.").replace("extends", "[profile.it]\nextends");
         let text = format!("version = 1\ndefault = \"it\"\n{text}");
         let read = Policy::read(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(read.profile(None).expect("it").rules, level(name).rules, "{name}");
+        assert_eq!(read.profile(None).expect("it").rules(), level(name).rules(), "{name}");
     }
 }
 
@@ -501,7 +502,7 @@ fn errors_of_a_file_have_a_place_and_a_hint() {
         ),
         (
             "version = 1\ndefault = \"oci\"\nselectabel = []",
-            "line 3 column 1: unknown field `selectabel`, expected one of `version`, `default`, `selectable`, `ids`, `profile`",
+            "line 3 column 1: unknown field `selectabel`, expected one of `version`, `default`, `selectable`, `ids`, `profile`, `exception`, `tighten`",
             "did you mean selectable?",
         ),
         (
@@ -594,7 +595,8 @@ fn only_what_is_selectable_can_be_selected() {
 }
 
 /// Profiles of random rules with random modes.
-fn any_profile() -> impl Strategy<Value = ChosenProfile> {
+/// Rules that differ in their modes.
+fn any_rules() -> impl Strategy<Value = String> {
     let modes =
         prop::collection::vec(prop::sample::select(vec!["off", "audit", "enforce"]), RULES.len());
     (modes, prop::sample::select(vec!["restricted", "sandbox"])).prop_map(|(modes, base)| {
@@ -603,7 +605,23 @@ fn any_profile() -> impl Strategy<Value = ChosenProfile> {
             .zip(modes)
             .map(|(rule, mode)| format!("{}.mode = \"{mode}\"\n", rule.name));
         let text: String = rules.collect();
-        profile(&format!("extends = \"{base}\"\ncgroup_parent.allow = []\n{text}"))
+        format!("extends = \"{base}\"\ncgroup_parent.allow = []\n{text}")
+    })
+}
+
+fn any_profile() -> impl Strategy<Value = ChosenProfile> {
+    any_rules().prop_map(|rules| profile(&rules))
+}
+
+/// The same, and with a drop-in besides.
+fn any_profile_and_drop_in() -> impl Strategy<Value = [ChosenProfile; 2]> {
+    (any_rules(), any_rules()).prop_map(|(own, further)| {
+        let text = format!("version = 1\ndefault = \"it\"\n[profile.it]\n{own}");
+        let mut policy = Policy::read(&text).expect("it is good");
+        let without = policy.profile(None).expect("it");
+        let drop_in = format!("version = 1\n[rules]\n{further}");
+        policy.add_drop_in("it.toml", &drop_in).expect("it is good");
+        [without, policy.profile(None).expect("it")]
     })
 }
 
@@ -710,6 +728,24 @@ proptest! {
     }
 
     #[test]
+    fn a_drop_in_gives_nothing(
+        profiles in any_profile_and_drop_in(), remap in any_remap(), config in any_config(),
+    ) {
+        let [without, with] = profiles.map(|profile| {
+            let node = NodePolicy { facts: Facts { remap: remap.clone(), ..facts() }, ..node(&profile) };
+            harden(asked(&config), &node, &sources())
+        });
+        if let Ok((with, verdicts)) = with {
+            let (without, fewer) = without.expect("what the profile refuses, it refuses with a drop-in too");
+            no_more(&with, &without)?;
+            // Of a user namespace the kernel takes other parameters; see `landlock`.
+            let is_parameter = |one: &&Verdict| one.rule == "landlock" && one.field == "linux.sysctl";
+            let stays = |one: &Verdict| verdicts.contains(one) || is_parameter(&one);
+            prop_assert!(fewer.iter().all(stays), "{verdicts:?}\n{fewer:?}");
+        }
+    }
+
+    #[test]
     fn what_holds_is_no_more_than_what_was_asked(profile in any_profile(), remap in any_remap(), config in any_config()) {
         let asked = asked(&config);
         let node = NodePolicy { facts: Facts { remap, ..facts() }, ..node(&profile) };
@@ -792,14 +828,9 @@ fn against(kind: source::Kind, within: &[u64], allow: &[u64], deny: &[u64]) -> O
     let within = within.iter().map(|inode| object(*inode)).collect();
     let bound = source::Source { field: field.clone(), path: "/s".to_owned(), kind, within };
     let above_denied = vec![source::Listed { path: "/9".to_owned(), object: object(1) }];
-    let sources = Sources {
-        found: vec![bound, root],
-        allowed: list(allow),
-        denied: list(deny),
-        above_denied,
-        images: Vec::new(),
-        programs: Vec::new(),
-    };
+    let (allowed, denied) = (list(allow), list(deny));
+    let places = vec![Places { allowed, denied, above_denied, images: Vec::new() }];
+    let sources = Sources { found: vec![bound, root], places, programs: Vec::new() };
     let mount = json!({"destination": "/x", "type": "bind", "source": "/s", "options": ["bind"]});
     let asked = asked(&config(&[("/mounts", json!([mount]))]));
     let rule =
@@ -1002,7 +1033,7 @@ fn a_user_namespace_that_is_joined_has_no_more_than_it_says() {
 fn a_range_is_claimed_for_who_has_none_where_the_rule_gives_one() {
     let wants = |mode: &str, remap: Remap, edits: &[(&str, Value)]| {
         let facts = Facts { remap, ..facts() };
-        wants_range(asked(&config(edits)).config(), &remapping(mode).rules, &facts)
+        wants_range(asked(&config(edits)).config(), &remapping(mode), &facts)
     };
     assert!(wants("enforce", Remap::Unclaimed, &[]) && wants("refuse", Remap::Unclaimed, &[]));
     assert!(!wants("audit", Remap::Unclaimed, &[]) && !wants("off", Remap::Unclaimed, &[]));
@@ -1101,4 +1132,362 @@ fn the_pool_is_the_nodes() {
     let error = policy("ids = { first = 5, count = 655360 }").expect_err("no range begins there");
     assert_eq!(error.to_string(), "line 3 column 17: ids: 5 and 655360 are no pool of ranges");
     assert!(error.hint().contains("multiples of 65536"), "{}", error.hint());
+}
+
+/// A policy with a profile `it` and a level to select, and an exception of a drop-in's, which says this.
+fn with_drop_in(drop_in: &str) -> Policy {
+    let text = "version = 1\ndefault = \"it\"\nselectable = [\"sandbox\", \"more\"]\n\
+                [profile.it]\nextends = \"baseline\"\n[profile.more]\nextends = \"it\"\n\
+                [exception.fuse]\nreason = \"images are built here\"\nexpires = 2026-12-31\n\
+                drop_in = \"50-fuse.toml\"\nrules = [\"devices\"]\nprofiles = [\"it\"]\n";
+    let mut policy = Policy::read(text).unwrap_or_else(|error| panic!("{error}"));
+    let drop_in = format!("version = 1\n{drop_in}");
+    policy.add_drop_in("50-fuse.toml", &drop_in).unwrap_or_else(|error| panic!("{error}"));
+    policy
+}
+
+fn day(text: &str) -> Date {
+    serde_json::from_value(json!(text)).expect("a day")
+}
+
+/// It asks for FUSE, and for as many tasks as there are.
+fn fuse() -> [(&'static str, Value); 1] {
+    [("/linux/devices", json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]))]
+}
+
+#[test]
+fn drop_ins_hold_after_the_profile_and_are_named() {
+    let drop_in =
+        "[rules]\npids = { mode = \"enforce\", max = 100 }\nnet_devices.mode = \"refuse\"\n";
+    let chosen = with_drop_in(drop_in).profile(None).expect("it");
+    let (holds, lines) = hardened(&chosen, &[]);
+    assert_eq!(holds.linux.resources.as_ref().and_then(|all| all.pids?.limit), Some(100));
+    let pids: Vec<_> = lines.iter().filter(|line| line.contains("rule pids")).collect();
+    let expected = [
+        "linux.resources.pids.limit: no limit is limited by the rule pids, which allows 4096",
+        "linux.resources.pids.limit: 4096 is limited by the rule pids of policy.d/50-fuse.toml, which allows 100",
+    ];
+    assert_eq!(pids, expected);
+    let denied = denied(&chosen, &[("/linux/netDevices", json!({"eth9": {}}))]);
+    let by = |set: &str| {
+        format!(
+            "linux.netDevices[\"eth9\"]: an interface of the host is refused by the rule net_devices{set}"
+        )
+    };
+    assert_eq!(denied, [by(""), by(" of policy.d/50-fuse.toml")]);
+    // It is for every later verb too.
+    let change = asked_resources(&json!({"pids": {"limit": 500}}));
+    let (holds, _) = harden_resources(change, &Present::default(), &chosen).expect("limited");
+    assert_eq!(holds.pids.and_then(|pids| pids.limit), Some(100));
+    let kept = serde_json::to_value(&chosen).expect("JSON");
+    assert_eq!(serde_json::from_value::<ChosenProfile>(kept).expect("the same"), chosen);
+}
+
+#[test]
+fn a_drop_in_is_for_the_profiles_that_it_names_and_those_that_extend_them() {
+    let rules = "[rules]\npids = { mode = \"enforce\", max = 1 }\n";
+    let count = |profiles: &str, selected| {
+        let chosen = with_drop_in(&format!("{profiles}{rules}")).profile(Some(selected));
+        chosen.expect(selected).sets().count() - 1
+    };
+    for (profiles, it, more, sandbox) in [
+        ("", 1, 1, 1),
+        ("profiles = []\n", 0, 0, 0),
+        ("profiles = [\"it\"]\n", 1, 1, 0),
+        ("profiles = [\"more\"]\n", 0, 1, 0),
+        ("profiles = [\"baseline\"]\n", 1, 1, 1),
+        ("profiles = [\"restricted-1\"]\n", 0, 0, 1),
+        ("profiles = [\"oci\"]\n", 0, 0, 0),
+    ] {
+        let found = ["it", "more", "sandbox"].map(|selected| count(profiles, selected));
+        assert_eq!(found, [it, more, sandbox], "{profiles}");
+    }
+}
+
+#[test]
+fn only_an_exception_that_has_not_expired_lets_a_drop_in_give_more() {
+    let policy = with_drop_in(
+        "[rules]\ndevices = { mode = \"enforce\", allow = [\"c 10:229\"] }\nno_new_privileges.mode = \"audit\"\n",
+    );
+    let has_fuse = |today: Option<&str>, profile: Option<&str>| {
+        let chosen = policy.profile_on(today.map(day), profile).expect("a profile");
+        let (holds, lines) = hardened(&chosen, &fuse());
+        (holds.linux.devices.len() == 1, lines)
+    };
+    let (given, lines) = has_fuse(Some("2026-12-31"), None);
+    assert!(given);
+    let said = "exception.fuse: policy.d/50-fuse.toml (until 2026-12-31: images are built here) is excepted from the rule devices";
+    assert_eq!(lines[0], said);
+    // It is for this profile alone, and what the drop-in says of other rules takes away all the same.
+    let (given, lines) = has_fuse(Some("2026-12-31"), Some("more"));
+    assert!(!given && !lines[0].contains("exception"), "{lines:?}");
+    let limited = "linux.devices[0]: /dev/fuse (10:229) is limited by the rule devices, which allows no such device";
+    for today in [Some("2027-01-01"), Some("1970-01-01"), None] {
+        let (given, lines) = has_fuse(today, None);
+        assert!(!given, "{today:?}");
+        assert_eq!(lines[0], said.replace("is excepted", "is no longer excepted"), "{today:?}");
+        assert!(lines.iter().any(|line| line == limited), "{lines:?}");
+    }
+}
+
+#[test]
+fn drop_ins_and_exceptions_that_are_not_understood_are_errors() {
+    let mut policy = Policy::without_file();
+    for (text, what) in [
+        ("", "version: required but missing"),
+        ("version = 2\n[rules]\n", "version: 2 is not known, only 1"),
+        ("version = 1\n", "missing field `rules`"),
+        ("version = 1\ndefault = \"oci\"\n[rules]\n", "line 2 column 1: unknown field `default`"),
+        ("version = 1\n[rules]\npids.mode = \"enforce\"\n", "rules.pids.max: required but missing"),
+        ("version = 1\nprofiles = [\"no\"]\n[rules]\n", "there is no profile \"no\""),
+        ("version = 1\n[rules]\nextends = \"no\"\n", "there is no profile \"no\""),
+    ] {
+        let error = policy.add_drop_in("it.toml", text).expect_err(text).to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    assert_eq!(policy, Policy::without_file());
+    let good = [
+        "reason = \"why\"",
+        "expires = 2026-12-31",
+        "drop_in = \"x.toml\"",
+        "rules = [\"pids\"]",
+        "profiles = [\"oci\"]",
+    ];
+    let read = |lines: &[&str]| {
+        let start = "version = 1\ndefault = \"oci\"\n[exception.it]\n";
+        Policy::read(&format!("{start}{}", lines.join("\n"))).map(drop)
+    };
+    read(&good).expect("it is good");
+    for (at, bad, what) in [
+        (0, "reason = \" \"", "exception.it.reason: is empty"),
+        (
+            1,
+            "expires = 2026-12-31T00:00:00Z",
+            "invalid value: string \"2026-12-31T00:00:00Z\", expected a day",
+        ),
+        (1, "expires = 2026", "invalid type: integer `2026`, expected a string"),
+        (2, "drop_in = \"../x.toml\"", "exception.it.drop_in: \"../x.toml\" is not a drop-in"),
+        (3, "rules = [\"pid\"]", "exception.it.rules: there is no rule \"pid\""),
+        (4, "profiles = [\"web\"]", "there is no profile \"web\""),
+    ] {
+        let mut lines = good;
+        lines[at] = bad;
+        let error = read(&lines).expect_err(bad).to_string();
+        assert!(error.contains(what), "{error}");
+        let missing: Vec<_> = good
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != at)
+            .map(|(_, line)| *line)
+            .collect();
+        assert!(read(&missing).expect_err("it is missing").to_string().contains("missing field"));
+    }
+}
+
+#[test]
+fn a_level_extends_what_its_file_says() {
+    for (name, text) in [
+        ("baseline-1", include_str!("levels/baseline-1.toml")),
+        ("restricted-1", include_str!("levels/restricted-1.toml")),
+        ("sandbox-1", include_str!("levels/sandbox-1.toml")),
+    ] {
+        let written = text.lines().find_map(|line| line.strip_prefix("extends = "));
+        let written = written.map(|name| name.trim_matches('"'));
+        assert_eq!(level::extended(name).next(), written, "{name}");
+    }
+}
+
+/// What is decided for a container with these annotations: what holds, and the lines.
+fn annotated(policy: &Policy, annotations: &Value) -> Result<(Hardened, Vec<String>), Denial> {
+    let chosen = policy.profile(None).expect("the default");
+    let conditions = policy.conditions(&chosen).expect("its conditions");
+    let asked = asked(&config(&[("/annotations", annotations.clone())]));
+    let node = NodePolicy { conditions, ..node(&chosen) };
+    let node = node.of_container(&asked.config().annotations).into_owned();
+    let (holds, verdicts) = harden(asked, &node, &sources())?;
+    Ok((holds, verdicts.iter().map(ToString::to_string).collect()))
+}
+
+#[test]
+fn an_annotation_asks_for_less_where_the_node_lists_it() {
+    let text = "version = 1\ndefault = \"it\"\n[profile.few.pids]\nmode = \"enforce\"\nmax = 3\n\
+                [profile.much]\n[profile.it]\nextends = \"baseline\"\n\
+                annotations = { allow = [\"io.brig.profile\"], profiles = [\"few\", \"much\"] }\n\
+                [tighten.guests]\nannotation = \"io.kubernetes.cri.sandbox-namespace\"\n\
+                values = [\"guests\", \"ci\"]\nprofile = \"few\"\n";
+    let policy = Policy::read(text).expect("it is good");
+    let limit = |annotations: &Value| {
+        let (holds, lines) = annotated(&policy, annotations).expect("it is granted");
+        (holds.linux.resources.as_ref().and_then(|all| all.pids?.limit), lines)
+    };
+    assert_eq!(limit(&json!({})).0, Some(4096));
+    assert_eq!(limit(&json!({"com.example": "few", "io.brigade": "x"})).0, Some(4096));
+    let (few, lines) = limit(&json!({"io.brig.profile": "few"}));
+    assert_eq!(few, Some(3));
+    let said = "linux.resources.pids.limit: 4096 is limited by the rule pids of the annotation io.brig.profile, which allows 3";
+    assert!(lines.iter().any(|line| line == said), "{lines:?}");
+    // A laxer profile gives nothing.
+    assert_eq!(limit(&json!({"io.brig.profile": "much"})).0, Some(4096));
+    assert_eq!(limit(&json!({"io.kubernetes.cri.sandbox-namespace": "ci"})).0, Some(3));
+    assert_eq!(limit(&json!({"io.kubernetes.cri.sandbox-namespace": "others"})).0, Some(4096));
+    for (name, value) in
+        [("io.brig.profile", "sandbox"), ("io.brig.profile", ""), ("io.brig.other", "few")]
+    {
+        let denial = annotated(&policy, &json!({name: value})).expect_err("it is refused");
+        let said = format!("annotations[{name:?}]: {value:?} is refused by the rule annotations");
+        assert_eq!(denial.refused.len(), 1, "{denial}");
+        assert_eq!(denial.refused[0].to_string(), said);
+    }
+    // Nothing is allowed unless it is listed.
+    let strict = Policy::read("version = 1\ndefault = \"baseline\"\n").expect("it is good");
+    annotated(&strict, &json!({"io.brig.profile": "sandbox"})).expect_err("it is refused");
+    for (text, what) in [
+        (
+            "[profile.it]\nannotations.allow = [\"io.brig.other\"]",
+            "unknown variant `io.brig.other`",
+        ),
+        ("[profile.it]\nannotations.profiles = [\"no\"]", "there is no profile \"no\""),
+        (
+            "[tighten.x]\nannotation = \"a\"\nvalues = []\nprofile = \"no\"",
+            "there is no profile \"no\"",
+        ),
+        ("[tighten.x]\nannotation = \"a\"\nprofile = \"oci\"", "missing field `values`"),
+    ] {
+        let error =
+            Policy::read(&format!("version = 1\ndefault = \"oci\"\n{text}")).expect_err(text);
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}
+
+#[test]
+fn a_pods_container_is_refused_in_the_words_of_a_pod() {
+    let cri = json!({"io.kubernetes.cri.container-type": "container"});
+    let edits = [
+        ("/annotations", cri),
+        ("/root/readonly", json!(false)),
+        ("/linux/sysctl", json!({"kernel.msgmax": "1"})),
+        ("/mounts/0/options", json!(["shared"])),
+        ("/hooks", json!({"poststop": [{"path": "/x"}]})),
+    ];
+    let lines = |edits: &[(&str, Value)]| {
+        let verdicts = judge(asked(&config(edits)), &node(&level("restricted")), &sources());
+        verdicts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let said = lines(&edits);
+    for line in [
+        "process.user.uid (in the pod: securityContext.runAsUser, securityContext.runAsNonRoot): user 0 of the host is refused by \
+         the rule users",
+        "root.readonly (in the pod: securityContext.readOnlyRootFilesystem): false is limited by the rule read_only_root, which \
+         allows true, and a tmpfs at /tmp, /run, /var/tmp",
+        "linux.sysctl[\"kernel.msgmax\"] (in the pod: spec.securityContext.sysctls): \"1\" is refused by the rule sysctls, which \
+         allows the kernel's default",
+        "mounts[0].options (in the pod: volumeMounts[].readOnly, volumeMounts[].mountPropagation, securityContext.privileged): \
+         shared is limited by the rule mount_propagation, which allows slave",
+        "hooks.poststop[0]: the program \"/x\" is refused by the rule hooks",
+    ] {
+        assert!(said.iter().any(|one| one == line), "{line}\n{said:#?}");
+    }
+    assert!(!lines(&edits[1..]).iter().any(|line| line.contains("in the pod")));
+}
+
+/// A profile, and a drop-in beside it.
+fn and_drop_in(profile: &str, drop_in: &str) -> ChosenProfile {
+    let text = format!("version = 1\ndefault = \"it\"\n[profile.it]\n{profile}");
+    let mut policy = Policy::read(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let drop_in = format!("version = 1\n[rules]\n{drop_in}");
+    policy.add_drop_in("x.toml", &drop_in).unwrap_or_else(|error| panic!("{error}: {drop_in}"));
+    policy.profile(None).expect("it")
+}
+
+#[test]
+fn ids_are_given_once_whichever_rules_give_them() {
+    const ENFORCE: &str = "remapping = { mode = \"enforce\", root = \"ephemeral\", size = 0, unmappable = \"refuse\" }";
+    let strict = ENFORCE.replace("enforce", "refuse").replace("ephemeral", "read-only");
+    let off = ENFORCE.replace("enforce", "off");
+    let of = |remap: &Remap, profile: &ChosenProfile| NodePolicy {
+        facts: Facts { remap: remap.clone(), overlay_root: true, ..facts() },
+        ..node(profile)
+    };
+    let written = config(&[("/root/readonly", json!(false))]);
+    let range = IdMapping { inside: 0, outside: FIRST, count: RANGE_IDS };
+    for (profile, drop_in, is_readonly) in [
+        (ENFORCE, ENFORCE, false),
+        (ENFORCE, &*strict, true),
+        (&strict, ENFORCE, true),
+        (&off, ENFORCE, false),
+        ("", &strict, true),
+    ] {
+        let profile = and_drop_in(profile, drop_in);
+        assert!(wants_range(
+            asked(&written).config(),
+            &profile,
+            &of(&Remap::Unclaimed, &profile).facts
+        ));
+        let node = of(&Remap::Range(FIRST), &profile);
+        let (holds, verdicts) = harden(asked(&written), &node, &sources()).expect("it is made");
+        assert_eq!(holds.linux.uid_mappings, [range]);
+        assert_eq!(holds.root.readonly, is_readonly, "{verdicts:?}");
+        let given = verdicts.iter().filter(|one| one.field == "linux.namespaces");
+        assert_eq!(given.count(), 1, "{verdicts:?}");
+        let unclaimed = of(&Remap::Unclaimed, &profile);
+        let judged = judge(asked(&written), &unclaimed, &sources());
+        assert!(judged.iter().all(|one| one.outcome == Outcome::Limited), "{judged:?}");
+        harden(asked(&written), &unclaimed, &sources()).expect_err("none is claimed");
+        // What the drop-in says of what cannot be had.
+        let refused = harden(asked(&written), &of(&Remap::Unprivileged, &profile), &sources());
+        assert_eq!(
+            refused.is_err(),
+            profile.sets().any(|set| set.rules.remapping.mode == Some(Mode::Refuse))
+        );
+    }
+}
+
+#[test]
+fn a_drop_in_judges_ids_and_ports_on_every_way() {
+    const REMAPPING: &str = "remapping = { mode = \"enforce\", root = \"read-only\", size = 0, unmappable = \"refuse\" }";
+    let by_drop_in = and_drop_in("", REMAPPING);
+    judge_joined(NamespaceType::User, true, &by_drop_in).expect_err("it is the host's");
+    let root = [IdMapping { inside: 0, outside: 0, count: 1 }];
+    judge_joined_maps(&Linux::default(), [&root, &root], &by_drop_in).expect_err("it has root");
+    // A port below 1024 is only for who may have it by all rules.
+    let joined =
+        json!([{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/run/netns/x"}]);
+    let edits = [
+        ("/linux/namespaces", joined),
+        ("/process/capabilities", json!({"bounding": ["CAP_NET_BIND_SERVICE"]})),
+    ];
+    let port = |profile: &str, drop_in: &str| {
+        let facts = Facts { remap: Remap::Range(FIRST), ..facts() };
+        let node = NodePolicy { facts, ..node(&and_drop_in(profile, drop_in)) };
+        let (holds, _) = harden(asked(&config(&edits)), &node, &sources()).expect("it is made");
+        holds.linux.sysctl.contains_key("net.ipv4.ip_unprivileged_port_start")
+    };
+    let own = format!("{REMAPPING}\nnamespaces = {{ mode = \"refuse\", private = [\"network\"] }}");
+    let none = "capabilities = { mode = \"enforce\", allow = [] }";
+    let no_parameter = "sysctls = { mode = \"refuse\", allow = [] }";
+    assert!(port(&own, "") && port("", &own));
+    for drop_in in [none, no_parameter] {
+        assert!(!port(&own, drop_in) && !port(drop_in, &own), "{drop_in}");
+    }
+}
+
+#[test]
+fn a_drop_in_judges_what_later_verbs_ask_for() {
+    let profile = and_drop_in(
+        "",
+        "capabilities = { mode = \"enforce\", allow = [\"CAP_KILL\"] }\nhooks = { mode = \"refuse\", allow = [], seconds = 1 }\n\
+         seccomp_listener = { mode = \"refuse\", allow = [] }",
+    );
+    let (container, _) =
+        harden(asked(&config(&[])), &node(&profile), &sources()).expect("it is made");
+    let more = json!({"bounding": ["CAP_KILL", "CAP_SYS_ADMIN"]});
+    let process = asked(&config(&[("/process/capabilities", more)])).config().process.clone();
+    let (process, verdicts) =
+        harden_process(process, &container, &profile, None).expect("it is limited");
+    assert_eq!(process.capabilities.sets.bounding, 1 << 5);
+    assert_eq!(verdicts[0].by.as_deref(), Some("policy.d/x.toml"));
+    let hooks = asked(&config(&[("/hooks", json!({"poststop": [{"path": "/x"}]}))]));
+    judge_hooks(&hooks.config().hooks, &[], &profile).expect_err("it is not listed");
+    let is_listed = |rule: &SeccompListener| rule.mode.is_none();
+    judge_listener("/x", is_listed, &profile).expect_err("the drop-in does not list it");
 }

@@ -15,20 +15,23 @@ pub(crate) struct TomlError {
 }
 
 /// The text as JSON, and where what begins at a byte of it comes from.
-#[derive(Default)]
 pub(crate) struct Json {
     text: String,
     origins: Vec<(usize, usize)>,
+    /// The keys that lead to what is read.
+    path: Vec<String>,
+    is_table: fn(&[String]) -> bool,
 }
 
 impl Json {
-    /// That of a text.
-    pub(crate) fn of(text: &str) -> Result<Self, TomlError> {
+    /// That of a text. Where `is_table` says so of the keys there must be a table: serde takes a list for one too.
+    pub(crate) fn of(text: &str, is_table: fn(&[String]) -> bool) -> Result<Self, TomlError> {
         let table = DeTable::parse(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             TomlError { what: error.message().replace('\n', " "), offset }
         })?;
-        let mut json = Self::default();
+        let (text, origins, path) = (String::new(), Vec::new(), Vec::new());
+        let mut json = Self { text, origins, path, is_table };
         json.table(table.get_ref())?;
         Ok(json)
     }
@@ -64,7 +67,9 @@ impl Json {
             self.begin(key.span().start);
             self.string(key.get_ref());
             self.text.push(':');
+            self.path.push(key.get_ref().to_string());
             self.value(value)?;
+            self.path.pop();
         }
         self.text.push('}');
         Ok(())
@@ -75,6 +80,8 @@ impl Json {
         self.begin(offset);
         let wrong = |what: &str| TomlError { what: what.to_owned(), offset };
         match value.get_ref() {
+            DeValue::Table(table) => self.table(table)?,
+            _ if (self.is_table)(&self.path) => return Err(wrong("a table is needed here")),
             DeValue::String(text) => self.string(text),
             DeValue::Integer(integer) => {
                 let number = i64::from_str_radix(integer.as_str(), integer.radix());
@@ -89,7 +96,8 @@ impl Json {
                 self.text.push_str(number);
             }
             DeValue::Boolean(value) => self.text.push_str(if *value { "true" } else { "false" }),
-            DeValue::Datetime(_) => return Err(wrong("dates are not supported")),
+            // JSON has none: who wants a day reads it from its words.
+            DeValue::Datetime(time) => self.string(&time.to_string()),
             DeValue::Array(values) => {
                 self.text.push('[');
                 for (index, value) in values.iter().enumerate() {
@@ -100,7 +108,6 @@ impl Json {
                 }
                 self.text.push(']');
             }
-            DeValue::Table(table) => self.table(table)?,
         }
         Ok(())
     }
@@ -120,7 +127,8 @@ mod tests {
     #[test]
     fn what_is_read_is_what_is_written() {
         let text = "a = 0x10\nb = [1.5, +2.0, -3]\nc.d = 'x\"\\y'\n[e]\nf = true\n\"g h\" = \"\u{e9}\\n\"\n";
-        let value: Value = Json::of(text).and_then(|json| json.read()).expect("it is good");
+        let value: Value =
+            Json::of(text, |_| false).and_then(|json| json.read()).expect("it is good");
         let expected = json!({"a": 16, "b": [1.5, 2.0, -3], "c": {"d": "x\"\\y"}, "e": {"f": true, "g h": "\u{e9}\n"}});
         assert_eq!(value, expected);
     }
@@ -128,16 +136,21 @@ mod tests {
     #[test]
     fn what_is_wrong_has_its_place() {
         let wrong = |text: &str| {
-            let read = Json::of(text).and_then(|json| json.read::<BTreeMap<String, u8>>());
+            let read =
+                Json::of(text, |_| false).and_then(|json| json.read::<BTreeMap<String, u8>>());
             let TomlError { what, offset } = read.expect_err(text);
             (what, offset)
         };
         let of_type = "invalid type: string \"x\", expected u8".to_owned();
         assert_eq!(wrong("a = 1\nb = 'x'"), (of_type, 10));
-        assert_eq!(wrong("a = 1\nb = 1979-05-27"), ("dates are not supported".to_owned(), 10));
+        let of_date = "invalid type: string \"1979-05-27\", expected u8".to_owned();
+        assert_eq!(wrong("a = 1\nb = 1979-05-27"), (of_date, 10));
         assert_eq!(wrong("a = inf"), ("NaN and infinity are not allowed".to_owned(), 4));
         assert_eq!(wrong("a = 9223372036854775808").1, 4);
         assert_eq!(wrong("a = 1\na = 2"), ("duplicate key".to_owned(), 6));
         assert_eq!(wrong("a = ").1, 4);
+        let wrong =
+            Json::of("[a]\nb = []", |path| path == ["a", "b"]).map(drop).expect_err("a list");
+        assert_eq!((&*wrong.what, wrong.offset), ("a table is needed here", 8));
     }
 }

@@ -45,6 +45,10 @@ pub enum FilterName {
 }
 
 impl FilterName {
+    /// Each of them, the stricter ones last.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Default, Self::Restricted, Self::Sandbox, Self::Compute];
+
     /// As a policy file and `brig seccomp` spell it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::{ChosenProfile, Mode};
+use crate::chosen::{ChosenProfile, RuleSet};
+use crate::exception::Exempted;
+use crate::profile::{Mode, Profile};
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,10 @@ pub enum Outcome {
     Limited,
     /// The container is not made.
     Refused,
+    /// Other rules hold in the place of the profile's, by an exception of the policy file.
+    Excepted,
+    /// The exception has expired, and the profile's rules hold.
+    Expired,
 }
 
 impl fmt::Display for Outcome {
@@ -24,6 +30,8 @@ impl fmt::Display for Outcome {
             Self::Audited => "audited",
             Self::Limited => "limited",
             Self::Refused => "refused",
+            Self::Excepted => "excepted",
+            Self::Expired => "no longer excepted",
         })
     }
 }
@@ -42,12 +50,29 @@ pub struct Verdict {
     /// What the rule allows in its place, in words; none where nothing can take its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed: Option<String>,
+    /// Where the rule comes from, if not from the profile: `policy.d/50-limits.toml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What of a pod the field comes from, where the container is a pod's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, outcome, field, asked, allowed } = self;
-        write!(f, "{field}: {asked} is {outcome} by the rule {rule}")?;
+        let Self { rule, outcome, field, asked, allowed, by, pod } = self;
+        let word = match outcome {
+            Outcome::Excepted | Outcome::Expired => "from",
+            _ => "by",
+        };
+        f.write_str(field)?;
+        if let Some(pod) = pod {
+            write!(f, " (in the pod: {pod})")?;
+        }
+        write!(f, ": {asked} is {outcome} {word} the rule {rule}")?;
+        if let Some(by) = by {
+            write!(f, " of {by}")?;
+        }
         match allowed {
             Some(allowed) => write!(f, ", which allows {allowed}"),
             None => Ok(()),
@@ -65,15 +90,65 @@ pub struct Applied {
     pub verdicts: Vec<Verdict>,
 }
 
-/// The decisions about one container, in the order of the rules.
+/// The decisions about one container, in the order of the sets of rules, and in each of the rules.
 #[derive(Debug, Default)]
-pub(crate) struct Verdicts(pub(crate) Vec<Verdict>);
+pub(crate) struct Verdicts {
+    pub(crate) all: Vec<Verdict>,
+    /// Where the rules come from that decide next.
+    by: Option<String>,
+}
 
 /// A rule that judges: its name, and its mode.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule(pub(crate) &'static str, pub(crate) Mode);
 
 impl Verdicts {
+    /// What the sets of rules of a profile decide, one after the other.
+    pub(crate) fn of(
+        profile: &ChosenProfile,
+        decide: impl FnMut(usize, &Profile, &mut Self),
+    ) -> Self {
+        let mut verdicts = Self::default();
+        verdicts.add_by(profile, decide);
+        verdicts
+    }
+
+    /// Adds what the sets decide in a further round.
+    pub(crate) fn add_by(
+        &mut self,
+        profile: &ChosenProfile,
+        mut decide: impl FnMut(usize, &Profile, &mut Self),
+    ) {
+        for (index, RuleSet { by, rules }) in profile.sets().enumerate() {
+            self.by = by.map(str::to_owned);
+            decide(index, rules, self);
+        }
+        self.by = None;
+    }
+
+    /// Whether a rule has limited a field, of whichever set it is.
+    pub(crate) fn has_limited(&self, rule: Rule, field: &str) -> bool {
+        let is_limited = |one: &Verdict| one.outcome == Outcome::Limited && one.field == field;
+        self.all.iter().any(|one| one.rule == rule.0 && is_limited(one))
+    }
+
+    /// What is told of the exceptions of a profile, before all else.
+    pub(crate) fn tell(&mut self, exceptions: &[Exempted]) {
+        let told =
+            exceptions.iter().flat_map(|Exempted { name, reason, expires, by, rules, holds }| {
+                rules.iter().map(move |rule| Verdict {
+                    rule: rule.clone(),
+                    outcome: if *holds { Outcome::Excepted } else { Outcome::Expired },
+                    field: format!("exception.{name}"),
+                    asked: format!("{by} (until {expires}: {reason})"),
+                    allowed: None,
+                    by: None,
+                    pod: None,
+                })
+            });
+        self.all.splice(..0, told);
+    }
+
     /// A rule allows less of a field than `asked`. Whether `allowed` is to take its place.
     pub(crate) fn limit(
         &mut self,
@@ -149,7 +224,7 @@ impl Verdicts {
         asked: String,
         allowed: Option<String>,
     ) {
-        let rule = rule.0.to_owned();
-        self.0.push(Verdict { rule, outcome, field, asked, allowed });
+        let (rule, by) = (rule.0.to_owned(), self.by.clone());
+        self.all.push(Verdict { rule, outcome, field, asked, allowed, by, pod: None });
     }
 }

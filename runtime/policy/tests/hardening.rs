@@ -24,8 +24,9 @@ fn document() -> String {
         text.push_str(&format!("| `{}` | {} | {} |\n", rule.name, rule.what, rule.answers));
     }
     for (name, _) in LEVELS {
-        let profile = Policy::without_file().profile(Some(name)).expect("a level").rules;
-        let values = serde_json::to_value(&profile).expect("JSON");
+        let profile = Policy::without_file().profile(Some(name)).expect("a level");
+        let profile = profile.rules();
+        let values = serde_json::to_value(profile).expect("JSON");
         text.push_str(&format!("\n## {name}\n\n"));
         if profile.modes().iter().all(|(_, mode)| *mode == Mode::Off) {
             text.push_str("What is asked for holds.\n");

@@ -46,8 +46,8 @@ pub struct ExecRequest<'s> {
     pub home: Option<&'s str>,
     /// See [`super::Request`].
     pub seccomp: Option<&'s brig_seccomp::BpfProgram>,
-    /// The filter that the node's policy puts beside it.
-    pub node_filter: Option<&'s brig_seccomp::BpfProgram>,
+    /// The filters that the node's policy puts beside it.
+    pub node_filters: &'s [brig_seccomp::BpfProgram],
     /// See [`super::Request`].
     pub landlock: &'s [LandlockRules],
 }
@@ -169,7 +169,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool,
         host: request.host,
         null: request.null,
         preserve_fds: request.preserve_fds,
-        node_filter: request.node_filter,
+        node_filters: request.node_filters,
         seccomp: request.seccomp,
         landlock: request.landlock,
         setgroups: request.host.setgroups && (request.host.caller.is_root() || !single),

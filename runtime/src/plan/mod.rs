@@ -156,8 +156,8 @@ pub struct Request<'s> {
     pub home: Option<&'s str>,
     /// The compiled filter of `linux.seccomp`.
     pub seccomp: Option<&'s brig_seccomp::BpfProgram>,
-    /// The filter that the node's policy puts beside it.
-    pub node_filter: Option<&'s brig_seccomp::BpfProgram>,
+    /// The filters that the node's policy puts beside it.
+    pub node_filters: &'s [brig_seccomp::BpfProgram],
     /// The supervisor hands over this many Landlock rulesets; what each allows in the container is added there. All of
     /// them hold.
     pub landlock: &'s [LandlockRules],
@@ -194,7 +194,7 @@ impl<'s> Request<'s> {
             new_keyring: true,
             home: None,
             seccomp: None,
-            node_filter: None,
+            node_filters: &[],
             landlock: &[],
         }
     }

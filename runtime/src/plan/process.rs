@@ -58,7 +58,7 @@ pub(super) fn finish(
         host: request.host,
         null: request.null,
         preserve_fds: request.preserve_fds,
-        node_filter: request.node_filter,
+        node_filters: request.node_filters,
         seccomp: request.seccomp,
         landlock: request.landlock,
         setgroups: setgroups_allowed(request, all),
@@ -179,7 +179,7 @@ pub(super) struct Tail<'s> {
     pub(super) host: &'s HostFacts,
     pub(super) null: [bool; 3],
     pub(super) preserve_fds: u32,
-    pub(super) node_filter: Option<&'s brig_seccomp::BpfProgram>,
+    pub(super) node_filters: &'s [brig_seccomp::BpfProgram],
     pub(super) seccomp: Option<&'s brig_seccomp::BpfProgram>,
     pub(super) landlock: &'s [LandlockRules],
     pub(super) setgroups: bool,
@@ -253,7 +253,7 @@ impl Tail<'_> {
     fn filters_of_hooks<'a>(&self, builder: &Builder<'a>) -> &'a [(&'a [u8], u64)] {
         /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and `WAIT_KILLABLE_RECV`, which goes with it only.
         const OF_LISTENERS: u64 = 1 << 3 | 1 << 5;
-        let filters = [self.node_filter, self.seccomp].into_iter().flatten();
+        let filters = self.node_filters.iter().chain(self.seccomp);
         let of_hooks: Vec<_> = filters
             .filter(|_| self.start_hooks)
             .map(|program| (builder.bytes(program.to_bytes()), program.flags & !OF_LISTENERS))
@@ -264,7 +264,7 @@ impl Tail<'_> {
     /// Whether there is something that only root may put itself under, or who gains no privileges (seccomp(2),
     /// landlock_restrict_self(2)).
     pub(super) fn confines_itself(&self) -> bool {
-        self.node_filter.is_some() || self.seccomp.is_some() || !self.landlock.is_empty()
+        !self.node_filters.is_empty() || self.seccomp.is_some() || !self.landlock.is_empty()
     }
 
     /// The filters and execve(2), with nothing in between: a profile has to allow what the program calls, not what
@@ -307,10 +307,10 @@ impl Tail<'_> {
         self.process.no_new_privileges
     }
 
-    /// The node's first: it has to let pass what loads the other, which may refuse anything. Of two verdicts on a call the
+    /// The node's first: each has to let pass what loads the next one, which may refuse anything. Of two verdicts on a call the
     /// stricter holds (seccomp(2)).
     fn load_filter(&self, builder: &mut Builder<'_>) -> Result<bool, Refusal> {
-        if let Some(program) = self.node_filter {
+        for program in self.node_filters {
             let filter = builder.bytes(program.to_bytes());
             builder.push(PrivilegeOp::Seccomp { filter, flags: program.flags, socket: None });
         }

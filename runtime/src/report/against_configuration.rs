@@ -15,7 +15,7 @@ use super::machine::Whose;
 use super::mounts::Table;
 use super::snapshot::{Host, Member, Snapshot};
 use super::told::{bytes, processors};
-use crate::policy::{ChosenProfile, Hardened, Mode};
+use crate::policy::{ChosenProfile, Hardened};
 use crate::spec::mount::{Kind, MOUNT_ATTR_RDONLY, MountRequest, Scope};
 
 const CONFIGURATION: &str = "configuration";
@@ -81,8 +81,8 @@ fn process(snapshot: &Snapshot<'_>, spec: &Hardened, profile: &ChosenProfile, li
             asked.no_new_privileges && !member.process.rights.no_new_privs
         })),
     );
-    let of_policy = matches!(profile.rules.seccomp.mode, Some(Mode::Enforce | Mode::Refuse));
-    let filters = u32::from(spec.seccomp.is_some()) + u32::from(of_policy);
+    let of_policy = u32::try_from(profile.filters().len()).unwrap_or(u32::MAX);
+    let filters = u32::from(spec.seccomp.is_some()).saturating_add(of_policy);
     must(
         "seccomp",
         Ok(complain(members, &format!("fewer than {filters} filters"), &|member| {

@@ -12,10 +12,12 @@ use super::mounts::{Mount, Table};
 use super::process::USER;
 use super::snapshot::{Host, Member, Snapshot};
 use super::told::{bytes, names, processors};
-use crate::policy::{Mode, Profile};
+use crate::policy::{Mode, Profile, RuleSet};
 use crate::spec::DeviceType;
 
-pub(super) fn check(snapshot: &Snapshot<'_>, profile: &Profile, lines: &mut Lines) {
+pub(super) fn check(snapshot: &Snapshot<'_>, set: RuleSet<'_>, lines: &mut Lines) {
+    let profile = set.rules;
+    let of = set.by.map(|by| format!(" of {by}")).unwrap_or_default();
     let mut unseen = Vec::new();
     for (rule, mode) in profile.modes() {
         if !matches!(mode, Mode::Enforce | Mode::Refuse) {
@@ -38,7 +40,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, profile: &Profile, lines: &mut Line
                 continue;
             }
         };
-        lines.must(item_of(rule), &format!("rule {rule}"), complaint);
+        lines.must(item_of(rule), &format!("rule {rule}{of}"), complaint);
     }
     if !unseen.is_empty() {
         lines.tell("other rules", Ok(unseen.join(" ")));

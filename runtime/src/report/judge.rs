@@ -71,7 +71,9 @@ pub fn judge(snapshot: &Snapshot<'_>, standard: &Standard<'_>) -> Report {
     if let Some(spec) = standard.spec {
         against_configuration::check(snapshot, spec, standard.profile, &mut lines);
     }
-    against_policy::check(snapshot, &standard.profile.rules, &mut lines);
+    for set in standard.profile.sets() {
+        against_policy::check(snapshot, set, &mut lines);
+    }
     let exposed = exposure::of(snapshot);
     let first = snapshot.first().process;
     Report {

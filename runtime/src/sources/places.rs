@@ -14,8 +14,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, lstat, openat, stat};
 
 use super::object;
 use crate::foreign;
-use crate::policy;
 use crate::policy::source::{Kind, Listed, Object, Source};
+use crate::policy::{BindSources, Mode as RuleMode, Places};
 
 /// What has a name on the host.
 #[derive(Clone, Copy)]
@@ -78,9 +78,22 @@ impl Names {
     }
 }
 
+/// What a rule lists, as far as it bears on these sources.
+pub(super) fn of_rule(rule: &BindSources, sources: &[Source]) -> Places {
+    let mut places = Places::default();
+    if rule.mode.unwrap_or_default() == RuleMode::Off {
+        return places;
+    }
+    let deny = rule.deny.as_deref().unwrap_or_default();
+    (places.denied, places.above_denied) = denied(deny);
+    let allow: Vec<&String> = rule.allow.iter().chain(&rule.engines).flatten().collect();
+    that_allow(&allow, rule.images.as_deref().unwrap_or_default(), sources, &mut places);
+    places
+}
+
 /// What is at the places of a list, and every directory that something of the list is in, by its name and where links
 /// lead from there.
-pub(super) fn denied(list: &[String]) -> (Vec<Listed>, Vec<Listed>) {
+fn denied(list: &[String]) -> (Vec<Listed>, Vec<Listed>) {
     let mut names = Names::default();
     let (mut denied, mut above_denied) = (Vec::new(), Vec::new());
     let mut seen: Vec<PathBuf> = Vec::new();
@@ -100,15 +113,15 @@ pub(super) fn denied(list: &[String]) -> (Vec<Listed>, Vec<Listed>) {
 }
 
 /// Of what may be bound, and of where roots are, that in which the sources are which need it.
-pub(super) fn that_allow(allow: &[&String], images: &[String], judged: &mut policy::Sources) {
-    for source in &judged.found {
+fn that_allow(allow: &[&String], images: &[String], sources: &[Source], places: &mut Places) {
+    for source in sources {
         let is_root = source.field == super::ROOT;
-        let needed = needed(source, &judged.denied);
+        let needed = needed(source, &places.denied);
         let is_it = |listed: &Listed| needed.contains(&listed.object);
         // A root needs to be in nothing, unless it is in what is denied.
         let is_free = is_root && needed.len() == source.within.len();
         let is_known =
-            judged.allowed.iter().any(is_it) || is_root && judged.images.iter().any(is_it);
+            places.allowed.iter().any(is_it) || is_root && places.images.iter().any(is_it);
         if needed.is_empty() || is_free || is_known {
             continue;
         }
@@ -119,7 +132,7 @@ pub(super) fn that_allow(allow: &[&String], images: &[String], judged: &mut poli
         for (path, is_of_images) in all {
             let found: Vec<Listed> = listed(path).collect();
             let is_found = found.iter().any(is_it);
-            let list = if is_of_images { &mut judged.images } else { &mut judged.allowed };
+            let list = if is_of_images { &mut places.images } else { &mut places.allowed };
             list.extend(found);
             if is_found {
                 break;
@@ -239,10 +252,9 @@ mod tests {
         let allow = [&other, &link, &real];
         let looked_up = |source, denied: &[&String]| {
             let denied = denied.iter().flat_map(|path| listed(path)).collect();
-            let mut judged =
-                policy::Sources { found: vec![source], denied, ..policy::Sources::default() };
-            that_allow(&allow, &[], &mut judged);
-            let paths = judged.allowed.into_iter().map(|listed| listed.path);
+            let mut places = Places { denied, ..Places::default() };
+            that_allow(&allow, &[], &[source], &mut places);
+            let paths = places.allowed.into_iter().map(|listed| listed.path);
             paths.collect::<Vec<_>>()
         };
         let plain = |path: &str| source(path, Kind::Plain, &[&inner, &real, "/"]);

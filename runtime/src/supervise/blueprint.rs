@@ -83,8 +83,8 @@ pub(super) struct Circumstances {
     pub(super) host: Host,
     /// The filter of `linux.seccomp`.
     pub(super) filter: Option<Filter>,
-    /// The one that the node's policy puts beside it.
-    pub(super) node_filter: Option<BpfProgram>,
+    /// Those that the node's policy puts beside it.
+    pub(super) node_filters: Vec<BpfProgram>,
     /// The home directory of the process's user, where it has none of its own.
     pub(super) home: Option<String>,
     /// The capabilities that brig cannot grant as it lacks them: a sentence that names them.
@@ -153,7 +153,7 @@ impl Blueprint {
             new_keyring: manner.new_keyring,
             home: circumstances.home.as_deref(),
             seccomp: circumstances.filter.as_ref().map(|filter| &filter.program),
-            node_filter: circumstances.node_filter.as_ref(),
+            node_filters: &circumstances.node_filters,
             landlock: &circumstances.landlock,
             ..plan::Request::new(manner.id, spec, &bundle, root, host, cgroup)
         };

@@ -41,13 +41,15 @@ impl Blueprint {
         let (directory, bundle) = found(bundle)?;
         let (of_bundle, asked) = Configuration::read(&directory, &bundle)?;
         let (text, asked) = namespaces.asked_for(&of_bundle, asked)?;
+        let of_node = node;
+        let node = &*of_node.of_container(&asked.config().annotations);
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config())?;
         let (remap, ids) = ids(asked.config(), node)?;
         let overlay_root = remap != node.facts.remap && is_overlay(&root);
         let facts = Facts { remap, overlay_root, ..node.facts.clone() };
         let node = &NodePolicy { facts, ..node.clone() };
-        let rules = &node.profile.rules;
-        let sources = HeldSources::find(asked.config(), &bundle, root.files().next(), rules);
+        let root_files = root.files().next();
+        let sources = HeldSources::find(asked.config(), &bundle, root_files, &node.profile);
         let (text, of_bundle) = match text {
             Some(text) => (text, Some(of_bundle)),
             None => (of_bundle, None),
@@ -68,9 +70,10 @@ impl Blueprint {
             watcher,
         };
         // Judged anew, as a container that has the host's ids, where its root cannot have others.
-        if let Err(error) = ids::map_files(&mut blueprint, &rules.remapping)? {
-            let facts = Facts { remap: Remap::Impossible(error.to_string()), ..node.facts.clone() };
-            let node = NodePolicy { facts, ..node.clone() };
+        if let Err(error) = ids::map_files(&mut blueprint)? {
+            let facts =
+                Facts { remap: Remap::Impossible(error.to_string()), ..of_node.facts.clone() };
+            let node = NodePolicy { facts, ..of_node.clone() };
             let Self { bundle, namespaces, .. } = blueprint;
             return Self::read(&bundle, namespaces, &node, ids::claim);
         }
@@ -88,10 +91,10 @@ impl Blueprint {
     pub(super) fn judge(bundle: &Path, node: &NodePolicy) -> Result<Applied, Error> {
         let (directory, bundle) = found(bundle)?;
         let (_, asked) = Configuration::read(&directory, &bundle)?;
+        let node = &*node.of_container(&asked.config().annotations);
         let root = Root::of_bundle(directory.as_fd(), &bundle, asked.config()).ok();
-        let rules = &node.profile.rules;
         let root = root.as_ref().and_then(|root| root.files().next());
-        let sources = HeldSources::find(asked.config(), &bundle, root, rules);
+        let sources = HeldSources::find(asked.config(), &bundle, root, &node.profile);
         let verdicts = policy::judge(asked, node, &sources.judged);
         Ok(Applied { profile: node.profile.clone(), verdicts })
     }

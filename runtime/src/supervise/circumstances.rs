@@ -12,7 +12,7 @@ impl Blueprint {
     /// Looks at what its plan depends on; it loses the capabilities that brig lacks.
     pub(super) fn circumstances(&mut self) -> Result<Circumstances, Error> {
         let filter = self.filter()?;
-        let node_filter = node_policy::filter(&self.config.applied)?;
+        let node_filters = node_policy::filters(&self.config.applied)?;
         let lacking = self.leave_out_lacking();
         let mut host = Host::read(&self.config.spec.process);
         if self.wants_label() {
@@ -26,6 +26,6 @@ impl Blueprint {
         }
         let home = self.home();
         let (rulesets, landlock) = landlock::apart(landlock::of_blueprint(self)?);
-        Ok(Circumstances { host, filter, node_filter, home, lacking, rulesets, landlock })
+        Ok(Circumstances { host, filter, node_filters, home, lacking, rulesets, landlock })
     }
 }

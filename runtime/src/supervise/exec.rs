@@ -62,7 +62,7 @@ pub(super) fn exec(
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
-    let node_filter = node_policy::filter(&config.applied)?;
+    let node_filters = node_policy::filters(&config.applied)?;
     let profile = &config.applied.profile;
     let oom_score = node_policy::oom_score(profile)?;
     let hardened = policy::harden_process(options.process.clone(), spec, profile, oom_score);
@@ -76,7 +76,7 @@ pub(super) fn exec(
     io.check(process.terminal)?;
     let null = io.null();
     let landlock = landlock::of_node(spec, profile)?;
-    let (rulesets, landlock) = landlock::apart(landlock.into_iter().collect());
+    let (rulesets, landlock) = landlock::apart(landlock);
     let replaced = io.standard.each_ref().map(Option::is_some);
     let mut inputs = Inputs {
         console_socket: io.console,
@@ -111,7 +111,7 @@ pub(super) fn exec(
             new_keyring: true,
             home: home.as_deref(),
             seccomp: filter.map(|filter| &filter.program),
-            node_filter: node_filter.as_ref(),
+            node_filters: &node_filters,
             landlock: &landlock,
         },
     )?;

@@ -23,7 +23,10 @@ use super::{Error, remap};
 use crate::execute::namespace;
 use crate::id_pool::{IdClaim, IdClaims};
 use crate::policy::value::{self, MappedRoot};
-use crate::policy::{IdPool, NodePolicy, Outcome, RANGE_IDS, Remap, Remapping, wants_range};
+use crate::policy::{
+    Applied, ChosenProfile, IdPool, Mode, NodePolicy, Outcome, RANGE_IDS, Remap, Remapping,
+    wants_range,
+};
 use crate::spec::{Config, IdMapping, NamespaceType};
 
 /// How the ids of a container are chosen that asks for this.
@@ -31,7 +34,7 @@ pub(super) type Chosen = fn(&Config, &NodePolicy) -> Result<(Remap, Option<IdCla
 
 /// What is claimed for it, where it gets ids.
 pub(super) fn claim(config: &Config, node: &NodePolicy) -> Result<(Remap, Option<IdClaim>), Error> {
-    if !wants_range(config, &node.profile.rules, &node.facts) {
+    if !wants_range(config, &node.profile, &node.facts) {
         return Ok((node.facts.remap.clone(), None));
     }
     let (claims, pool) = (IdClaims::open()?, &node.facts.pool);
@@ -53,7 +56,7 @@ pub(super) fn example(
     node: &NodePolicy,
 ) -> Result<(Remap, Option<IdClaim>), Error> {
     let pool = &node.facts.pool;
-    let remap = match wants_range(config, &node.profile.rules, &node.facts) {
+    let remap = match wants_range(config, &node.profile, &node.facts) {
         true => Remap::Range(pool.ranges().start * RANGE_IDS),
         false => node.facts.remap.clone(),
     };
@@ -61,30 +64,38 @@ pub(super) fn example(
 }
 
 /// Lets the container's files have its ids, where the node's policy has given it some; the answer is whether its root can.
-pub(super) fn map_files(
-    blueprint: &mut Blueprint,
-    rule: &Remapping,
-) -> Result<Result<(), Error>, Error> {
-    let verdicts = &blueprint.config.applied.verdicts;
+pub(super) fn map_files(blueprint: &mut Blueprint) -> Result<Result<(), Error>, Error> {
+    let Applied { profile, verdicts } = &blueprint.config.applied;
     let is_given = verdicts
         .iter()
         .any(|verdict| verdict.rule == "remapping" && verdict.outcome == Outcome::Limited);
     if !is_given {
         return Ok(Ok(()));
     }
-    let root = match (rule.root, remap::is_overlay(&blueprint.root)) {
-        (_, false) => RemapRoot::InPlace,
-        (Some(MappedRoot::Ephemeral), true) => {
-            let size = rule.size.map_or(0, |size| size.0);
-            RemapRoot::Ephemeral { size_bytes: u64::try_from(size).unwrap_or_default() }
-        }
-        (Some(MappedRoot::ReadOnly) | None, true) => RemapRoot::ReadOnly,
+    let wanted = wanted(profile, remap::is_overlay(&blueprint.root));
+    blueprint.map_files(&wanted)
+}
+
+/// What becomes of the files: the strictest that a set of rules which gives ids says.
+fn wanted(profile: &ChosenProfile, is_overlay: bool) -> remap::Remap {
+    let rules = profile.sets().map(|set| &set.rules.remapping);
+    let mut rules = rules.filter(|rule| rule.mode >= Some(Mode::Enforce));
+    let is_ephemeral = |rule: &Remapping| rule.root == Some(MappedRoot::Ephemeral);
+    let root = if !is_overlay {
+        RemapRoot::InPlace
+    } else if rules.clone().all(is_ephemeral) {
+        let sizes = rules.clone().filter_map(|rule| u64::try_from(rule.size?.0).ok());
+        // None, like 0 for a tmpfs, is no limit.
+        let size_bytes = sizes.filter(|size| *size > 0).min().unwrap_or_default();
+        RemapRoot::Ephemeral { size_bytes }
+    } else {
+        RemapRoot::ReadOnly
     };
-    let unmappable = match rule.unmappable {
-        Some(value::Unmappable::ReadOnly) => Unmappable::ReadOnly,
-        Some(value::Unmappable::Refuse) | None => Unmappable::Refuse,
+    let unmappable = match rules.all(|rule| rule.unmappable == Some(value::Unmappable::ReadOnly)) {
+        true => Unmappable::ReadOnly,
+        false => Unmappable::Refuse,
     };
-    blueprint.map_files(&remap::Remap { root, unmappable })
+    remap::Remap { root, unmappable }
 }
 
 /// A remapped container whose namespaces are joined.

@@ -12,7 +12,7 @@ use super::Error;
 use super::blueprint::{Blueprint, Landlock};
 use crate::plan::{LandlockPath, LandlockRules};
 use crate::policy::ChosenProfile;
-use crate::policy::landlock::{OF_FILE, ruleset};
+use crate::policy::landlock::{OF_FILE, Ruleset, ruleset};
 use crate::spec::Config;
 
 /// All of a container that is to be made.
@@ -22,13 +22,18 @@ pub(super) fn of_blueprint(blueprint: &mut Blueprint) -> Result<Vec<Landlock>, E
     Ok(of_node.into_iter().chain(blueprint.landlock.take()).collect())
 }
 
-/// The node's, for a process of the container.
-pub(super) fn of_node(spec: &Config, profile: &ChosenProfile) -> Result<Option<Landlock>, Error> {
+/// The node's, for a process of the container: one for each set of rules.
+pub(super) fn of_node(spec: &Config, profile: &ChosenProfile) -> Result<Vec<Landlock>, Error> {
     // Asking the kernel is a system call.
-    if profile.rules.landlock.mode.is_none() {
-        return Ok(None);
+    if !profile.has(|rules| rules.landlock.mode) {
+        return Ok(Vec::new());
     }
-    let Some(wanted) = ruleset(spec, &profile.rules, landlock::version()) else { return Ok(None) };
+    let version = landlock::version();
+    let wanted = profile.sets().filter_map(|set| ruleset(spec, set.rules, version));
+    wanted.map(make).collect()
+}
+
+fn make(wanted: Ruleset) -> Result<Landlock, Error> {
     let failed = |error: io::Error| Error::system("making the node's Landlock ruleset", error);
     let (files, ports, scopes) = (wanted.files, wanted.ports, wanted.scopes);
     let ruleset = landlock::create(&Handled { files, ports, scopes }).map_err(failed)?;
@@ -40,10 +45,7 @@ pub(super) fn of_node(spec: &Config, profile: &ChosenProfile) -> Result<Option<L
         access,
         may_be_missing,
     });
-    Ok(Some(Landlock {
-        ruleset,
-        rules: LandlockRules { paths: paths.collect(), of_file: OF_FILE },
-    }))
+    Ok(Landlock { ruleset, rules: LandlockRules { paths: paths.collect(), of_file: OF_FILE } })
 }
 
 /// The descriptors, for the child's table, and what is added to them, for the plan.

@@ -171,7 +171,7 @@ impl StateDirectory {
     }
 
     fn held(root: OwnedFd, name: &str, path: PathBuf) -> Result<Option<Self>, Error> {
-        let held = trusted::directory_in(&root, name, &path)?;
+        let held = trusted::directory_in(&root, name, &path, Whose::Callers)?;
         Ok(held.map(|held| Self {
             path,
             root,

@@ -22,7 +22,7 @@ use crate::deadline::{Deadline, OF_OTHERS};
 use crate::execute::Inputs;
 use crate::filter::Filter;
 use crate::plan::{Plan, SlotUse};
-use crate::policy::{self, ChosenProfile, Mode, Verdict};
+use crate::policy::{self, ChosenProfile, Verdict};
 use crate::unix_socket::connect_to;
 
 /// What one message from the child can hold (`PrivilegeOp::Seccomp` of brig-child).
@@ -122,15 +122,14 @@ fn connect_socket(
             .with_hint("the seccomp agent must listen there already, and take connections")
     };
     let deadline = Deadline::after(OF_OTHERS);
-    let rule = &profile.rules.seccomp_listener;
-    if rule.mode.unwrap_or_default() == Mode::Off {
+    if !profile.has(|rules| rules.seccomp_listener.mode) {
         return Ok((connect_to(path, deadline).map_err(failed)?, Vec::new()));
     }
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let place = open(path, flags, FileMode::empty()).map_err(|errno| failed(errno.into()))?;
     let own = Identity::of(&place).map_err(|errno| failed(errno.into()))?;
     let is_own = |path: &String| stat(&**path).is_ok_and(|stat| Identity::from(&stat) == own);
-    let is_listed = rule.allow.iter().flatten().any(is_own);
+    let is_listed = |rule: &policy::SeccompListener| rule.allow.iter().flatten().any(is_own);
     let verdicts = policy::judge_listener(&path.to_string_lossy(), is_listed, profile)?;
     let through = format!("/proc/self/fd/{}", place.as_raw_fd());
     Ok((connect_to(Path::new(&through), deadline).map_err(failed)?, verdicts))

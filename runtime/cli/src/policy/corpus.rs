@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use brig::configuration::{CONFIG_FILE, read_small};
-use brig::policy::{self, Mode, NodePolicy, Outcome as Decided, Sources, Verdict};
+use brig::policy::{self, NodePolicy, Outcome as Decided, Sources, Verdict};
 use brig::printable;
 use brig::spec::{Asked, SIZE_LIMIT_BYTES};
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         Some(file) => global.policy_of(file)?,
         None => global.stateless_node().policy()?,
     };
-    node.profile.rules.bind_sources.mode = Some(Mode::Off);
+    node.profile = node.profile.without_bind_sources();
     let judged = configurations(&directory)?
         .into_iter()
         .map(|name| judge(&directory, name, &node))
@@ -143,6 +143,7 @@ fn judge(directory: &Path, name: String, node: &NodePolicy) -> anyhow::Result<Ju
     let bytes = read_small(&path, SIZE_LIMIT_BYTES)?;
     let asked =
         Asked::read(&bytes).with_context(|| format!("{} is not acceptable", path.display()))?;
-    let verdicts = policy::judge(asked, node, &Sources::default());
+    let node = node.of_container(&asked.config().annotations);
+    let verdicts = policy::judge(asked, &node, &Sources::default());
     Ok(Judged { name, verdicts })
 }

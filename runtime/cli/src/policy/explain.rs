@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use brig::policy::{Applied, Mode, Outcome as Decided, RULES};
+use brig::policy::{About, Applied, Mode, Outcome as Decided, RULES, Verdict};
+use brig::printable;
 use brig::spec::ContainerId;
 use serde_json::json;
 
@@ -61,23 +62,44 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
 
 fn table(applied: &Applied) -> String {
     let mut text = format!("profile {}\n", applied.profile.name);
-    for (rule, (name, mode)) in RULES.iter().zip(applied.profile.rules.modes()) {
-        let verdicts = applied.verdicts.iter().filter(|verdict| verdict.rule == name);
-        let verdicts: Vec<_> = verdicts.collect();
-        let state = match (mode, verdicts.is_empty()) {
-            (Mode::Off, _) => "off",
-            (_, true) => "as asked",
-            (_, false) => "",
-        };
-        text.push_str(&format!("{name:18} {state}\n"));
-        for verdict in &verdicts {
-            let allowed = verdict.allowed.as_deref().unwrap_or("nothing of it");
-            text.push_str(&format!("  {}: {}\n", verdict.outcome, verdict.field));
-            text.push_str(&format!("    asked    {}\n    allowed  {allowed}\n", verdict.asked));
+    for exception in &applied.profile.exceptions {
+        text.push_str(&format!("{}\n", printable::line(&exception.to_string())));
+    }
+    for set in applied.profile.sets() {
+        if let Some(by) = set.by {
+            text.push_str(&format!("\nand {}\n", printable::line(by)));
         }
-        if !verdicts.is_empty() {
-            text.push_str(&format!("    why      {}; {}\n", rule.what, rule.answers));
+        for (rule, (name, mode)) in RULES.iter().zip(set.rules.modes()) {
+            let verdicts = applied.verdicts.iter().filter(|verdict| {
+                verdict.rule == name && verdict.by.as_deref() == set.by && is_of_a_rule(verdict)
+            });
+            let verdicts: Vec<_> = verdicts.collect();
+            match (mode, verdicts.is_empty()) {
+                (Mode::Off, _) if set.by.is_some() => {}
+                (Mode::Off, _) => text.push_str(&format!("{name:18} off\n")),
+                (_, true) => text.push_str(&format!("{name:18} as asked\n")),
+                (_, false) => text.push_str(&decided(rule, &verdicts)),
+            }
         }
     }
+    text
+}
+
+/// Exceptions are told of at the top.
+fn is_of_a_rule(verdict: &Verdict) -> bool {
+    !matches!(verdict.outcome, Decided::Excepted | Decided::Expired)
+}
+
+fn decided(rule: &About, verdicts: &[&Verdict]) -> String {
+    let mut text = format!("{:18}\n", rule.name);
+    for verdict in verdicts {
+        let allowed = verdict.allowed.as_deref().unwrap_or("nothing of it");
+        text.push_str(&format!("  {}: {}\n", verdict.outcome, verdict.field));
+        if let Some(pod) = &verdict.pod {
+            text.push_str(&format!("    in the pod     {pod}\n"));
+        }
+        text.push_str(&format!("    asked    {}\n    allowed  {allowed}\n", verdict.asked));
+    }
+    text.push_str(&format!("    why      {}; {}\n", rule.what, rule.answers));
     text
 }

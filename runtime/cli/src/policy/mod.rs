@@ -5,9 +5,10 @@
 mod check;
 mod corpus;
 mod explain;
+mod schema;
 mod show;
 
-use brig::policy::{About, ChosenProfile};
+use brig::policy::{About, Profile};
 use serde_json::Value;
 
 use super::flags::NONE;
@@ -25,12 +26,12 @@ says more.
 exit status: 0, 1 for errors and where something is refused, 2 for usage
 ",
     flags: &NONE,
-    does: Does::Verbs(&[check::VERB, show::VERB, explain::VERB, corpus::VERB]),
+    does: Does::Verbs(&[check::VERB, show::VERB, explain::VERB, corpus::VERB, schema::VERB]),
 };
 
 /// What a rule of a profile allows, in the words of the policy file: `max = 512`.
-fn values(profile: &ChosenProfile, rule: &About) -> serde_json::Result<String> {
-    let rules = serde_json::to_value(&profile.rules)?;
+fn values(rules: &Profile, rule: &About) -> serde_json::Result<String> {
+    let rules = serde_json::to_value(rules)?;
     let Some(Value::Object(values)) = rules.get(rule.name) else { return Ok(String::new()) };
     let values = values.iter().filter(|(key, _)| *key != "mode");
     let words: Vec<String> = values.map(|(key, value)| format!("{key} = {value}")).collect();

@@ -1,6 +1,7 @@
 //! `brig policy show`.
 
-use brig::policy::{Mode, RULES};
+use brig::policy::{About, Mode, Profile, RULES};
+use brig::printable;
 use serde_json::json;
 
 use super::values;
@@ -16,7 +17,7 @@ pub(super) const VERB: Verb = Verb {
 usage: brig policy show [OPTION...]
 
 Prints each rule with its mode, what it allows, what it is about, and which recommendations and
-CVEs it covers.
+CVEs it covers; what drop-ins add to that, and exceptions, with those that have expired.
 ",
     flags: &FLAGS,
     does: Does::Run(run),
@@ -44,18 +45,34 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         return Ok(0);
     }
     let mut text = format!("profile {}\n", profile.name);
-    for (rule, (_, mode)) in RULES.iter().zip(profile.rules.modes()) {
-        let values = match mode {
-            Mode::Off => String::new(),
-            _ => values(&profile, rule)?,
-        };
-        let mode = format!("{mode:?}").to_lowercase();
-        text.push_str(&format!("{:18} {mode:8} {}\n", rule.name, rule.what));
-        if !values.is_empty() {
-            text.push_str(&format!("{:27} {values}\n", ""));
+    for exception in &profile.exceptions {
+        text.push_str(&format!("{}\n", printable::line(&exception.to_string())));
+    }
+    for set in profile.sets() {
+        if let Some(by) = set.by {
+            text.push_str(&format!("\nand {}\n", printable::line(by)));
         }
-        text.push_str(&format!("{:27} covers {}\n", "", rule.answers));
+        for (rule, (_, mode)) in RULES.iter().zip(set.rules.modes()) {
+            // Of what holds besides, only what there is.
+            if set.by.is_none() || mode != Mode::Off {
+                text.push_str(&described(rule, mode, set.rules)?);
+            }
+        }
     }
     print(&text)?;
     Ok(0)
+}
+
+fn described(rule: &About, mode: Mode, rules: &Profile) -> serde_json::Result<String> {
+    let values = match mode {
+        Mode::Off => String::new(),
+        _ => values(rules, rule)?,
+    };
+    let mode = format!("{mode:?}").to_lowercase();
+    let mut text = format!("{:18} {mode:8} {}\n", rule.name, rule.what);
+    if !values.is_empty() {
+        text.push_str(&format!("{:27} {values}\n", ""));
+    }
+    text.push_str(&format!("{:27} covers {}\n", "", rule.answers));
+    Ok(text)
 }

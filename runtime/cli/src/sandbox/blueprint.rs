@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use brig::caller::Caller;
 use brig::configuration::{Configuration, Seccomp};
 use brig::plan::{LandlockPath, LandlockRules};
-use brig::policy::{Mode, NodePolicy};
+use brig::policy::NodePolicy;
 use brig::sources::HeldSources;
 use brig::spec::Asked;
 use brig::supervise::{Blueprint, Error, HeldNamespaces, Landlock, Root};
@@ -141,7 +141,7 @@ fn blueprint(
 /// What is mounted is the host's own tree, read-only, and directories that the caller names: no bundle has a say in it.
 fn of_caller(node: &NodePolicy) -> NodePolicy {
     let mut node = node.clone();
-    node.profile.rules.bind_sources.mode = Some(Mode::Off);
+    node.profile = node.profile.without_bind_sources();
     node
 }
 

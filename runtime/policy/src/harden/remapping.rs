@@ -6,6 +6,7 @@
 use brig_spec::{Config, IdMapping, Linux, Namespace, NamespaceType, Process, sysctl};
 
 use super::{Facts, is_on, rule};
+use crate::chosen::ChosenProfile;
 use crate::ids::RANGE_IDS;
 use crate::profile::{Mode, Profile};
 use crate::value::MappedRoot;
@@ -35,9 +36,8 @@ pub enum Remap {
 
 /// Whether a range has to be claimed for a container that is to be made.
 #[must_use]
-pub fn wants_range(config: &Config, profile: &Profile, facts: &Facts) -> bool {
-    let rule = rule!(profile, remapping);
-    rule.1 >= Mode::Enforce
+pub fn wants_range(config: &Config, profile: &ChosenProfile, facts: &Facts) -> bool {
+    profile.sets().any(|set| rule!(set.rules, remapping).1 >= Mode::Enforce)
         && facts.remap == Remap::Unclaimed
         && config.linux.namespace(NamespaceType::User).is_none()
 }
@@ -53,8 +53,10 @@ pub(super) fn judge(
         return;
     }
     match config.linux.namespace(NamespaceType::User) {
+        // What an earlier set of rules has given.
+        Some(_) if is_given(verdicts) => {}
         Some(_) => own(&config.linux, rule, facts, verdicts),
-        None => remap(config, profile, facts, verdicts),
+        None => remap(config, rule, facts, verdicts),
     }
 }
 
@@ -98,9 +100,15 @@ fn range(first: u32) -> IdMapping {
     IdMapping { inside: 0, outside: first, count: RANGE_IDS }
 }
 
-fn remap(config: &mut Config, profile: &Profile, facts: &Facts, verdicts: &mut Verdicts) {
-    let rule = rule!(profile, remapping);
-    const FIELD: &str = "linux.namespaces";
+/// Where a verdict says that a container gets ids.
+const FIELD: &str = "linux.namespaces";
+
+/// Whether a set of rules has given the container ids.
+fn is_given(verdicts: &Verdicts) -> bool {
+    verdicts.has_limited(Rule("remapping", Mode::Enforce), FIELD)
+}
+
+fn remap(config: &mut Config, rule: Rule, facts: &Facts, verdicts: &mut Verdicts) {
     const ASKED: &str = "the ids of the host";
     let (first, path) = match &facts.remap {
         Remap::Unclaimed => (facts.pool.ranges().start * RANGE_IDS, None),
@@ -124,7 +132,6 @@ fn remap(config: &mut Config, profile: &Profile, facts: &Facts, verdicts: &mut V
         linux.namespaces.push(Namespace { kind: NamespaceType::User, path });
         linux.uid_mappings = vec![range(first)];
         linux.gid_mappings = vec![range(first)];
-        keep_ports(config, profile);
         ping_groups(&mut config.linux, rule, verdicts);
     }
 }
@@ -158,21 +165,27 @@ const FIRST_PORT: &str = "net.ipv4.ip_unprivileged_port_start";
 
 /// A network namespace that is joined is of another user namespace, in which the container has no capabilities any more. Who
 /// may have the one for ports below 1024 gets these all the same. Only where the namespace cannot be the host's, and by a
-/// parameter that it could ask for.
-fn keep_ports(config: &mut Config, profile: &Profile) {
+/// parameter that it could ask for; by every set of rules, and after they have taken away what they do not allow.
+pub(super) fn keep_ports(config: &mut Config, profile: &ChosenProfile, verdicts: &Verdicts) {
     let joins = |namespace: &Namespace| {
         namespace.kind == NamespaceType::Network && namespace.path.is_some()
     };
-    let rules = (&profile.namespaces, &profile.capabilities, &profile.sysctls);
-    let (private, capabilities, sysctls) = rules;
-    let is_private = private.mode >= Some(Mode::Enforce)
-        && private.private.iter().flatten().any(|kind| *kind == NamespaceType::Network);
-    let is_allowed = is_off(capabilities.mode)
-        || capabilities.allow.is_none_or(|allow| allow.0 & NET_BIND_SERVICE != 0);
-    let is_settable =
-        is_off(sysctls.mode) || sysctls.allow.iter().flatten().any(|name| name == FIRST_PORT);
+    let is_private = |rules: &Profile| {
+        let rule = &rules.namespaces;
+        rule.mode >= Some(Mode::Enforce)
+            && rule.private.iter().flatten().any(|kind| *kind == NamespaceType::Network)
+    };
+    let is_allowed = |Profile { capabilities, sysctls, .. }: &Profile| {
+        let may_bind = is_off(capabilities.mode)
+            || capabilities.allow.is_none_or(|allow| allow.0 & NET_BIND_SERVICE != 0);
+        let may_set =
+            is_off(sysctls.mode) || sysctls.allow.iter().flatten().any(|name| name == FIRST_PORT);
+        may_bind && may_set
+    };
+    let mut sets = profile.sets().map(|set| set.rules);
+    let may = sets.clone().any(is_private) && sets.all(is_allowed);
     let has = config.process.capabilities.sets.bounding & NET_BIND_SERVICE != 0;
-    if has && is_private && is_allowed && is_settable && config.linux.namespaces.iter().any(joins) {
+    if has && may && is_given(verdicts) && config.linux.namespaces.iter().any(joins) {
         config.linux.sysctl.entry(FIRST_PORT.to_owned()).or_insert_with(|| "0".to_owned());
     }
 }
@@ -190,17 +203,22 @@ pub(super) fn judge_root(
 ) {
     let rule = rule!(profile, remapping);
     let can_be_given = !matches!(facts.remap, Remap::Unprivileged | Remap::Impossible(_));
-    let is_given = can_be_given && verdicts.0.iter().any(|verdict| verdict.rule == rule.0);
-    if !is_given || !facts.overlay_root || config.root.readonly {
+    let is_told = can_be_given && verdicts.all.iter().any(|verdict| verdict.rule == rule.0);
+    if !is_told || !facts.overlay_root || config.root.readonly {
         return;
     }
     let rule = Rule(rule.0, rule.1.min(Mode::Enforce));
+    const FIELD: &str = "root.readonly";
+    let is_ephemeral = profile.remapping.root == Some(MappedRoot::Ephemeral);
+    if is_ephemeral && verdicts.has_limited(rule, FIELD) {
+        return;
+    }
     let allowed = match profile.remapping.root {
         Some(MappedRoot::Ephemeral) => "what is written is gone with the container",
         Some(MappedRoot::ReadOnly) | None => "true",
     };
-    if verdicts.limit(rule, "root.readonly", "false, of an overlay,", allowed) {
-        config.root.readonly = profile.remapping.root != Some(MappedRoot::Ephemeral);
+    if verdicts.limit(rule, FIELD, "false, of an overlay,", allowed) {
+        config.root.readonly = !is_ephemeral;
     }
 }
 

@@ -10,6 +10,9 @@ macro_rules! names {
         }
 
         impl $type {
+            /// Each of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
             /// As the specification spells it.
             #[must_use]
             pub fn name(self) -> &'static str {
