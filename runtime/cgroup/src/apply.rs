@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags, CWD, Mode, accessat, mkdir, rmdir};
 use rustix::io::Errno;
 
-use super::node::{Node, ancestors};
+use super::node::{CgroupNode, ancestors};
 use super::plan::{CgroupPlan, Directory, Driver, Scope, Step, properties};
 use super::systemd::Unit;
 use super::writer::Writer;
@@ -31,7 +31,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Cgroup {
     pub(crate) driver: Driver,
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) nodes: Vec<CgroupNode>,
     pub(crate) unit: Option<Unit>,
 }
 
@@ -122,7 +122,7 @@ impl PlannedScope {
 
 impl Cgroup {
     fn all_left(&self, error: &Error) -> Vec<Leftover> {
-        let left = |node: &Node| Leftover {
+        let left = |node: &CgroupNode| Leftover {
             path: node.path.clone(),
             pids: Vec::new(),
             source: io::Error::other(error.to_string()),
@@ -132,7 +132,7 @@ impl Cgroup {
 }
 
 /// Does the steps that write.
-fn write(plan: &CgroupPlan, nodes: &[Option<Node>]) -> Result<(), Error> {
+fn write(plan: &CgroupPlan, nodes: &[Option<CgroupNode>]) -> Result<(), Error> {
     let nodes: Vec<_> = nodes.iter().map(Option::as_ref).collect();
     let mut writer = Writer::default();
     plan.steps.iter().try_for_each(|step| writer.step(&nodes, step))
@@ -142,7 +142,7 @@ fn write(plan: &CgroupPlan, nodes: &[Option<Node>]) -> Result<(), Error> {
 #[derive(Default)]
 struct Making {
     /// None: it may not be made and nothing needs it (rootless).
-    nodes: Vec<Option<Node>>,
+    nodes: Vec<Option<CgroupNode>>,
     /// Those above, which other containers may use by now.
     parents: Vec<PathBuf>,
 }
@@ -186,7 +186,7 @@ impl Making {
     }
 
     fn made(&mut self, directory: &Directory) -> Result<(), Error> {
-        match Node::now(directory, true) {
+        match CgroupNode::now(directory, true) {
             Ok(node) => {
                 let checked = if directory.unified { check_type(&node) } else { Ok(()) };
                 self.nodes.push(Some(node));
@@ -228,7 +228,7 @@ fn is_permission(error: &Error) -> bool {
 /// Sees that no cgroup of this path is there. One with processes or cgroups in it is somebody's. An
 /// empty one may still be that of a stopped container, whose record must not lead to the new one.
 fn make_way(directory: &Directory) -> Result<(), Error> {
-    let node = match Node::now(directory, false) {
+    let node = match CgroupNode::now(directory, false) {
         Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(()),
         answer => answer?,
     };
@@ -238,7 +238,7 @@ fn make_way(directory: &Directory) -> Result<(), Error> {
     node.unlink()
 }
 
-fn check_free(node: &Node) -> Result<(), Error> {
+fn check_free(node: &CgroupNode) -> Result<(), Error> {
     let occupied = |by| Err(Error::Occupied { path: node.path.clone(), by });
     match tree::occupant(node) {
         Ok(None) => Ok(()),
@@ -250,7 +250,7 @@ fn check_free(node: &Node) -> Result<(), Error> {
 }
 
 /// Below a threaded cgroup no process can be cloned into a new one.
-fn check_type(node: &Node) -> Result<(), Error> {
+fn check_type(node: &CgroupNode) -> Result<(), Error> {
     match node.read("cgroup.type")?.trim() {
         "domain" => Ok(()),
         kind => Err(Error::Threaded { path: node.path.clone(), kind: kind.to_owned() }),

@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::apply::Cgroup;
-use super::node::Node;
+use super::node::CgroupNode;
 use super::patience::Patience;
 use super::{Error, tree};
 
@@ -34,7 +34,7 @@ const SIGNALLED_AT_ONCE: usize = 128;
 
 impl Cgroup {
     /// The hierarchy that says which processes there are: the one that can freeze them.
-    fn census(&self) -> Option<&Node> {
+    fn census(&self) -> Option<&CgroupNode> {
         let unified = || self.nodes.iter().find(|node| node.directory.unified);
         let freezer = self.nodes.iter().find(|node| node.has("freezer"));
         freezer.or_else(|| self.nodes.iter().find(|node| !node.directory.unified)).or_else(unified)
@@ -124,8 +124,8 @@ impl Cgroup {
         freezer.map_or(Ok(false), |node| tree::says(node, "freezer.self_freezing", "1"))
     }
 
-    fn freezer(&self) -> Result<&Node, Error> {
-        let can = |node: &&Node| node.has("freezer") || node.directory.unified;
+    fn freezer(&self) -> Result<&CgroupNode, Error> {
+        let can = |node: &&CgroupNode| node.has("freezer") || node.directory.unified;
         self.nodes
             .iter()
             .find(can)
@@ -169,13 +169,13 @@ impl Cgroup {
     }
 
     /// Answers how many there were.
-    fn signal_once(&self, node: &Node, signal: i32) -> Result<usize, Error> {
+    fn signal_once(&self, node: &CgroupNode, signal: i32) -> Result<usize, Error> {
         let all = self.pids()?;
         self.signal_each(node, &all, signal).map(|()| all.len())
     }
 
     /// One that cannot be signalled keeps no other from it: the first error is told at the end.
-    fn signal_each(&self, node: &Node, all: &[i32], signal: i32) -> Result<(), Error> {
+    fn signal_each(&self, node: &CgroupNode, all: &[i32], signal: i32) -> Result<(), Error> {
         let (mut left, mut at_once) = (all, SIGNALLED_AT_ONCE);
         let mut signalled = Ok(());
         while !left.is_empty() {
@@ -192,7 +192,7 @@ impl Cgroup {
     }
 
     /// Where descriptors run out nobody has been signalled yet.
-    fn signal(&self, node: &Node, pids: &[i32], signal: i32) -> Result<(), Error> {
+    fn signal(&self, node: &CgroupNode, pids: &[i32], signal: i32) -> Result<(), Error> {
         let mut targets: Vec<(i32, OwnedFd)> = Vec::new();
         // 0 is a process of a pid namespace that brig cannot see into.
         for pid in pids.iter().filter_map(|raw| Pid::from_raw(*raw)) {
@@ -257,7 +257,7 @@ impl Cgroup {
 
     /// Kills who is in the cgroup now, which is frozen first: who may make cgroups in it could
     /// make them faster than they are found.
-    fn kill_listed(&self, node: &Node) -> Result<usize, Error> {
+    fn kill_listed(&self, node: &CgroupNode) -> Result<usize, Error> {
         let froze = self.freeze().is_ok();
         let killed = self.signal_once(node, libc::SIGKILL);
         if node.has("freezer") {
@@ -285,7 +285,7 @@ enum Kill {
     Left,
 }
 
-fn kill_v2(node: &Node) -> Result<Kill, Error> {
+fn kill_v2(node: &CgroupNode) -> Result<Kill, Error> {
     let events = node.open("cgroup.events", OFlags::RDONLY)?;
     let was_populated = has_line(node, &events, "populated 1")?;
     node.write("cgroup.kill", "1")?;
@@ -303,7 +303,7 @@ fn gone_is_fine(error: Error) -> Result<(), Error> {
     }
 }
 
-fn freeze_v1(node: &Node) -> Result<(), Error> {
+fn freeze_v1(node: &CgroupNode) -> Result<(), Error> {
     let mut patience = Patience::new(FREEZE_TIMEOUT);
     loop {
         // Written again each time: a process that was forked meanwhile keeps the
@@ -322,7 +322,7 @@ fn freeze_v1(node: &Node) -> Result<(), Error> {
     }
 }
 
-fn freeze_v2(node: &Node) -> Result<(), Error> {
+fn freeze_v2(node: &CgroupNode) -> Result<(), Error> {
     let events = node.open("cgroup.events", OFlags::RDONLY)?;
     node.write("cgroup.freeze", "1")?;
     await_event(node, &events, "frozen 1", FREEZE_TIMEOUT, "frozen")
@@ -330,7 +330,7 @@ fn freeze_v2(node: &Node) -> Result<(), Error> {
 
 /// Waits for a line of `cgroup.events`, whose changes the kernel announces as POLLPRI.
 fn await_event(
-    node: &Node,
+    node: &CgroupNode,
     events: &OwnedFd,
     line: &str,
     limit: Duration,
@@ -353,7 +353,7 @@ fn await_event(
     Ok(())
 }
 
-fn has_line(node: &Node, events: &OwnedFd, line: &str) -> Result<bool, Error> {
+fn has_line(node: &CgroupNode, events: &OwnedFd, line: &str) -> Result<bool, Error> {
     let mut buffer = [0_u8; 256];
     let count = rustix::io::pread(events, &mut buffer, 0)
         .map_err(|e| Error::call("read", node.path.join("cgroup.events"), e))?;

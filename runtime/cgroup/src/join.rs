@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use super::apply::Cgroup;
 use super::facts::Membership;
-use super::node::Node;
+use super::node::CgroupNode;
 use super::plan::clean;
 use super::{Error, file};
 
@@ -73,7 +73,7 @@ impl Cgroup {
             None => (Vec::new(), sub),
         };
         let sub = clean(sub, "exec cgroup")?;
-        let chosen = |node: &Node| controllers.iter().any(|name| node.has(name));
+        let chosen = |node: &CgroupNode| controllers.iter().any(|name| node.has(name));
         if !controllers.is_empty() && !self.nodes.iter().any(chosen) {
             let problem = format!("no hierarchy has {}", controllers.join(","));
             return Err(Error::field("exec cgroup", problem));
@@ -132,7 +132,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn add(&mut self, node: &Node, sub: &str) -> Result<(), Error> {
+    fn add(&mut self, node: &CgroupNode, sub: &str) -> Result<(), Error> {
         let (file, flags) = match node.directory.unified {
             true => (".", OFlags::PATH | OFlags::DIRECTORY),
             false => ("tasks", OFlags::WRONLY),

@@ -34,7 +34,7 @@ pub(crate) fn open_directory(
 
 /// The container's directory in one hierarchy.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct CgroupNode {
     pub(crate) directory: Directory,
     pub(crate) path: PathBuf,
     /// brig made it, so that the kernel's defaults hold in it.
@@ -45,22 +45,22 @@ pub(crate) struct Node {
     boot: Option<Boot>,
 }
 
-impl Node {
+impl CgroupNode {
     /// The directory that is at the path now.
-    pub(crate) fn now(directory: &Directory, made: bool) -> Result<Node, Error> {
+    pub(crate) fn now(directory: &Directory, made: bool) -> Result<CgroupNode, Error> {
         let path = directory.absolute();
         let opened = open_directory(CWD, &path).map_err(|e| Error::call("open", &path, e))?;
         let identity = Identity::of(&opened).map_err(|e| Error::call("fstat", &path, e))?;
         let descriptor = OnceLock::from(opened);
         let (directory, boot) = (directory.clone(), None);
-        Ok(Node { directory, path, made, descriptor, identity, boot })
+        Ok(CgroupNode { directory, path, made, descriptor, identity, boot })
     }
 
     /// A directory that was made earlier; opens nothing yet.
-    pub(crate) fn recorded(directory: &Directory, identity: Identity, boot: Boot) -> Node {
+    pub(crate) fn recorded(directory: &Directory, identity: Identity, boot: Boot) -> CgroupNode {
         let path = directory.absolute();
         let (directory, descriptor) = (directory.clone(), OnceLock::new());
-        Node { directory, path, made: false, descriptor, identity, boot: Some(boot) }
+        CgroupNode { directory, path, made: false, descriptor, identity, boot: Some(boot) }
     }
 
     pub(crate) fn identity(&self) -> Identity {

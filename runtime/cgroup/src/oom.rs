@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::apply::Cgroup;
-use super::node::Node;
+use super::node::CgroupNode;
 
 /// Tells when the cgroup runs out of memory. The descriptor ([`AsFd`]) is readable
 /// when something may have happened; then call [`OomWatch::drain`].
@@ -75,7 +75,7 @@ impl OomWatch {
 }
 
 impl Cgroup {
-    fn memory(&self) -> Result<&Node, Error> {
+    fn memory(&self) -> Result<&CgroupNode, Error> {
         self.nodes
             .iter()
             .find(|node| node.has("memory"))
@@ -118,7 +118,7 @@ impl Cgroup {
     }
 }
 
-fn watch_events(node: &Node) -> Result<OwnedFd, Error> {
+fn watch_events(node: &CgroupNode) -> Result<OwnedFd, Error> {
     let fail = |call, error: Errno| Error::call(call, node.path.join("memory.events"), error);
     let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
     let descriptor = inotify::init(flags).map_err(|e| fail("inotify_init1", e))?;
@@ -131,7 +131,7 @@ fn watch_events(node: &Node) -> Result<OwnedFd, Error> {
     Ok(descriptor)
 }
 
-fn register_eventfd(node: &Node) -> Result<(OwnedFd, OwnedFd), Error> {
+fn register_eventfd(node: &CgroupNode) -> Result<(OwnedFd, OwnedFd), Error> {
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let event = eventfd(0, flags).map_err(|e| Error::call("eventfd2", &node.path, e))?;
     let control = node.open("memory.oom_control", OFlags::RDONLY)?;

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::node::Node;
+use super::node::CgroupNode;
 
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ impl Patience {
     }
 
     /// That the time is up, and `node` is not in this state.
-    pub(crate) fn error(&self, node: &Node, state: &'static str) -> Error {
+    pub(crate) fn error(&self, node: &CgroupNode, state: &'static str) -> Error {
         let waited_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
         Error::Timeout { path: node.path.clone(), state, waited_ms }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::apply::Cgroup;
-use super::node::Node;
+use super::node::CgroupNode;
 use super::plan::{CgroupPlan, Directory, Driver, Scope, clean};
 use super::systemd::Unit;
 
@@ -88,7 +88,7 @@ impl Cgroup {
     /// [`Error::Call`] when /proc does not tell which boot this is.
     pub fn record(&self) -> Result<CgroupRecord, Error> {
         let boot = Boot::now().map_err(|e| Error::call("read", BOOT_ID, e))?;
-        let of = |node: &Node| MadeDirectory {
+        let of = |node: &CgroupNode| MadeDirectory {
             directory: node.directory.clone(),
             identity: node.identity(),
         };
@@ -104,7 +104,7 @@ impl Cgroup {
     pub fn open(record: &CgroupRecord) -> Result<Cgroup, Error> {
         record.directories.iter().try_for_each(|made| check(&made.directory))?;
         let node = |made: &MadeDirectory| {
-            Node::recorded(&made.directory, made.identity, record.boot.clone())
+            CgroupNode::recorded(&made.directory, made.identity, record.boot.clone())
         };
         let nodes = record.directories.iter().map(node).collect();
         Ok(Cgroup { driver: record.driver, nodes, unit: record.unit.clone() })

@@ -14,7 +14,7 @@ use brig_pseudofs::identity::Identity;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
-use super::node::{Node, open_directory, read_pids};
+use super::node::{CgroupNode, open_directory, read_pids};
 use super::patience::Patience;
 use super::{Error, Leftover, file};
 
@@ -31,7 +31,7 @@ enum Step {
 
 /// A walk through the directories of a tree, each before those below it.
 struct Walk<'n> {
-    node: &'n Node,
+    node: &'n CgroupNode,
     here: OwnedFd,
     levels: Vec<Level>,
 }
@@ -45,7 +45,7 @@ struct Level {
 }
 
 impl<'n> Walk<'n> {
-    fn through(node: &'n Node) -> Result<Walk<'n>, Error> {
+    fn through(node: &'n CgroupNode) -> Result<Walk<'n>, Error> {
         let here = open_directory(node.descriptor()?, c".");
         let here = here.map_err(|e| Error::call("open", &node.path, e))?;
         Ok(Walk { node, here, levels: Vec::new() })
@@ -127,7 +127,7 @@ fn directories(at: impl AsFd) -> Result<Vec<CString>, Errno> {
 }
 
 /// The pids of all processes in the cgroup and below; none when it is gone.
-pub(crate) fn pids(node: &Node) -> Result<Vec<i32>, Error> {
+pub(crate) fn pids(node: &CgroupNode) -> Result<Vec<i32>, Error> {
     let mut pids = Vec::new();
     let mut walk = match Walk::through(node) {
         Err(error) if error.is_gone() => return Ok(pids),
@@ -142,7 +142,7 @@ pub(crate) fn pids(node: &Node) -> Result<Vec<i32>, Error> {
 }
 
 /// Writes `value` to the file `name` of every cgroup below; one that is gone needs nothing.
-pub(crate) fn write_below(node: &Node, name: &str, value: &str) -> Result<(), Error> {
+pub(crate) fn write_below(node: &CgroupNode, name: &str, value: &str) -> Result<(), Error> {
     let mut walk = match Walk::through(node) {
         Err(error) if error.is_gone() => return Ok(()),
         answer => answer?,
@@ -163,7 +163,7 @@ pub(crate) fn write_below(node: &Node, name: &str, value: &str) -> Result<(), Er
 }
 
 /// Whether the file `name` of the cgroup, or of one below, holds `value`; not where it is gone.
-pub(crate) fn says(node: &Node, name: &str, value: &str) -> Result<bool, Error> {
+pub(crate) fn says(node: &CgroupNode, name: &str, value: &str) -> Result<bool, Error> {
     let mut walk = match Walk::through(node) {
         Err(error) if error.is_gone() => return Ok(false),
         answer => answer?,
@@ -184,7 +184,7 @@ pub(crate) fn says(node: &Node, name: &str, value: &str) -> Result<bool, Error> 
 }
 
 /// The first cgroup that holds processes, and how many; else the first one below `node`.
-pub(crate) fn occupant(node: &Node) -> Result<Option<(PathBuf, usize)>, Error> {
+pub(crate) fn occupant(node: &CgroupNode) -> Result<Option<(PathBuf, usize)>, Error> {
     let mut walk = Walk::through(node)?;
     let (mut pids, mut below) = (Vec::new(), None);
     while let Some(step) = walk.step()? {
@@ -202,7 +202,7 @@ pub(crate) fn occupant(node: &Node) -> Result<Option<(PathBuf, usize)>, Error> {
 }
 
 /// Whether there is neither a process in the cgroup nor a cgroup below; so it is, too, where it is gone.
-pub(crate) fn is_empty_leaf(node: &Node) -> Result<bool, Error> {
+pub(crate) fn is_empty_leaf(node: &CgroupNode) -> Result<bool, Error> {
     match occupant(node) {
         Err(error) if error.is_gone() => Ok(true),
         answer => answer.map(|occupant| occupant.is_none()),
@@ -211,7 +211,7 @@ pub(crate) fn is_empty_leaf(node: &Node) -> Result<bool, Error> {
 
 /// Removes the cgroup with all below it; what could not be removed is added to `left`. The usual
 /// case, a leaf, takes no walk.
-pub(crate) fn remove(node: &Node, patience: &mut Patience, left: &mut Vec<Leftover>) {
+pub(crate) fn remove(node: &CgroupNode, patience: &mut Patience, left: &mut Vec<Leftover>) {
     let Err(error) = node.unlink() else { return };
     let before = left.len();
     if is_busy(&error)
@@ -250,7 +250,7 @@ fn insist(
 }
 
 fn remove_below(
-    node: &Node,
+    node: &CgroupNode,
     patience: &mut Patience,
     left: &mut Vec<Leftover>,
 ) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use brig_spec::Resources;
 
 use super::apply::Cgroup;
-use super::node::Node;
+use super::node::CgroupNode;
 use super::plan::{Step, change, properties};
 use super::writer::Writer;
 use super::{Error, systemd};
@@ -78,7 +78,7 @@ impl Cgroup {
 
     /// v1's kernel refuses a limit below the usage itself; v2's would kill.
     fn check_usage(&self, limit_bytes: u64) -> Result<(), Error> {
-        let v2 = |node: &&Node| node.directory.unified && node.has("memory");
+        let v2 = |node: &&CgroupNode| node.directory.unified && node.has("memory");
         let Some(node) = self.nodes.iter().find(v2) else {
             return Ok(());
         };
@@ -112,6 +112,6 @@ impl Cgroup {
 }
 
 /// A number of the file `file`.
-fn parsed<T: FromStr>(node: &Node, file: &str, text: &str) -> Result<T, Error> {
+fn parsed<T: FromStr>(node: &CgroupNode, file: &str, text: &str) -> Result<T, Error> {
     text.parse().map_err(|_| Error::Content { path: node.path.join(file), found: text.to_owned() })
 }

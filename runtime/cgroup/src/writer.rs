@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, openat};
 use rustix::io::Errno;
 
-use super::node::{Node, ancestors};
+use super::node::{CgroupNode, ancestors};
 use super::plan::{Absent, Directory, Step, Write};
 use super::{Error, file};
 
@@ -23,7 +23,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// `nodes` are the plan's directories; one that was left out has no limits (rootless).
-    pub(crate) fn step(&mut self, nodes: &[Option<&Node>], step: &Step) -> Result<(), Error> {
+    pub(crate) fn step(&mut self, nodes: &[Option<&CgroupNode>], step: &Step) -> Result<(), Error> {
         let directory = match step {
             Step::MakeDirectory { .. } => return Ok(()),
             Step::Write(write) => return self.write(nodes, write),
@@ -45,7 +45,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, nodes: &[Option<&Node>], write: &Write) -> Result<(), Error> {
+    fn write(&mut self, nodes: &[Option<&CgroupNode>], write: &Write) -> Result<(), Error> {
         let Some(node) = nodes[write.directory] else { return Ok(()) };
         if write.default && node.made {
             return Ok(());
@@ -69,7 +69,13 @@ impl Writer {
         })
     }
 
-    fn put(&mut self, node: &Node, directory: usize, file: &str, value: &str) -> io::Result<()> {
+    fn put(
+        &mut self,
+        node: &CgroupNode,
+        directory: usize,
+        file: &str,
+        value: &str,
+    ) -> io::Result<()> {
         let same = |last: &&(usize, String, OwnedFd)| last.0 == directory && last.1 == file;
         if let Some((_, _, descriptor)) = self.last.as_ref().filter(same) {
             return file::write_once(descriptor.as_fd(), value);
@@ -85,7 +91,7 @@ impl Writer {
     }
 
     /// Values that bound each other: what gets EINVAL is tried again after the rest.
-    fn group(&mut self, nodes: &[Option<&Node>], group: &[Write]) -> Result<(), Error> {
+    fn group(&mut self, nodes: &[Option<&CgroupNode>], group: &[Write]) -> Result<(), Error> {
         let mut pending: Vec<&Write> = group.iter().collect();
         loop {
             let before = pending.len();
@@ -163,7 +169,7 @@ fn enable_here(parent: &Path, needed: &[&String], wanted: &[&String]) -> Result<
 }
 
 /// Gives the cgroup its parents' cpus and memory nodes; parents first where empty.
-fn fill_cpuset(node: &Node, cpus: bool, mems: bool) -> Result<(), Error> {
+fn fill_cpuset(node: &CgroupNode, cpus: bool, mems: bool) -> Result<(), Error> {
     let parents: Vec<PathBuf> = ancestors(&node.directory).collect();
     for (file, own) in [("cpuset.cpus", cpus), ("cpuset.mems", mems)] {
         let value = inherited(&parents, file)?;
@@ -194,7 +200,7 @@ fn inherited(parents: &[PathBuf], file: &str) -> Result<String, Error> {
     Err(Error::Content { path, found: String::new() })
 }
 
-fn attach_devices(node: &Node, program: &[u64]) -> Result<(), Error> {
+fn attach_devices(node: &CgroupNode, program: &[u64]) -> Result<(), Error> {
     let program = brig_sys::bpf::load_device_program(program).map_err(|error| {
         Error::DeviceProgram { step: "load", source: error.source, log: error.log }
     })?;
@@ -219,7 +225,7 @@ fn attach_devices(node: &Node, program: &[u64]) -> Result<(), Error> {
 
 /// Delegates as cgroup-v2.rst "Model of Delegation" says: the directory and the files
 /// in `/sys/kernel/cgroup/delegate` (Linux 4.15). Limits stay with the host.
-fn change_owner(node: &Node, uid: u32, gid: u32) -> Result<(), Error> {
+fn change_owner(node: &CgroupNode, uid: u32, gid: u32) -> Result<(), Error> {
     let delegate = file::read("/sys/kernel/cgroup/delegate")?;
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     let directory = node.descriptor()?;

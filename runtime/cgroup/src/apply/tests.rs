@@ -345,7 +345,7 @@ fn hybrid_processes_join_both_sides() {
     directory.controllers = unified.controllers.clone();
     directory.mount = unified.mount.clone();
     std::fs::create_dir_all(directory.absolute()).unwrap();
-    let node = Node::now(&directory, true).unwrap();
+    let node = CgroupNode::now(&directory, true).unwrap();
     // First, so that whoever is in the last hierarchy is in all.
     made.cgroup.nodes.insert(0, node);
     let JoinDescriptors::Both { tasks, .. } = made.cgroup.join().unwrap() else {

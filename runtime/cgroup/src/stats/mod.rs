@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::apply::Cgroup;
-use super::node::Node;
+use super::node::CgroupNode;
 
 /// Everything. Times are in nanoseconds, sizes in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -257,7 +257,7 @@ impl Cgroup {
 }
 
 /// A file with one number, or `max`; 0 when the file does not exist.
-fn number(node: &Node, file: &str) -> Result<u64, Error> {
+fn number(node: &CgroupNode, file: &str) -> Result<u64, Error> {
     let Some(text) = node.read_if_there(file)? else {
         return Ok(0);
     };
@@ -270,7 +270,7 @@ fn number(node: &Node, file: &str) -> Result<u64, Error> {
 }
 
 /// The limit in `pids.max`, where `max` is shown as 0.
-fn pids(node: &Node) -> Result<Pids, Error> {
+fn pids(node: &CgroupNode) -> Result<Pids, Error> {
     let limit = match number(node, "pids.max")? {
         u64::MAX => 0,
         limit => limit,
@@ -279,7 +279,7 @@ fn pids(node: &Node) -> Result<Pids, Error> {
 }
 
 /// A file of `key value` lines; empty when it does not exist.
-fn keyed(node: &Node, file: &str) -> Result<BTreeMap<String, u64>, Error> {
+fn keyed(node: &CgroupNode, file: &str) -> Result<BTreeMap<String, u64>, Error> {
     let text = node.read_if_there(file)?.unwrap_or_default();
     let pair = |line: &str| {
         let (key, value) = line.split_once(' ')?;
@@ -300,7 +300,7 @@ fn device(text: &str) -> Option<(u64, u64)> {
 }
 
 /// The huge page sizes for which the cgroup has files, as the files spell them.
-fn page_sizes(node: &Node, suffix: &str) -> Result<Vec<String>, Error> {
+fn page_sizes(node: &CgroupNode, suffix: &str) -> Result<Vec<String>, Error> {
     let mut sizes = Vec::new();
     let fail = |call, error| Error::call(call, &node.path, error);
     let entries = Dir::read_from(node.descriptor()?).map_err(|e| fail("open", e))?;

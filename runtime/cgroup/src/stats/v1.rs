@@ -1,7 +1,7 @@
 //! Statistics from cgroup v1.
 
 use super::super::Error;
-use super::super::node::Node;
+use super::super::node::CgroupNode;
 use super::{
     BlkioEntry, CpuSet, CpuUsage, Hugetlb, Memory, MemoryEntry, Stats, Throttling, device, keyed,
     list, number, page_sizes, pids,
@@ -12,7 +12,7 @@ use super::{
 const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
 /// Adds what the controllers of one hierarchy know.
-pub(super) fn collect(node: &Node, stats: &mut Stats) -> Result<(), Error> {
+pub(super) fn collect(node: &CgroupNode, stats: &mut Stats) -> Result<(), Error> {
     for controller in &node.directory.controllers {
         match controller.as_str() {
             "cpu" => stats.cpu.throttling = throttling(node)?,
@@ -41,7 +41,7 @@ pub(super) fn collect(node: &Node, stats: &mut Stats) -> Result<(), Error> {
     Ok(())
 }
 
-fn throttling(node: &Node) -> Result<Throttling, Error> {
+fn throttling(node: &CgroupNode) -> Result<Throttling, Error> {
     let stat = keyed(node, "cpu.stat")?;
     let get = |key: &str| stat.get(key).copied().unwrap_or(0);
     Ok(Throttling {
@@ -51,7 +51,7 @@ fn throttling(node: &Node) -> Result<Throttling, Error> {
     })
 }
 
-fn usage(node: &Node) -> Result<CpuUsage, Error> {
+fn usage(node: &CgroupNode) -> Result<CpuUsage, Error> {
     let stat = keyed(node, "cpuacct.stat")?;
     let nanoseconds = |key: &str| stat.get(key).copied().unwrap_or(0) * NANOSECONDS_PER_TICK;
     let mut usage = CpuUsage {
@@ -72,7 +72,7 @@ fn usage(node: &Node) -> Result<CpuUsage, Error> {
     Ok(usage)
 }
 
-fn cpuset(node: &Node) -> Result<CpuSet, Error> {
+fn cpuset(node: &CgroupNode) -> Result<CpuSet, Error> {
     let file = |name: &str| number(node, &format!("cpuset.{name}"));
     let text = |name: &str| node.read_if_there(&format!("cpuset.{name}"));
     let level = text("sched_relax_domain_level")?.unwrap_or_default();
@@ -91,7 +91,7 @@ fn cpuset(node: &Node) -> Result<CpuSet, Error> {
     })
 }
 
-fn memory(node: &Node) -> Result<Memory, Error> {
+fn memory(node: &CgroupNode) -> Result<Memory, Error> {
     let entry = |prefix: &str| {
         let file = |name: &str| number(node, &format!("memory.{prefix}{name}"));
         Ok::<_, Error>(MemoryEntry {
@@ -114,7 +114,7 @@ fn memory(node: &Node) -> Result<Memory, Error> {
 }
 
 /// The BFQ scheduler's numbers where it is built in, else those of throttling.
-fn entries(node: &Node, name: &str) -> Result<Vec<BlkioEntry>, Error> {
+fn entries(node: &CgroupNode, name: &str) -> Result<Vec<BlkioEntry>, Error> {
     for prefix in ["blkio.bfq", "blkio.throttle"] {
         let text = node.read_if_there(&format!("{prefix}.{name}_recursive"))?.unwrap_or_default();
         let entries: Vec<BlkioEntry> = text.lines().filter_map(entry).collect();

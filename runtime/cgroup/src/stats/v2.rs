@@ -1,7 +1,7 @@
 //! Statistics from cgroup v2.
 
 use super::super::Error;
-use super::super::node::Node;
+use super::super::node::CgroupNode;
 use super::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Hugetlb, Memory, MemoryEntry, MemoryEventCount, Psi, PsiLine,
     Stats, Throttling, device, keyed, list, number, page_sizes, pids,
@@ -10,7 +10,7 @@ use super::{
 const NANOSECONDS_PER_MICROSECOND: u64 = 1_000;
 
 /// Adds what the hierarchy knows; on a hybrid host that is only what it controls.
-pub(super) fn collect(node: &Node, stats: &mut Stats) -> Result<(), Error> {
+pub(super) fn collect(node: &CgroupNode, stats: &mut Stats) -> Result<(), Error> {
     for controller in &node.directory.controllers {
         match controller.as_str() {
             "cpu" => stats.cpu = cpu(node)?,
@@ -39,7 +39,7 @@ pub(super) fn collect(node: &Node, stats: &mut Stats) -> Result<(), Error> {
     Ok(())
 }
 
-fn cpu(node: &Node) -> Result<Cpu, Error> {
+fn cpu(node: &CgroupNode) -> Result<Cpu, Error> {
     let stat = keyed(node, "cpu.stat")?;
     let get = |key: &str| stat.get(key).copied().unwrap_or(0);
     let nanoseconds = |key: &str| get(key) * NANOSECONDS_PER_MICROSECOND;
@@ -59,7 +59,7 @@ fn cpu(node: &Node) -> Result<Cpu, Error> {
     })
 }
 
-fn memory(node: &Node) -> Result<Memory, Error> {
+fn memory(node: &CgroupNode) -> Result<Memory, Error> {
     let raw = keyed(node, "memory.stat")?;
     let events = keyed(node, "memory.events")?;
     let event = |key: &str| events.get(key).copied().unwrap_or(0);
@@ -92,7 +92,7 @@ fn memory(node: &Node) -> Result<Memory, Error> {
     })
 }
 
-fn blkio(node: &Node) -> Result<Blkio, Error> {
+fn blkio(node: &CgroupNode) -> Result<Blkio, Error> {
     let mut blkio = Blkio { psi: pressure(node, "io.pressure")?, ..Blkio::default() };
     for line in node.read_if_there("io.stat")?.unwrap_or_default().lines() {
         add_io_line(line, &mut blkio);
@@ -120,7 +120,7 @@ pub(super) fn add_io_line(line: &str, blkio: &mut Blkio) {
 }
 
 /// None: the kernel has no pressure information, or it is turned off (EOPNOTSUPP).
-fn pressure(node: &Node, file: &str) -> Result<Option<Psi>, Error> {
+fn pressure(node: &CgroupNode, file: &str) -> Result<Option<Psi>, Error> {
     match node.read_if_there(file) {
         Ok(text) => Ok(text.map(|text| parse_pressure(&text))),
         Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Ok(None),

@@ -16,7 +16,7 @@ mod peer;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Cgroup;
-use super::node::Node;
+use super::node::CgroupNode;
 use super::plan::properties::Property;
 use super::plan::{Directory, Scope};
 use connection::Connection;
@@ -83,7 +83,11 @@ pub(crate) fn start(scope: Scope, properties: &[Property]) -> Result<Unit, Error
 
 /// The directory of the scope, which must hold process `pid`: a limit in a directory without
 /// processes would bind nobody, and one with others is not the scope's.
-pub(crate) fn member(scope: &Scope, directory: &Directory, pid: i32) -> Result<Node, super::Error> {
+pub(crate) fn member(
+    scope: &Scope,
+    directory: &Directory,
+    pid: i32,
+) -> Result<CgroupNode, super::Error> {
     let elsewhere = || {
         let (unit, path) = (scope.unit.clone(), directory.absolute());
         super::Error::Systemd(Error::Elsewhere { unit, path })
@@ -92,7 +96,7 @@ pub(crate) fn member(scope: &Scope, directory: &Directory, pid: i32) -> Result<N
         Some(libc::ENOENT) => elsewhere(),
         _ => error,
     };
-    let node = Node::now(directory, false).map_err(absent)?;
+    let node = CgroupNode::now(directory, false).map_err(absent)?;
     let members = node.read("cgroup.procs").map_err(absent)?;
     let pid = pid.to_string();
     if members.lines().any(|line| line == pid) { Ok(node) } else { Err(elsewhere()) }
