@@ -12,7 +12,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
-use super::Process;
+use super::LaunchedProcess;
 use crate::deadline::{AFTER_KILL, Deadline};
 
 /// Nothing tells when the tracer has been told.
@@ -51,12 +51,14 @@ pub(super) fn reap(pidfd: impl AsFd, deadline: Deadline) -> io::Result<Option<Wa
 }
 
 /// Kills processes, and waits for their end; the pids of those that have not ended in time.
-pub(super) fn kill_all<'p>(processes: impl IntoIterator<Item = &'p Process> + Clone) -> Vec<i32> {
+pub(super) fn kill_all<'p>(
+    processes: impl IntoIterator<Item = &'p LaunchedProcess> + Clone,
+) -> Vec<i32> {
     for process in processes.clone() {
         let _ = pidfd_send_signal(process, Signal::KILL);
     }
     let deadline = Deadline::after(AFTER_KILL);
     // An error: its end has been heard already.
     let left = processes.into_iter().filter(|process| matches!(reap(process, deadline), Ok(None)));
-    left.map(Process::pid).collect()
+    left.map(LaunchedProcess::pid).collect()
 }

@@ -15,7 +15,7 @@ use super::executed::has_executed;
 use super::process::with_what_is_left;
 use super::report::{CGROUP_OF_A_USER, EXECUTING, describe, hook_is_late, not_executed, untold};
 use super::told::Told;
-use super::{Error, Inputs, Process};
+use super::{Error, Inputs, LaunchedProcess};
 use crate::deadline::{AFTER_KILL, Deadline};
 use crate::failure::Kind;
 use crate::plan::{Plan, Start};
@@ -41,7 +41,7 @@ pub enum Milestone<'l> {
         pid: i32,
     },
     /// It waits at the gate, or is the program: the last milestone.
-    Ready(Process),
+    Ready(LaunchedProcess),
 }
 
 /// How brig waits while the child is set up: it may have to copy what the program writes to a terminal already, and
@@ -71,9 +71,9 @@ pub struct Launch<'p> {
     /// The program has been told of, and runs when the socket ends.
     ready: bool,
     /// The process that was cloned: the container's, or the intermediate.
-    first: Option<Process>,
+    first: Option<LaunchedProcess>,
     /// The container's process, where an intermediate made it.
-    second: Option<Process>,
+    second: Option<LaunchedProcess>,
 }
 
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl<'p> Launch<'p> {
         .map_err(clone_failed)?;
         drop((theirs, opened, inputs));
         let due = if plan.intermediate { Due::Nothing } else { Due::Birth };
-        let first = Some(Process::new(process.pid, process.pidfd));
+        let first = Some(LaunchedProcess::new(process.pid, process.pidfd));
         let second = None;
         Ok(Self { plan, start, socket: ours, due, ready: false, first, second })
     }
@@ -127,10 +127,10 @@ impl<'p> Launch<'p> {
                 return if self.ready { self.executed() } else { Err(self.died()) };
             };
             self.due = Due::Answer;
-            let pid = self.process().map_or(0, Process::pid);
+            let pid = self.process().map_or(0, LaunchedProcess::pid);
             match told.report.kind {
                 kind if kind == ReportKind::Cloned as u32 => {
-                    self.second = Some(Process::adopt(told.report.value)?);
+                    self.second = Some(LaunchedProcess::adopt(told.report.value)?);
                     return self.born();
                 }
                 kind if kind == ReportKind::WantsSetup as u32 => {
@@ -158,7 +158,7 @@ impl<'p> Launch<'p> {
     }
 
     /// The container's process, as far as it is known.
-    fn process(&self) -> Option<&Process> {
+    fn process(&self) -> Option<&LaunchedProcess> {
         self.second.as_ref().or(self.first.as_ref())
     }
 
@@ -169,7 +169,7 @@ impl<'p> Launch<'p> {
 
     /// The socket has ended after the last report: the process is its program, or could not tell that it is not.
     fn executed(&mut self) -> Result<Milestone<'_>, Error> {
-        let pid = self.process().map_or(0, Process::pid);
+        let pid = self.process().map_or(0, LaunchedProcess::pid);
         // Who has executed its program may be gone, with all that is known of it.
         if self.plan.mute && !has_executed(pid).unwrap_or(true) {
             let last = self.plan.ops.last().map(|op| describe(op, self.plan));
@@ -213,7 +213,7 @@ impl<'p> Launch<'p> {
 
     fn died(&self) -> Error {
         let deadline = Deadline::after(AFTER_KILL);
-        let pid = self.process().map_or(0, Process::pid);
+        let pid = self.process().map_or(0, LaunchedProcess::pid);
         let end = self.process().and_then(|process| reap(process, deadline).ok().flatten());
         let how = match end {
             Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => {

@@ -24,7 +24,7 @@ pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
 pub use launch::{Launch, Milestone, Wait, describe_failure, read_report};
 pub use netdevice::{NetDevices, network_namespace_of};
-pub use process::{Exit, Process};
+pub use process::{Exit, LaunchedProcess};
 pub use report::{describe, untold};
 pub use resctrl::{Resctrl, ResctrlRecord};
 pub use told::Told;

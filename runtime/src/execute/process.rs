@@ -12,7 +12,7 @@ use super::end::{ended, kill_all};
 /// A process that this brig has started in a container: its child. Its descriptor can be read from when it has ended
 /// (pidfd_open(2)).
 #[derive(Debug)]
-pub struct Process {
+pub struct LaunchedProcess {
     pid: i32,
     pidfd: OwnedFd,
 }
@@ -46,7 +46,7 @@ impl Exit {
     }
 }
 
-impl Process {
+impl LaunchedProcess {
     pub(super) fn new(pid: i32, pidfd: OwnedFd) -> Self {
         Self { pid, pidfd }
     }
@@ -94,7 +94,7 @@ impl Process {
     }
 }
 
-impl AsFd for Process {
+impl AsFd for LaunchedProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }

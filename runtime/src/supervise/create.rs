@@ -23,7 +23,7 @@ use super::status::Status;
 use super::transaction::{Created, Made, Transaction};
 use super::{Error, Io, gate, joined, observer};
 use crate::caller::Caller;
-use crate::execute::{Inputs, Launch, Milestone, Process, Wait};
+use crate::execute::{Inputs, Launch, LaunchedProcess, Milestone, Wait};
 use crate::plan::{self, Join, Plan, Start, plan_cgroup};
 use crate::spec::ContainerId;
 
@@ -118,7 +118,7 @@ impl Making<'_> {
         made: &mut Transaction,
         mut inputs: Inputs,
         wait: &mut dyn Wait,
-    ) -> Result<Process, Error> {
+    ) -> Result<LaunchedProcess, Error> {
         if let Some(socket) = &self.options.notify {
             let spec = &mut self.blueprint.config.spec;
             readiness::make(&made.directory, spec, socket.as_fd())?;
@@ -170,7 +170,7 @@ impl Making<'_> {
         mut inputs: Inputs,
         scope: Option<PlannedScope>,
         wait: &mut dyn Wait,
-    ) -> Result<Process, Error> {
+    ) -> Result<LaunchedProcess, Error> {
         let states = StateFiles::make(plan, &mut inputs)?;
         self.blueprint.namespaces.hand_over(&mut inputs);
         inputs.open_namespaces(plan)?;
@@ -205,7 +205,7 @@ impl Making<'_> {
         mut outside: Outside,
         mut states: StateFiles,
         agent: Option<&SeccompAgent>,
-    ) -> Result<Process, Error> {
+    ) -> Result<LaunchedProcess, Error> {
         loop {
             match launch.next(wait)? {
                 Milestone::Born { pid, pidfd } => {

@@ -147,7 +147,7 @@ impl Serving<'_> {
         &self,
         launch: &mut Launch<'_>,
         wait: &mut dyn Wait,
-    ) -> Result<execute::Process, Error> {
+    ) -> Result<execute::LaunchedProcess, Error> {
         let container = self.container;
         let record = container.record()?;
         loop {

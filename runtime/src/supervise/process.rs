@@ -13,7 +13,7 @@ use crate::spec::ContainerId;
 /// (pidfd_open(2)).
 #[derive(Debug)]
 pub struct Process {
-    child: execute::Process,
+    child: execute::LaunchedProcess,
     id: ContainerId,
     observer: Arc<dyn Observer>,
     /// Where it is on record, if it is.
@@ -22,7 +22,7 @@ pub struct Process {
 
 impl Process {
     pub(super) fn new(
-        child: execute::Process,
+        child: execute::LaunchedProcess,
         id: &ContainerId,
         observer: &Arc<dyn Observer>,
     ) -> Self {

@@ -13,7 +13,7 @@ use super::lock::Lock;
 use super::record::{Record, StateDirectory};
 use super::recorded::RecordedProcess;
 use crate::configuration::Configuration;
-use crate::execute::{NetDevices, Process, Resctrl};
+use crate::execute::{LaunchedProcess, NetDevices, Resctrl};
 use crate::id_pool::IdClaim;
 use crate::spec::ContainerId;
 
@@ -36,7 +36,7 @@ pub(super) struct Created {
     /// Held since before anything of it was made.
     pub(super) lock: Lock,
     /// Its first process.
-    pub(super) process: Process,
+    pub(super) process: LaunchedProcess,
 }
 
 /// A container that is being made.
