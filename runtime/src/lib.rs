@@ -27,5 +27,5 @@ pub mod report;
 pub mod sources;
 pub mod supervise;
 pub mod template;
-mod trusted;
+pub mod trusted;
 pub mod unix_socket;

@@ -96,7 +96,7 @@ fn walk(path: &Path, missing: Missing, whose: Whose) -> Result<Option<OwnedFd>, 
     let absolute = std::path::absolute(path).map_err(|error| failed(path, error))?;
     let (mut here, mut stat) = (root()?, None);
     let mut place = PathBuf::from("/");
-    let (mut ahead, mut links) = (names(&absolute), 0);
+    let (mut ahead, mut links) = (steps(&absolute), 0);
     while let Some(name) = ahead.pop_front() {
         let parent = place.clone();
         place.push(&name);
@@ -113,7 +113,7 @@ fn walk(path: &Path, missing: Missing, whose: Whose) -> Result<Option<OwnedFd>, 
                 place = parent;
             }
             let rest = std::mem::take(&mut ahead);
-            ahead = names(&target).into_iter().chain(rest).collect();
+            ahead = steps(&target).into_iter().chain(rest).collect();
             continue;
         }
         if !ahead.is_empty() {
@@ -129,8 +129,9 @@ fn walk(path: &Path, missing: Missing, whose: Whose) -> Result<Option<OwnedFd>, 
     Ok(Some(here))
 }
 
-/// The components of a path that a walk has to take; one that is absolute begins anew.
-fn names(path: &Path) -> VecDeque<OsString> {
+/// The steps that a walk along the path has to take, with `..`; one that is absolute begins anew.
+#[must_use]
+pub fn steps(path: &Path) -> VecDeque<OsString> {
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some(OsString::from("..")),

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::held::{Held, Seen, Unseen};
-use super::process::{MOUNT, NAMESPACES, Namespaces, PID, Process, namespaces};
+use super::process::{MOUNT, NAMESPACES, Namespaces, ObservedProcess, PID, namespaces};
 
 /// Processes that are looked at: the most that a machine can have (`PID_MAX_LIMIT` of linux/threads.h).
 const MOST_PROCESSES: usize = 4 << 20;
@@ -32,7 +32,7 @@ pub enum Whose {
 /// The processes that there are, and the host's namespaces.
 #[derive(Debug)]
 pub struct Machine {
-    processes: Vec<Process>,
+    processes: Vec<ObservedProcess>,
     /// How many could not be looked at, or not at where they are.
     pub unread: usize,
     first: Option<Namespaces>,
@@ -65,7 +65,7 @@ impl Machine {
         }
         let (mut processes, mut unread) = (Vec::with_capacity(pids.len()), 0);
         for pid in pids {
-            match Process::read(pid) {
+            match ObservedProcess::read(pid) {
                 Ok(process) => {
                     unread += usize::from(is_hidden(&process));
                     processes.push(process);
@@ -74,7 +74,7 @@ impl Machine {
                 Err(_) => unread += 1,
             }
         }
-        let own = Process::read(std::process::id().cast_signed())?.namespaces;
+        let own = ObservedProcess::read(std::process::id().cast_signed())?.namespaces;
         let first = of_the_host(&own).into_iter().find_map(|held| {
             let namespaces = namespaces(&held);
             namespaces[MOUNT].is_ok().then_some(namespaces)
@@ -83,7 +83,7 @@ impl Machine {
     }
 
     fn of(
-        processes: Vec<Process>,
+        processes: Vec<ObservedProcess>,
         unread: usize,
         first: Option<Namespaces>,
         own: Namespaces,
@@ -114,13 +114,13 @@ impl Machine {
     }
 
     /// A process by its place in the list.
-    pub(super) fn process(&self, place: usize) -> &Process {
+    pub(super) fn process(&self, place: usize) -> &ObservedProcess {
         &self.processes[place]
     }
 
     /// The process with this pid.
     #[must_use]
-    pub fn find(&self, pid: i32) -> Option<&Process> {
+    pub fn find(&self, pid: i32) -> Option<&ObservedProcess> {
         self.place(pid).map(|place| self.process(place))
     }
 
@@ -130,7 +130,7 @@ impl Machine {
 
     /// Whose the namespace of a process at `index` of [`NAMESPACES`] is.
     #[must_use]
-    pub fn whose(&self, process: &Process, index: usize) -> Whose {
+    pub fn whose(&self, process: &ObservedProcess, index: usize) -> Whose {
         let same = |other: &Namespaces, inode| other[index] == Ok(inode);
         match process.namespaces[index] {
             Ok(inode) if NAMESPACES[index].1 == inode || same(&self.own, inode) => Whose::Hosts,
@@ -146,13 +146,13 @@ impl Machine {
         }
     }
 
-    fn is_own(&self, process: &Process, index: usize) -> bool {
+    fn is_own(&self, process: &ObservedProcess, index: usize) -> bool {
         self.whose(process, index) == Whose::Own
     }
 
     /// Whether a process is the first of a pid namespace of its own: engines give such a one a cgroup of its own too, while
     /// one with nothing but mounts of its own may share it with whoever has started it.
-    fn is_init(&self, process: &Process) -> bool {
+    fn is_init(&self, process: &ObservedProcess) -> bool {
         self.is_own(process, PID) && process.pid_inside == 1
     }
 
@@ -183,7 +183,7 @@ impl Machine {
     }
 
     /// The first process in the cgroup of a process, or in the nearest above, where that is a container's.
-    fn first_in_cgroup(&self, process: &Process) -> Option<usize> {
+    fn first_in_cgroup(&self, process: &ObservedProcess) -> Option<usize> {
         let mut cgroup = cgroup_of(process)?;
         loop {
             if let Some(first) = self.by_cgroup.get(cgroup)
@@ -200,7 +200,7 @@ impl Machine {
     }
 
     /// Whether a process belongs to the container whose first process is `first`.
-    fn is_of(&self, process: &Process, first: &Process) -> bool {
+    fn is_of(&self, process: &ObservedProcess, first: &ObservedProcess) -> bool {
         let same = |index: usize| {
             process.namespaces[index].is_ok()
                 && process.namespaces[index] == first.namespaces[index]
@@ -222,7 +222,7 @@ impl Machine {
     }
 
     /// The cgroup of a container's first process, where no process of the host's was in it before.
-    fn own_cgroup<'p>(&self, first: &'p Process) -> Option<&'p str> {
+    fn own_cgroup<'p>(&self, first: &'p ObservedProcess) -> Option<&'p str> {
         let cgroup = cgroup_of(first)?;
         let earliest = self.by_cgroup.get(cgroup).map(|place| self.process(*place));
         earliest
@@ -271,7 +271,7 @@ impl Machine {
 }
 
 /// Whether it is not shown where a process is, so that it may be in any container.
-fn is_hidden(process: &Process) -> bool {
+fn is_hidden(process: &ObservedProcess) -> bool {
     process.namespaces[MOUNT].is_err_and(|unseen| !unseen.is_gone())
 }
 
@@ -285,7 +285,7 @@ pub(super) fn of_the_host(own: &Namespaces) -> Vec<Held> {
 
 /// The cgroup by which a container is known, with its hierarchy before it: v2's, or that of v1 which counts processes.
 /// `None` for the root, which tells nothing.
-pub(super) fn cgroup_of(process: &Process) -> Option<&str> {
+pub(super) fn cgroup_of(process: &ObservedProcess) -> Option<&str> {
     const TELLING: [&str; 2] = ["::/", ":pids:/"];
     let text = process.cgroup.as_deref().ok()?;
     let of = |hierarchy: &str| {
@@ -303,16 +303,22 @@ mod tests {
     use super::*;
 
     /// A process in these pid and mount namespaces (1 is the host's), with this cgroup.
-    fn process(pid: i32, inside: i32, pid_namespace: u64, mounts: u64, cgroup: &str) -> Process {
-        let own = Process::read(std::process::id().cast_signed()).unwrap();
+    fn process(
+        pid: i32,
+        inside: i32,
+        pid_namespace: u64,
+        mounts: u64,
+        cgroup: &str,
+    ) -> ObservedProcess {
+        let own = ObservedProcess::read(std::process::id().cast_signed()).unwrap();
         let mut namespaces = [Ok(1); 8];
         (namespaces[PID], namespaces[MOUNT]) = (Ok(pid_namespace), Ok(mounts));
         let held = Held::open(own.pid).unwrap();
         let cgroup = Ok(format!("0::{cgroup}\n"));
-        Process { pid, pid_inside: inside, namespaces, cgroup, held, ..own }
+        ObservedProcess { pid, pid_inside: inside, namespaces, cgroup, held, ..own }
     }
 
-    fn machine(mut processes: Vec<Process>) -> Machine {
+    fn machine(mut processes: Vec<ObservedProcess>) -> Machine {
         processes.insert(0, process(1, 1, 1, 1, "/init.scope"));
         Machine::of(processes, 0, Some([Ok(1); 8]), [Ok(1); 8])
     }

@@ -30,5 +30,5 @@ pub use lines::{Check, Item, Verdict};
 pub use machine::{Group, Machine, Whose};
 pub use mounts::{Mount, Table};
 pub use nodes::Node;
-pub use process::{Details, NAMESPACES, Namespaces, Process, Rights};
+pub use process::{Details, NAMESPACES, Namespaces, ObservedProcess, Rights};
 pub use snapshot::{Host, Member, Snapshot};

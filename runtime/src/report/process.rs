@@ -63,7 +63,7 @@ pub struct Rights {
 
 /// A process: who it is, and where.
 #[derive(Debug)]
-pub struct Process {
+pub struct ObservedProcess {
     /// In the caller's pid namespace.
     pub pid: i32,
     /// Its pid in its own pid namespace.
@@ -94,7 +94,7 @@ pub struct Details {
     pub dumpable: Option<bool>,
 }
 
-impl Process {
+impl ObservedProcess {
     /// Reads a process.
     ///
     /// # Errors
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn the_own_process_is_read() {
-        let own = Process::read(std::process::id().cast_signed()).unwrap();
+        let own = ObservedProcess::read(std::process::id().cast_signed()).unwrap();
         assert!(own.namespaces.iter().take(7).all(Result::is_ok));
         let details = own.details();
         assert_eq!(details.rlimits.unwrap().len(), 16);

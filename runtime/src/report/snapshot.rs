@@ -14,7 +14,7 @@ use super::held::{Seen, Unseen};
 use super::machine::{Group, Machine, Whose, of_the_host};
 use super::mounts::Table;
 use super::nodes::{Node, nodes};
-use super::process::{Details, MOUNT, NETWORK, Process};
+use super::process::{Details, MOUNT, NETWORK, ObservedProcess};
 
 /// What tells much of a machine (the paths that engines mask).
 pub(super) const TELLING: [&str; 8] = [
@@ -45,7 +45,7 @@ impl Host {
     /// # Errors
     /// /proc cannot be read.
     pub fn read() -> Seen<Self> {
-        let own = Process::read(std::process::id().cast_signed())?;
+        let own = ObservedProcess::read(std::process::id().cast_signed())?;
         let mut shown = of_the_host(&own.namespaces);
         shown.push(own.held);
         let mounts = shown.iter().find_map(|process| Table::read(process).ok());
@@ -89,7 +89,7 @@ fn absent<'p>(paths: impl IntoIterator<Item = &'p str>) -> BTreeSet<PathBuf> {
 #[derive(Debug)]
 pub struct Member<'m> {
     /// Who it is, what it may.
-    pub process: &'m Process,
+    pub process: &'m ObservedProcess,
     /// Whose its namespaces are.
     pub whose: [Whose; 8],
     /// The rest.
@@ -161,7 +161,7 @@ impl<'m> Snapshot<'m> {
 /// The descriptors of a process that lead out; those of one that is in the host's mount namespace lead nowhere that it has
 /// not.
 fn outside(
-    process: &Process,
+    process: &ObservedProcess,
     tables: &mut Vec<(u64, Seen<Table>)>,
     whose: &[Whose; 8],
     host: &Host,

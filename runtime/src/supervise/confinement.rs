@@ -7,7 +7,7 @@ use brig_cgroup::Cgroup;
 
 use super::Error;
 use crate::printable;
-use crate::report::{NAMESPACES, Process, Rights, Seen, Unseen};
+use crate::report::{NAMESPACES, ObservedProcess, Rights, Seen, Unseen};
 
 /// The confinement of a running process, from /proc (proc_pid_status(5), namespaces(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Confinement {
     }
 
     fn of_process(pid: i32, limits: Limits) -> Seen<Self> {
-        let process = Process::read(pid)?;
+        let process = ObservedProcess::read(pid)?;
         let table = process.mounts()?;
         let writable = table.mounts.iter().filter(|mount| !mount.read_only);
         let writable =
@@ -62,7 +62,7 @@ impl Confinement {
     pub fn refresh(&mut self, pid: i32) -> Result<(), Error> {
         self.rights = Rights::read(pid).map_err(failed)?;
         if self.namespaces.is_none()
-            && let Ok(process) = Process::read(pid)
+            && let Ok(process) = ObservedProcess::read(pid)
         {
             self.namespaces = own_namespaces(&process).map_err(failed)?;
         }
@@ -97,8 +97,8 @@ fn failed(unseen: Unseen) -> Error {
 
 /// The namespaces that a process does not share with the caller; `None` where they are not shown (ptrace(2),
 /// `PTRACE_MODE_READ_FSCREDS`).
-fn own_namespaces(process: &Process) -> Seen<Option<Vec<&'static str>>> {
-    let callers = Process::read(std::process::id().cast_signed())?.namespaces;
+fn own_namespaces(process: &ObservedProcess) -> Seen<Option<Vec<&'static str>>> {
+    let callers = ObservedProcess::read(std::process::id().cast_signed())?.namespaces;
     let mut own = Vec::new();
     for ((name, _), (theirs, callers)) in
         NAMESPACES.iter().zip(process.namespaces.iter().zip(callers))

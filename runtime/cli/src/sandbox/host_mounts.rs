@@ -6,12 +6,12 @@
 //! Must never take a path for the mount that it names without asking whether another lies over it.
 //! Reference: proc_pid_mountinfo(5), proc_filesystems(5).
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::OsString;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use brig::supervise::Error;
+use brig::trusted::steps;
 use brig_pseudofs::mountinfo::Mount;
 use brig_pseudofs::small_file;
 
@@ -100,7 +100,7 @@ impl HostMounts {
     /// Where the directory at `path` is, with links followed as far as no mount is touched that may wait.
     pub(super) fn place_of(&self, path: &Path) -> Place {
         let (mut here, mut links) = (PathBuf::from("/"), 0);
-        let mut ahead = names(path);
+        let mut ahead = steps(path);
         while let Some(name) = ahead.pop_front() {
             if name == ".." {
                 here.pop();
@@ -129,21 +129,12 @@ impl HostMounts {
             if target.is_absolute() {
                 here = PathBuf::from("/");
             }
-            for name in names(&target).into_iter().rev() {
+            for name in steps(&target).into_iter().rev() {
                 ahead.push_front(name);
             }
         }
         Place::At(here)
     }
-}
-
-fn names(path: &Path) -> VecDeque<OsString> {
-    let parts = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
-    });
-    parts.collect()
 }
 
 /// For a mount point that is no UTF-8, and so cannot be named in a specification: the directory that has to be
