@@ -44,6 +44,8 @@ fn a_program_that_obeys_a_signal_chooses_its_exit_code() {
     let c = lab.container(lab.bundle().sh(script));
     let running = c.run_call(&[]).spawn();
     assert!(wait_until(PATIENCE, || running.stdout().contains("up")));
+    // The program may be quicker than the brig that puts it on record.
+    c.wait_status("running");
     c.kill("TERM").ok();
     running.wait().code(42);
 }
