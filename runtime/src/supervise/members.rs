@@ -26,22 +26,32 @@ use crate::deadline::{AFTER_KILL, Deadline};
 pub(super) fn kill(pid: i32, init: &OwnedFd) -> io::Result<()> {
     const REST: Duration = Duration::from_millis(5);
     // From here on it starts none.
-    send_signal(init, libc::SIGSTOP)?;
+    if !reaches(init, libc::SIGSTOP)? {
+        return Ok(());
+    }
     let deadline = Deadline::after(AFTER_KILL);
     loop {
         let Some(found) = sharing_mounts(pid, init)? else { return Ok(()) };
         if found.is_empty() {
-            return send_signal(init, libc::SIGKILL);
+            return reaches(init, libc::SIGKILL).map(drop);
         }
         for process in found {
             // It may end by itself.
             let _ = send_signal(&process, libc::SIGKILL);
         }
         if deadline.is_over() {
-            send_signal(init, libc::SIGKILL)?;
+            reaches(init, libc::SIGKILL)?;
             return Err(io::ErrorKind::TimedOut.into());
         }
         std::thread::sleep(REST);
+    }
+}
+
+/// Sends it a signal; false where it has ended, by itself, and been waited for.
+fn reaches(process: &OwnedFd, signal: i32) -> io::Result<bool> {
+    match send_signal(process, signal) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        answer => answer.map(|()| true),
     }
 }
 
@@ -86,4 +96,20 @@ pub(super) fn rooted_at(rootfs: &Path) -> io::Result<Vec<i32>> {
 fn pids() -> io::Result<impl Iterator<Item = i32>> {
     let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn one_that_has_ended_meanwhile_is_no_error() -> io::Result<()> {
+        let mut child = Command::new("true").spawn()?;
+        let pid = child.id().cast_signed();
+        let held = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        child.wait()?;
+        kill(pid, &held)
+    }
 }
