@@ -126,13 +126,17 @@ fn a_limit_of_0_processes_lets_none_be_added_and_minus_1_lifts_it() {
     let b = lab.bundle().set("/linux/resources/pids", json!({"limit": 0}));
     let c = lab.container(b.args(["/bin/true"]));
     c.run().ok();
-    let c = lab.container(lab.bundle().idle());
+    // A shell would end where it cannot fork.
+    let c = lab.container(lab.bundle().args(["/bin/sleep", "1000"]));
     c.run_detached();
     for (limit, written) in [("0", "1"), ("-1", "max"), ("0", "1"), ("7", "7")] {
         c.call("update", ["--pids-limit", limit]).go().ok();
         assert_eq!(c.cgroup_file("pids", "pids.max"), written);
     }
-    c.ends_well();
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.delete().ok();
+    lab.assert_clean();
 }
 
 #[test]
