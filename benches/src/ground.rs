@@ -22,6 +22,9 @@ use crate::subject::{Bundle, bundle_dir};
 
 const DEFAULT_CONFIG: &str = include_str!("../bundles/default.json");
 const DOCKER_CONFIG: &str = include_str!("../bundles/docker.json");
+/// A node's policy by which brig changes nothing, unless `--profile` selects a level.
+const POLICY: &str =
+    "version = 1\ndefault = \"oci\"\nselectable = [\"baseline\", \"restricted\", \"sandbox\"]\n";
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Where everything of one measurement lies.
@@ -133,6 +136,7 @@ impl Ground {
             fs::create_dir_all(self.place.join("state").join(subject))?;
         }
         fs::create_dir(self.place.join("mounts"))?;
+        self.choose_policy().context("cannot put a policy of brig's on /etc")?;
         if !is_cgroup_v2() {
             self.hide_unified().context("cannot hide the hybrid's cgroup v2 mount")?;
         }
@@ -159,6 +163,21 @@ impl Ground {
             }
         };
         fs::write(dir.join("config.json"), config)?;
+        Ok(())
+    }
+
+    /// Brig is measured as the other runtimes are, which do what they are asked for; `--profile` selects its levels.
+    fn choose_policy(&self) -> Result<()> {
+        let (upper, work) = (self.place.join("etc"), self.place.join("etc-work"));
+        fs::create_dir(&upper)?;
+        fs::create_dir(&work)?;
+        let options =
+            format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
+        mount(Some("etc"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+        // Nothing of the machine's own shows through.
+        let _ = fs::remove_dir_all("/etc/brig");
+        fs::create_dir("/etc/brig")?;
+        fs::write("/etc/brig/policy.toml", POLICY)?;
         Ok(())
     }
 

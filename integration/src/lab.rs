@@ -295,8 +295,13 @@ fn enter_namespace(dir: &Path) {
     }
 }
 
+/// The node's policy that tests start from: what is asked for holds, as most test what becomes of config.json. A node
+/// without a file grants less.
+pub const POLICY: &str =
+    "version = 1\ndefault = \"oci\"\nselectable = [\"baseline\", \"restricted\", \"sandbox\"]\n";
+
 /// An /etc with ids for the user namespaces of Podman (`containers`), of Docker (any user: here
-/// `daemon`) and of an ordinary user (`boxer`), and an empty /run/brig, in this namespace only.
+/// `daemon`) and of an ordinary user (`boxer`), with a policy, and an empty /run/brig, in this namespace only.
 fn own_configuration(dir: &Path) {
     let (upper, work) = (dir.join("etc"), dir.join("etc-work"));
     fs::create_dir_all(&upper).expect("make a directory");
@@ -318,6 +323,10 @@ fn own_configuration(dir: &Path) {
     let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
     mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .expect("mount an overlay on /etc");
+    // Nothing of the machine's own shows through.
+    let _ = fs::remove_dir_all("/etc/brig");
+    fs::create_dir("/etc/brig").expect("make a directory");
+    fs::write("/etc/brig/policy.toml", POLICY).expect("write a policy");
     fs::create_dir_all("/run/brig").expect("make /run/brig");
     mount(Some("tmpfs"), "/run/brig", Some("tmpfs"), MsFlags::empty(), Some("mode=700"))
         .expect("mount a tmpfs on /run/brig");
