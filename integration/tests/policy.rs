@@ -86,6 +86,16 @@ const CASES: &[Case] = &[
         Inside("grep -c 'Cap[EA].*:.0000000000000020' /proc/self/status", "2"),
     ),
     case(
+        "securebits",
+        "",
+        |bundle| {
+            bundle
+                .set("/process/capabilities", json!({"bounding": ["CAP_KILL"]}))
+                .set("/process/noNewPrivileges", false)
+        },
+        Inside("sh -c 'grep -c Cap[PE].*:.0000000000000000 /proc/self/status'", "2"),
+    ),
+    case(
         "users",
         "min_uid = 1000, min_gid = 0",
         |bundle| bundle.set("/process/user/uid", 999),
@@ -693,6 +703,67 @@ fn nobody_becomes_a_user_that_is_refused() {
     c.run().ok().prints("CapAmb:\t00000000000000a0");
     policy("version = 1\ndefault = \"restricted\"\n");
     c.run().ok().prints("CapAmb:\t0000000000000000");
+}
+
+/// NOROOT, NO_SETUID_FIXUP and KEEP_CAPS of linux/securebits.h, locked: on, on, off.
+const LOCKED: u64 = 0x2f;
+/// The same, but for what a change of the user does.
+const LOCKED_BUT_FIXUP: u64 = 0x2b;
+
+#[test]
+fn securebits_are_locked_in_every_process_but_roots_with_capabilities() {
+    need!(Brig);
+    let lab = Lab::new();
+    let sets = |names: &[&str]| {
+        let all = ["bounding", "permitted", "effective", "inheritable", "ambient"];
+        let all = all.map(|set| (set.to_owned(), json!(names)));
+        json!(all.into_iter().collect::<serde_json::Map<_, _>>())
+    };
+    let (none, bounded) = (json!({}), json!({"bounding": ["CAP_CHOWN", "CAP_KILL"]}));
+    let roots =
+        json!({"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]});
+    let of_user = sets(&["CAP_NET_BIND_SERVICE"]);
+    for (uid, capabilities, no_new_privileges, bits, held) in [
+        (0, &none, true, LOCKED, 0),
+        (0, &bounded, false, LOCKED_BUT_FIXUP, 0),
+        (1000, &none, true, LOCKED, 0),
+        (1000, &bounded, false, LOCKED_BUT_FIXUP, 0),
+        (1000, &of_user, true, LOCKED, 1 << 10),
+        // Over execve(2), and with their uid, these two hold and lose them as ever.
+        (0, &roots, true, 0, 1 << 5),
+        (1000, &sets(&["CAP_SETUID"]), true, 0, 1 << 7),
+    ] {
+        rules("securebits = { mode = \"enforce\" }");
+        let bundle = lab
+            .bundle()
+            .set("/process/user", json!({"uid": uid, "gid": uid}))
+            .set("/process/capabilities", capabilities.clone())
+            .set("/process/noNewPrivileges", no_new_privileges);
+        let expected = json!({
+            "securebits": bits, "effective": format!("{held:016x}"), "permitted": format!("{held:016x}"),
+        });
+        let seen = |view: serde_json::Value| {
+            json!({
+                "securebits": view["securebits"], "effective": view["caps"]["effective"],
+                "permitted": view["caps"]["permitted"],
+            })
+        };
+        let ask = ["/probe", "securebits", "caps"];
+        let in_a_namespace = bundle.clone().user_namespace(500_000).args(ask);
+        assert_eq!(seen(lab.container(in_a_namespace).run().ok().json()), expected);
+        let c = lab.container(bundle.idle());
+        c.run_detached().ok();
+        fs::remove_file(FILE).expect("remove the policy");
+        assert_eq!(seen(c.exec(&ask).ok().json()), expected, "exec");
+        c.delete_force().ok();
+    }
+    // Who asks for more than the container has, is judged by what it is itself.
+    let c = running(&lab, "securebits = { mode = \"refuse\" }");
+    let more = ["--user", "0", "--cap", "CAP_KILL"];
+    let refused = "process.capabilities.permitted: CAP_CHOWN, CAP_KILL of root";
+    c.exec_call(&more, &["/probe"]).go().failed().says(refused).says("the rule securebits");
+    c.delete_force().ok();
+    lab.assert_clean();
 }
 
 #[test]

@@ -373,6 +373,8 @@ fn the_nodes_rules_are_asked_of_every_container_and_a_containers_own_of_it() {
         assert_eq!(rule(&other, item, name).as_deref(), Some("drifted"), "{name} {other:#}");
     }
     assert_eq!(verdict(&found, "other rules"), "unknown");
+    assert_eq!(item(&found, "securebits")["checks"][0]["against"], "rule securebits");
+    assert_eq!(verdict(&found, "securebits"), "unknown");
     plain.delete_force().ok();
     own.delete_force().ok();
 }

@@ -20,6 +20,9 @@ const ITEMS: &[Item] = &[
     ("pid", || json!(std::process::id())),
     ("ids", ids),
     ("caps", caps),
+    ("securebits", || {
+        json!(rustix::thread::capabilities_secure_bits().ok().map(|bits| bits.bits()))
+    }),
     ("no_new_privs", || status_number("NoNewPrivs")),
     ("seccomp", || status_number("Seccomp")),
     ("seccomp_filters", || status_number("Seccomp_filters")),

@@ -88,6 +88,8 @@ pub mod prctl {
     pub const SECUREBITS: i32 = libc::PR_SET_SECUREBITS;
     /// `SECBIT_NO_SETUID_FIXUP` of linux/securebits.h: capabilities stay when the ids change.
     pub const NO_SETUID_FIXUP: u64 = 1 << 2;
+    /// `SECBIT_NO_SETUID_FIXUP_LOCKED`: that stays as it is.
+    pub const NO_SETUID_FIXUP_LOCKED: u64 = 1 << 3;
     /// `PR_SET_NO_NEW_PRIVS`.
     pub const NO_NEW_PRIVS: i32 = libc::PR_SET_NO_NEW_PRIVS;
 }

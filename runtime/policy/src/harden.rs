@@ -11,6 +11,7 @@ mod process;
 mod remapping;
 mod resources;
 mod root;
+mod securebits;
 mod sources;
 
 use brig_spec::{Asked, Config, IdMapping, Linux, NamespaceType, Process, Resources};
@@ -34,6 +35,7 @@ macro_rules! rule {
 pub(crate) use rule;
 
 pub use remapping::{Remap, wants_range};
+pub use securebits::securebits;
 
 /// What a node grants a container: the profile chosen for it, and what of the machine decides what a rule comes to.
 #[derive(Clone, Debug)]

@@ -36,7 +36,7 @@ pub use exception::{Date, Exempted};
 pub use file::{Error, Policy};
 pub use harden::{
     Facts, NodePolicy, Present, Remap, harden, harden_process, harden_resources, judge,
-    judge_hooks, judge_joined, judge_joined_maps, judge_listener, wants_range,
+    judge_hooks, judge_joined, judge_joined_maps, judge_listener, securebits, wants_range,
 };
 pub use hardened::{Hardened, kept};
 pub use ids::{IdPool, RANGE_IDS};

@@ -163,6 +163,9 @@ rules! {
     }
         "which of them a user other than root holds (capabilities(7), \"Ambient\")",
         "PSS restricted: capabilities; CVE-2022-24769, CVE-2025-27612";
+    securebits: Securebits {}
+        "a process that is not root with capabilities gains none by being root (capabilities(7), \"securebits\"; locked)",
+        "SP 800-190 4.4.3; CIS 5.3";
     users: Users {
         /// The least user id that may be asked for without a user namespace.
         min_uid: u32,

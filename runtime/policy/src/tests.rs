@@ -720,8 +720,8 @@ proptest! {
             let (text, _) = once.text(None).expect("it can be written");
             let again = Asked::read(&text).expect("what holds is acceptable");
             let (twice, verdicts) = harden(again, &node, &sources()).expect("nothing is refused that holds");
-            // The node's filter is no part of the configuration.
-            let is_said_again = |verdict: &Verdict| verdict.outcome == Outcome::Audited || verdict.rule == "seccomp";
+            // The node's filter and securebits are no part of the configuration.
+            let is_said_again = |verdict: &Verdict| verdict.outcome == Outcome::Audited || ["seccomp", "securebits"].contains(&&*verdict.rule);
             prop_assert!(verdicts.iter().all(is_said_again), "{verdicts:?}");
             prop_assert_eq!(twice, once);
         }

@@ -49,6 +49,8 @@ pub struct ExecRequest<'s> {
     /// The filters that the node's policy puts beside it.
     pub node_filters: &'s [brig_seccomp::BpfProgram],
     /// See [`super::Request`].
+    pub securebits: u64,
+    /// See [`super::Request`].
     pub landlock: &'s [LandlockRules],
 }
 
@@ -171,6 +173,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool,
         preserve_fds: request.preserve_fds,
         node_filters: request.node_filters,
         seccomp: request.seccomp,
+        securebits: request.securebits,
         landlock: request.landlock,
         setgroups: request.host.setgroups && (request.host.caller.is_root() || !single),
         personality: personality(request.spec),

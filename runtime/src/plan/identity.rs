@@ -21,9 +21,8 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     let sets = tail.process.capabilities.sets;
     builder.push(PrivilegeOp::KeepBounding { keep: sets.bounding });
     let changes_user = user.uid != 0;
-    if changes_user {
-        builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 1 });
-    }
+    let [keep, keep_no_more] = keep_over_setuid(tail.securebits, changes_user);
+    keep.into_iter().for_each(|op| builder.push(op));
     let groups = user.additional_gids.as_slice();
     if tail.setgroups {
         let groups = builder.slice(groups);
@@ -47,9 +46,7 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     if changes_ids || !tail.host.caller.is_root() {
         make_undumpable(builder);
     }
-    if changes_user {
-        builder.push(PrivilegeOp::Prctl { option: KEEPCAPS, value: 0 });
-    }
+    keep_no_more.into_iter().for_each(|op| builder.push(op));
     let Sets { effective, permitted, inheritable, .. } = sets;
     let until_execve = to_confine_itself(tail) & !(effective & permitted);
     builder.push(PrivilegeOp::Capset { effective, permitted, inheritable, until_execve });
@@ -61,6 +58,23 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
         builder.push(PrivilegeOp::Prctl { option: prctl::NO_NEW_PRIVS, value: 1 });
     }
     Ok(())
+}
+
+/// What keeps capabilities over a change of the user, until capset(2) says which, and what ends that. Securebits are locked
+/// with it, as that takes `CAP_SETPCAP` in force.
+fn keep_over_setuid(securebits: u64, changes_user: bool) -> [Option<PrivilegeOp<'static>>; 2] {
+    let set = |option, value| Some(PrivilegeOp::Prctl { option, value });
+    let bits = |value| set(prctl::SECUREBITS, value);
+    let keeps = securebits & prctl::NO_SETUID_FIXUP != 0;
+    match (securebits, changes_user) {
+        (0, false) => [None, None],
+        (0, true) => [set(KEEPCAPS, 1), set(KEEPCAPS, 0)],
+        (locked, true) if !keeps => {
+            let unlocked = locked & !prctl::NO_SETUID_FIXUP_LOCKED;
+            [bits(unlocked | prctl::NO_SETUID_FIXUP), bits(locked)]
+        }
+        (locked, _) => [bits(locked), None],
+    }
 }
 
 /// What loading the filter takes, and a Landlock ruleset. Nothing with no_new_privs, whoever has set it: execve(2) leaves a

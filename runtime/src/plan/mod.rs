@@ -158,6 +158,8 @@ pub struct Request<'s> {
     pub seccomp: Option<&'s brig_seccomp::BpfProgram>,
     /// The filters that the node's policy puts beside it.
     pub node_filters: &'s [brig_seccomp::BpfProgram],
+    /// Securebits that the process has locked from before its program on (capabilities(7)); 0 for none.
+    pub securebits: u64,
     /// The supervisor hands over this many Landlock rulesets; what each allows in the container is added there. All of
     /// them hold.
     pub landlock: &'s [LandlockRules],
@@ -195,6 +197,7 @@ impl<'s> Request<'s> {
             home: None,
             seccomp: None,
             node_filters: &[],
+            securebits: 0,
             landlock: &[],
         }
     }

@@ -34,6 +34,11 @@ pub(super) fn check(snapshot: &Snapshot<'_>, set: RuleSet<'_>, lines: &mut Lines
                 let table = snapshot.mounts.as_ref().map_err(|unseen| *unseen);
                 table.map(|table| of_mounts(rule, table, snapshot.host, profile))
             }
+            "securebits" | "landlock" => {
+                let why = "the kernel shows it to nobody else";
+                lines.check(item_of(rule), &format!("rule {rule}{of}"), Verdict::Unknown, why);
+                continue;
+            }
             // What was done before, or elsewhere, leaves nothing that could be read.
             _ => {
                 unseen.push(rule);
@@ -55,6 +60,8 @@ fn item_of(rule: &str) -> &'static str {
         "no_new_privileges" => "no_new_privs",
         "capabilities" => "capabilities",
         "users" => "users",
+        "securebits" => "securebits",
+        "landlock" => "landlock",
         "seccomp" => "seccomp",
         "rlimits" => "rlimits",
         "oom_score" => "oom_score_adj",

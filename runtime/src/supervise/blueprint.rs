@@ -154,6 +154,7 @@ impl Blueprint {
             home: circumstances.home.as_deref(),
             seccomp: circumstances.filter.as_ref().map(|filter| &filter.program),
             node_filters: &circumstances.node_filters,
+            securebits: crate::policy::securebits(&spec.process, &self.config.applied.profile),
             landlock: &circumstances.landlock,
             ..plan::Request::new(manner.id, spec, &bundle, root, host, cgroup)
         };

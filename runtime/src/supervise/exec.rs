@@ -112,6 +112,7 @@ pub(super) fn exec(
             home: home.as_deref(),
             seccomp: filter.map(|filter| &filter.program),
             node_filters: &node_filters,
+            securebits: policy::securebits(process, profile),
             landlock: &landlock,
         },
     )?;
