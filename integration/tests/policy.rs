@@ -282,7 +282,7 @@ const CASES: &[Case] = &[
     ),
     case(
         "hooks",
-        "allow = [], seconds = 1",
+        "allow = [], engines = [], seconds = 1",
         |bundle| bundle.set("/hooks/prestart", json!([{"path": "/bin/true"}])),
         Refused("hooks.prestart[0]: the program \"/bin/true\" is refused by the rule hooks"),
     ),

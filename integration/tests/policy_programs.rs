@@ -1,6 +1,6 @@
 //! The node's policy on whom of the host a container calls: programs of hooks, and who listens to its filter.
 
-use brig_integration::{Lab, json, need};
+use brig_integration::{Lab, PATIENCE, json, need, wait_until};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -23,7 +23,7 @@ fn allow(lab: &Lab, program: &Path, more: &str) {
     let sum = lab.call("sha256sum").arg(program).go().ok().stdout();
     let digest = sum.split_whitespace().next().expect("a digest").to_uppercase();
     rule(&format!(
-        "hooks = {{ mode = \"refuse\", seconds = 1, allow = [{{ path = {program:?}, sha256 = {digest:?}{more} }}] }}"
+        "hooks = {{ mode = \"refuse\", seconds = 1, engines = [], allow = [{{ path = {program:?}, sha256 = {digest:?}{more} }}] }}"
     ));
 }
 
@@ -105,6 +105,75 @@ fn a_hook_is_a_program_that_the_node_lists() {
     lab.container(lab.bundle().set("/hooks", json!({"prestart": hook})).sh("true")).run().ok();
     assert!(out.exists());
     lab.assert_clean();
+}
+
+/// An engine's program is known by its place, which only root can have put it to, and by what it is called with.
+#[test]
+fn a_hook_is_an_engines_program_at_its_place() {
+    need!(Brig);
+    let lab = Lab::new();
+    let (out, directory) = (lab.path("made"), lab.path("bin"));
+    fs::create_dir(&directory).expect("make a directory");
+    let program = directory.join("engine");
+    let tell = format!("{{ echo \"$0 $*\"; echo \"$PATH [$LD_PRELOAD]\"; }} >{}", out.display());
+    write(&program, &tell);
+    rule(&format!(
+        "hooks = {{ mode = \"refuse\", seconds = 9, allow = [], engines = [{{ path = {program:?}, args = [\"*\", \"connect\", \"*\"] }}] }}"
+    ));
+    let hooked = |path: &Path, args: &[&str]| {
+        let env = ["PATH=/tmp", "LD_PRELOAD=/x"];
+        let hook = json!([{"path": path, "args": args, "env": env}]);
+        lab.container(lab.bundle().set("/hooks", json!({"prestart": hook})).sh("true")).run()
+    };
+    let told = || {
+        let told = fs::read_to_string(&out).unwrap_or_default();
+        drop(fs::remove_file(&out));
+        told
+    };
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let link = lab.path("link");
+    symlink(&program, &link).expect("link");
+    for way in [&program, &link] {
+        hooked(way, &["engine", "connect", "it"]).ok();
+        let told = told();
+        assert!(told.ends_with(&format!(" connect it\n{path} []\n")), "{told}");
+    }
+    let refused = |path: &Path, args: &[&str]| {
+        hooked(path, args).failed().says("is refused by the rule hooks");
+        assert_eq!(told(), "", "{path:?} {args:?}");
+    };
+    let good = ["engine", "connect"];
+    hooked(&program, &good).ok();
+    assert_ne!(told(), "");
+    refused(&program, &["engine", "other"]);
+    refused(&program, &[]);
+    // The same elsewhere; and what another mount namespace has at that place, which the kernel calls by the same path.
+    let copy = script(&lab, "engine", &tell);
+    refused(&copy, &good);
+    let decoy = format!(
+        "mount -t tmpfs x {0} && cp {1} {0}/engine && echo there && exec sleep 100",
+        directory.display(),
+        copy.display()
+    );
+    let mut other = lab.call("unshare").args(["-m", "sh", "-c", &decoy]).spawn();
+    assert!(wait_until(PATIENCE, || other.stdout() == "there\n"), "{}", other.stderr());
+    let seen = PathBuf::from(format!("/proc/{}/root{}", other.pid(), program.display()));
+    refused(&seen, &good);
+    other.kill();
+    other.wait();
+    for (what, mode, owner) in [
+        (&program, 0o775, 0),
+        (&directory, 0o777, 0),
+        (&program, 0o755, 1000),
+        (&directory, 0o755, 1000),
+    ] {
+        fs::set_permissions(what, fs::Permissions::from_mode(mode)).expect("its mode");
+        chown(what, Some(owner), None).expect("its owner");
+        refused(&program, &good);
+        fs::set_permissions(what, fs::Permissions::from_mode(0o755)).expect("its mode");
+        chown(what, Some(0), None).expect("its owner");
+    }
+    hooked(&program, &good).ok();
 }
 
 /// Later verbs judge anew what they run.

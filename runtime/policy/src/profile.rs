@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::conditions::Annotation;
 use crate::schema::Form;
 use crate::value::{
-    Bytes, Capabilities, Device, FilterName, HookProgram, MappedRoot, Only, Processors, Scope,
-    Unmappable,
+    Bytes, Capabilities, Device, EngineProgram, FilterName, HookProgram, MappedRoot, Only,
+    Processors, Scope, Unmappable,
 };
 
 /// How a rule is applied.
@@ -325,6 +325,8 @@ rules! {
     hooks: Hooks {
         /// Programs that may be prestart, createRuntime, poststart and poststop hooks.
         allow: Vec<HookProgram>,
+        /// Programs of engines that may be, by where they are.
+        engines: Vec<EngineProgram>,
         /// How long each may take, in seconds.
         seconds: u32,
     }

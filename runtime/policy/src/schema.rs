@@ -11,8 +11,8 @@ use crate::conditions::Annotation;
 use crate::ids::RANGE_IDS;
 use crate::profile::{Mode, Profile};
 use crate::value::{
-    Bytes, Capabilities, Device, FilterName, HookProgram, MappedRoot, Only, Processors, Scope,
-    Unmappable,
+    Bytes, Capabilities, Device, EngineProgram, FilterName, HookProgram, MappedRoot, Only,
+    Processors, Scope, Unmappable,
 };
 
 /// How a value is written in a policy file.
@@ -151,6 +151,12 @@ impl Form for HookProgram {
         let digest = text_like("^[0-9A-Fa-f]{64}$");
         let keys = [("path", String::form()), ("owner", u32::form()), ("sha256", digest)];
         table(&keys, &["path", "sha256"])
+    }
+}
+
+impl Form for EngineProgram {
+    fn form() -> String {
+        table(&[("path", String::form()), ("args", Vec::<String>::form())], &["path", "args"])
     }
 }
 

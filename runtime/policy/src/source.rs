@@ -52,6 +52,8 @@ pub struct Program {
     pub is_others: bool,
     /// The digest of its content, where it was made.
     pub sha256: Option<String>,
+    /// At which of the places of engines' programs it is, which only root can have put it to.
+    pub at: Vec<String>,
 }
 
 /// The field of a hook: `hooks.prestart[0]`.

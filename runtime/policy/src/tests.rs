@@ -1390,6 +1390,44 @@ fn a_pods_container_is_refused_in_the_words_of_a_pod() {
     assert!(!lines(&edits[1..]).iter().any(|line| line.contains("in the pod")));
 }
 
+/// Docker's and nerdctl's hooks, as they write them (moby daemon/oci_linux.go, nerdctl pkg/cmd/container/create.go).
+#[test]
+fn engines_connect_networks_by_programs_of_their_own_and_nothing_else() {
+    let judged = |path: &str, args: &[&str], is_others: bool| {
+        let env = ["PATH=/home/x", "A=b"];
+        let hook = json!([{"path": "/proc/1/exe", "args": args, "env": env}]);
+        let program = source::Program {
+            field: hook_field("prestart", 0),
+            path: path.to_owned(),
+            owner: 0,
+            is_others,
+            sha256: None,
+            at: vec![path.to_owned()],
+        };
+        let found = Sources { programs: vec![program], ..sources() };
+        let config =
+            config(&[("/hooks", json!({"prestart": hook})), ("/process/user/uid", json!(5))]);
+        let (hardened, _) = harden(asked(&config), &node(&level("restricted")), &found).ok()?;
+        Some(hardened.hooks.prestart[0].env.clone())
+    };
+    let env = vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
+    let docker = ["libnetwork-setkey", "-exec-root=/run/docker", "c0ffee", "c0"];
+    let nerdctl = ["/usr/bin/nerdctl", "--namespace=x", "internal", "oci-hook", "createRuntime"];
+    assert_eq!(judged("/usr/bin/dockerd", &docker, false), Some(env.clone()));
+    assert_eq!(judged("/usr/bin/nerdctl", &nerdctl, false), Some(env));
+    for (path, args, is_others) in [
+        ("/usr/bin/dockerd", &docker[1..], false),
+        ("/usr/bin/dockerd", &["dockerd", "libnetwork-setkey"][..], false),
+        ("/usr/bin/dockerd", &docker, true),
+        ("/usr/bin/nerdctl", &docker, false),
+        ("/usr/bin/nerdctl", &nerdctl[..4], false),
+        ("/usr/bin/nerdctl", &["nerdctl", "internal", "oci-hook", "createRuntime", "x"], false),
+        ("/tmp/dockerd", &docker, false),
+    ] {
+        assert_eq!(judged(path, args, is_others), None, "{path} {args:?}");
+    }
+}
+
 /// A profile, and a drop-in beside it.
 fn and_drop_in(profile: &str, drop_in: &str) -> ChosenProfile {
     let text = format!("version = 1\ndefault = \"it\"\n[profile.it]\n{profile}");
@@ -1475,7 +1513,7 @@ fn a_drop_in_judges_ids_and_ports_on_every_way() {
 fn a_drop_in_judges_what_later_verbs_ask_for() {
     let profile = and_drop_in(
         "",
-        "capabilities = { mode = \"enforce\", allow = [\"CAP_KILL\"] }\nhooks = { mode = \"refuse\", allow = [], seconds = 1 }\n\
+        "capabilities = { mode = \"enforce\", allow = [\"CAP_KILL\"] }\nhooks = { mode = \"refuse\", allow = [], engines = [], seconds = 1 }\n\
          seccomp_listener = { mode = \"refuse\", allow = [] }",
     );
     let (container, _) =

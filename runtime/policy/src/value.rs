@@ -299,6 +299,35 @@ pub struct HookProgram {
     pub sha256: Digest,
 }
 
+/// A program by which an engine's containers get their networks: an update of the engine makes it another, so it is known by
+/// where it is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineProgram {
+    /// Its path. Only root may have put it there.
+    pub path: String,
+    /// With which arguments, the first of which is its name, it may be a hook; `*` stands for any number of them.
+    pub args: Vec<String>,
+}
+
+impl EngineProgram {
+    /// Whether a hook has such arguments.
+    #[must_use]
+    pub fn fits(&self, args: &[String]) -> bool {
+        fits(&self.args, args)
+    }
+}
+
+fn fits(pattern: &[String], args: &[String]) -> bool {
+    match pattern {
+        [] => args.is_empty(),
+        [any, rest @ ..] if any == "*" => (0..=args.len()).any(|from| fits(rest, &args[from..])),
+        [word, rest @ ..] => {
+            args.split_first().is_some_and(|(first, args)| first == word && fits(rest, args))
+        }
+    }
+}
+
 /// A digest of SHA-256, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Digest(pub String);

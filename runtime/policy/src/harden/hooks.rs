@@ -1,5 +1,5 @@
-//! The rule about hooks: those on the host are programs that it lists, known by their content; those in the container are
-//! none.
+//! The rule about hooks: those on the host are programs that it lists, known by their content, or of engines, known by where
+//! they are; those in the container are none.
 //!
 //! createContainer hooks have all of the runtime's privileges and the image's files around them, which is what several of
 //! the holes were made of; a startContainer hook is a program of the image, of which nothing is there to be compared yet.
@@ -9,7 +9,6 @@ use brig_spec::{Config, Hook, Hooks};
 use super::{is_on, rule};
 use crate::profile::{Mode, Profile};
 use crate::source::{Program, hook_field, is_on_the_host};
-use crate::value::HookProgram;
 use crate::verdict::{Rule, Verdicts};
 
 pub(super) fn judge(
@@ -29,9 +28,11 @@ pub(super) fn judge(
     for (stage, _) in Hooks::default().by_name().iter().filter(|(stage, _)| is_on_the_host(stage)) {
         for (index, hook) in config.hooks.by_name_mut(stage).iter_mut().enumerate() {
             let field = |name: &str| format!("{}.{name}", hook_field(stage, index));
-            if !hook.env.is_empty() && verdicts.limit(rule, field("env"), "an environment", "none")
-            {
-                hook.env.clear();
+            let program = of(programs, &hook_field(stage, index));
+            let env = environment(hook, program.is_some_and(|one| is_engines(hook, one, profile)));
+            let allowed = if env.is_empty() { "none" } else { PATH };
+            if hook.env != env && verdicts.limit(rule, field("env"), "an environment", allowed) {
+                hook.env = env;
             }
             let asked = hook.timeout.map_or("no limit".to_owned(), |asked| format!("{asked} s"));
             if hook.timeout.is_none_or(|asked| asked > seconds)
@@ -43,6 +44,26 @@ pub(super) fn judge(
     }
 }
 
+/// Where an engine's program may look for others, such as plugins and iptables(8).
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is left of a hook's environment.
+fn environment(hook: &Hook, is_engines: bool) -> Vec<String> {
+    let has_path = hook.env.iter().any(|variable| variable.starts_with("PATH="));
+    if is_engines && has_path { vec![PATH.to_owned()] } else { Vec::new() }
+}
+
+fn of<'p>(programs: &'p [Program], field: &str) -> Option<&'p Program> {
+    programs.iter().find(|program| program.field == field)
+}
+
+/// Whether it is what an engine does with a program of its own.
+fn is_engines(hook: &Hook, program: &Program, profile: &Profile) -> bool {
+    let mut engines = profile.hooks.engines.iter().flatten();
+    !program.is_others
+        && engines.any(|engine| engine.fits(&hook.args) && program.at.contains(&engine.path))
+}
+
 /// Those that the rule does not allow.
 pub(super) fn refuse(
     hooks: &Hooks,
@@ -50,13 +71,11 @@ pub(super) fn refuse(
     programs: &[Program],
     verdicts: &mut Verdicts,
 ) {
-    let allow = profile.hooks.allow.as_deref().unwrap_or_default();
     for (stage, hooks) in hooks.by_name() {
         for (index, hook) in hooks.iter().enumerate() {
             let field = hook_field(stage, index);
-            let program = programs.iter().find(|program| program.field == field);
             let against = match is_on_the_host(stage) {
-                true => against(hook, program, allow),
+                true => against(hook, of(programs, &field), profile),
                 false => Some(format!("the program {:?}, in the container,", hook.path)),
             };
             if let Some(asked) = against {
@@ -67,9 +86,13 @@ pub(super) fn refuse(
 }
 
 /// Why a program may not be a hook.
-fn against(hook: &Hook, program: Option<&Program>, allow: &[HookProgram]) -> Option<String> {
+fn against(hook: &Hook, program: Option<&Program>, profile: &Profile) -> Option<String> {
     let Some(program) = program else { return Some(format!("the program {:?}", hook.path)) };
+    if is_engines(hook, program, profile) {
+        return None;
+    }
     let Program { path, owner, is_others, sha256, .. } = program;
+    let allow = profile.hooks.allow.as_deref().unwrap_or_default();
     let mut listed = allow.iter().filter(|one| one.path == *path).peekable();
     if listed.peek().is_none() {
         return Some(format!("the program {path:?}"));
