@@ -1,7 +1,7 @@
 //! containerd with its own runc shim, which calls the runtime under test.
 
 use brig_integration::engine::Containerd;
-use brig_integration::{Lab, PATIENCE, wait_until};
+use brig_integration::{Lab, PATIENCE, binaries, json, need, wait_until};
 use std::fs;
 
 /// One containerd for everything that an engine does in the life of a container: starting it is
@@ -72,6 +72,35 @@ fn a_failing_create_tells_why() {
         .go()
         .failed()
         .says("/no/such");
+    drop(containerd);
+    lab.assert_clean();
+}
+
+/// The shim takes a container that is gone after a failed start for deleted.
+#[test]
+fn a_container_whose_hook_fails_is_undone_once() {
+    need!(Brig); // runc starts a container whose startContainer hook fails
+    let lab = Lab::new();
+    let containerd = Containerd::start(&lab);
+    let log = lab.path("log");
+    let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let mut spec = containerd.ctr(&["oci", "spec"]).go().ok().json();
+    spec["root"] = json!({"path": lab.plain_bundle().rootfs});
+    spec["process"]["args"] = json!(["/bin/sleep", "1000"]);
+    for kind in ["startContainer", "poststart"] {
+        let id = lab.id();
+        spec["linux"]["cgroupsPath"] = json!(format!("/{id}"));
+        spec["hooks"] = json!({kind: hook("echo why >&2; exit 3")});
+        spec["hooks"]["poststop"] = hook(&format!("echo {id} >>{}", log.display()));
+        let config = lab.path("config");
+        fs::write(&config, spec.to_string()).expect("write a configuration");
+        let run = containerd.run_under(binaries::runtime(), &["--detach", "--config"]);
+        run.arg(config).arg(&id).go().failed().says("why");
+        containerd.task(&["delete", &id]).go().ok();
+        containerd.ctr(&["containers", "delete", &id]).go().ok();
+        let ran = fs::read_to_string(&log).unwrap_or_default();
+        assert_eq!(ran.matches(&id).count(), 1, "{kind}: {ran}");
+    }
     drop(containerd);
     lab.assert_clean();
 }

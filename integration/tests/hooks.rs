@@ -2,7 +2,9 @@
 //! specification's config.md, "POSIX-platform Hooks", and runtime.md, "Lifecycle".
 
 use brig_integration::command::flavour;
-use brig_integration::{Bundle, Container, Lab, PATIENCE, Value, json, need, wait_until};
+use brig_integration::{Bundle, Container, Lab, PATIENCE, Value, json, machine, need, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -184,21 +186,78 @@ fn a_failing_hook_fails_the_verb_and_cleans_up() {
     }
 }
 
+/// runtime.md, "Lifecycle": the container is stopped and destroyed, and its poststop hooks run. Nothing is left for a later
+/// `delete`, which would run them again.
 #[test]
-fn a_failing_start_container_hook_fails_start() {
+fn after_a_failing_hook_the_container_is_gone_and_poststop_hooks_have_run_once() {
+    need!(Brig); // runc 1.3 leaves what fails past the gate, and says nothing of it
     let lab = Lab::new();
-    let c = lab.container(
-        lab.bundle().sh("touch /ran").set("/hooks/startContainer", json!([hook("exit 3")])),
-    );
-    c.create().ok();
-    let output = c.start();
-    // runc's start does not wait for what comes past its gate.
-    if flavour().is_brig() {
-        output.code(1).says("hook /bin/sh failed with status 3");
+    for kind in &KINDS[..5] {
+        for verbs in [&["create", "start"][..], &["run"]] {
+            let file = lab.path(&format!("log-{kind}-{}", verbs.len()));
+            let after = hook(&format!("cat >>{0}; echo >>{0}", file.display()));
+            let c = lab.container(
+                lab.bundle()
+                    .sh("touch /ran; exec sleep 1000")
+                    .set(&format!("/hooks/{kind}"), json!([hook("echo why >&2; exit 3")]))
+                    .set("/hooks/poststop", json!([after])),
+            );
+            let output = match verbs {
+                ["run"] => c.run_call(&["--detach"]).go(),
+                _ if KINDS[..3].contains(kind) => c.create(),
+                _ => {
+                    c.create().ok();
+                    c.start()
+                }
+            };
+            output.code(1).says("hook").says("why");
+            assert_eq!(c.status(), "gone", "{kind} of {verbs:?}");
+            c.delete().failed().says("does not exist");
+            let ran = fs::read_to_string(&file).unwrap_or_default();
+            let states: Vec<Value> =
+                ran.lines().map(|line| serde_json::from_str(line).expect("a state")).collect();
+            assert_eq!(states.len(), 1, "{kind} of {verbs:?}: {ran}");
+            assert_eq!(states[0]["status"], "stopped", "{kind} of {verbs:?}");
+            assert!(*kind == "poststart" || !c.host_path("/ran").exists(), "{kind} of {verbs:?}");
+            lab.assert_clean();
+        }
     }
-    c.wait_status("stopped");
-    assert!(!c.host_path("/ran").exists());
-    c.delete_force().ok();
+}
+
+/// What hooks have made is undone by poststop hooks, also where it is not a hook that fails.
+#[test]
+fn poststop_hooks_run_after_a_failure_past_the_first_hook_alone() {
+    need!(Brig); // runc runs them after every failure
+    let lab = Lab::new();
+    let file = lab.path("log");
+    let say = |what: &str| json!([hook(&format!("echo {what} >>{}", file.display()))]);
+    let bundle = || lab.bundle().set("/hooks/poststop", say("undone"));
+    let fails_early = lab.container(bundle().args(["/missing"]));
+    fails_early.create().failed().says("/missing");
+    assert!(!file.exists(), "nothing was done");
+    let fails_late =
+        lab.container(bundle().args(["/missing"]).set("/hooks/createRuntime", say("done")));
+    fails_late.create().failed().says("/missing");
+    assert_eq!(fs::read_to_string(&file).unwrap_or_default(), "done\nundone\n");
+    lab.assert_clean();
+}
+
+/// Who asks brig to stop ends a hook that takes long, but not the ones that undo what it made.
+#[test]
+fn poststop_hooks_have_their_time_where_brig_is_to_stop() {
+    need!(Brig); // runc leaves the hook behind
+    let lab = Lab::new();
+    let file = lab.path("log");
+    let waits = json!([hook("exec sleep 1000")]);
+    let undoes = json!([hook(&format!("sleep 0.1; echo undone >{}", file.display()))]);
+    let c = lab
+        .container(lab.bundle().set("/hooks/createRuntime", waits).set("/hooks/poststop", undoes));
+    let brig = c.create_call(&[]).spawn();
+    let sleeps = || machine::descendants(brig.pid()).iter().any(|process| process.name == "sleep");
+    assert!(wait_until(PATIENCE, sleeps), "the hook runs");
+    kill(Pid::from_raw(brig.pid()), Signal::SIGTERM).expect("signal brig");
+    brig.wait().code(143).says("asked to stop");
+    assert_eq!(fs::read_to_string(&file).unwrap_or_default(), "undone\n");
     lab.assert_clean();
 }
 

@@ -1,7 +1,7 @@
 //! Podman, which calls the runtime under test through conmon.
 
 use brig_integration::engine::{IMAGE, Podman};
-use brig_integration::{Lab, PATIENCE, json, wait_until};
+use brig_integration::{Lab, PATIENCE, json, need, wait_until};
 use std::fs;
 
 #[test]
@@ -56,6 +56,33 @@ fn a_container_is_stopped_started_and_removed() {
     let status = || podman.says("inspect --format {{.State.Status}} box").stdout();
     assert!(wait_until(PATIENCE, || status().contains("exited")), "{}", status());
     podman.says("rm box").ok();
+    drop(podman);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_container_whose_hook_fails_is_undone_once() {
+    need!(Brig); // runc runs poststart hooks at create
+    let lab = Lab::new();
+    let podman = Podman::start(&lab);
+    let (hooks, log) = (lab.path("hooks"), lab.path("log"));
+    fs::create_dir(&hooks).expect("make a directory");
+    let write = |stage: &str, script: String| {
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let file =
+            json!({"version": "1.0.0", "hook": hook, "when": {"always": true}, "stages": [stage]});
+        fs::write(hooks.join(format!("{stage}.json")), file.to_string()).expect("write a hook");
+    };
+    write("poststart", "echo why >&2; exit 3".to_owned());
+    write("poststop", format!("echo undone >>{}", log.display()));
+    let directory = hooks.display().to_string();
+    podman
+        .run("box", &["--hooks-dir", &directory], &["/bin/sleep", "1000"])
+        .go()
+        .failed()
+        .says("why");
+    podman.says("rm --force --time 0 box").ok();
+    assert_eq!(fs::read_to_string(&log).unwrap_or_default(), "undone\n");
     drop(podman);
     lab.assert_clean();
 }

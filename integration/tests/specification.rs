@@ -34,21 +34,6 @@ fn an_oom_score_that_is_not_set_is_the_callers() {
 }
 
 #[test]
-fn a_failing_poststart_hook_fails_start_and_stops_the_container() {
-    need!(Brig); // runc 1.1 runs poststart hooks at create
-    let lab = Lab::new();
-    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exit 3"]}]);
-    let c = lab.container(lab.bundle().idle().set("/hooks/poststart", hook));
-    c.create().ok();
-    c.start().failed().says("hooks.poststart[0] (/bin/sh) ended with exit code 3");
-    c.wait_status("stopped");
-    c.delete().ok();
-    c.run().failed().says("hooks.poststart[0]");
-    assert_eq!(c.status(), "gone");
-    lab.assert_clean();
-}
-
-#[test]
 fn another_file_where_a_device_is_to_be_is_an_error() {
     need!(Brig);
     let lab = Lab::new();

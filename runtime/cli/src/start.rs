@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use brig::deadline::Deadline;
 use brig::execute::Wait;
+use brig::spec::Hooks;
 
 use super::arguments::Arguments;
 use super::flags::NONE;
@@ -32,7 +33,9 @@ fn run(global: &Global, arguments: Arguments) -> Outcome {
         None => container.start(wait).map(|()| None),
     };
     // A hook would outlive a brig that a signal ends.
-    let heard = match container.spec().is_ok_and(|spec| !spec.hooks.poststart.is_empty()) {
+    let hooks = container.spec().map(|spec| &spec.hooks);
+    let any = |hooks: &Hooks| !hooks.start_container.is_empty() || !hooks.poststart.is_empty();
+    let heard = match hooks.is_ok_and(any) {
         true => hearing(start)?,
         false => {
             let mut patient = Deadline::NEVER;

@@ -13,7 +13,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::end::{kill_all, reap};
 use super::executed::has_executed;
 use super::process::with_what_is_left;
-use super::report::{CGROUP_OF_A_USER, EXECUTING, describe, hook_is_late, not_executed, untold};
+use super::report::{
+    CGROUP_OF_A_USER, EXECUTING, HOOK, describe, hook_is_late, not_executed, untold,
+};
 use super::told::Told;
 use super::{Error, Inputs, LaunchedProcess};
 use crate::deadline::{AFTER_KILL, Deadline};
@@ -308,6 +310,13 @@ fn receive(socket: &impl AsRawFd, flags: MsgFlags) -> Result<Option<Told>, Error
             Err(errno) => Err(Error::system(READING, errno)),
         };
     }
+}
+
+/// Whether a hook has failed, by the words for its operation past the gate.
+#[must_use]
+pub fn is_of_hook(told: &Told, after_gate: usize, words: &[String]) -> bool {
+    let index = (told.report.op as usize).checked_sub(after_gate);
+    index.and_then(|index| words.get(index)).is_some_and(|what| what.starts_with(HOOK))
 }
 
 /// Words for each operation past the gate, for those who open it later and have no plan.

@@ -22,7 +22,7 @@ pub(crate) use executed::has_executed;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};
 pub use inputs::Inputs;
-pub use launch::{Launch, Milestone, Wait, describe_failure, read_report};
+pub use launch::{Launch, Milestone, Wait, describe_failure, is_of_hook, read_report};
 pub use netdevice::{NetDevices, network_namespace_of};
 pub use process::{Exit, LaunchedProcess};
 pub use report::{describe, untold};

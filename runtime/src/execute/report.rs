@@ -163,6 +163,9 @@ pub(super) const CGROUP_OF_A_USER: &str =
 /// How the words for an operation after the gate begin where it is execve(2).
 pub(super) const EXECUTING: &str = "exec: ";
 
+/// The same of a hook, as `render_op` has it.
+pub(super) const HOOK: &str = "hook ";
+
 /// An operation in words, for who reports its failure without the plan.
 #[must_use]
 pub fn describe(op: &Op<'_>, plan: &Plan<'_>) -> String {

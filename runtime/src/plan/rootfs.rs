@@ -297,7 +297,7 @@ fn make_working_directory(
 fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Result<(), Refusal> {
     let hooks = &request.spec.hooks;
     let notifies = request.seccomp.is_some_and(|program| program.notify);
-    let waits = any_before_exec(hooks) || notifies;
+    let waits = hooks.any_before_program() || notifies;
     if waits {
         builder.ask(ReportKind::WantsHooks);
     }
@@ -312,13 +312,6 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
     super::process::push_hooks(builder, of_container, &SlotUse::State, &[], without_env)?;
     builder.push(ProcessOp::Umask { mask: 0 });
     Ok(())
-}
-
-fn any_before_exec(hooks: &Hooks) -> bool {
-    let Hooks { prestart, create_runtime, create_container, start_container, .. } = hooks;
-    [prestart, create_runtime, create_container, start_container]
-        .iter()
-        .any(|list| !list.is_empty())
 }
 
 fn finish_root(builder: &mut Builder<'_>, request: &Request<'_>, root: Slot) {

@@ -21,7 +21,7 @@ use super::seccomp_agent::SeccompAgent;
 use super::state::now;
 use super::status::Status;
 use super::transaction::{Created, Made, Transaction};
-use super::{Error, Io, gate, joined, observer};
+use super::{Error, Io, gate, joined, observer, poststop};
 use crate::caller::Caller;
 use crate::execute::{Inputs, Launch, LaunchedProcess, Milestone, Wait};
 use crate::plan::{self, Join, Plan, Start, plan_cgroup};
@@ -95,7 +95,11 @@ pub(super) fn make(
             let (directory, record, lock) = transaction.commit();
             Ok(Created { directory, record, config: blueprint.config, lock, process })
         }
-        Err(error) => Err(transaction.undo(error)),
+        Err(error) => {
+            let config = &blueprint.config;
+            let warn = |words: &str| node.observer().observe(id, &observer::Event::Warned(words));
+            Err(transaction.undo(error, |record| poststop::run(config, record, wait.stop(), &warn)))
+        }
     }
 }
 
@@ -228,6 +232,7 @@ impl Making<'_> {
                         )?;
                     }
                     let spec = &self.blueprint.config.spec;
+                    made.hooked = spec.hooks.any_before_program();
                     let programs = &self.blueprint.sources.programs;
                     early_hooks::run(spec, &made.record, &mut states, programs, wait.stop())?;
                 }

@@ -7,17 +7,15 @@ use brig_cgroup::{CgroupFacts, Directory, PlannedCgroup};
 use brig_pseudofs::small_file;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::Error;
 use super::known::{Known, has_own_mounts};
 use super::lock::Lock;
 use super::record::{DamagedRecord, Record};
-use super::state::OciState;
 use super::status::Status;
+use super::{Error, poststop};
 use crate::caller::Caller;
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
-use crate::execute::{HookStage, resctrl, run_hooks};
+use crate::execute::resctrl;
 use crate::failure::Kind;
-use crate::hook_programs::HookPrograms;
 use crate::id_pool::IdClaims;
 use crate::plan::plan_cgroup;
 use crate::policy::Hardened;
@@ -202,21 +200,16 @@ impl Known {
     /// lives, or a group is left, the container stays as it is; of the rest all is tried. Hooks end when `stop` can
     /// be read.
     pub(super) fn remove_under(
-        self,
+        &self,
         _lock: &Lock,
         stop: Option<BorrowedFd<'_>>,
     ) -> Result<(), Error> {
-        let mut failures = Vec::new();
         if let Some(record) = &self.record {
             self.remove_made(record)?;
             self.discard_resctrl(record)?;
-            failures.extend(self.poststop(stop).err());
+            poststop::run(self.directory.config()?, record, stop, &|words| self.warn(words));
         }
-        failures.extend(self.directory.remove().err());
-        match failures.len() {
-            0 => Ok(()),
-            _ => Err(failures.swap_remove(0)),
-        }
+        self.directory.remove()
     }
 
     /// Removes what the record names.
@@ -243,29 +236,6 @@ impl Known {
             Some(rdt) => resctrl::discard(self.id.as_str(), rdt),
             None => Ok(()),
         }
-    }
-
-    fn poststop(&self, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
-        let hooks = &self.spec()?.hooks.poststop;
-        if hooks.is_empty() {
-            return Ok(());
-        }
-        let record = self.record()?;
-        let state = OciState::of(record, Status::Stopped).to_json();
-        // Each is run even if one before it failed, and the container is deleted all the same
-        // (runtime.md, "Lifecycle" step 13).
-        for hook in hooks {
-            let one = std::slice::from_ref(hook);
-            let run = || {
-                let profile = &self.directory.config()?.applied.profile;
-                let programs = HookPrograms::judged("poststop", one, profile)?;
-                run_hooks(HookStage::Poststop, one, &programs, &record.bundle, &state, stop)
-            };
-            if let Err(error) = run() {
-                self.warn(&format!("{error}"));
-            }
-        }
-        Ok(())
     }
 }
 

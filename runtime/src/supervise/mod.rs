@@ -30,6 +30,7 @@ mod members;
 mod node;
 mod observer;
 mod outside;
+mod poststop;
 mod preview;
 mod process;
 mod readiness;

@@ -29,11 +29,7 @@ impl Node {
         known.emit(&Event::Started);
         match known.poststart(&lock, wait.stop()) {
             Ok(()) => Ok((container, process)),
-            Err(error) => {
-                // What cannot be removed keeps its record.
-                let _ = known.remove_under(&lock, wait.stop());
-                Err(error)
-            }
+            Err(error) => Err(known.give_up(&lock, wait.stop(), error)),
         }
     }
 }

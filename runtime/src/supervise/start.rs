@@ -12,7 +12,9 @@ use super::state::OciState;
 use super::status::Status;
 use super::{Error, gate, readiness};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
-use crate::execute::{HookStage, Wait, describe_failure, has_executed, run_hooks, untold};
+use crate::execute::{
+    HookStage, Wait, describe_failure, has_executed, is_of_hook, run_hooks, untold,
+};
 use crate::hook_programs::HookPrograms;
 
 impl Known {
@@ -65,7 +67,11 @@ impl Known {
                 wait_for_end(&init, Deadline::after(AFTER_KILL));
             }
             let (first, words) = &record.after_gate;
-            return Err(describe_failure(&report, *first, words));
+            let error = describe_failure(&report, *first, words);
+            return Err(match is_of_hook(&report, *first, words) {
+                true => self.give_up(&lock, wait.stop(), error),
+                false => error,
+            });
         }
         let pid = record.process.as_ref().map_or(0, |process| process.pid);
         // Who has executed its program may be gone, with all that is known of it.
@@ -73,10 +79,25 @@ impl Known {
             return Err(untold(&record.after_gate.1));
         }
         self.emit(&Event::Started);
-        self.poststart(&lock, wait.stop()).map(|()| heard)
+        match self.poststart(&lock, wait.stop()) {
+            Ok(()) => Ok(heard),
+            Err(error) => Err(self.give_up(&lock, wait.stop(), error)),
+        }
     }
 
-    /// Poststart hooks: a failure stops the container (runtime.md, "Lifecycle" step 9).
+    /// What becomes of a container of which a hook has failed: it ends, nothing of it is left, and its poststop hooks run
+    /// (runtime.md, "Lifecycle" steps 7, 9, 12 and 13). What cannot be removed keeps its record. The same error.
+    pub(super) fn give_up(&self, lock: &Lock, stop: Option<BorrowedFd<'_>>, error: Error) -> Error {
+        match self.remove_under(lock, stop) {
+            Err(left) => Error::because(format!("cannot clean up ({left}) after a failure"), error),
+            Ok(()) if error.hint().is_some() => error,
+            Ok(()) => error.with_hint(
+                "a failing hook ends the container: mend the hook, and make the container again",
+            ),
+        }
+    }
+
+    /// Poststart hooks, in their order up to one that fails.
     pub(super) fn poststart(&self, lock: &Lock, stop: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let hooks = &self.spec()?.hooks.poststart;
         if hooks.is_empty() {
@@ -90,7 +111,7 @@ impl Known {
             let programs = HookPrograms::judged("poststart", hooks, profile)?;
             run_hooks(HookStage::Poststart, hooks, &programs, &record.bundle, &state, stop)
         };
-        run().inspect_err(|_| drop(self.kill(libc::SIGKILL, false)))
+        run()
     }
 
     fn already_runs(&self) -> Error {

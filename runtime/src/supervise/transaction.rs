@@ -48,6 +48,9 @@ pub(super) struct Transaction {
     lock: Lock,
     /// In the order in which it was made.
     made: Vec<Made>,
+    /// Whether its hooks have had their turn: poststop hooks follow, where it comes to nothing (runtime.md, "Lifecycle"
+    /// steps 3 to 7, 12 and 13).
+    pub(super) hooked: bool,
 }
 
 impl Transaction {
@@ -60,12 +63,12 @@ impl Transaction {
     ) -> Result<Self, Error> {
         let (directory, lock) = StateDirectory::make(root, id)?;
         let made: Vec<_> = blueprint.ids.take().map(Made::Ids).into_iter().collect();
-        let begun = Self { directory, record, lock, made };
+        let begun = Self { directory, record, lock, made, hooked: false };
         let saved = begun.directory.save_config(&blueprint.config);
         let saved = saved.and_then(|()| begun.assign_ids()).and_then(|()| begun.save());
         match saved {
             Ok(()) => Ok(begun),
-            Err(error) => Err(begun.undo(error)),
+            Err(error) => Err(begun.undo(error, |_| {})),
         }
     }
 
@@ -115,8 +118,9 @@ impl Transaction {
         (self.directory, self.record, self.lock)
     }
 
-    /// Removes what has been made, the last first; the same error, which tells of what could not be.
-    pub(super) fn undo(self, error: Error) -> Error {
+    /// Removes what has been made, the last first; the same error, which tells of what could not be. `poststop` comes
+    /// before the record goes, if hooks have had their turn.
+    pub(super) fn undo(self, error: Error, poststop: impl FnOnce(&Record)) -> Error {
         let mut left = Vec::new();
         for made in self.made.into_iter().rev() {
             match made {
@@ -127,6 +131,9 @@ impl Transaction {
         }
         // The record stays with what is left: `delete` tries again.
         if left.is_empty() {
+            if self.hooked {
+                poststop(&self.record);
+            }
             left.extend(self.directory.remove().err().map(|error| error.to_string()));
         }
         if left.is_empty() {

@@ -47,14 +47,7 @@ impl<'w> Wanted<'w> {
     pub(super) fn first(config: &Configuration, console_socket: Option<&'w Path>) -> Self {
         let spec = &config.spec;
         let hooks = &spec.hooks;
-        let hooks = [
-            &hooks.prestart,
-            &hooks.create_runtime,
-            &hooks.create_container,
-            &hooks.start_container,
-            &hooks.poststart,
-        ];
-        let hooks = hooks.into_iter().any(|hooks| !hooks.is_empty());
+        let hooks = hooks.any_before_program() || !hooks.poststart.is_empty();
         let process = Self::another(spec, &spec.process, console_socket);
         Self { hooks, ..process }
     }

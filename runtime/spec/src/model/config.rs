@@ -104,6 +104,13 @@ impl Hooks {
         }
     }
 
+    /// Whether any runs before the program does.
+    #[must_use]
+    pub fn any_before_program(&self) -> bool {
+        let [early @ .., _, _] = self.by_name();
+        early.iter().any(|(_, hooks)| !hooks.is_empty())
+    }
+
     /// The names of all hooks, in the order in which they run; for `brig features`.
     #[must_use]
     pub fn names() -> [&'static str; 6] {
