@@ -39,6 +39,7 @@ use std::process::ExitCode;
 
 use arguments::{Arguments, Usage};
 use brig::supervise::Error;
+use brig_unwind as _;
 use global::Global;
 use log::Log;
 use verb::{Verb, print};
