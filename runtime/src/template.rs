@@ -1,176 +1,60 @@
 //! What `brig spec` writes: a configuration to start from, with the same content as runc's.
 
-use std::collections::HashSet;
-
-use oci_spec::runtime::{
-    Capability, Linux, LinuxBuilder, LinuxDeviceCgroupBuilder, LinuxIdMappingBuilder,
-    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, Mount, Process, Spec,
-};
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
-use serde_json::Value;
-
 use crate::spec::VERSION;
 
-/// As runc's, so that scripts which look for it find it.
-const HOSTNAME: &str = "runc";
+/// What both have; what differs stands behind a `$`.
+const TEMPLATE: &str = include_str!("template.json");
 
-/// A configuration which runs `sh` in `rootfs`; with `rootless` one for that user and group id, without
-/// privileges: a user namespace where they are root, the host's network, no limits.
-fn configuration(rootless: Option<(u32, u32)>) -> Spec {
-    let mut spec = match rootless {
-        None => Spec::default(),
-        Some((uid, gid)) => Spec::rootless(uid, gid),
-    };
-    spec.set_version(VERSION.to_owned());
-    spec.set_hostname(Some(HOSTNAME.to_owned()));
-    spec.set_annotations(None);
-    if let Some(process) = spec.process_mut() {
-        process_of_template(process);
-    }
-    spec.set_linux(Some(linux(rootless)));
-    for mount in spec.mounts_mut().iter_mut().flatten() {
-        bind_option_first(mount);
-    }
-    spec
-}
-
-fn process_of_template(process: &mut Process) {
-    process.set_terminal(Some(true));
-    let kept = [Capability::AuditWrite, Capability::Kill, Capability::NetBindService];
-    let kept: HashSet<Capability> = kept.into_iter().collect();
-    let mut sets = oci_spec::runtime::LinuxCapabilities::default();
-    sets.set_bounding(Some(kept.clone()));
-    sets.set_effective(Some(kept.clone()));
-    sets.set_permitted(Some(kept.clone()));
-    sets.set_ambient(Some(kept));
-    sets.set_inheritable(None);
-    process.set_capabilities(Some(sets));
-}
-
-fn linux(rootless: Option<(u32, u32)>) -> Linux {
-    let mut linux = LinuxBuilder::default().build().unwrap_or_default();
-    let mut namespaces = vec![LinuxNamespaceType::Pid];
-    if rootless.is_none() {
-        namespaces.push(LinuxNamespaceType::Network);
-    }
-    namespaces.extend([
-        LinuxNamespaceType::Ipc,
-        LinuxNamespaceType::Uts,
-        LinuxNamespaceType::Mount,
-    ]);
-    if rootless.is_some() {
-        namespaces.push(LinuxNamespaceType::User);
-    }
-    namespaces.push(LinuxNamespaceType::Cgroup);
-    let of_type = |typ| LinuxNamespaceBuilder::default().typ(typ).build().ok();
-    linux.set_namespaces(Some(namespaces.into_iter().filter_map(of_type).collect()));
-    linux.set_resources(None);
-    match rootless {
-        Some((uid, gid)) => {
-            let to = |id: u32| {
-                LinuxIdMappingBuilder::default().host_id(id).container_id(0u32).size(1u32).build()
-            };
-            linux.set_uid_mappings(to(uid).ok().map(|mapping| vec![mapping]));
-            linux.set_gid_mappings(to(gid).ok().map(|mapping| vec![mapping]));
-        }
-        None => {
-            let deny_all = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build();
-            let devices: Vec<_> = deny_all.into_iter().collect();
-            linux.set_resources(LinuxResourcesBuilder::default().devices(devices).build().ok());
-        }
-    }
-    linux
-}
-
-/// runc writes `rbind` before `ro`'s place in the list of /sys; the order means nothing.
-fn bind_option_first(mount: &mut Mount) {
-    if let Some(options) = mount.options_mut()
-        && let Some(at) = options.iter().position(|option| option == "rbind")
-    {
-        let bind = options.remove(at);
-        options.insert(0, bind);
-    }
-}
-
-/// A configuration to start from, as the text of a `config.json`: tabs, and the fields in runc's order.
+/// A configuration to start from, which runs `sh` in `rootfs`, as the text of a `config.json` with runc's indentation
+/// and order. With `rootless` one for that user and group id, without privileges: a user namespace where they are
+/// root, the host's network, no limits.
 #[must_use]
 pub fn text(rootless: Option<(u32, u32)>) -> String {
-    let mut value = serde_json::to_value(configuration(rootless)).unwrap_or_default();
-    // oci-spec keeps capabilities in a hash set; the text must not differ from run to run.
-    if let Some(Value::Object(sets)) = value.pointer_mut("/process/capabilities") {
-        for names in sets.values_mut().filter_map(Value::as_array_mut) {
-            names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    let (tty_group, sys, limits_or_ids, network, user) = match rootless {
+        None => (
+            ",\n\t\t\t\t\"gid=5\"",
+            SYSFS.to_owned(),
+            DENY_DEVICES.to_owned(),
+            namespace("network"),
+            String::new(),
+        ),
+        Some((uid, gid)) => {
+            let ids = format!("{}{}", one_id("uidMappings", uid), one_id("gidMappings", gid));
+            ("", HOST_SYS.to_owned(), ids, String::new(), namespace("user"))
         }
-    }
-    let mut text = Vec::new();
-    let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, tabs);
-    // Writing to memory, with string keys only, cannot fail.
-    let _written = InOrder(&value).serialize(&mut serializer);
-    String::from_utf8(text).unwrap_or_default()
+    };
+    TEMPLATE
+        .replace("$VERSION", VERSION)
+        .replace("$TTY_GROUP", tty_group)
+        .replace("$SYS", &sys)
+        .replace("$LIMITS_OR_IDS", &limits_or_ids)
+        .replace("$NETWORK", &network)
+        .replace("$USER", &user)
 }
 
-/// The keys of the template in the order of the specification's Go types, whatever object they are in.
-const ORDER: [&str; 36] = [
-    "ociVersion",
-    "process",
-    "terminal",
-    "user",
-    "uid",
-    "gid",
-    "args",
-    "env",
-    "cwd",
-    "capabilities",
-    "bounding",
-    "effective",
-    "permitted",
-    "ambient",
-    "rlimits",
-    "noNewPrivileges",
-    "root",
-    "path",
-    "readonly",
-    "hostname",
-    "mounts",
-    "destination",
-    "type",
-    "source",
-    "options",
-    "allow",
-    "access",
-    "hard",
-    "soft",
-    "linux",
-    "uidMappings",
-    "gidMappings",
-    "resources",
-    "namespaces",
-    "maskedPaths",
-    "readonlyPaths",
-];
+const SYSFS: &str =
+    "\t\t\t\"type\": \"sysfs\",\n\t\t\t\"source\": \"sysfs\",\n\t\t\t\"options\": [\n";
 
-struct InOrder<'a>(&'a Value);
+/// sysfs shows the network namespace of who mounts it, which is the host's: so it is the host's mount.
+const HOST_SYS: &str = "\t\t\t\"type\": \"none\",\n\t\t\t\"source\": \"/sys\",\n\t\t\t\"options\": [\n\t\t\t\t\"rbind\",\n";
 
-impl Serialize for InOrder<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Object(fields) => {
-                let rank =
-                    |key: &str| ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
-                let mut fields: Vec<_> = fields.iter().collect();
-                fields.sort_by_key(|(key, _)| rank(key));
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                for (key, value) in fields {
-                    map.serialize_entry(key, &InOrder(value))?;
-                }
-                map.end()
-            }
-            Value::Array(values) => serializer.collect_seq(values.iter().map(InOrder)),
-            plain => plain.serialize(serializer),
-        }
-    }
+const DENY_DEVICES: &str = "\t\t\"resources\": {
+\t\t\t\"devices\": [
+\t\t\t\t{
+\t\t\t\t\t\"allow\": false,
+\t\t\t\t\t\"access\": \"rwm\"
+\t\t\t\t}
+\t\t\t]
+\t\t},
+";
+
+fn namespace(kind: &str) -> String {
+    format!("\t\t\t{{\n\t\t\t\t\"type\": \"{kind}\"\n\t\t\t}},\n")
+}
+
+fn one_id(field: &str, id: u32) -> String {
+    let id = format!("\"containerID\": 0,\n\t\t\t\t\"hostID\": {id},\n\t\t\t\t\"size\": 1");
+    format!("\t\t\"{field}\": [\n\t\t\t{{\n\t\t\t\t{id}\n\t\t\t}}\n\t\t],\n")
 }
 
 #[cfg(test)]
