@@ -40,8 +40,11 @@ pub fn compile(seccomp: &LinuxSeccomp, native: Arch) -> Result<BpfProgram, Compi
     let mut root = graph.verdict(KILL_PROCESS);
     // The native architecture's test comes first in the program, so it is made last.
     let mut audits: Vec<u32> = listed.iter().map(|table| table.audit).collect();
-    audits.sort_unstable_by_key(|&audit| (audit == native.audit(), audit));
+    audits.sort_unstable();
     audits.dedup();
+    if let Some(at) = audits.iter().position(|&audit| audit == native.audit()) {
+        audits[at..].rotate_left(1);
+    }
     for audit in audits {
         let mut calls = Calls { graph: &mut graph, rules: &rules, default, spent: &mut spent };
         let numbers = calls.numbers(listed.iter().copied().filter(|table| table.audit == audit))?;

@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use anyhow::Context;
 use brig::printable;
 use brig::spec::nearest;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::arguments::{Arguments, HelpWanted, Table, Usage};
 use super::flags::NONE;
@@ -92,6 +94,12 @@ impl Verb {
 /// Prints what a verb has to say; that nobody could read it is a failure.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     printable::print(text).context("writing to standard output")
+}
+
+/// Prints a value as JSON, the keys in order.
+pub(super) fn print_sorted(value: &impl Serialize) -> anyhow::Result<()> {
+    let value: Value = serde_json::from_str(&serde_json::to_string(value)?)?;
+    print(&format!("{}\n", serde_json::to_string_pretty(&value)?))
 }
 
 /// Where what is said of a flag begins.

@@ -54,8 +54,8 @@ impl Table {
 
     fn parse(text: &str) -> Self {
         let all: Vec<_> = mountinfo::Mount::all(text).collect();
-        let index: BTreeMap<&str, usize> =
-            all.iter().enumerate().map(|(index, mount)| (mount.id, index)).collect();
+        let mut index = BTreeMap::new();
+        index.extend(all.iter().enumerate().map(|(index, mount)| (mount.id, index)));
         let mut above = vec![Vec::new(); all.len()];
         let mut bottoms = Vec::new();
         for (number, mount) in all.iter().enumerate() {

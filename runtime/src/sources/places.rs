@@ -127,9 +127,9 @@ fn that_allow(allow: &[&String], images: &[String], sources: &[Source], places: 
         }
         let own = allow.iter().map(|path| (*path, false));
         let of_roots = images.iter().filter(|_| is_root).map(|path| (path, true));
-        let mut all: Vec<(&String, bool)> = own.chain(of_roots).collect();
-        all.sort_by_key(|(path, _)| !is_below(&source.path, path));
-        for (path, is_of_images) in all {
+        let (near, far): (Vec<(&String, bool)>, Vec<_>) =
+            own.chain(of_roots).partition(|(path, _)| is_below(&source.path, path));
+        for (path, is_of_images) in near.into_iter().chain(far) {
             let found: Vec<Listed> = listed(path).collect();
             let is_found = found.iter().any(is_it);
             let list = if is_of_images { &mut places.images } else { &mut places.allowed };

@@ -1,6 +1,5 @@
 //! What confines a process, read back from the kernel: never what was asked for.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use brig_cgroup::Cgroup;
@@ -85,8 +84,10 @@ impl Limits {
 
 /// That a controller of the cgroup is missing.
 fn no_limit(cgroup: &Cgroup, controller: &str) -> Error {
-    let paths: BTreeSet<_> = cgroup.paths().into_values().collect();
-    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let mut paths: Vec<String> =
+        cgroup.paths().values().map(|path| path.display().to_string()).collect();
+    paths.sort_unstable();
+    paths.dedup();
     let paths = paths.join(", ");
     Error::plain(format!("cgroup {paths}: {controller} limit not set (controller missing)"))
 }

@@ -475,7 +475,9 @@ pub(super) fn list(root: &Path) -> Result<Listed, Error> {
     let mut listed = Listed::default();
     let Some(held) = trusted::open_directory(root, Whose::Callers)? else { return Ok(listed) };
     let readable = openat(&held, ".", READABLE, Mode::empty()).map_err(failed)?;
-    for name in names(readable).map_err(failed)? {
+    let mut names = names(readable).map_err(failed)?;
+    names.sort_unstable();
+    for name in names {
         let Ok(id) = ContainerId::parse(&name) else { continue };
         let lock = Path::new(id.as_str()).join(LOCK);
         match statat(&held, &lock, AtFlags::SYMLINK_NOFOLLOW) {
@@ -483,7 +485,6 @@ pub(super) fn list(root: &Path) -> Result<Listed, Error> {
             Err(errno) => listed.unclear.extend(unclear(&held, root, &name, errno)),
         }
     }
-    listed.ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     Ok(listed)
 }
 

@@ -285,7 +285,9 @@ fn keyed(node: &CgroupNode, file: &str) -> Result<BTreeMap<String, u64>, Error> 
         let (key, value) = line.split_once(' ')?;
         Some((key.to_owned(), value.trim().parse().ok()?))
     };
-    Ok(text.lines().filter_map(pair).collect())
+    let mut pairs = BTreeMap::new();
+    pairs.extend(text.lines().filter_map(pair));
+    Ok(pairs)
 }
 
 /// The numbers of a cpuset's list, as the kernel writes it.

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use brig::policy::{About, Applied, Mode, Outcome as Decided, RULES, Verdict};
 use brig::printable;
 use brig::spec::ContainerId;
-use serde_json::json;
 
 use crate::arguments::{Arguments, Format, Usage};
 use crate::flags::{Flag, Flags, format, json, path, text};
 use crate::global::Global;
-use crate::verb::{Does, Outcome, Verb, print};
+use crate::verb::{Does, Outcome, Verb, print, print_sorted};
 
 pub(super) const VERB: Verb = Verb {
     name: "policy explain",
@@ -53,10 +52,10 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
         _ => return Err(Usage::new("either --bundle or --id is needed").into()),
     };
     let is_refused = applied.verdicts.iter().any(|verdict| verdict.outcome == Decided::Refused);
-    print(&match parsed.format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&json!(applied))?),
-        Format::Table => table(&applied),
-    })?;
+    match parsed.format {
+        Format::Json => print_sorted(&applied)?,
+        Format::Table => print(&table(&applied))?,
+    }
     Ok(u8::from(is_refused))
 }
 

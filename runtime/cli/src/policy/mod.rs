@@ -31,7 +31,7 @@ exit status: 0, 1 for errors and where something is refused, 2 for usage
 
 /// What a rule of a profile allows, in the words of the policy file: `max = 512`.
 fn values(rules: &Profile, rule: &About) -> serde_json::Result<String> {
-    let rules = serde_json::to_value(rules)?;
+    let rules: Value = serde_json::from_str(&serde_json::to_string(rules)?)?;
     let Some(Value::Object(values)) = rules.get(rule.name) else { return Ok(String::new()) };
     let values = values.iter().filter(|(key, _)| *key != "mode");
     let words: Vec<String> = values.map(|(key, value)| format!("{key} = {value}")).collect();

@@ -2,13 +2,12 @@
 
 use brig::policy::{About, Mode, Profile, RULES};
 use brig::printable;
-use serde_json::json;
 
 use super::values;
 use crate::arguments::{Arguments, Format};
 use crate::flags::{Flag, Flags, format, json};
 use crate::global::Global;
-use crate::verb::{Does, Outcome, Verb, print};
+use crate::verb::{Does, Outcome, Verb, print, print_sorted};
 
 pub(super) const VERB: Verb = Verb {
     name: "policy show",
@@ -41,7 +40,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     arguments.end()?;
     let profile = global.stateless_node().policy()?.profile;
     if let Format::Json = parsed.format {
-        print(&format!("{}\n", serde_json::to_string_pretty(&json!(profile))?))?;
+        print_sorted(&profile)?;
         return Ok(0);
     }
     let mut text = format!("profile {}\n", profile.name);

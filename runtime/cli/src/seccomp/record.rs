@@ -440,7 +440,8 @@ fn write_profile(
     output: Option<&Path>,
     stdout: Option<OwnedFd>,
 ) -> anyhow::Result<()> {
-    let text = serde_json::to_value(profile).context("writing the profile as JSON")?;
+    let text = serde_json::to_string(profile).context("writing the profile as JSON")?;
+    let text = serde_json::from_str(&text)?;
     let text = pretty(&text)?;
     match (output, stdout) {
         (Some(path), _) => {
