@@ -1,6 +1,6 @@
 //! The root file system and the mounts, seen from inside.
 
-use brig_integration::{Lab, Value, json, need};
+use brig_integration::{Lab, Value, json, machine, need};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -409,6 +409,31 @@ fn cgroup_mount_shows_the_containers_own() {
     assert!(text.contains("/sys/fs/cgroup"), "{text}");
     assert!(text.contains("Read-only") || text.contains("denied"), "{text}");
     assert!(!text.contains(lab.token()), "the cgroup namespace hides the path: {text}");
+}
+
+/// In a cgroup namespace of its own the kernel takes the option and changes nothing (cgroup-v2.rst, "Mounting"); without one
+/// it would be set, and every other that is not named taken off, for the whole machine.
+#[test]
+fn cgroup_mounts_set_nothing_for_the_machine() {
+    need!(Brig); // runc and crun set it
+    let lab = Lab::new();
+    let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "ro", "nsdelegate"]});
+    let machines = || -> Vec<String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
+        mounts.lines().filter(|line| line.contains("cgroup")).map(str::to_owned).collect()
+    };
+    let before = machines();
+    let bundle = || lab.bundle().mount(mount.clone()).args(["/bin/true"]);
+    let own = lab.container(bundle().namespace("cgroup", None)).run();
+    match machine::layout() {
+        machine::Layout::V2 => drop(own.ok()),
+        _ => drop(own.code(1).says("\"nsdelegate\" cannot be set")),
+    }
+    let hosts = lab.container(bundle()).run();
+    hosts.code(1).says("\"nsdelegate\" cannot be set: the cgroup mounts are the host's");
+    assert_eq!(machines(), before);
+    lab.assert_clean();
 }
 
 #[test]

@@ -107,6 +107,25 @@ fn v2_devices_are_denied_by_a_program() {
     lab.container(lab.bundle().sh("echo x >/dev/null && echo fine")).run().ok().prints("fine");
 }
 
+/// runc's names: engines, and who reads their configuration, know the unit by them.
+#[test]
+fn systemd_makes_scopes_of_the_names_that_are_asked_for() {
+    need!(Systemd, CgroupV2);
+    let lab = Lab::new();
+    for (path, unit) in [("::NAME", "-NAME"), (r":a\x2db:NAME", r"a\x2db-NAME")] {
+        let name = lab.id();
+        let path = path.replace("NAME", &name);
+        let c = lab.container(
+            lab.bundle().set("/linux/cgroupsPath", path).args(["/bin/cat", "/proc/self/cgroup"]),
+        );
+        let dir = c.bundle.dir.to_string_lossy().into_owned();
+        let run = lab.runtime().arg("--systemd-cgroup").args(["run", "--bundle", &dir, c.id()]);
+        let unit = unit.replace("NAME", &name);
+        let own = format!("0::/system.slice/{unit}.scope");
+        run.limit(Duration::from_secs(120)).go().ok().prints(&own);
+    }
+}
+
 #[test]
 fn systemd_makes_a_scope_with_the_limits() {
     need!(Systemd, CgroupV2);

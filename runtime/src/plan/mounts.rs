@@ -358,7 +358,7 @@ fn cgroups(
     if unified_only && all.new & namespace::CGROUP != 0 {
         return Ok(Opened::Deferred);
     }
-    plain_cgroups(mount, field)?;
+    plain_cgroups(mount, field, unified_only)?;
     let mut opened = Vec::new();
     for directory in &cgroup.directories {
         let name = directory.mount.file_name().and_then(|name| name.to_str()).unwrap_or("cgroup");
@@ -385,13 +385,16 @@ fn cgroups(
 }
 
 /// The host's directories are shown as the host mounted them: nothing of the file system's own can
-/// be asked for, and their owners cannot be mapped.
-fn plain_cgroups(mount: &MountRequest, field: &str) -> Result<(), Refusal> {
+/// be asked for, as it would change for all of the machine (`nsdelegate`), and their owners cannot be mapped.
+fn plain_cgroups(mount: &MountRequest, field: &str, unified_only: bool) -> Result<(), Refusal> {
     if let Some(parameter) = mount.superblock.iter().chain(&mount.data).next() {
         return Err(Refusal::new(
             format!("{field}.options"),
             format!("{:?} cannot be set: the cgroup mounts are the host's", parameter.key),
-            "remove the option",
+            match unified_only {
+                true => "remove the option, or give the container a cgroup namespace of its own",
+                false => "remove the option",
+            },
         ));
     }
     if mount.idmap.is_some() {

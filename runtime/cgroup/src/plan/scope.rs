@@ -77,8 +77,8 @@ pub(super) fn plan_scope(facts: &CgroupFacts, request: &CgroupRequest<'_>) -> Re
     let slice = if slice.is_empty() { fallback } else { slice };
     let path = expand_slice(slice)
         .ok_or_else(|| refuse(format!("{slice:?} is not the name of a slice")))?;
-    let separator = if prefix.is_empty() { "" } else { "-" };
-    let unit = format!("{}{separator}{}.scope", escape(prefix), escape(name));
+    // The dash stays without a prefix, as under runc and crun: who looks for the unit knows its name by that.
+    let unit = format!("{}-{}.scope", escape(prefix), escape(name));
     if unit.len() > MAX_UNIT_BYTES {
         return Err(refuse(format!("the unit's name is longer than {MAX_UNIT_BYTES} bytes")));
     }
@@ -138,9 +138,10 @@ fn expand_slice(slice: &str) -> Option<String> {
     Some(path)
 }
 
-/// Escapes what a unit's name may not hold as systemd-escape(1) does; a dash stays.
+/// Escapes what the name of a scope may not hold as systemd-escape(1) does (runc and crun hand it on, and systemd refuses
+/// it). What may be there stays, as under these: a dash, and what is escaped already.
 fn escape(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b":_.-@".contains(&b);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b":_.-\\".contains(&b);
     let escaped = |b: u8| {
         if plain(b) { (b as char).to_string() } else { format!("\\x{b:02x}") }
     };
@@ -183,13 +184,24 @@ pub(super) mod tests {
             "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice/\
              cri-containerd-abc.scope"
         );
-        assert_eq!(scope(Some("-.slice::x")).unwrap().cgroup, "x.scope");
+        for (path, cgroup) in [
+            ("-.slice:p:x", "p-x.scope"),
+            (":p:x", "system.slice/p-x.scope"),
+            ("::x", "system.slice/-x.scope"),
+            ("-.slice::x", "-x.scope"),
+            ("a\\x2db.slice:p\\x2dq:x\\x2dy", "a\\x2db.slice/p\\x2dq-x\\x2dy.scope"),
+            (":p q:x+y@z", "system.slice/p\\x20q-x\\x2by\\x40z.scope"),
+            (":p:\u{e9}", "system.slice/p-\\xc3\\xa9.scope"),
+        ] {
+            assert_eq!(scope(Some(path)).unwrap().cgroup, cgroup, "{path}");
+        }
         assert_eq!(scope(None).unwrap().cgroup, "system.slice/brig-web\\x2b1.scope");
         for path in [
             "/a/b",
             "a.slice:b",
             "a:b:c",
             "a.slice:b:",
+            "-:b:c",
             "..slice/../x.slice:b:c",
             "a--b.slice:b:c",
             "a.slice:b:c.slice",
