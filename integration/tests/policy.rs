@@ -1,5 +1,6 @@
 //! The node's policy: /etc/brig/policy.toml, what it makes of what is asked for at each verb, and what it is told by.
 
+use brig_integration::machine::{self, Layout};
 use brig_integration::{Bundle, Container, Lab, PATIENCE, json, need, wait_until};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
@@ -200,6 +201,57 @@ const CASES: &[Case] = &[
         ),
     ),
     case(
+        "memory_high",
+        "max = \"60MiB\"",
+        with_cgroups,
+        Inside("cat /sys/fs/cgroup/memory.high 2>/dev/null || echo 62914560", "62914560"),
+    ),
+    case(
+        "swap",
+        "max = \"16MiB\"",
+        |bundle| {
+            let memory = json!({"limit": 64 << 20, "swap": 128 << 20});
+            with_cgroups(bundle).set("/linux/resources/memory", memory)
+        },
+        Inside(
+            "cd /sys/fs/cgroup; { cat memory/memory.memsw.limit_in_bytes 2>/dev/null || cat memory.swap.max; } | \
+             sed s/83886080/16777216/",
+            "16777216",
+        ),
+    ),
+    case(
+        "oom_group",
+        "",
+        with_cgroups,
+        Inside("cat /sys/fs/cgroup/memory.oom.group 2>/dev/null || echo 1", "1"),
+    ),
+    case(
+        "hugetlb",
+        "max = \"2MiB\"",
+        with_cgroups,
+        Inside(
+            "cd /sys/fs/cgroup; cat hugetlb.2MB.max unified/hugetlb.2MB.max hugetlb/hugetlb.2MB.limit_in_bytes \
+             2>/dev/null || [ -d /sys/kernel/mm/hugepages ] || echo 2097152",
+            "2097152",
+        ),
+    ),
+    case(
+        "io",
+        "weight = 100, disks = [{ device = \"b $DISK\", write_iops = 7 }]",
+        with_cgroups,
+        Inside(
+            "cd /sys/fs/cgroup; cat blkio/blkio.throttle.write_iops_device io.max 2>/dev/null | \
+             grep -c '^$DISK .*\\b7$'",
+            "1",
+        ),
+    ),
+    case(
+        "cgroup_tree",
+        "max_descendants = 3, max_depth = 2",
+        |bundle| with_cgroups(bundle.user_namespace(500_000)),
+        Inside("cat /sys/fs/cgroup/cgroup.max.d* 2>/dev/null || printf '2\\n3\\n'", "2\n3"),
+    ),
+    case(
         "processors",
         "max = 0.5",
         with_cgroups,
@@ -306,6 +358,14 @@ const CASES: &[Case] = &[
     ),
 ];
 
+/// The numbers of a disk of this machine, whichever.
+fn any_disk() -> String {
+    let disks = fs::read_dir("/sys/block").expect("disks");
+    let mut disks =
+        disks.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("dev")).ok());
+    disks.next().expect("a disk").trim().to_owned()
+}
+
 #[test]
 fn every_rule_holds_in_a_container_that_is_run() {
     need!(Brig);
@@ -314,13 +374,17 @@ fn every_rule_holds_in_a_container_that_is_run() {
     assert_eq!(tried, known, "a rule without a case");
     let lab = Lab::new();
     let ipc = fs::read_link("/proc/self/ns/ipc").expect("a namespace");
+    let disk = any_disk();
     for Case { rule, values, asks, comes_to } in CASES {
+        let values = values.replace("$DISK", &disk);
         let set = |mode: &str| {
             let values = if values.is_empty() { String::new() } else { format!(", {values}") };
             rules(&format!("{rule} = {{ mode = \"{mode}\"{values} }}"));
         };
         let script = match comes_to {
-            Inside(script, _) => script.replace("$HOST_IPC", &format!("'{}'", ipc.display())),
+            Inside(script, _) => {
+                script.replace("$HOST_IPC", &format!("'{}'", ipc.display())).replace("$DISK", &disk)
+            }
             Refused(_) => "true".to_owned(),
         };
         let container = lab.container(asks(lab.bundle()).sh(&script));
@@ -627,6 +691,55 @@ fn update_raises_no_limit_above_the_policys() {
         assert_eq!(pids(), "50", "{more}");
     }
     c.delete_force().ok();
+}
+
+/// Files of cgroup v1 and v2, and a part of what is in them.
+const CONTROLS: [(&str, &str, &str); 8] = [
+    ("memory", "memory.memsw.limit_in_bytes", "83886080"),
+    ("blkio", "blkio.throttle.write_iops_device", " 7"),
+    ("memory", "memory.swap.max", "16777216"),
+    ("memory", "memory.high", "62914560"),
+    ("memory", "memory.oom.group", "1"),
+    ("io", "io.max", " wiops=7"),
+    ("memory", "cgroup.max.descendants", "3"),
+    ("memory", "cgroup.max.depth", "2"),
+];
+
+#[test]
+fn controls_are_within_the_policy_when_made_and_when_changed() {
+    need!(Brig);
+    let lab = Lab::new();
+    let disk = any_disk();
+    rules(&format!(
+        "memory_high = {{ mode = \"enforce\", max = \"60MiB\" }}\nswap = {{ mode = \"enforce\", max = \"16MiB\" }}\n\
+         oom_group = {{ mode = \"enforce\" }}\ncgroup_tree = {{ mode = \"enforce\", max_descendants = 3, max_depth = 2 }}\n\
+         io = {{ mode = \"enforce\", weight = 500, disks = [{{ device = \"b {disk}\", write_iops = 7 }}] }}"
+    ));
+    let bundle = lab.bundle().user_namespace(500_000).idle();
+    let c = lab.container(bundle.set("/linux/resources/memory", json!({"limit": 64 << 20})));
+    c.run_detached().ok();
+    fs::remove_file(FILE).expect("remove the policy");
+    let is_v2 = machine::layout() == Layout::V2;
+    let read = || -> Vec<_> {
+        let (v1, v2) = CONTROLS.split_at(2);
+        let files = if is_v2 { v2 } else { v1 };
+        files.iter().map(|(controller, file, of)| (c.cgroup_file(controller, file), *of)).collect()
+    };
+    let made = read();
+    assert!(made.iter().all(|(found, of)| found.contains(of)), "{made:?}");
+    let (major, minor) = disk.split_once(':').expect("numbers");
+    let number = |text: &str| text.parse::<i64>().expect("a number");
+    let mut more = json!({"memory": {"limit": 64 << 20, "swap": 1 << 30}, "blockIO": {
+        "throttleWriteIOPSDevice": [{"major": number(major), "minor": number(minor), "rate": 0}]}});
+    if is_v2 {
+        more["unified"] = json!({"memory.high": "max", "memory.oom.group": "0", "cgroup.max.depth": "9",
+            "cgroup.max.descendants": "max", "memory.swap.max": "max", "io.max": format!("{disk} wiops=max")});
+    }
+    let more = more.to_string();
+    c.call("update", ["--resources", "-"]).stdin(more.as_bytes()).go().ok();
+    assert_eq!(read(), made);
+    c.delete_force().ok();
+    lab.assert_clean();
 }
 
 #[test]

@@ -12,7 +12,8 @@ use std::time::SystemTime;
 
 use brig_policy::value::FilterName;
 use brig_policy::{
-    Applied, ChosenProfile, Condition, Date, Facts, IdPool, NodePolicy, Policy, Remap,
+    Applied, ChosenProfile, Condition, Date, Facts, IdPool, Mode, NodePolicy, Policy, Profile,
+    Remap,
 };
 use brig_pseudofs::small_file;
 use brig_seccomp::{Arch, BpfProgram};
@@ -31,6 +32,8 @@ pub const DIRECTORY: &str = "/etc/brig";
 pub const FILE: &str = "policy.toml";
 /// The directory of the drop-ins there.
 pub const DROP_INS: &str = "policy.d";
+/// A file of the root of cgroup v2, where that is all there is.
+const V2: &str = "/sys/fs/cgroup/cgroup.controllers";
 /// The write permissions of group and others.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -194,7 +197,7 @@ fn chosen(policy: &Policy, selected: Option<&str>, today: Option<Date>) -> Resul
 /// With what of the machine decides now what its rules come to.
 fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure> {
     let (profile, conditions, pool) = chosen;
-    let (limits_swap, oom_score) = (limits_swap(&profile), oom_score(&profile)?);
+    let (cgroup_v2, oom_score) = (is_on_v2(&profile), oom_score(&profile)?);
     let is_on = profile.has(|rules| rules.landlock.mode);
     let landlock = if is_on { brig_sys::landlock::version() } else { 0 };
     let forbids_programs_in_memory = is_on && is_there("/proc/sys/vm/memfd_noexec");
@@ -203,7 +206,9 @@ fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure>
         Caller::RootOfUserNamespace | Caller::User => Remap::Unprivileged,
     };
     let facts = Facts {
-        limits_swap,
+        limits_swap: limits_swap(&profile, cgroup_v2),
+        cgroup_v2,
+        huge_pages: huge_pages(&profile)?,
         systemd,
         oom_score,
         landlock,
@@ -285,11 +290,48 @@ pub(crate) fn oom_score(profile: &ChosenProfile) -> Result<Option<i32>, Failure>
     score.map(Some).map_err(|_| Failure::plain(format!("{PATH} has no number: {text:?}")))
 }
 
+/// Whether cgroups are v2 alone; looked at only where a rule needs it.
+fn is_on_v2(profile: &ChosenProfile) -> bool {
+    let modes: [fn(&Profile) -> Option<Mode>; 5] = [
+        |rules| rules.memory.mode,
+        |rules| rules.memory_high.mode,
+        |rules| rules.oom_group.mode,
+        |rules| rules.cgroup_tree.mode,
+        |rules| rules.swap.mode,
+    ];
+    modes.into_iter().any(|mode| profile.has(mode)) && is_there(V2)
+}
+
+/// The sizes of huge pages, as cgroups name them; none where no rule looks at them, or where they cannot be limited.
+fn huge_pages(profile: &ChosenProfile) -> Result<Vec<String>, Failure> {
+    const DIRECTORY: &str = "/sys/kernel/mm/hugepages";
+    if !profile.has(|rules| rules.hugetlb.mode) || !is_there(DIRECTORY) {
+        return Ok(Vec::new());
+    }
+    let failed = |error| Failure::system(format!("reading {DIRECTORY}"), error);
+    let mut sizes = Vec::new();
+    for entry in std::fs::read_dir(DIRECTORY).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let kib =
+            name.to_str().and_then(|name| name.strip_prefix("hugepages-")?.strip_suffix("kB"));
+        sizes.extend(kib.and_then(|kib| kib.parse::<u64>().ok()).map(|kib| match kib {
+            1_048_576.. => format!("{}GB", kib >> 20),
+            1024.. => format!("{}MB", kib >> 10),
+            _ => format!("{kib}KB"),
+        }));
+    }
+    sizes.sort_unstable();
+    Ok(sizes)
+}
+
 /// Whether swap can be limited: cgroup v1 has the file where it accounts for swap, v2 wherever there can be any.
-fn limits_swap(profile: &ChosenProfile) -> bool {
-    profile.has(|rules| rules.memory.mode)
-        && (is_there("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
-            || is_there("/sys/fs/cgroup/cgroup.controllers") && is_there("/proc/swaps"))
+fn limits_swap(profile: &ChosenProfile, cgroup_v2: bool) -> bool {
+    (profile.has(|rules| rules.memory.mode) || profile.has(|rules| rules.swap.mode))
+        && is_there(if cgroup_v2 {
+            "/proc/swaps"
+        } else {
+            "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"
+        })
 }
 
 fn is_there(path: &str) -> bool {

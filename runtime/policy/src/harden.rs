@@ -3,6 +3,7 @@
 //! Promises: a rule takes away, or refuses; what it puts in (a limit, a private namespace, an empty tmpfs) leaves the
 //! container with less. Must never look at anything but its arguments.
 
+mod controls;
 mod hooks;
 mod kernel;
 mod landlock;
@@ -61,6 +62,10 @@ impl NodePolicy {
 pub struct Facts {
     /// Whether the kernel accounts for swap, so that it can be limited.
     pub limits_swap: bool,
+    /// Whether the host's cgroups are v2 alone, so that their files may be given by name (`linux.resources.unified`).
+    pub cgroup_v2: bool,
+    /// Sizes of huge pages that the host has, and can limit: `2MB`.
+    pub huge_pages: Vec<String>,
     /// Whether systemd makes cgroups, so that `linux.cgroupsPath` names a slice and not a path.
     pub systemd: bool,
     /// The version of Landlock that the kernel has; 0 where it has none.
@@ -151,8 +156,12 @@ fn decide_by(
     remapping::judge_root(config, rules, facts, verdicts);
     sources::judge(config, rules, sources, verdicts);
     kernel::judge(&mut config.mounts, rules, verdicts);
+    // In a user namespace only cgroups of v2 are given to the container.
+    let has_host_root = config.linux.namespace(NamespaceType::User).is_none();
+    let writes_cgroups = has_host_root && !is_on(rule!(rules, kernel_mounts));
     let resources = config.linux.resources.get_or_insert_default();
     resources::judge(resources, rules, facts, verdicts);
+    controls::judge(resources, rules, Some(facts), writes_cgroups, verdicts);
     if config.linux.resources.as_ref().is_some_and(|all| *all == Resources::default()) {
         config.linux.resources = None;
     }
@@ -198,6 +207,7 @@ pub fn harden_resources(
 ) -> Result<(Hardened<Resources>, Vec<Verdict>), Denial> {
     let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
         resources::judge_change(&mut asked, present, rules, verdicts);
+        controls::judge(&mut asked, rules, None, false, verdicts);
     });
     let verdicts = Denial::or(&profile.name, verdicts)?;
     Ok((Hardened(Box::new(asked)), verdicts))

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::conditions::Annotation;
 use crate::schema::Form;
 use crate::value::{
-    Bytes, Capabilities, Device, EngineProgram, FilterName, HookProgram, MappedRoot, Only,
-    Processors, Scope, Unmappable,
+    Bytes, Capabilities, Device, DiskRates, EngineProgram, FilterName, HookProgram, MappedRoot,
+    Only, Processors, Scope, Unmappable,
 };
 
 /// How a rule is applied.
@@ -251,6 +251,43 @@ rules! {
     }
         "how much memory the container may use",
         "CIS 5.10; SP 800-190 4.4.3";
+    memory_high: MemoryHigh {
+        /// From where on the container's memory is reclaimed (`memory.high`), where no such place, or a higher one, is asked for.
+        max: Bytes,
+    }
+        "from where on it is slowed down for using memory; on cgroup v2",
+        "CIS 5.10; SP 800-190 4.4.3";
+    swap: Swap {
+        /// The limit where none, or more, is asked for: beside the memory.
+        max: Bytes,
+    }
+        "how much of its memory may be swapped to disk",
+        "CIS 5.10; SP 800-190 4.4.3";
+    oom_group: OomGroup {}
+        "out of memory, all of the container is killed and not a part of it (`memory.oom.group`); on cgroup v2",
+        "CIS 5.10";
+    hugetlb: HugeTlb {
+        /// The limit for each size of page, where none, or more, is asked for.
+        max: Bytes,
+    }
+        "how many of the host's huge pages it may use, for which no privilege is needed",
+        "SP 800-190 4.4.3";
+    io: Io {
+        /// The most weight that may be asked for, from 10 to 1000; the usual one holds where none is.
+        weight: u16,
+        /// Disks with rates that hold where none, or more, is asked for.
+        disks: Vec<DiskRates>,
+    }
+        "how much of a disk it gets: weight, bytes and operations per second",
+        "SP 800-190 4.4.3";
+    cgroup_tree: CgroupTree {
+        /// How many cgroups it may make.
+        max_descendants: u32,
+        /// How many levels below its own.
+        max_depth: u32,
+    }
+        "how many cgroups it may make, where it may make any; on cgroup v2",
+        "SP 800-190 4.4.3";
     processors: Cpu {
         /// The limit where none, or more, is asked for.
         max: Processors,

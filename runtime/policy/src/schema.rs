@@ -11,8 +11,8 @@ use crate::conditions::Annotation;
 use crate::ids::RANGE_IDS;
 use crate::profile::{Mode, Profile};
 use crate::value::{
-    Bytes, Capabilities, Device, EngineProgram, FilterName, HookProgram, MappedRoot, Only,
-    Processors, Scope, Unmappable,
+    Bytes, Capabilities, Device, DiskRates, EngineProgram, FilterName, HookProgram, MappedRoot,
+    Only, Processors, Scope, Unmappable,
 };
 
 /// How a value is written in a policy file.
@@ -157,6 +157,20 @@ impl Form for HookProgram {
 impl Form for EngineProgram {
     fn form() -> String {
         table(&[("path", String::form()), ("args", Vec::<String>::form())], &["path", "args"])
+    }
+}
+
+impl Form for DiskRates {
+    fn form() -> String {
+        let (bytes, number) = (Bytes::form, u64::form);
+        let keys = [
+            ("device", Device::form()),
+            ("read_bps", bytes()),
+            ("write_bps", bytes()),
+            ("read_iops", number()),
+            ("write_iops", number()),
+        ];
+        table(&keys, &["device"])
     }
 }
 

@@ -10,6 +10,8 @@ use super::*;
 fn facts() -> Facts {
     Facts {
         limits_swap: true,
+        cgroup_v2: true,
+        huge_pages: vec!["2MB".to_owned()],
         landlock: 7,
         forbids_programs_in_memory: true,
         pool: pool(),
@@ -250,6 +252,116 @@ fn memory_and_swap_are_limited_together_wherever_they_are_named() {
     }
 }
 
+/// Rules about controls of the cgroup, all in one mode.
+fn controls(mode: &str) -> ChosenProfile {
+    profile(&format!(
+        "memory_high = {{ mode = \"{mode}\", max = 500 }}\nswap = {{ mode = \"{mode}\", max = 10 }}\n\
+         oom_group = {{ mode = \"{mode}\" }}\nhugetlb = {{ mode = \"{mode}\", max = 4 }}\n\
+         io = {{ mode = \"{mode}\", weight = 100, disks = [{{ device = \"b 8:0\", read_bps = 5, write_iops = 0 }}] }}\n\
+         cgroup_tree = {{ mode = \"{mode}\", max_descendants = 3, max_depth = 2 }}"
+    ))
+}
+
+/// What `controls` makes of limits: in a container that is made, and in a change.
+fn controlled(asked: &Value) -> [Resources; 2] {
+    let edits = [("/hostname", Value::Null), ("/linux/resources", asked.clone())];
+    let (holds, _) = hardened(&controls("enforce"), &edits);
+    let change = asked_resources(asked);
+    let (changed, _) =
+        harden_resources(change, &Present::default(), &controls("enforce")).expect("limited");
+    [holds.linux.resources.clone().unwrap_or_default(), *changed.0]
+}
+
+/// What the rules above have of the disk 8:0, and of files of v2.
+fn rates(read: u64, write: u64) -> Value {
+    let rate = |rate: u64| json!([{"major": 8, "minor": 0, "rate": rate}]);
+    json!({"throttleReadBpsDevice": rate(read), "throttleWriteIOPSDevice": rate(write)})
+}
+
+fn pages(limit: i64) -> Value {
+    json!([{"pageSize": "2MB", "limit": limit}])
+}
+
+const FILES: [(&str, &str); 4] = [
+    ("memory.high", "500"),
+    ("memory.oom.group", "1"),
+    ("cgroup.max.descendants", "3"),
+    ("cgroup.max.depth", "2"),
+];
+
+fn files(further: &[(&str, &str)]) -> Value {
+    let all = FILES.iter().chain(further).map(|(file, value)| ((*file).to_owned(), json!(value)));
+    Value::Object(all.collect())
+}
+
+#[test]
+fn controls_that_nobody_asks_for_are_those_of_the_rules() {
+    let [made, changed] = controlled(&json!({}));
+    let all = json!({"unified": files(&[("memory.swap.max", "10")]), "hugepageLimits": pages(4), "blockIO": rates(5, 1)});
+    assert_eq!(made, asked_resources(&all));
+    assert_eq!(changed, Resources::default());
+    // A change of the memory alone leaves the swap.
+    let memory = json!({"memory": {"limit": 100}});
+    let [made, changed] = controlled(&memory);
+    assert_eq!(made.memory.and_then(|memory| memory.swap), Some(110));
+    assert_eq!(changed, asked_resources(&memory));
+}
+
+#[test]
+fn controls_are_no_more_than_the_rules_allow_in_fields_and_in_files() {
+    let mut io = rates(0, 9);
+    io["weight"] = json!(101);
+    io["weightDevice"] = json!([{"major": 9, "minor": 0, "weight": 500}]);
+    let more = json!({"memory": {"limit": 100, "swap": 200}, "hugepageLimits": pages(-1), "blockIO": io,
+        "unified": {"memory.high": "max", "memory.oom.group": "0", "cgroup.max.descendants": "4",
+            "cgroup.max.depth": "-1", "memory.swap.max": "11", "io.max": "8:16 rbps=9\n8:0 rbps=max",
+            "io.weight": "default 101", "hugetlb.2MB.max": "5"}});
+    let mut io = rates(5, 1);
+    io["weight"] = json!(100);
+    io["weightDevice"] = json!([{"major": 9, "minor": 0, "weight": 100}]);
+    let holds = json!({"memory": {"limit": 100, "swap": 110}, "hugepageLimits": pages(4), "blockIO": io,
+        "unified": files(&[("memory.swap.max", "10")])});
+    assert_eq!(controlled(&more), [asked_resources(&holds), asked_resources(&holds)]);
+    let mut io = rates(4, 1);
+    io["weight"] = json!(10);
+    let less = json!({"memory": {"limit": 100, "swap": 105}, "hugepageLimits": pages(0), "blockIO": io,
+        "unified": {"memory.high": "0", "memory.oom.group": "1", "cgroup.max.descendants": "0",
+            "cgroup.max.depth": "2", "io.max": "8:16 rbps=9", "hugetlb.2MB.max": "3", "io.weight": "default 100"}});
+    assert_eq!(controlled(&less), [asked_resources(&less), asked_resources(&less)]);
+    // What is no number may be less.
+    let edits = [("/linux/resources", json!({"unified": {"memory.high": "1K"}}))];
+    let said = denied(&controls("enforce"), &edits);
+    assert!(said[0].contains("\"1K\", which is no number, is refused"), "{said:?}");
+    let change = asked_resources(&json!({"memory": {"swap": 5}}));
+    assert!(harden_resources(change, &Present::default(), &controls("enforce")).is_err());
+}
+
+/// Recorded, and refused where cgroups can be made and nothing counts them.
+#[test]
+fn cgroup_v1_has_not_the_files_of_v2() {
+    use Outcome::{Audited, Refused};
+    let on_v1 = |mode: &str, edits: &[(&str, Value)]| {
+        let facts = Facts { cgroup_v2: false, ..facts() };
+        let node = NodePolicy { facts, ..node(&controls(mode)) };
+        let edits = [edits, &[("/linux/resources", json!({"memory": {"limit": 100}}))]].concat();
+        judge(asked(&config(&edits)), &node, &sources())
+            .into_iter()
+            .filter(|verdict| verdict.field == "linux.resources.unified")
+            .map(|verdict| verdict.outcome)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(on_v1("enforce", &[]), [Audited, Audited, Refused, Refused]);
+    let maps = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+    let remapped = [
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "user"}])),
+        ("/linux/uidMappings", maps.clone()),
+        ("/linux/gidMappings", maps),
+        ("/hostname", Value::Null),
+    ];
+    assert_eq!(on_v1("enforce", &remapped), [Audited; 4]);
+    assert_eq!(on_v1("refuse", &remapped), [Refused; 4]);
+}
+
 /// Ways of asking for more than `restricted` gives: each is refused, or comes to nothing.
 #[test]
 fn no_spelling_gets_round_a_rule() {
@@ -273,12 +385,12 @@ fn no_spelling_gets_round_a_rule() {
         let limits = resources(
             json!({"unified": {"memory.max": value, "memory.swap.max": value, "pids.max": value}}),
         );
-        assert!(limits.unified.is_empty(), "{value}");
+        assert!(limits.unified.keys().eq(["memory.oom.group"]), "{value}");
     }
     for value in ["max", "max 100000", "200000", "200000 100000", "1 0", "-1 5", ""] {
         let limits = resources(json!({"unified": {"cpu.max": value}}));
         // A period of 0 is no period; the kernel refuses it.
-        assert!(limits.unified.is_empty(), "{value}");
+        assert!(limits.unified.keys().eq(["memory.oom.group"]), "{value}");
     }
     for cpu in [
         json!({}),

@@ -228,6 +228,41 @@ impl Serialize for Device {
     }
 }
 
+/// A disk, and how much of it may be read and written in a second; what is absent is not limited.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskRates {
+    /// The whole disk, no partition.
+    pub device: Device,
+    /// Bytes read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_bps: Option<Bytes>,
+    /// Bytes written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_bps: Option<Bytes>,
+    /// Operations that read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_iops: Option<u64>,
+    /// Operations that write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_iops: Option<u64>,
+}
+
+impl DiskRates {
+    /// In the order of the keys. 0, which is no limit to the kernel, is as little as can be.
+    pub(crate) fn rates(&self) -> [Option<u64>; 4] {
+        let bytes = |rate: Option<Bytes>| rate.and_then(|rate| u64::try_from(rate.0).ok());
+        let Self { read_bps, write_bps, read_iops, write_iops, .. } = *self;
+        let rates = [bytes(read_bps), bytes(write_bps), read_iops, write_iops];
+        rates.map(|rate| rate.map(|rate| rate.max(1)))
+    }
+
+    /// As `io.max` has it: `8:0`.
+    pub(crate) fn numbers(&self) -> String {
+        format!("{}:{}", self.device.major, self.device.minor)
+    }
+}
+
 /// What a rule lets through: `"any"`, or a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Only<T> {

@@ -27,7 +27,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, set: RuleSet<'_>, lines: &mut Lines
             "no_new_privileges" | "capabilities" | "users" | "seccomp" | "rlimits"
             | "oom_score" => of_processes(rule, snapshot, profile),
             "namespaces" | "cgroup_namespace" => namespaces(rule, snapshot, profile),
-            "memory" | "processors" | "pids" => limits(rule, snapshot, profile),
+            "memory" | "swap" | "processors" | "pids" => limits(rule, snapshot, profile),
             "devices" => devices(snapshot, profile),
             "read_only_root" | "masked_paths" | "read_only_paths" | "mount_types"
             | "mount_flags" | "kernel_mounts" | "mount_propagation" => {
@@ -67,6 +67,7 @@ fn item_of(rule: &str) -> &'static str {
         "oom_score" => "oom_score_adj",
         "namespaces" | "cgroup_namespace" => "namespaces",
         "memory" => "memory",
+        "swap" => "swap",
         "processors" => "cpu",
         "pids" => "pids",
         "devices" => "devices",
@@ -156,6 +157,11 @@ fn limits(rule: &str, snapshot: &Snapshot<'_>, profile: &Profile) -> Seen<Option
         "memory" => {
             let most = u64::try_from(profile.memory.max.unwrap_or_default().0).unwrap_or(0);
             (read.memory.in_force > most).then(|| (bytes(read.memory.in_force), bytes(most)))
+        }
+        "swap" => {
+            let most = u64::try_from(profile.swap.max.unwrap_or_default().0).unwrap_or(0);
+            let found = read.swap.map_or(most, |swap| swap.in_force);
+            (found > most).then(|| (bytes(found), bytes(most)))
         }
         "processors" => {
             let most = u64::from(profile.processors.max.unwrap_or_default().0);

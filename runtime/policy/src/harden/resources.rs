@@ -4,7 +4,7 @@
 
 use brig_spec::{Cpu, Memory, Pids, Resources};
 
-use super::{Facts, Present, is_on, rule};
+use super::{Facts, Present, controls, is_on, rule};
 use crate::profile::Profile;
 use crate::value::{Bytes, Processors};
 use crate::verdict::Verdicts;
@@ -171,6 +171,9 @@ fn unified(
         max.is_none_or(fits)
     };
     resources.unified.retain(|file, value| {
+        if controls::judges(file, profile) {
+            return true;
+        }
         let (rule, fits) = match file.as_str() {
             "memory.max" => {
                 let fits = number(value, memory);
