@@ -351,6 +351,12 @@ const CASES: &[Case] = &[
         Refused("linux.intelRdt: a group of resctrl is refused"),
     ),
     case(
+        "bandwidth",
+        "egress_mbit = 10, ingress_mbit = 10",
+        |bundle| bundle.without_namespace("network"),
+        Refused("linux.namespaces: the host's network, which cannot be limited, is refused"),
+    ),
+    case(
         "annotations",
         "allow = [], profiles = []",
         |bundle| bundle.set("/annotations", json!({"io.brig.profile": "sandbox"})),

@@ -3,6 +3,7 @@
 //! Promises: a rule takes away, or refuses; what it puts in (a limit, a private namespace, an empty tmpfs) leaves the
 //! container with less. Must never look at anything but its arguments.
 
+mod bandwidth;
 mod controls;
 mod hooks;
 mod kernel;
@@ -35,6 +36,7 @@ macro_rules! rule {
 }
 pub(crate) use rule;
 
+pub use bandwidth::{Bandwidth, bandwidth};
 pub use remapping::{Remap, wants_range};
 pub use securebits::securebits;
 

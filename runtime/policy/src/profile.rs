@@ -9,7 +9,7 @@ use crate::conditions::Annotation;
 use crate::schema::Form;
 use crate::value::{
     Bytes, Capabilities, Device, DiskRates, EngineProgram, FilterName, HookProgram, MappedRoot,
-    Only, Processors, Scope, Unmappable,
+    Megabits, Only, Processors, Scope, Unmappable,
 };
 
 /// How a rule is applied.
@@ -375,6 +375,14 @@ rules! {
     intel_rdt: IntelRdt {}
         "no shares of the processor's caches",
         "SP 800-190 4.4.3";
+    bandwidth: NetworkBandwidth {
+        /// What each interface may send, in megabits (1,000,000) a second.
+        egress_mbit: Megabits,
+        /// What each interface may receive.
+        ingress_mbit: Megabits,
+    }
+        "how much a container's interfaces send and receive; they are the host's only where it has no network of its own",
+        "SP 800-190 4.4.3; PSS baseline: host namespaces";
     annotations: Annotations {
         /// Those of brig's own (`io.brig.`) that a container may have.
         allow: Vec<Annotation>,

@@ -12,7 +12,7 @@ use crate::ids::RANGE_IDS;
 use crate::profile::{Mode, Profile};
 use crate::value::{
     Bytes, Capabilities, Device, DiskRates, EngineProgram, FilterName, HookProgram, MappedRoot,
-    Only, Processors, Scope, Unmappable,
+    Megabits, Only, Processors, Scope, Unmappable,
 };
 
 /// How a value is written in a policy file.
@@ -245,6 +245,16 @@ impl Form for Bytes {
     fn form() -> String {
         let text = text_like("^[0-9]+([.][0-9]+)? ?([KkMmGgTtPp]([Ii]?[Bb])?|[Bb])?$");
         format!("{{\"anyOf\":[{},{text}]}}", number(0, i64::MAX.unsigned_abs()))
+    }
+}
+
+impl Form for Megabits {
+    fn form() -> String {
+        format!(
+            "{{\"anyOf\":[{},{}]}}",
+            number(1, u64::from(u32::MAX)),
+            one_of(["unlimited"].into_iter())
+        )
     }
 }
 

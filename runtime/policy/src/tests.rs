@@ -717,7 +717,9 @@ fn any_rules() -> impl Strategy<Value = String> {
             .zip(modes)
             .map(|(rule, mode)| format!("{}.mode = \"{mode}\"\n", rule.name));
         let text: String = rules.collect();
-        format!("extends = \"{base}\"\ncgroup_parent.allow = []\n{text}")
+        format!(
+            "extends = \"{base}\"\ncgroup_parent.allow = []\nbandwidth.egress_mbit = 1\nbandwidth.ingress_mbit = \"unlimited\"\n{text}"
+        )
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 
 use brig_spec::{DeviceType, capability, quantity};
 use serde::de::value::SeqAccessDeserializer;
@@ -27,6 +28,56 @@ impl<'de> Deserialize<'de> for Capabilities {
 impl Serialize for Capabilities {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(capability::names(self.0))
+    }
+}
+
+/// Megabits (1,000,000) a second, at least 1, or `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Megabits(Option<NonZeroU32>);
+
+impl Megabits {
+    /// As bytes a second; `None` is without a limit.
+    #[must_use]
+    pub fn bytes_a_second(self) -> Option<u64> {
+        self.0.map(|megabits| u64::from(megabits.get()) * 125_000)
+    }
+}
+
+/// What stands for no limit.
+const UNLIMITED: &str = "unlimited";
+
+impl<'de> Deserialize<'de> for Megabits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rate;
+        impl Visitor<'_> for Rate {
+            type Value = Megabits;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("megabits a second, at least 1, or \"unlimited\"")
+            }
+            fn visit_i64<E: Error>(self, rate: i64) -> Result<Megabits, E> {
+                let wrong = || E::invalid_value(serde::de::Unexpected::Signed(rate), &self);
+                u64::try_from(rate).map_err(|_| wrong()).and_then(|rate| self.visit_u64(rate))
+            }
+            fn visit_u64<E: Error>(self, rate: u64) -> Result<Megabits, E> {
+                let some = u32::try_from(rate).ok().and_then(NonZeroU32::new);
+                let wrong = || E::invalid_value(serde::de::Unexpected::Unsigned(rate), &self);
+                some.map(|rate| Megabits(Some(rate))).ok_or_else(wrong)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Megabits, E> {
+                let wrong = || E::invalid_value(serde::de::Unexpected::Str(text), &self);
+                if text == UNLIMITED { Ok(Megabits(None)) } else { Err(wrong()) }
+            }
+        }
+        deserializer.deserialize_any(Rate)
+    }
+}
+
+impl Serialize for Megabits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(megabits) => serializer.serialize_u32(megabits.get()),
+            None => serializer.serialize_str(UNLIMITED),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Must never change what the plan says, and must leave no process behind when it fails.
 
+mod bandwidth;
 mod end;
 mod executed;
 mod hooks;
@@ -15,9 +16,11 @@ mod process;
 mod program;
 mod report;
 pub mod resctrl;
+mod rtnetlink;
 mod told;
 
 pub use crate::failure::Failure as Error;
+pub use bandwidth::limit_bandwidth;
 pub(crate) use executed::has_executed;
 pub use hooks::{HookStage, run_hooks};
 pub use idmap::{IdMaps, write_id_maps};

@@ -8,19 +8,14 @@
 //! Reference: rtnetlink(7), netlink(7); numbers from linux/rtnetlink.h, linux/if_link.h and
 //! linux/if_addr.h.
 
-mod message;
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::thread;
-
-use crate::spec::NetDevice;
-use nix::sched::{CloneFlags, setns};
 
 use super::Error;
-use message::{Address, Link, Socket};
+use super::rtnetlink::{Address, Link, Socket};
+use crate::spec::NetDevice;
 
 /// Interfaces that have left the host, and how to bring them back.
 #[derive(Debug)]
@@ -143,21 +138,13 @@ fn arrived(before: &[Link], after: &[Link], name: &str) -> Option<i32> {
 /// What the kernel says.
 pub fn network_namespace_of(process: &str) -> Result<OwnedFd, Error> {
     let path = format!("/proc/{process}/ns/net");
-    let failed = |error| Error::system(format!("linux.netDevices: opening {path}"), error);
+    let failed = |error| Error::system(format!("network namespace: opening {path}"), error);
     File::open(&path).map(OwnedFd::from).map_err(failed)
 }
 
 impl Side {
     fn of(namespace: OwnedFd) -> Result<Self, Error> {
-        // A socket stays in the namespace in which it is made, whichever thread uses it later.
-        let made = thread::scope(|scope| {
-            let made = thread::Builder::new().spawn_scoped(scope, || {
-                setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
-                Socket::open()
-            })?;
-            made.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
-        });
-        let socket = made.map_err(|error| {
+        let socket = Socket::open_in(&namespace).map_err(|error| {
             Error::system("linux.netDevices: entering a network namespace", error)
                 .with_hint("moving interfaces needs CAP_SYS_ADMIN")
         })?;
@@ -182,7 +169,7 @@ mod tests {
     use super::{Link, arrived};
 
     fn link(index: i32, name: &str) -> Link {
-        Link { index, name: name.to_owned(), up: false }
+        Link { index, name: name.to_owned(), ..Link::default() }
     }
 
     #[test]

@@ -160,6 +160,8 @@ pub struct Request<'s> {
     pub node_filters: &'s [brig_seccomp::BpfProgram],
     /// Securebits that the process has locked from before its program on (capabilities(7)); 0 for none.
     pub securebits: u64,
+    /// The supervisor limits what the interfaces send and receive, once the hooks have made them and before the program.
+    pub limits_bandwidth: bool,
     /// The supervisor hands over this many Landlock rulesets; what each allows in the container is added there. All of
     /// them hold.
     pub landlock: &'s [LandlockRules],
@@ -198,6 +200,7 @@ impl<'s> Request<'s> {
             seccomp: None,
             node_filters: &[],
             securebits: 0,
+            limits_bandwidth: false,
             landlock: &[],
         }
     }

@@ -297,7 +297,7 @@ fn make_working_directory(
 fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Result<(), Refusal> {
     let hooks = &request.spec.hooks;
     let notifies = request.seccomp.is_some_and(|program| program.notify);
-    let waits = hooks.any_before_program() || notifies;
+    let waits = hooks.any_before_program() || notifies || request.limits_bandwidth;
     if waits {
         builder.ask(ReportKind::WantsHooks);
     }

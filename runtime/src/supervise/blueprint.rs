@@ -19,6 +19,7 @@ use crate::filter::Filter;
 use crate::host::{self, Host};
 use crate::id_pool::IdClaim;
 use crate::plan::{self, Join, LandlockRules, Plan, Start, Volume};
+use crate::policy::{self, Bandwidth};
 use crate::sources::HeldSources;
 use crate::spec::{ContainerId, IdMapping, Linux, Process, sysctl};
 
@@ -129,6 +130,11 @@ impl Blueprint {
         [self.linux().uid_mappings.clone(), self.linux().gid_mappings.clone()]
     }
 
+    /// How much its interfaces may send and receive, by the node's policy.
+    pub(super) fn bandwidth(&self) -> Option<Bandwidth> {
+        policy::bandwidth(&self.config.applied.profile)
+    }
+
     /// The plan of its first process, which gets into its cgroup by `join`.
     pub(super) fn plan<'a>(
         &self,
@@ -154,7 +160,8 @@ impl Blueprint {
             home: circumstances.home.as_deref(),
             seccomp: circumstances.filter.as_ref().map(|filter| &filter.program),
             node_filters: &circumstances.node_filters,
-            securebits: crate::policy::securebits(&spec.process, &self.config.applied.profile),
+            securebits: policy::securebits(&spec.process, &self.config.applied.profile),
+            limits_bandwidth: manner.start == Start::AtOnce && self.bandwidth().is_some(),
             landlock: &circumstances.landlock,
             ..plan::Request::new(manner.id, spec, &bundle, root, host, cgroup)
         };

@@ -23,7 +23,9 @@ use super::status::Status;
 use super::transaction::{Created, Made, Transaction};
 use super::{Error, Io, gate, joined, observer, poststop};
 use crate::caller::Caller;
-use crate::execute::{Inputs, Launch, LaunchedProcess, Milestone, Wait};
+use crate::execute::{
+    Inputs, Launch, LaunchedProcess, Milestone, Wait, limit_bandwidth, network_namespace_of,
+};
 use crate::plan::{self, Join, Plan, Start, plan_cgroup};
 use crate::spec::ContainerId;
 
@@ -235,6 +237,12 @@ impl Making<'_> {
                     made.hooked = spec.hooks.any_before_program();
                     let programs = &self.blueprint.sources.programs;
                     early_hooks::run(spec, &made.record, &mut states, programs, wait.stop())?;
+                    // A program that waits at the gate may get interfaces until it is started.
+                    if self.start == Start::AtOnce
+                        && let Some(limits) = self.blueprint.bandwidth()
+                    {
+                        limit_bandwidth(&network_namespace_of(&pid.to_string())?, limits)?;
+                    }
                 }
                 Milestone::Ready(process) => return Ok(process),
             }

@@ -13,9 +13,11 @@ use super::status::Status;
 use super::{Error, gate, readiness};
 use crate::deadline::{AFTER_KILL, Deadline, OF_OTHERS};
 use crate::execute::{
-    HookStage, Wait, describe_failure, has_executed, is_of_hook, run_hooks, untold,
+    HookStage, Wait, describe_failure, has_executed, is_of_hook, limit_bandwidth,
+    network_namespace_of, run_hooks, untold,
 };
 use crate::hook_programs::HookPrograms;
+use crate::policy;
 
 impl Known {
     /// Lets the program run, and waits until it does. Poststart hooks end when brig is asked to stop.
@@ -54,6 +56,7 @@ impl Known {
         self.spec()?;
         let heard = notify.map(|socket| readiness::take_over(&self.directory, socket));
         let heard = heard.transpose()?.unwrap_or(false);
+        self.limit_bandwidth()?;
         let cgroup = self.record()?.cgroup.clone();
         let waiting = &mut UnlessFrozen::new(&mut *wait, cgroup);
         let report = match gate::pass(&self.directory, waiting)? {
@@ -82,6 +85,20 @@ impl Known {
         match self.poststart(&lock, wait.stop()) {
             Ok(()) => Ok(heard),
             Err(error) => Err(self.give_up(&lock, wait.stop(), error)),
+        }
+    }
+
+    /// Limits the interfaces that the container has by now, if the policy says so.
+    fn limit_bandwidth(&self) -> Result<(), Error> {
+        let Some(limits) = policy::bandwidth(&self.directory.config()?.applied.profile) else {
+            return Ok(());
+        };
+        let pid = self.record()?.process.as_ref().map_or(0, |process| process.pid);
+        let inside = network_namespace_of(&pid.to_string())?;
+        // What is on record is still there, so that it was not another process's.
+        match self.init()? {
+            Some(_) => limit_bandwidth(&inside, limits),
+            None => Err(self.wrong_state("its first process has ended")),
         }
     }
 

@@ -5,7 +5,7 @@ use brig_spec::{
     Config, IdMapping, IoPriorityClass, Linux, NamespaceType, Process, Rlimit, SchedulerPolicy,
 };
 
-use super::{is_on, rule, securebits};
+use super::{bandwidth, is_on, rule, securebits};
 use crate::profile::{Mode, Profile};
 use crate::verdict::Verdicts;
 
@@ -26,6 +26,7 @@ pub(super) fn judge(
     capabilities(&mut process.capabilities.sets, beyond, profile, verdicts);
     ambient(process, profile, verdicts);
     securebits::judge(process, profile, verdicts);
+    bandwidth::judge(process, linux, profile, verdicts);
     users(process, linux, profile, verdicts);
     rlimits(&mut process.rlimits, profile, verdicts);
     let rule = rule!(profile, oom_score);
