@@ -239,7 +239,11 @@ impl Policy {
         let mut levels = Levels::default();
         let mut conditions = Vec::new();
         let mut add = |by: String, annotation: &str, values: Vec<String>, profile: &str| {
-            let rules = self.resolve(profile, &mut Vec::new(), &mut levels)?;
+            let mut rules = self.resolve(profile, &mut Vec::new(), &mut levels)?;
+            if annotation == Annotation::Profile.name() {
+                // The profile that lists the annotation judges it; the one that it names would refuse it.
+                rules.annotations.mode = Some(Mode::Off);
+            }
             let (annotation, further) = (annotation.to_owned(), Further { by, rules });
             conditions.push(Condition { annotation, values, further });
             Ok(())

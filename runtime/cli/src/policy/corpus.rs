@@ -94,11 +94,10 @@ fn run(global: &Global, mut arguments: Arguments) -> Outcome {
     FLAGS.read(&mut arguments, &mut parsed)?;
     let directory = PathBuf::from(arguments.positional("DIR")?);
     arguments.end()?;
-    let mut node = match &parsed.policy {
+    let node = match &parsed.policy {
         Some(file) => global.policy_of(file)?,
         None => global.stateless_node().policy()?,
     };
-    node.profile = node.profile.without_bind_sources();
     let judged = configurations(&directory)?
         .into_iter()
         .map(|name| judge(&directory, name, &node))
@@ -143,7 +142,9 @@ fn judge(directory: &Path, name: String, node: &NodePolicy) -> anyhow::Result<Ju
     let bytes = read_small(&path, SIZE_LIMIT_BYTES)?;
     let asked =
         Asked::read(&bytes).with_context(|| format!("{} is not acceptable", path.display()))?;
-    let node = node.of_container(&asked.config().annotations);
+    // Also of the profiles that an annotation brings.
+    let mut node = node.of_container(&asked.config().annotations).into_owned();
+    node.profile = node.profile.without_bind_sources();
     let verdicts = policy::judge(asked, &node, &Sources::default());
     Ok(Judged { name, verdicts })
 }
