@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use brig_policy::value::FilterName;
 use brig_policy::{
-    Applied, ChosenProfile, Condition, Date, Facts, IdPool, Mode, NodePolicy, Policy, Profile,
-    Remap,
+    Applied, CallerFacts, ChosenProfile, Condition, Date, Facts, IdPool, Mode, NodePolicy, Policy,
+    Profile, Remap,
 };
 use brig_pseudofs::small_file;
 use brig_seccomp::{Arch, BpfProgram};
@@ -24,6 +24,7 @@ use rustix::io::Errno;
 
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
+use crate::spec::IdMapping;
 use crate::trusted::{self, Whose};
 
 /// Where the policy is.
@@ -197,7 +198,7 @@ fn chosen(policy: &Policy, selected: Option<&str>, today: Option<Date>) -> Resul
 /// With what of the machine decides now what its rules come to.
 fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure> {
     let (profile, conditions, pool) = chosen;
-    let (cgroup_v2, oom_score) = (is_on_v2(&profile), oom_score(&profile)?);
+    let (cgroup_v2, caller) = (is_on_v2(&profile), caller(&profile)?);
     let is_on = profile.has(|rules| rules.landlock.mode);
     let landlock = if is_on { brig_sys::landlock::version() } else { 0 };
     let forbids_programs_in_memory = is_on && is_there("/proc/sys/vm/memfd_noexec");
@@ -210,7 +211,7 @@ fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure>
         cgroup_v2,
         huge_pages: huge_pages(&profile)?,
         systemd,
-        oom_score,
+        caller,
         landlock,
         forbids_programs_in_memory,
         pool,
@@ -278,8 +279,39 @@ pub fn filters(applied: &Applied) -> Result<Vec<BpfProgram>, Failure> {
     applied.profile.filters().into_iter().map(compiled).collect()
 }
 
+/// What of brig's caller the rules look at.
+pub(crate) fn caller(profile: &ChosenProfile) -> Result<CallerFacts, Failure> {
+    let looks = profile.has(|rules| rules.users.mode) || profile.has(|rules| rules.remapping.mode);
+    let maps = match Caller::get() {
+        Caller::RootOfUserNamespace | Caller::User if looks => {
+            let maps = [id_map("self", "uid_map")?, id_map("self", "gid_map")?];
+            Some(maps).filter(|maps| maps.iter().any(|map| map != &EVERY_ID))
+        }
+        _ => None,
+    };
+    Ok(CallerFacts { oom_score: oom_score(profile)?, maps })
+}
+
+/// The map of the machine's own user namespace.
+const EVERY_ID: [IdMapping; 1] = [IdMapping { inside: 0, outside: 0, count: u32::MAX }];
+
+/// An id map of the user namespace that a process is in, as brig's own sees it, or of brig's own as the one above it does
+/// (user_namespaces(7)).
+pub(crate) fn id_map(process: &str, file: &str) -> Result<Vec<IdMapping>, Failure> {
+    let path = format!("/proc/{process}/{file}");
+    let text = small_file::read_text(&path)
+        .map_err(|error| Failure::system(format!("reading {path}"), error))?;
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(IdMapping { inside: next()?, outside: next()?, count: next()? })
+    };
+    let lines: Option<Vec<_>> = text.lines().map(line).collect();
+    lines.ok_or_else(|| Failure::plain(format!("{path} is not as the kernel writes it: {text:?}")))
+}
+
 /// What brig itself has, and a process that asks for nothing; none where no rule looks at it.
-pub(crate) fn oom_score(profile: &ChosenProfile) -> Result<Option<i32>, Failure> {
+fn oom_score(profile: &ChosenProfile) -> Result<Option<i32>, Failure> {
     const PATH: &str = "/proc/self/oom_score_adj";
     if !profile.has(|rules| rules.oom_score.mode) {
         return Ok(None);

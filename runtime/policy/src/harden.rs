@@ -74,14 +74,31 @@ pub struct Facts {
     pub landlock: u32,
     /// Whether a pid namespace can forbid programs in memory (`vm.memfd_noexec`, Linux 6.3).
     pub forbids_programs_in_memory: bool,
-    /// The caller's oom_score_adj, which a process has that asks for none; where it was not looked at, none.
-    pub oom_score: Option<i32>,
+    /// What of the caller counts.
+    pub caller: CallerFacts,
     /// The ids that remapped containers have.
     pub pool: IdPool,
     /// Those that are this container's.
     pub remap: Remap,
     /// Its root is an overlay that an engine has mounted, which can be mapped only where nothing is written to it.
     pub overlay_root: bool,
+}
+
+/// What of brig's caller decides what a process comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallerFacts {
+    /// Its oom_score_adj, which a process has that asks for none; where it was not looked at, none.
+    pub oom_score: Option<i32>,
+    /// The maps of users and of groups of its user namespace, where that is not the machine's own.
+    pub maps: Option<[Vec<IdMapping>; 2]>,
+}
+
+impl CallerFacts {
+    /// Whether it is in a user namespace, in which nobody is root of the host.
+    fn is_remapped(&self) -> bool {
+        let has_root = |map: &Vec<IdMapping>| map.iter().any(|line| line.outside == 0);
+        self.maps.as_ref().is_some_and(|maps| !maps.iter().any(has_root))
+    }
 }
 
 /// What of a container's limits is in force, and bears on a change that does not name it.
@@ -151,7 +168,7 @@ fn decide_by(
 ) {
     remapping::judge(config, rules, facts, verdicts);
     let (process, linux) = (&mut config.process, &config.linux);
-    process::judge(process, linux, rules, facts.oom_score, verdicts);
+    process::judge(process, linux, rules, &facts.caller, verdicts);
     process::mapped_mounts(config, rules, verdicts);
     linux::judge(&mut config.linux, rules, facts, verdicts);
     root::judge(config, rules, verdicts);
@@ -174,7 +191,7 @@ fn decide_by(
 }
 
 /// What holds for a further process of a container. Where it names no label or limit of its own it has those of the
-/// container's: without them it would be the one process in there that nothing confines. For `oom_score` see [`Facts`].
+/// container's: without them it would be the one process in there that nothing confines.
 ///
 /// # Errors
 /// The profile with which the container was made refuses something of it.
@@ -182,7 +199,7 @@ pub fn harden_process(
     mut asked: Process,
     container: &Hardened,
     profile: &ChosenProfile,
-    oom_score: Option<i32>,
+    caller: &CallerFacts,
 ) -> Result<(Hardened<Process>, Vec<Verdict>), Denial> {
     let own = &container.process;
     asked.selinux_label = asked.selinux_label.or_else(|| own.selinux_label.clone());
@@ -192,7 +209,7 @@ pub fn harden_process(
         asked.rlimits.clone_from(&own.rlimits);
     }
     let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
-        process::judge(&mut asked, &container.linux, rules, oom_score, verdicts);
+        process::judge(&mut asked, &container.linux, rules, caller, verdicts);
     });
     let verdicts = Denial::or(&profile.name, verdicts)?;
     Ok((Hardened(Box::new(asked)), verdicts))
@@ -292,10 +309,13 @@ pub fn judge_joined_maps(
     linux: &Linux,
     found: [&[IdMapping]; 2],
     profile: &ChosenProfile,
+    caller: &CallerFacts,
 ) -> Result<Vec<Verdict>, Denial> {
     let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
         process::joined_maps(linux, found, rules, verdicts);
-        remapping::joined_maps(found, rules, verdicts);
+        if !caller.is_remapped() {
+            remapping::joined_maps(found, rules, verdicts);
+        }
     });
     Denial::or(&profile.name, verdicts)
 }

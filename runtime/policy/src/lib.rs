@@ -35,7 +35,7 @@ pub use denial::Denial;
 pub use exception::{Date, Exempted};
 pub use file::{Error, Policy};
 pub use harden::{
-    Bandwidth, Facts, NodePolicy, Present, Remap, bandwidth, harden, harden_process,
+    Bandwidth, CallerFacts, Facts, NodePolicy, Present, Remap, bandwidth, harden, harden_process,
     harden_resources, judge, judge_hooks, judge_joined, judge_joined_maps, judge_listener,
     securebits, wants_range,
 };

@@ -463,7 +463,8 @@ fn a_user_namespace_that_is_joined_has_the_maps_that_were_judged() {
         ..Linux::default()
     };
     let judge = |users: &[IdMapping], groups: &[IdMapping]| {
-        judge_joined_maps(&linux, [users, groups], &profile).map_err(|denial| denial.refused.len())
+        judge_joined_maps(&linux, [users, groups], &profile, &CallerFacts::default())
+            .map_err(|denial| denial.refused.len())
     };
     assert_eq!(judge(&[map(0, 1000, 10)], &[map(0, 1995, 65536)]), Ok(Vec::new()));
     let whole = map(0, 0, u32::MAX);
@@ -506,16 +507,61 @@ fn the_score_of_the_caller_counts_where_none_is_asked_for() {
     for (own, asked, holds) in
         [(-6, Value::Null, Some(-5)), (-5, Value::Null, None), (-6, json!(0), Some(0))]
     {
-        let facts = Facts { oom_score: Some(own), ..facts() };
+        let facts = Facts { caller: CallerFacts { oom_score: Some(own), maps: None }, ..facts() };
         let node = NodePolicy { facts, ..node(&profile) };
         let asked = self::asked(&config(&[("/process/oomScoreAdj", asked)]));
         let (holding, _) = harden(asked, &node, &sources()).expect("it is limited");
         assert_eq!(holding.process.oom_score_adj, holds);
         let further = Process { oom_score_adj: None, ..holding.process.clone() };
         let (further, _) =
-            harden_process(further, &holding, &profile, Some(own)).expect("the same");
+            harden_process(further, &holding, &profile, &node.facts.caller).expect("the same");
         assert_eq!(further.oom_score_adj, holds);
     }
+}
+
+/// Podman of an ordinary user has made a user namespace before it calls brig, which is root there.
+#[test]
+fn users_are_judged_by_what_they_are_outside_of_the_callers_namespace() {
+    let line = |inside, outside, count| IdMapping { inside, outside, count };
+    let users = vec![line(0, 1000, 1), line(1, 100_000, 65_536)];
+    let sets = json!({"bounding": ["CAP_SETUID"], "permitted": ["CAP_SETUID"], "effective": ["CAP_SETUID"]});
+    let judged = |maps: [Vec<IdMapping>; 2], edits: &[(&str, Value)]| {
+        let caller = CallerFacts { maps: Some(maps), oom_score: None };
+        let facts = Facts { caller, ..facts() };
+        let edits = [edits, &[("/process/capabilities", sets.clone())]].concat();
+        let policy = profile(
+            "users = { mode = \"refuse\", min_uid = 1, min_gid = 0 }\n\
+             capabilities = { mode = \"enforce\", allow = [\"CAP_SETUID\"] }\n\
+             remapping = { mode = \"refuse\", root = \"read-only\", size = 1, unmappable = \"refuse\" }",
+        );
+        let node = NodePolicy { facts, ..node(&policy) };
+        let (holds, _) = harden(asked(&config(&edits)), &node, &sources())
+            .map_err(|denial| denial.refused.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        Ok::<_, Vec<String>>(holds.process.capabilities.sets.bounding)
+    };
+    let setuid = 1 << 7;
+    assert_eq!(judged([users.clone(), users.clone()], &[]), Ok(setuid));
+    // One more namespace in it, where root is the caller, or one of the caller's other ids.
+    let inner = |outside| {
+        let map = json!([{"containerID": 0, "hostID": outside, "size": 10}]);
+        [
+            ("/linux/uidMappings", map.clone()),
+            ("/linux/gidMappings", map),
+            ("/linux/namespaces", json!([{"type": "user"}, {"type": "mount"}, {"type": "uts"}])),
+        ]
+    };
+    for outside in [0, 5] {
+        assert_eq!(judged([users.clone(), users.clone()], &inner(outside)), Ok(setuid));
+    }
+    let refused = judged([users.clone(), users.clone()], &inner(70_000)).expect_err("not mapped");
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    // Root of the host has made the namespace, and is in it: as root, or by another number.
+    for (root, inner) in [(line(0, 0, 10), vec![]), (line(7, 0, 1), inner(7).to_vec())] {
+        let refused = judged([vec![root], users.clone()], &inner).expect_err("root of the host");
+        assert!(refused.iter().any(|line| line.contains("user 0 of the host")), "{refused:?}");
+    }
+    let refused = judged([users.clone(), vec![line(0, 100, 1), line(5, 0, 1)]], &[]);
+    assert!(refused.expect_err("root's group")[0].contains("brig is not root of the machine"));
 }
 
 /// Whoever has CAP_SETUID is any user that there is.
@@ -1132,7 +1178,7 @@ fn a_user_namespace_that_is_joined_has_no_more_than_it_says() {
     let line = |inside, outside, count| IdMapping { inside, outside, count };
     let linux = Linux { uid_mappings: vec![line(0, 70_000, 5)], ..Linux::default() };
     let judge = |users: &[IdMapping], mode: &str| {
-        judge_joined_maps(&linux, [users, &[]], &remapping(mode))
+        judge_joined_maps(&linux, [users, &[]], &remapping(mode), &CallerFacts::default())
             .map_err(|denial| denial.refused.len())
     };
     assert_eq!(judge(&[line(0, 70_000, 5)], "enforce"), Ok(Vec::new()));
@@ -1600,7 +1646,8 @@ fn a_drop_in_judges_ids_and_ports_on_every_way() {
     let by_drop_in = and_drop_in("", REMAPPING);
     judge_joined(NamespaceType::User, true, &by_drop_in).expect_err("it is the host's");
     let root = [IdMapping { inside: 0, outside: 0, count: 1 }];
-    judge_joined_maps(&Linux::default(), [&root, &root], &by_drop_in).expect_err("it has root");
+    judge_joined_maps(&Linux::default(), [&root, &root], &by_drop_in, &CallerFacts::default())
+        .expect_err("it has root");
     // A port below 1024 is only for who may have it by all rules.
     let joined =
         json!([{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/run/netns/x"}]);
@@ -1635,7 +1682,8 @@ fn a_drop_in_judges_what_later_verbs_ask_for() {
     let more = json!({"bounding": ["CAP_KILL", "CAP_SYS_ADMIN"]});
     let process = asked(&config(&[("/process/capabilities", more)])).config().process.clone();
     let (process, verdicts) =
-        harden_process(process, &container, &profile, None).expect("it is limited");
+        harden_process(process, &container, &profile, &CallerFacts::default())
+            .expect("it is limited");
     assert_eq!(process.capabilities.sets.bounding, 1 << 5);
     assert_eq!(verdicts[0].by.as_deref(), Some("policy.d/x.toml"));
     let hooks = asked(&config(&[("/hooks", json!({"poststop": [{"path": "/x"}]}))]));

@@ -64,8 +64,8 @@ pub(super) fn exec(
     let filter = filter.as_ref();
     let node_filters = node_policy::filters(&config.applied)?;
     let profile = &config.applied.profile;
-    let oom_score = node_policy::oom_score(profile)?;
-    let hardened = policy::harden_process(options.process.clone(), spec, profile, oom_score);
+    let caller = node_policy::caller(profile)?;
+    let hardened = policy::harden_process(options.process.clone(), spec, profile, &caller);
     let (mut process, verdicts) = hardened?;
     container.emit_verdicts(&verdicts);
     let own = host::own_capabilities(spec);

@@ -17,11 +17,11 @@ use brig_sys::process::namespace_owner;
 use rustix::fs::stat;
 
 use super::blueprint::Blueprint;
-use super::joined::map;
 use super::remap::{RemapRoot, Unmappable};
 use super::{Error, remap};
 use crate::execute::namespace;
 use crate::id_pool::{IdClaim, IdClaims};
+use crate::node_policy;
 use crate::policy::value::{self, MappedRoot};
 use crate::policy::{
     Applied, ChosenProfile, IdPool, Mode, NodePolicy, Outcome, RANGE_IDS, Remap, Remapping,
@@ -140,7 +140,9 @@ impl Pod {
 
 /// The range of the pool that a process has; none where it has ended.
 fn range_of_process(pid: i32, pool: &IdPool) -> Option<u32> {
-    let (users, groups) = (map(pid, "uid_map").ok()?, map(pid, "gid_map").ok()?);
+    let process = pid.to_string();
+    let map = |file| node_policy::id_map(&process, file).ok();
+    let (users, groups) = (map("uid_map")?, map("gid_map")?);
     match (&*users, &*groups) {
         ([line], [other]) if line == other => range_of(line, pool),
         _ => None,

@@ -3,15 +3,14 @@
 //! Promises: what is judged is what is joined, the descriptor. The host's are those of brig itself. The maps of a user
 //! namespace are those of a process that is in it and waits.
 
-use brig_pseudofs::small_file;
-
 use super::Error;
 use super::blueprint::Blueprint;
 use super::node::Node;
 use super::observer::Event;
 use crate::execute::{Inputs, namespace};
+use crate::node_policy;
 use crate::policy::{self, Verdict};
-use crate::spec::{ContainerId, IdMapping, NamespaceType};
+use crate::spec::{ContainerId, NamespaceType};
 
 /// Judges those that are open in `inputs`.
 pub(super) fn judge(
@@ -48,8 +47,11 @@ pub(super) fn judge_maps(
     if profile.is_empty() || user.is_none_or(|namespace| namespace.path.is_none()) {
         return Ok(());
     }
-    let (users, groups) = (map(pid, "uid_map")?, map(pid, "gid_map")?);
-    tell(node, id, &policy::judge_joined_maps(linux, [&users, &groups], profile)?);
+    let process = pid.to_string();
+    let map = |file| node_policy::id_map(&process, file);
+    let (users, groups) = (map("uid_map")?, map("gid_map")?);
+    let caller = node_policy::caller(profile)?;
+    tell(node, id, &policy::judge_joined_maps(linux, [&users, &groups], profile, &caller)?);
     Ok(())
 }
 
@@ -57,18 +59,4 @@ pub(super) fn tell(node: &Node, id: &ContainerId, verdicts: &[Verdict]) {
     if !verdicts.is_empty() {
         node.observer().observe(id, &Event::Judged(verdicts));
     }
-}
-
-/// An id map of the user namespace that a process is in, as brig's own sees it (user_namespaces(7)).
-pub(super) fn map(pid: i32, file: &str) -> Result<Vec<IdMapping>, Error> {
-    let path = format!("/proc/{pid}/{file}");
-    let text = small_file::read_text(&path)
-        .map_err(|error| Error::system(format!("reading {path}"), error))?;
-    let line = |line: &str| {
-        let mut numbers = line.split_whitespace().map(str::parse);
-        let mut next = || numbers.next()?.ok();
-        Some(IdMapping { inside: next()?, outside: next()?, count: next()? })
-    };
-    let lines: Option<Vec<_>> = text.lines().map(line).collect();
-    lines.ok_or_else(|| Error::plain(format!("{path} is not as the kernel writes it: {text:?}")))
 }

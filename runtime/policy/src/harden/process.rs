@@ -5,7 +5,7 @@ use brig_spec::{
     Config, IdMapping, IoPriorityClass, Linux, NamespaceType, Process, Rlimit, SchedulerPolicy,
 };
 
-use super::{bandwidth, is_on, rule, securebits};
+use super::{CallerFacts, bandwidth, is_on, rule, securebits};
 use crate::profile::{Mode, Profile};
 use crate::verdict::Verdicts;
 
@@ -13,7 +13,7 @@ pub(super) fn judge(
     process: &mut Process,
     linux: &Linux,
     profile: &Profile,
-    oom_score: Option<i32>,
+    caller: &CallerFacts,
     verdicts: &mut Verdicts,
 ) {
     let rule = rule!(profile, no_new_privileges);
@@ -22,15 +22,16 @@ pub(super) fn judge(
     {
         process.no_new_privileges = true;
     }
-    let beyond = beyond_users(linux, profile);
+    let maps = on_host(linux, caller);
+    let beyond = beyond_users(maps.as_ref(), profile);
     capabilities(&mut process.capabilities.sets, beyond, profile, verdicts);
     ambient(process, profile, verdicts);
     securebits::judge(process, profile, verdicts);
     bandwidth::judge(process, linux, profile, verdicts);
-    users(process, linux, profile, verdicts);
+    users(process, maps.as_ref(), profile, verdicts);
     rlimits(&mut process.rlimits, profile, verdicts);
     let rule = rule!(profile, oom_score);
-    let score = process.oom_score_adj.or(oom_score);
+    let score = process.oom_score_adj.or(caller.oom_score);
     if let (Some(score), Some(min)) = (score, profile.oom_score.min)
         && score < min
         && verdicts.limit(rule, "process.oomScoreAdj", score.to_string(), min.to_string())
@@ -45,17 +46,16 @@ const SET_IDS: [u64; 2] = [1 << 6, 1 << 7];
 
 /// The capabilities by which a process that the rule about users lets be becomes one that it does not: without a user
 /// namespace, and in one that maps such a user.
-fn beyond_users(linux: &Linux, profile: &Profile) -> u64 {
+fn beyond_users(maps: Option<&Maps>, profile: &Profile) -> u64 {
     let rule = rule!(profile, users);
-    let has_namespace = linux.namespace(NamespaceType::User).is_some();
-    let of = |capability, map: &[IdMapping], least: Option<u32>| {
+    let of = |capability, map: Option<&Vec<IdMapping>>, least: Option<u32>| {
         let least = least.unwrap_or_default();
-        let reaches = !has_namespace || map.iter().any(|line| line.outside < least);
+        let reaches = map.is_none_or(|map| map.iter().any(|line| line.outside < least));
         if least > 0 && reaches && rule.1 >= Mode::Enforce { capability } else { 0 }
     };
     let [groups, users] = SET_IDS;
-    of(groups, &linux.gid_mappings, profile.users.min_gid)
-        | of(users, &linux.uid_mappings, profile.users.min_uid)
+    of(groups, maps.map(|[_, groups]| groups), profile.users.min_gid)
+        | of(users, maps.map(|[users, _]| users), profile.users.min_uid)
 }
 
 fn capabilities(sets: &mut Sets, beyond: u64, profile: &Profile, verdicts: &mut Verdicts) {
@@ -101,12 +101,12 @@ fn ambient(process: &mut Process, profile: &Profile, verdicts: &mut Verdicts) {
 
 /// Decided by the numbers, which are what counts after all that an engine has looked up, and as the host sees them: a
 /// user namespace may map root to root.
-fn users(process: &Process, linux: &Linux, profile: &Profile, verdicts: &mut Verdicts) {
+fn users(process: &Process, maps: Option<&Maps>, profile: &Profile, verdicts: &mut Verdicts) {
     let rule = rule!(profile, users);
     let user = &process.user;
-    let has_namespace = linux.namespace(NamespaceType::User).is_some();
-    let mut judge = |field: String, kind: &str, id, map, least: Option<u32>| {
-        let outside = if has_namespace { outside(map, id) } else { Some(id) };
+    let (users, groups) = (maps.map(|[users, _]| users), maps.map(|[_, groups]| groups));
+    let mut judge = |field: String, kind: &str, id, map: Option<&Vec<_>>, least: Option<u32>| {
+        let outside = map.map_or(Some(id), |map| outside(map, id));
         match outside {
             Some(outside) if outside >= least.unwrap_or_default() => {}
             Some(outside) => verdicts.refuse(rule, field, format!("{kind} {outside} of the host")),
@@ -114,14 +114,46 @@ fn users(process: &Process, linux: &Linux, profile: &Profile, verdicts: &mut Ver
         }
     };
     let field = |name: &str| format!("process.user.{name}");
-    judge(field("uid"), "user", user.uid, &linux.uid_mappings, profile.users.min_uid);
+    judge(field("uid"), "user", user.uid, users, profile.users.min_uid);
     let mut group = |name: &str, id| {
-        judge(field(name), "group", id, &linux.gid_mappings, profile.users.min_gid);
+        judge(field(name), "group", id, groups, profile.users.min_gid);
     };
     group("gid", user.gid);
     for (index, id) in user.additional_gids.iter().enumerate() {
         group(&format!("additionalGids[{index}]"), *id);
     }
+}
+
+/// What ids, of users and of groups, are on the host.
+type Maps = [Vec<IdMapping>; 2];
+
+/// The maps of a container's ids: those of its user namespace, in which those of the caller's go on. None where its ids are
+/// the host's.
+fn on_host(linux: &Linux, caller: &CallerFacts) -> Option<Maps> {
+    let own = [&linux.uid_mappings, &linux.gid_mappings];
+    let has_own = linux.namespace(NamespaceType::User).is_some();
+    match (has_own, &caller.maps) {
+        (false, maps) => maps.clone(),
+        (true, None) => Some(own.map(Clone::clone)),
+        (true, Some([users, groups])) => Some([go_on(own[0], users), go_on(own[1], groups)]),
+    }
+}
+
+/// A map whose ids outside are those inside of another one.
+fn go_on(map: &[IdMapping], further: &[IdMapping]) -> Vec<IdMapping> {
+    let mut lines = Vec::new();
+    for (line, next) in map.iter().flat_map(|line| further.iter().map(move |next| (line, next))) {
+        let first = line.outside.max(next.inside);
+        let end = |first: u32, count: u32| u64::from(first) + u64::from(count);
+        let end = end(line.outside, line.count).min(end(next.inside, next.count));
+        let count = u32::try_from(end.saturating_sub(first.into())).unwrap_or(u32::MAX);
+        let inside = line.inside.checked_add(first - line.outside);
+        let outside = next.outside.checked_add(first - next.inside);
+        if let (1.., Some(inside), Some(outside)) = (count, inside, outside) {
+            lines.push(IdMapping { inside, outside, count });
+        }
+    }
+    lines
 }
 
 /// What an id of a user namespace is outside.

@@ -114,6 +114,8 @@ fn remap(config: &mut Config, rule: Rule, facts: &Facts, verdicts: &mut Verdicts
         Remap::Unclaimed => (facts.pool.ranges().start * RANGE_IDS, None),
         Remap::Range(first) => (*first, None),
         Remap::Pod { first, path } => (*first, Some(path.clone())),
+        // It has none of the host's ids that matter, and shares those that it has with what else its caller runs.
+        Remap::Unprivileged if facts.caller.is_remapped() => return,
         Remap::Unprivileged => {
             return verdicts.miss(rule, FIELD, ASKED, "brig is not root of the machine");
         }
