@@ -10,10 +10,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use brig_cgroup::{CgroupFacts, Driver};
 use brig_policy::value::FilterName;
 use brig_policy::{
     Applied, CallerFacts, ChosenProfile, Condition, Date, Facts, IdPool, Mode, NodePolicy, Policy,
-    Profile, Remap,
+    Profile, Remap, Unlimitable,
 };
 use brig_pseudofs::small_file;
 use brig_seccomp::{Arch, BpfProgram};
@@ -206,6 +207,7 @@ fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure>
         Caller::Root => Remap::Unclaimed,
         Caller::RootOfUserNamespace | Caller::User => Remap::Unprivileged,
     };
+    let unlimitable = unlimitable(&profile, systemd)?;
     let facts = Facts {
         limits_swap: limits_swap(&profile, cgroup_v2),
         cgroup_v2,
@@ -216,6 +218,7 @@ fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure>
         forbids_programs_in_memory,
         pool,
         remap,
+        unlimitable,
         overlay_root: false,
     };
     Ok(NodePolicy { profile, facts, conditions })
@@ -277,6 +280,20 @@ pub fn filters(applied: &Applied) -> Result<Vec<BpfProgram>, Failure> {
         })
     };
     applied.profile.filters().into_iter().map(compiled).collect()
+}
+
+/// The limits that are out of the caller's reach; the machine's root can set all.
+fn unlimitable(profile: &ChosenProfile, systemd: bool) -> Result<Unlimitable, Failure> {
+    let rules: [fn(&Profile) -> Option<Mode>; 3] =
+        [|rules| rules.memory.mode, |rules| rules.processors.mode, |rules| rules.pids.mode];
+    if Caller::get() == Caller::Root || !rules.into_iter().any(|rule| profile.has(rule)) {
+        return Ok(Unlimitable::default());
+    }
+    let facts = CgroupFacts::read()?;
+    let driver = if systemd { Driver::Systemd } else { Driver::Fs };
+    let cannot = |controller| !facts.can_limit(controller, driver);
+    let [memory, processors, pids] = ["memory", "cpu", "pids"].map(cannot);
+    Ok(Unlimitable { memory, processors, pids })
 }
 
 /// What of brig's caller the rules look at.

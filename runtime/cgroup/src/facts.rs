@@ -10,10 +10,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use brig_pseudofs::{mountinfo, small_file};
-use rustix::fs::statfs;
+use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, file};
+use super::{Driver, Error, file};
 
 /// Where the cgroup file systems are by convention (systemd, cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
@@ -28,6 +28,28 @@ const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 pub struct CgroupFacts {
     /// Which hierarchies there are.
     pub layout: Layout,
+}
+
+fn within(mount: &Path, path: &str) -> PathBuf {
+    mount.join(path.trim_start_matches('/'))
+}
+
+fn may_make_in(directory: &Path) -> bool {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, directory, access, AtFlags::EACCESS).is_ok()
+}
+
+/// The cgroup of the systemd of the user in whose session, or service, this cgroup is (user@.service(5)).
+fn users_manager(own: &str) -> Option<String> {
+    let mut path = String::new();
+    for name in own.split('/').filter(|name| !name.is_empty()) {
+        path = format!("{path}/{name}");
+        let user = name.strip_prefix("user-").and_then(|name| name.strip_suffix(".slice"));
+        if let Some(user) = user {
+            return Some(format!("{path}/user@{user}.service"));
+        }
+    }
+    None
 }
 
 /// The kinds of cgroup layout.
@@ -68,6 +90,38 @@ pub struct Hierarchy {
 }
 
 impl CgroupFacts {
+    /// Whether an ordinary caller can give a container a limit of this controller: below its own cgroup, or where its user's
+    /// systemd makes it. Of what is asked for elsewhere the kernel decides.
+    #[must_use]
+    pub fn can_limit(&self, controller: &str, driver: Driver) -> bool {
+        let (unified, legacy) = match &self.layout {
+            Layout::Unified(unified) => (Some(unified), &[][..]),
+            Layout::Legacy { hierarchies, unified } => (unified.as_ref(), &hierarchies[..]),
+        };
+        let is = |name: &String| name == controller;
+        if let Some(own) = legacy.iter().find(|one| one.controllers.iter().any(is)) {
+            return driver == Driver::Fs && may_make_in(&within(&own.mount, &own.own));
+        }
+        let Some(unified) = unified.filter(|unified| unified.controllers.iter().any(is)) else {
+            return false;
+        };
+        let lists = |directory: &Path, name: &str| {
+            let text = small_file::read_text(directory.join(name)).unwrap_or_default();
+            text.split_ascii_whitespace().any(|word| word == controller)
+        };
+        if driver == Driver::Systemd {
+            return users_manager(&unified.own)
+                .is_some_and(|path| lists(&within(&unified.mount, &path), "cgroup.controllers"));
+        }
+        let own = within(&unified.mount, &unified.own);
+        // A cgroup with processes in it passes nothing on that it does not already (cgroups(7), "no internal processes").
+        let is_empty =
+            small_file::read_text(own.join("cgroup.procs")).is_ok_and(|all| all.is_empty());
+        may_make_in(&own)
+            && (lists(&own, "cgroup.subtree_control")
+                || is_empty && lists(&own, "cgroup.controllers"))
+    }
+
     /// Reads the layout of the host from `/proc/self` and `/sys/fs/cgroup`.
     ///
     /// # Errors

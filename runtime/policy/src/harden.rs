@@ -80,8 +80,31 @@ pub struct Facts {
     pub pool: IdPool,
     /// Those that are this container's.
     pub remap: Remap,
+    /// Limits that the caller cannot set.
+    pub unlimitable: Unlimitable,
     /// Its root is an overlay that an engine has mounted, which can be mapped only where nothing is written to it.
     pub overlay_root: bool,
+}
+
+/// Limits that brig's caller cannot set: an ordinary user can where a cgroup is delegated with its controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unlimitable {
+    /// Of memory and swap.
+    pub memory: bool,
+    /// Of processor time.
+    pub processors: bool,
+    /// Of tasks.
+    pub pids: bool,
+}
+
+impl Unlimitable {
+    /// Whether nothing can be written to a file of a container's cgroup.
+    fn has(self, file: &str) -> bool {
+        match file.split_once('.') {
+            Some(("memory", _)) => self.memory,
+            _ => self.memory && self.processors && self.pids,
+        }
+    }
 }
 
 /// What of brig's caller decides what a process comes to.

@@ -519,6 +519,31 @@ fn the_score_of_the_caller_counts_where_none_is_asked_for() {
     }
 }
 
+/// An ordinary user to whom no cgroup is delegated cannot be limited; what is asked for is, or is an error later.
+#[test]
+fn a_limit_that_the_caller_cannot_set_is_recorded_where_nobody_asks_for_it() {
+    let unlimitable = Unlimitable { memory: true, processors: true, pids: true };
+    let judged = |profile: &ChosenProfile, resources: Value| {
+        let facts = Facts { unlimitable, limits_swap: true, cgroup_v2: true, ..facts() };
+        let node = NodePolicy { facts, ..node(profile) };
+        let edits = [("/linux/resources", resources), ("/process/user/uid", json!(9))];
+        let (holds, verdicts) = harden(asked(&config(&edits)), &node, &sources()).ok()?;
+        let missed =
+            verdicts.iter().filter(|one| one.to_string().contains("cannot be had: no cgroup"));
+        Some((holds.linux.resources.clone(), missed.count()))
+    };
+    assert_eq!(judged(&level("restricted"), json!({})), Some((None, 6)));
+    let asks = json!({"pids": {"limit": 100_000}, "memory": {"limit": 4096}, "cpu": {"quota": 5}});
+    let (holds, missed) = judged(&level("restricted"), asks).expect("it is made");
+    let holds = holds.expect("limits");
+    assert_eq!(holds.pids.and_then(|pids| pids.limit), Some(512));
+    assert_eq!(holds.memory.and_then(|memory| memory.limit), Some(4096));
+    // Beside the memory there is swap by a field, and what is killed together by a file.
+    assert_eq!(missed, 2);
+    let strict = profile("extends = \"restricted\"\npids.mode = \"refuse\"");
+    assert_eq!(judged(&strict, json!({})), None);
+}
+
 /// Podman of an ordinary user has made a user namespace before it calls brig, which is root there.
 #[test]
 fn users_are_judged_by_what_they_are_outside_of_the_callers_namespace() {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use brig_spec::{BlockIo, HugepageLimit, Resources, ThrottleDevice};
 
+use super::resources::NO_CGROUP;
 use super::{Facts, is_on, rule};
 use crate::profile::Profile;
 use crate::value::{Bytes, DiskRates};
@@ -50,6 +51,10 @@ pub(super) fn judge(
     for (file, rule, least, most) in files(profile) {
         let Some(most) = most.filter(|_| is_on(rule)) else { continue };
         match facts {
+            Some(facts) if !resources.unified.contains_key(file) && facts.unlimitable.has(file) => {
+                let field = format!("linux.resources.unified[{file:?}]");
+                verdicts.miss(rule, field, "as the kernel has it", NO_CGROUP);
+            }
             Some(facts) if !facts.cgroup_v2 => {
                 let is_kept = file.starts_with("memory.") || !writes_cgroups;
                 let asked = format!("no {file}, which needs cgroup v2,");
@@ -103,6 +108,13 @@ fn swap(
     let above_0 = |amount: Option<i64>| amount.filter(|amount| *amount > 0);
     let asked = memory.swap.filter(|both| *both != 0);
     let is_named = resources.unified.contains_key(SWAP);
+    if facts.is_some_and(|facts| facts.unlimitable.memory)
+        && !is_named
+        && above_0(memory.limit).is_none()
+        && asked.is_none()
+    {
+        return verdicts.miss(rule, field, "no limit", NO_CGROUP);
+    }
     match (above_0(memory.limit), facts) {
         (Some(limit), _) => {
             let most = limit.saturating_add(max.0);

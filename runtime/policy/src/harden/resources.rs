@@ -16,17 +16,20 @@ pub(super) fn judge(
     facts: &Facts,
     verdicts: &mut Verdicts,
 ) {
-    let swap = if facts.limits_swap { Absent::IsNoLimit } else { Absent::IsAsBefore };
+    let of = |unlimitable| if unlimitable { Absent::CannotBeHad } else { Absent::IsNoLimit };
+    let limit = of(facts.unlimitable.memory);
+    let swap = if facts.limits_swap { limit } else { Absent::IsAsBefore };
     let asked = resources.memory.get_or_insert_default();
-    memory(asked, [Absent::IsNoLimit, swap], profile, verdicts);
+    memory(asked, [limit, swap], profile, verdicts);
     cpu(
         resources.cpu.get_or_insert_default(),
-        Absent::IsNoLimit,
+        of(facts.unlimitable.processors),
         &Present::default(),
         profile,
         verdicts,
     );
-    pids(resources.pids.get_or_insert_default(), Absent::IsNoLimit, profile, verdicts);
+    let absent = of(facts.unlimitable.pids);
+    pids(resources.pids.get_or_insert_default(), absent, profile, verdicts);
     resources.memory = resources.memory.filter(|memory| *memory != Memory::default());
     resources.cpu = resources.cpu.take().filter(|cpu| *cpu != Cpu::default());
     resources.pids = resources.pids.filter(|pids| *pids != Pids::default());
@@ -58,7 +61,12 @@ pub(super) fn judge_change(
 enum Absent {
     IsNoLimit,
     IsAsBefore,
+    /// No limit, and none can be set.
+    CannotBeHad,
 }
+
+/// Why a limit is not set where none is asked for.
+pub(super) const NO_CGROUP: &str = "no cgroup in which the caller can set it is delegated to it";
 
 /// A number of bytes or tasks, as it is asked for; none where it is no limit.
 fn amount(asked: Option<i64>) -> Option<i64> {
@@ -77,7 +85,9 @@ fn memory(memory: &mut Memory, absent: [Absent; 2], profile: &Profile, verdicts:
         if !is_kept && asked.is_none_or(|asked| asked > max.0) {
             let asked = asked.map_or("no limit".to_owned(), |asked| Bytes(asked).to_string());
             let name = format!("linux.resources.memory.{name}");
-            if verdicts.limit(rule, name, asked, max.to_string()) {
+            if field.is_none() && absent == Absent::CannotBeHad {
+                verdicts.miss(rule, name, asked, NO_CGROUP);
+            } else if verdicts.limit(rule, name, asked, max.to_string()) {
                 *field = Some(max.0);
             }
         }
@@ -128,7 +138,10 @@ fn cpu(
     let asked = amount(cpu.quota).filter(|quota| *quota > 0);
     if !is_kept && asked.is_none_or(|asked| asked > allowed) {
         let asked = asked.map_or("no limit".to_owned(), |asked| format!("{asked} of {period} µs"));
-        if verdicts.limit(rule, "linux.resources.cpu.quota", asked, max.to_string()) {
+        const FIELD: &str = "linux.resources.cpu.quota";
+        if cpu.quota.is_none() && absent == Absent::CannotBeHad {
+            verdicts.miss(rule, FIELD, asked, NO_CGROUP);
+        } else if verdicts.limit(rule, FIELD, asked, max.to_string()) {
             (cpu.quota, cpu.period) = (Some(allowed), Some(period));
         }
     }
@@ -141,7 +154,10 @@ fn pids(pids: &mut Pids, absent: Absent, profile: &Profile, verdicts: &mut Verdi
     let is_kept = pids.limit.is_none() && absent == Absent::IsAsBefore;
     if !is_kept && asked.is_none_or(|asked| asked > max) {
         let asked = asked.map_or("no limit".to_owned(), |asked| asked.to_string());
-        if verdicts.limit(rule, "linux.resources.pids.limit", asked, max.to_string()) {
+        const FIELD: &str = "linux.resources.pids.limit";
+        if pids.limit.is_none() && absent == Absent::CannotBeHad {
+            verdicts.miss(rule, FIELD, asked, NO_CGROUP);
+        } else if verdicts.limit(rule, FIELD, asked, max.to_string()) {
             pids.limit = Some(max);
         }
     }
