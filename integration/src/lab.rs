@@ -173,6 +173,23 @@ impl Lab {
         self.mounted.borrow_mut().push(dir.to_owned());
     }
 
+    /// Shows a file or directory at `place` too, until the end of the test; what is above it has to be the test's own.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn show_at(&self, place: &Path, what: &Path) {
+        if what.is_dir() {
+            fs::create_dir_all(place).expect("make a mount point");
+        } else {
+            fs::write(place, "").expect("make a mount point");
+        }
+        for (from, flags) in [(Some(what), MsFlags::MS_BIND), (None, MsFlags::MS_PRIVATE)] {
+            mount(from, place, None::<&str>, flags, None::<&str>)
+                .expect("bind it, and to nobody else");
+        }
+        self.mounted.borrow_mut().push(place.to_owned());
+    }
+
     /// Gives this thread, and what it starts from now on, a network of its own: bridges and rules of engines are nobody
     /// else's. It has a way out, which leads nowhere.
     ///

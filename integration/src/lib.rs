@@ -39,7 +39,7 @@ pub use bundle::Bundle;
 pub use command::Output;
 pub use console::Console;
 pub use container::Container;
-pub use lab::Lab;
+pub use lab::{Lab, POLICY};
 pub use need::Need;
 pub use serde_json::{Value, from_slice, from_value, json};
 

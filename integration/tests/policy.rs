@@ -1,7 +1,7 @@
 //! The node's policy: /etc/brig/policy.toml, what it makes of what is asked for at each verb, and what it is told by.
 
 use brig_integration::machine::{self, Layout};
-use brig_integration::{Bundle, Container, Lab, PATIENCE, json, need, wait_until};
+use brig_integration::{Bundle, Container, Lab, PATIENCE, POLICY, json, need, wait_until};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -640,7 +640,7 @@ fn running<'l>(lab: &'l Lab, text: &str) -> Container<'l> {
             .idle(),
     );
     container.run_detached().ok();
-    fs::remove_file(FILE).expect("remove the policy");
+    fs::write(FILE, POLICY).expect("write a policy");
     container
 }
 
@@ -724,7 +724,7 @@ fn controls_are_within_the_policy_when_made_and_when_changed() {
     let bundle = lab.bundle().user_namespace(500_000).idle();
     let c = lab.container(bundle.set("/linux/resources/memory", json!({"limit": 64 << 20})));
     c.run_detached().ok();
-    fs::remove_file(FILE).expect("remove the policy");
+    fs::write(FILE, POLICY).expect("write a policy");
     let is_v2 = machine::layout() == Layout::V2;
     let read = || -> Vec<_> {
         let (v1, v2) = CONTROLS.split_at(2);
@@ -872,7 +872,7 @@ fn securebits_are_locked_in_every_process_but_roots_with_capabilities() {
         assert_eq!(seen(lab.container(in_a_namespace).run().ok().json()), expected);
         let c = lab.container(bundle.idle());
         c.run_detached().ok();
-        fs::remove_file(FILE).expect("remove the policy");
+        fs::write(FILE, POLICY).expect("write a policy");
         assert_eq!(seen(c.exec(&ask).ok().json()), expected, "exec");
         c.delete_force().ok();
     }
@@ -921,7 +921,7 @@ fn a_user_namespace_is_judged_by_the_maps_that_it_has() {
         .run()
         .failed()
         .says("linux.uidMappings[0]: a map that the user namespace does not have is refused");
-    fs::remove_file(FILE).expect("remove the policy");
+    fs::write(FILE, POLICY).expect("write a policy");
     lab.container(joined(all)).run().ok().prints("0");
     other.delete_force().ok();
 }

@@ -66,15 +66,7 @@ impl PolicyFile {
     /// The policy cannot be read, somebody else could have written it, or the profile may not be selected.
     pub fn read(&self) -> Result<NodePolicy, Failure> {
         let selected = self.selected.as_deref();
-        let Some(texts) = Texts::read()? else {
-            return match selected {
-                None => Ok(NodePolicy::oci()),
-                selected => {
-                    let chosen = chosen(&Policy::without_file(), selected, None)?;
-                    on_this_machine(chosen, self.systemd)
-                }
-            };
-        };
+        let texts = Texts::read()?;
         let today = today();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let chosen = match &*known {
@@ -89,19 +81,16 @@ impl PolicyFile {
     }
 }
 
-/// Whether the node has a policy, which is understood.
+/// Whether the node's policy is understood, where it has one.
 ///
 /// # Errors
 /// It cannot be read, somebody else could have written it, or something in it is not understood.
-pub fn check() -> Result<bool, Failure> {
-    match Texts::read()? {
-        Some(texts) => texts.parse().map(|_| true),
-        None => Ok(false),
-    }
+pub fn check() -> Result<(), Failure> {
+    Texts::read()?.parse().map(drop)
 }
 
 /// The texts of the policy.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Texts {
     file: Option<String>,
     /// By their names, in the order in which they hold.
@@ -109,27 +98,23 @@ struct Texts {
 }
 
 impl Texts {
-    /// `None` where there is neither a file nor a directory of drop-ins.
-    fn read() -> Result<Option<Self>, Failure> {
-        let Some(directory) = directory()? else { return Ok(None) };
+    /// None of them where there is no directory.
+    fn read() -> Result<Self, Failure> {
+        let Some(directory) = directory()? else { return Ok(Self::default()) };
         let file = text_in(&directory, FILE, &Path::new(DIRECTORY).join(FILE))?;
         let path = Path::new(DIRECTORY).join(DROP_INS);
         let systems = Whose::Systems;
         let mut drop_ins = Vec::new();
-        match trusted::directory_in(&directory, DROP_INS, &path, systems)? {
-            None if file.is_none() => return Ok(None),
-            None => {}
-            Some(directory) => {
-                for name in names_in(&directory, &path)? {
-                    let path = path.join(&name);
-                    let text = text_in(&directory, &name, &path)?.ok_or_else(|| {
-                        Failure::plain(format!("{} was removed concurrently", path.display()))
-                    })?;
-                    drop_ins.push((name, text));
-                }
+        if let Some(directory) = trusted::directory_in(&directory, DROP_INS, &path, systems)? {
+            for name in names_in(&directory, &path)? {
+                let path = path.join(&name);
+                let text = text_in(&directory, &name, &path)?.ok_or_else(|| {
+                    Failure::plain(format!("{} was removed concurrently", path.display()))
+                })?;
+                drop_ins.push((name, text));
             }
         }
-        Ok(Some(Self { file, drop_ins }))
+        Ok(Self { file, drop_ins })
     }
 
     fn parse(&self) -> Result<Policy, Failure> {

@@ -25,7 +25,7 @@ use crate::conditions::{Annotation, Condition, Tighten};
 use crate::drop_in::{self, DropIn};
 use crate::exception::{Date, Exception};
 use crate::ids::IdPool;
-use crate::level::{self, LEVELS, OCI};
+use crate::level::{self, LEVELS, OCI, RESTRICTED};
 use crate::profile::{Mode, Profile, RULES};
 use crate::toml_text::{Json, TomlError};
 
@@ -96,19 +96,25 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Policy {
-    /// That of a node without a file: what is asked for holds, and each level may be selected, as all are stricter.
+    /// That of a node without a file: [`RESTRICTED`] holds, and each level may be selected but the one that changes nothing.
     #[must_use]
     pub fn without_file() -> Self {
-        let levels = LEVELS.iter().map(|(full, _)| (*full).to_owned());
+        let levels = LEVELS.iter().map(|(full, _)| *full).filter(|full| *full != OCI);
         Self {
-            default: OCI.to_owned(),
-            selectable: levels.collect(),
+            default: RESTRICTED.to_owned(),
+            selectable: levels.map(str::to_owned).collect(),
             profiles: BTreeMap::new(),
             ids: IdPool::default(),
             exceptions: BTreeMap::new(),
             tighten: BTreeMap::new(),
             drop_ins: Vec::new(),
         }
+    }
+
+    /// The profile that holds where none is selected.
+    #[must_use]
+    pub fn default_name(&self) -> &str {
+        &self.default
     }
 
     /// Reads the text of a policy file, and every profile in it.

@@ -5,6 +5,9 @@
 /// The one that changes nothing.
 pub(crate) const OCI: &str = "oci-1";
 
+/// That of a node which has not chosen one.
+pub(crate) const RESTRICTED: &str = "restricted-1";
+
 /// A level as `build.rs` has made it.
 macro_rules! level {
     ($name:literal) => {

@@ -151,16 +151,19 @@ impl Places {
         if let Some(inside) = within.first().and_then(|own| path_of(*own, &self.above_denied)) {
             return Some(format!("{path}, which has {inside} in it,"));
         }
+        let is_root = source.field == "root.path";
         for object in within {
+            // What engines have beside the roots is denied, by the very directory that they are in.
+            if is_root && path_of(*object, &self.images).is_some() {
+                return None;
+            }
             if let Some(denied) = path_of(*object, &self.denied) {
                 return Some(match within.first() == Some(object) {
                     true => path.clone(),
                     false => format!("{path}, which is in {denied},"),
                 });
             }
-            let lists = [&self.allowed, &self.images];
-            let lists = if source.field == "root.path" { &lists[..] } else { &lists[..1] };
-            if lists.iter().any(|list| path_of(*object, list).is_some()) {
+            if path_of(*object, &self.allowed).is_some() {
                 return None;
             }
         }

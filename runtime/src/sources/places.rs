@@ -119,7 +119,8 @@ fn that_allow(allow: &[&String], images: &[String], sources: &[Source], places: 
         let needed = needed(source, &places.denied);
         let is_it = |listed: &Listed| needed.contains(&listed.object);
         // A root needs to be in nothing, unless it is in what is denied.
-        let is_free = is_root && needed.len() == source.within.len();
+        let is_free =
+            is_root && !needed.last().is_some_and(|last| is_one_of(*last, &places.denied));
         let is_known =
             places.allowed.iter().any(is_it) || is_root && places.images.iter().any(is_it);
         if needed.is_empty() || is_free || is_known {
@@ -142,15 +143,21 @@ fn that_allow(allow: &[&String], images: &[String], sources: &[Source], places: 
 }
 
 /// Of the directories that a source is in, and the source itself, those of which one has to be listed for it to be
-/// allowed: up to the first one that is denied.
+/// allowed: up to the first one that is denied; of a root, which may be in that one, with it.
 fn needed<'s>(source: &'s Source, denied: &[Listed]) -> &'s [Object] {
-    let is_denied = |object: &Object| denied.iter().any(|listed| listed.object == *object);
-    let nearest = source.within.iter().position(is_denied).unwrap_or(source.within.len());
+    let within = &source.within;
+    let nearest = within.iter().position(|object| is_one_of(*object, denied));
+    let nearest = nearest.unwrap_or(within.len());
     let is_file_of_its_own = matches!(source.kind, Kind::Socket | Kind::Device | Kind::Kernel(_));
-    match is_file_of_its_own && source.field != super::ROOT {
-        true => &source.within[..nearest.min(1)],
-        false => &source.within[..nearest],
+    match source.field == super::ROOT {
+        true => &within[..within.len().min(nearest + 1)],
+        false if is_file_of_its_own => &within[..nearest.min(1)],
+        false => &within[..nearest],
     }
+}
+
+fn is_one_of(object: Object, list: &[Listed]) -> bool {
+    list.iter().any(|listed| listed.object == object)
 }
 
 /// Whether a path is below one of a policy, by its words.

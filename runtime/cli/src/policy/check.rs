@@ -52,13 +52,12 @@ fn run(_: &Global, mut arguments: Arguments) -> Outcome {
 fn nodes() -> Outcome {
     let directory = Path::new(node_policy::DIRECTORY);
     let file = directory.join(node_policy::FILE);
-    if !node_policy::check()? {
-        anyhow::bail!("reading {}: there is no such file", file.display());
-    }
-    let mut text = String::new();
-    if file.exists() {
-        text.push_str(&format!("{}: valid\n", file.display()));
-    }
+    node_policy::check()?;
+    let state = match file.exists() {
+        true => "valid".to_owned(),
+        false => format!("there is none: {} holds", Policy::without_file().default_name()),
+    };
+    let mut text = format!("{}: {state}\n", file.display());
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory.join(node_policy::DROP_INS)).into_iter().flatten() {
         names.push(entry?.file_name().to_string_lossy().into_owned());
