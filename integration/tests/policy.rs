@@ -97,6 +97,12 @@ const CASES: &[Case] = &[
         Inside("sh -c 'grep -c Cap[PE].*:.0000000000000000 /proc/self/status'", "2"),
     ),
     case(
+        "security_label",
+        "apparmor = [\"*\"], selinux_types = [\"container_t\"], required = false",
+        |bundle| bundle.set("/process/apparmorProfile", "unconfined"),
+        Refused("process.apparmorProfile: \"unconfined\" is refused by the rule security_label"),
+    ),
+    case(
         "users",
         "min_uid = 1000, min_gid = 0",
         |bundle| bundle.set("/process/user/uid", 999),
@@ -158,6 +164,15 @@ const CASES: &[Case] = &[
             "for file in kernel/profiling fs/cgroup/cgroup.procs fs/cgroup/pids/cgroup.procs; do \
              (: >> /sys/$file) 2>/dev/null && echo $file; done; echo checked",
             "checked",
+        ),
+    ),
+    case(
+        "proc_view",
+        "own_processes = true, processes_only = true",
+        |bundle| bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})),
+        Inside(
+            "ls /proc/meminfo 2>/dev/null || echo hidden; grep -c hidepid=invisible /proc/self/mounts",
+            "hidden\n1",
         ),
     ),
     case(
@@ -298,6 +313,12 @@ const CASES: &[Case] = &[
         Inside("awk '{ print $41 }' /proc/self/stat", "0"),
     ),
     case(
+        "personality",
+        "",
+        |bundle| bundle.set("/linux/personality", json!({"domain": "LINUX32"})),
+        Refused("linux.personality.domain: another execution domain than LINUX is refused"),
+    ),
+    case(
         "cgroup_parent",
         "allow = [\"/kubepods\"]",
         |bundle| bundle,
@@ -332,6 +353,7 @@ const CASES: &[Case] = &[
             "denied",
         ),
     ),
+    case("write_xor_execute", "", |bundle| bundle, Inside("/probe mdwe | grep -c true", "1")),
     case(
         "hooks",
         "allow = [], engines = [], seconds = 1",
@@ -355,6 +377,19 @@ const CASES: &[Case] = &[
         "egress_mbit = 10, ingress_mbit = 10",
         |bundle| bundle.without_namespace("network"),
         Refused("linux.namespaces: the host's network, which cannot be limited, is refused"),
+    ),
+    case(
+        "images",
+        "allow = [\"registry.example/team/*\"]",
+        |bundle| {
+            bundle.set(
+                "/annotations",
+                json!({"io.kubernetes.cri.image-name": "docker.io/library/x:1"}),
+            )
+        },
+        Refused(
+            "annotations[\"io.kubernetes.cri.image-name\"]: the image \"docker.io/library/x:1\" is refused",
+        ),
     ),
     case(
         "annotations",
@@ -822,6 +857,22 @@ fn nobody_becomes_a_user_that_is_refused() {
     c.run().ok().prints("CapAmb:\t00000000000000a0");
     policy("version = 1\ndefault = \"restricted\"\n");
     c.run().ok().prints("CapAmb:\t0000000000000000");
+}
+
+#[test]
+fn labels_and_memory_are_judged_in_exec_too() {
+    need!(Brig);
+    let lab = Lab::new();
+    let label = "security_label = { mode = \"refuse\", apparmor = [\"*\"], selinux_types = [\"container_t\"], required = false }";
+    rules(&format!("{label}\nwrite_xor_execute = {{ mode = \"enforce\" }}"));
+    let c = lab.container(lab.bundle().idle());
+    c.run_detached().ok();
+    assert_eq!(c.exec(&["/probe", "mdwe"]).ok().json()["mdwe"], true);
+    let refused = "is refused by the rule security_label";
+    c.exec_call(&["--apparmor", "unconfined"], &["true"]).go().failed().says(refused);
+    let label = "system_u:system_r:unconfined_t:s0";
+    c.exec_call(&["--process-label", label], &["true"]).go().failed().says(refused);
+    c.ends_well();
 }
 
 /// NOROOT, NO_SETUID_FIXUP and KEEP_CAPS of linux/securebits.h, locked: on, on, off.

@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::caller::Caller;
 use crate::plan::HostFacts;
+use crate::policy::Modules;
 use crate::spec::{Config, Namespace, NamespaceType, Process};
 
 mod empty_namespace;
@@ -51,9 +52,8 @@ impl Host {
     /// Adds what is known of Linux security modules; only containers that ask for one need it.
     #[must_use]
     pub fn with_security_modules(mut self) -> Self {
-        let enabled = small_file::read_text("/sys/module/apparmor/parameters/enabled");
-        self.facts.apparmor = enabled.is_ok_and(|text| text.starts_with('Y'));
-        self.facts.selinux = fs::exists("/sys/fs/selinux/enforce").unwrap_or(false);
+        let Modules { apparmor, selinux } = security_modules();
+        (self.facts.apparmor, self.facts.selinux) = (apparmor, selinux);
         self
     }
 
@@ -101,6 +101,16 @@ fn is_since(release: &str, version: (u32, u32)) -> bool {
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= version,
         _ => false,
+    }
+}
+
+/// The Linux security modules here that confine processes by a label.
+#[must_use]
+pub fn security_modules() -> Modules {
+    let enabled = small_file::read_text("/sys/module/apparmor/parameters/enabled");
+    Modules {
+        apparmor: enabled.is_ok_and(|text| text.starts_with('Y')),
+        selinux: fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use brig_cgroup::{CgroupFacts, Driver};
 use brig_policy::value::FilterName;
 use brig_policy::{
-    Applied, CallerFacts, ChosenProfile, Condition, Date, Facts, IdPool, Mode, NodePolicy, Policy,
-    Profile, Remap, Unlimitable,
+    Applied, CallerFacts, ChosenProfile, Condition, Date, Facts, IdPool, Mode, Modules, NodePolicy,
+    Policy, Profile, Remap, Unlimitable,
 };
 use brig_pseudofs::small_file;
 use brig_seccomp::{Arch, BpfProgram};
@@ -188,12 +188,19 @@ fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure>
     let is_on = profile.has(|rules| rules.landlock.mode);
     let landlock = if is_on { brig_sys::landlock::version() } else { 0 };
     let forbids_programs_in_memory = is_on && is_there("/proc/sys/vm/memfd_noexec");
+    let forbids_writable_code = profile.has(|rules| rules.write_xor_execute.mode)
+        && brig_sys::process::refuses_exec_gain().is_some();
     let remap = match Caller::get() {
         Caller::Root => Remap::Unclaimed,
         Caller::RootOfUserNamespace | Caller::User => Remap::Unprivileged,
     };
     let unlimitable = unlimitable(&profile, systemd)?;
+    let modules = match profile.has(|rules| rules.security_label.mode) {
+        true => crate::host::security_modules(),
+        false => Modules::default(),
+    };
     let facts = Facts {
+        modules,
         limits_swap: limits_swap(&profile, cgroup_v2),
         cgroup_v2,
         huge_pages: huge_pages(&profile)?,
@@ -201,6 +208,7 @@ fn on_this_machine(chosen: Chosen, systemd: bool) -> Result<NodePolicy, Failure>
         caller,
         landlock,
         forbids_programs_in_memory,
+        forbids_writable_code,
         pool,
         remap,
         unlimitable,

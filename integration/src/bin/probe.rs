@@ -23,6 +23,7 @@ const ITEMS: &[Item] = &[
     ("securebits", || {
         json!(rustix::thread::capabilities_secure_bits().ok().map(|bits| bits.bits()))
     }),
+    ("mdwe", || json!(brig_sys::process::refuses_exec_gain())),
     ("no_new_privs", || status_number("NoNewPrivs")),
     ("seccomp", || status_number("Seccomp")),
     ("seccomp_filters", || status_number("Seccomp_filters")),

@@ -90,6 +90,10 @@ pub mod prctl {
     pub const NO_SETUID_FIXUP: u64 = 1 << 2;
     /// `SECBIT_NO_SETUID_FIXUP_LOCKED`: that stays as it is.
     pub const NO_SETUID_FIXUP_LOCKED: u64 = 1 << 3;
+    /// `PR_SET_MDWE` (Linux 6.3).
+    pub const MDWE: i32 = libc::PR_SET_MDWE;
+    /// `PR_MDWE_REFUSE_EXEC_GAIN`: no mapping becomes executable that is writable, or was not made so.
+    pub const REFUSE_EXEC_GAIN: u64 = 1;
     /// `PR_SET_NO_NEW_PRIVS`.
     pub const NO_NEW_PRIVS: i32 = libc::PR_SET_NO_NEW_PRIVS;
 }

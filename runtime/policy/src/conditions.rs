@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::chosen::Further;
 use crate::harden::{NodePolicy, rule};
 use crate::profile::Profile;
+use crate::value::matches;
 use crate::verdict::Verdicts;
 
 /// The beginning of the names of annotations that are for brig.
@@ -90,5 +91,30 @@ pub(crate) fn judge(
         if !(is_known && profiles.contains(value)) {
             verdicts.refuse(rule, format!("annotations[{name:?}]"), format!("{value:?}"));
         }
+    }
+}
+
+/// Where Kubernetes' engines write by which name an image was asked for: containerd's CRI plugin, for a container and for a
+/// pod's first; CRI-O.
+const IMAGES: [&str; 3] = [
+    "io.kubernetes.cri.image-name",
+    "io.kubernetes.cri.sandbox-image-name",
+    "io.kubernetes.cri-o.ImageName",
+];
+
+/// Images by their names. One of which nothing is known is not on the list.
+pub(crate) fn judge_image(
+    annotations: &BTreeMap<String, String>,
+    profile: &Profile,
+    verdicts: &mut Verdicts,
+) {
+    let rule = rule!(profile, images);
+    let allowed = profile.images.allow.as_deref().unwrap_or_default();
+    let mut named = IMAGES.iter().filter_map(|key| Some((key, annotations.get(*key)?))).peekable();
+    if named.peek().is_none() {
+        verdicts.refuse(rule, "annotations", "an image that nobody names");
+    }
+    for (key, name) in named.filter(|(_, name)| !allowed.iter().any(|one| matches(one, name))) {
+        verdicts.refuse(rule, format!("annotations[{key:?}]"), format!("the image {name:?}"));
     }
 }

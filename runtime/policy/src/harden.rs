@@ -7,8 +7,10 @@ mod bandwidth;
 mod controls;
 mod hooks;
 mod kernel;
+mod label;
 mod landlock;
 mod linux;
+mod memory;
 mod process;
 mod remapping;
 mod resources;
@@ -16,7 +18,9 @@ mod root;
 mod securebits;
 mod sources;
 
-use brig_spec::{Asked, Config, IdMapping, Linux, NamespaceType, Process, Resources};
+use brig_spec::{
+    Asked, Config, IdMapping, Linux, NamespaceType, PersonalityDomain, Process, Resources,
+};
 
 use crate::chosen::ChosenProfile;
 use crate::conditions::{self, Condition};
@@ -37,6 +41,8 @@ macro_rules! rule {
 pub(crate) use rule;
 
 pub use bandwidth::{Bandwidth, bandwidth};
+pub use label::Modules;
+pub use memory::write_xor_execute;
 pub use remapping::{Remap, wants_range};
 pub use securebits::securebits;
 
@@ -70,10 +76,14 @@ pub struct Facts {
     pub huge_pages: Vec<String>,
     /// Whether systemd makes cgroups, so that `linux.cgroupsPath` names a slice and not a path.
     pub systemd: bool,
+    /// The security modules that the host has.
+    pub modules: Modules,
     /// The version of Landlock that the kernel has; 0 where it has none.
     pub landlock: u32,
     /// Whether a pid namespace can forbid programs in memory (`vm.memfd_noexec`, Linux 6.3).
     pub forbids_programs_in_memory: bool,
+    /// Whether memory can be kept from being written and executed (`PR_SET_MDWE`, Linux 6.3).
+    pub forbids_writable_code: bool,
     /// What of the caller counts.
     pub caller: CallerFacts,
     /// The ids that remapped containers have.
@@ -192,12 +202,14 @@ fn decide_by(
     remapping::judge(config, rules, facts, verdicts);
     let (process, linux) = (&mut config.process, &config.linux);
     process::judge(process, linux, rules, &facts.caller, verdicts);
+    label::judge(process, facts.modules, rules, verdicts);
     process::mapped_mounts(config, rules, verdicts);
     linux::judge(&mut config.linux, rules, facts, verdicts);
     root::judge(config, rules, verdicts);
     remapping::judge_root(config, rules, facts, verdicts);
     sources::judge(config, rules, sources, verdicts);
     kernel::judge(&mut config.mounts, rules, verdicts);
+    kernel::judge_view(&mut config.mounts, rules, verdicts);
     // In a user namespace only cgroups of v2 are given to the container.
     let has_host_root = config.linux.namespace(NamespaceType::User).is_none();
     let writes_cgroups = has_host_root && !is_on(rule!(rules, kernel_mounts));
@@ -208,9 +220,11 @@ fn decide_by(
         config.linux.resources = None;
     }
     filter(config, rules, verdicts);
+    memory::judge(rules, facts, verdicts);
     hooks::judge(config, rules, &sources.0.programs, verdicts);
     forbid(config, rules, verdicts);
     conditions::judge(&config.annotations, rules, verdicts);
+    conditions::judge_image(&config.annotations, rules, verdicts);
 }
 
 /// What holds for a further process of a container. Where it names no label or limit of its own it has those of the
@@ -231,8 +245,12 @@ pub fn harden_process(
     if asked.rlimits.is_empty() {
         asked.rlimits.clone_from(&own.rlimits);
     }
+    // What confines the container is there.
+    let modules =
+        Modules { apparmor: own.apparmor_profile.is_some(), selinux: own.selinux_label.is_some() };
     let verdicts = Verdicts::of(profile, |_, rules, verdicts| {
         process::judge(&mut asked, &container.linux, rules, caller, verdicts);
+        label::judge(&asked, modules, rules, verdicts);
     });
     let verdicts = Denial::or(&profile.name, verdicts)?;
     Ok((Hardened(Box::new(asked)), verdicts))
@@ -348,6 +366,10 @@ fn forbid(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
     for name in config.linux.net_devices.keys() {
         let field = format!("linux.netDevices[{name:?}]");
         verdicts.refuse(rule!(profile, net_devices), field, "an interface of the host");
+    }
+    if config.linux.personality.as_ref().is_some_and(|one| one.domain != PersonalityDomain::Linux) {
+        let asked = "another execution domain than LINUX";
+        verdicts.refuse(rule!(profile, personality), "linux.personality.domain", asked);
     }
     if config.linux.intel_rdt.is_some() {
         verdicts.refuse(rule!(profile, intel_rdt), "linux.intelRdt", "a group of resctrl");

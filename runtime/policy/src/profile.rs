@@ -166,6 +166,16 @@ rules! {
     securebits: Securebits {}
         "a process that is not root with capabilities gains none by being root (capabilities(7), \"securebits\"; locked)",
         "SP 800-190 4.4.3; CIS 5.3";
+    security_label: SecurityLabel {
+        /// AppArmor profiles that may be asked for, by name; `*` at an end stands for anything but `unconfined`.
+        apparmor: Vec<String>,
+        /// Types that a SELinux label may have, in the same way.
+        selinux_types: Vec<String>,
+        /// Whether there has to be a label of each of the two modules that the host has.
+        required: bool,
+    }
+        "which AppArmor profile and which type of SELinux confine a process",
+        "PSS baseline: appArmorProfile, seLinuxOptions; CIS 5.1, 5.2; SP 800-190 4.4.3";
     users: Users {
         /// The least user id that may be asked for without a user namespace.
         min_uid: u32,
@@ -224,6 +234,14 @@ rules! {
     kernel_mounts: KernelMounts {}
         "proc and sysfs are only at /proc and /sys, where parts of them are hidden; sysfs and cgroups are read-only",
         "PSS baseline: procMount, privileged; CVE-2022-0492";
+    proc_view: ProcView {
+        /// Only a user's own processes are seen (`hidepid=invisible`).
+        own_processes: bool,
+        /// Only processes are seen, and nothing else of the kernel (`subset=pid`, Linux 5.8).
+        processes_only: bool,
+    }
+        "what /proc shows: processes of others, and what is not about processes",
+        "SP 800-190 4.4.3; PSS baseline: procMount";
     mount_flags: MountFlags {
         /// Mounts by destination that may have set-user-id programs and devices.
         except: Vec<String>,
@@ -321,6 +339,9 @@ rules! {
     scheduling: Scheduling {}
         "no real-time scheduling, no priority above the usual one",
         "SP 800-190 4.4.3";
+    personality: Personality {}
+        "no other execution domain (personality(2))",
+        "SP 800-190 4.4.3";
     cgroup_parent: CgroupParent {
         /// Paths of cgroups, or slices, below which containers may be.
         allow: Vec<String>,
@@ -359,6 +380,9 @@ rules! {
     }
         "a Landlock ruleset: where files are written and executed, and what is reached of the network",
         "SP 800-190 4.4.2, 4.4.3; CIS 5.12; CVE-2026-41326";
+    write_xor_execute: WriteXorExecute {}
+        "no memory that is written and executed, in no process (prctl(2), `PR_SET_MDWE`, Linux 6.3); just-in-time compilers need it",
+        "SP 800-190 4.4.4";
     hooks: Hooks {
         /// Programs that may be prestart, createRuntime, poststart and poststop hooks.
         allow: Vec<HookProgram>,
@@ -383,6 +407,12 @@ rules! {
     }
         "how much a container's interfaces send and receive; they are the host's only where it has no network of its own",
         "SP 800-190 4.4.3; PSS baseline: host namespaces";
+    images: Images {
+        /// Names of images, as Kubernetes' engines write them into annotations; `*` at an end stands for anything.
+        allow: Vec<String>,
+    }
+        "which images containers may be of, by the name that they were asked for",
+        "CIS 4.2, 4.5; SP 800-190 4.1.5";
     annotations: Annotations {
         /// Those of brig's own (`io.brig.`) that a container may have.
         allow: Vec<Annotation>,

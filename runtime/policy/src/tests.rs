@@ -14,6 +14,7 @@ fn facts() -> Facts {
         huge_pages: vec!["2MB".to_owned()],
         landlock: 7,
         forbids_programs_in_memory: true,
+        forbids_writable_code: true,
         pool: pool(),
         remap: Remap::Unprivileged,
         ..Facts::default()
@@ -790,7 +791,7 @@ fn any_rules() -> impl Strategy<Value = String> {
             .map(|(rule, mode)| format!("{}.mode = \"{mode}\"\n", rule.name));
         let text: String = rules.collect();
         format!(
-            "extends = \"{base}\"\ncgroup_parent.allow = []\nbandwidth.egress_mbit = 1\nbandwidth.ingress_mbit = \"unlimited\"\n{text}"
+            "extends = \"{base}\"\ncgroup_parent.allow = []\nsecurity_label.required = false\nimages.allow = [\"*\"]\nproc_view.own_processes = true\nproc_view.processes_only = false\nbandwidth.egress_mbit = 1\nbandwidth.ingress_mbit = \"unlimited\"\n{text}"
         )
     })
 }
@@ -907,7 +908,7 @@ proptest! {
             let again = Asked::read(&text).expect("what holds is acceptable");
             let (twice, verdicts) = harden(again, &node, &sources()).expect("nothing is refused that holds");
             // The node's filter and securebits are no part of the configuration.
-            let is_said_again = |verdict: &Verdict| verdict.outcome == Outcome::Audited || ["seccomp", "securebits"].contains(&&*verdict.rule);
+            let is_said_again = |verdict: &Verdict| verdict.outcome == Outcome::Audited || ["seccomp", "securebits", "write_xor_execute"].contains(&&*verdict.rule);
             prop_assert!(verdicts.iter().all(is_said_again), "{verdicts:?}");
             prop_assert_eq!(twice, once);
         }

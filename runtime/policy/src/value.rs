@@ -31,6 +31,17 @@ impl Serialize for Capabilities {
     }
 }
 
+/// Whether a text is what a pattern says: the same, or with a `*` at an end of the pattern anything there.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(end), Some(_)) => text.contains(end.trim_end_matches('*')),
+        (Some(end), None) => text.ends_with(end),
+        (None, Some(start)) => text.starts_with(start),
+        (None, None) => text == pattern,
+    }
+}
+
 /// Megabits (1,000,000) a second, at least 1, or `unlimited`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Megabits(Option<NonZeroU32>);

@@ -51,6 +51,8 @@ pub struct ExecRequest<'s> {
     /// See [`super::Request`].
     pub securebits: u64,
     /// See [`super::Request`].
+    pub write_xor_execute: bool,
+    /// See [`super::Request`].
     pub landlock: &'s [LandlockRules],
 }
 
@@ -174,6 +176,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool,
         node_filters: request.node_filters,
         seccomp: request.seccomp,
         securebits: request.securebits,
+        write_xor_execute: request.write_xor_execute,
         landlock: request.landlock,
         setgroups: request.host.setgroups && (request.host.caller.is_root() || !single),
         personality: personality(request.spec),

@@ -54,6 +54,9 @@ pub(super) fn become_user(builder: &mut Builder<'_>, tail: &Tail<'_>) -> Result<
     if ambient != 0 {
         builder.push(PrivilegeOp::SetAmbient { ambient });
     }
+    if tail.write_xor_execute {
+        builder.push(PrivilegeOp::Prctl { option: prctl::MDWE, value: prctl::REFUSE_EXEC_GAIN });
+    }
     if tail.no_new_privileges() {
         builder.push(PrivilegeOp::Prctl { option: prctl::NO_NEW_PRIVS, value: 1 });
     }

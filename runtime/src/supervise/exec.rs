@@ -113,6 +113,7 @@ pub(super) fn exec(
             seccomp: filter.map(|filter| &filter.program),
             node_filters: &node_filters,
             securebits: policy::securebits(process, profile),
+            write_xor_execute: policy::write_xor_execute(profile),
             landlock: &landlock,
         },
     )?;

@@ -26,6 +26,15 @@ fn pointers<S: AsRef<CStr>>(strings: &[S]) -> Vec<*const c_char> {
     strings.iter().map(|text| text.as_ref().as_ptr()).chain([std::ptr::null()]).collect()
 }
 
+/// Whether this process is kept from memory that is written and executed (prctl(2) `PR_SET_MDWE`); `None` where none can
+/// be, before Linux 6.3.
+#[must_use]
+pub fn refuses_exec_gain() -> Option<bool> {
+    // SAFETY: it reads a flag of this process, and takes no pointers.
+    let flags = unsafe { libc::prctl(libc::PR_GET_MDWE, 0, 0, 0, 0) };
+    (flags >= 0).then_some(flags & libc::PR_MDWE_REFUSE_EXEC_GAIN.cast_signed() != 0)
+}
+
 /// Forbids other processes to trace this one or to read its memory and descriptors through /proc.
 ///
 /// # Errors

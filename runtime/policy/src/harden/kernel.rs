@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use brig_spec::mount::{Kind, MOUNT_ATTR_RDONLY, MountRequest};
+use brig_spec::mount::{Kind, MOUNT_ATTR_RDONLY, MountRequest, Parameter};
 
 use super::{is_on, rule};
 use crate::profile::Profile;
@@ -42,6 +42,34 @@ pub(super) fn judge(mounts: &mut [MountRequest], profile: &Profile, verdicts: &m
             mount.recursive.clear &= !MOUNT_ATTR_RDONLY;
             if kind.is_some() {
                 mount.attributes.set(MOUNT_ATTR_RDONLY);
+            }
+        }
+    }
+}
+
+/// The rule about what a process sees of others in proc (proc(5), "Mount options").
+pub(super) fn judge_view(mounts: &mut [MountRequest], profile: &Profile, verdicts: &mut Verdicts) {
+    let rule = rule!(profile, proc_view);
+    let wanted = [
+        ("hidepid", "invisible", profile.proc_view.own_processes),
+        ("subset", "pid", profile.proc_view.processes_only),
+    ];
+    for (index, mount) in mounts.iter_mut().enumerate() {
+        if !matches!(&mount.kind, Kind::Filesystem(kind) if kind == "proc") {
+            continue;
+        }
+        for (key, value, _) in wanted.iter().filter(|(.., wanted)| wanted.unwrap_or_default()) {
+            let asked = mount.data.iter().find(|option| option.key == *key);
+            let asked = asked.and_then(|option| option.value.clone());
+            if asked.as_deref() == Some(value) {
+                continue;
+            }
+            let asked = asked.map_or_else(|| format!("no {key}"), |asked| format!("{key}={asked}"));
+            let allowed = format!("{key}={value}");
+            if verdicts.limit(rule, format!("mounts[{index}].options"), asked, allowed) {
+                mount.data.retain(|option| option.key != *key);
+                let (key, value) = ((*key).to_owned(), Some((*value).to_owned()));
+                mount.data.push(Parameter { key, value });
             }
         }
     }

@@ -206,6 +206,7 @@ pub(super) fn option(option: i32) -> Cow<'static, str> {
         prctl::SECUREBITS => "PR_SET_SECUREBITS".into(),
         prctl::DUMPABLE => "PR_SET_DUMPABLE".into(),
         prctl::NO_NEW_PRIVS => "PR_SET_NO_NEW_PRIVS".into(),
+        prctl::MDWE => "PR_SET_MDWE".into(),
         other => other.to_string().into(),
     }
 }
