@@ -261,7 +261,7 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
         builder.be_frugal();
     }
     let sources = namespaces::enter(&mut builder, request, &namespaces, &stages)?;
-    let mut proc = PrivateProc::default();
+    let mut proc = PrivateProc::of(&namespaces, request.host);
     process::surroundings(&mut builder, request, &namespaces, &mut proc)?;
     let terminal = rootfs::assemble(&mut builder, request, &stages, &sources)?;
     let ending = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;
