@@ -154,6 +154,22 @@ fn kernel_parameters_are_set_without_a_pid_namespace() {
     lab.assert_clean();
 }
 
+/// Without a cgroup, where the processes share the mounts that were made for the container.
+#[test]
+fn processes_are_listed_without_a_cgroup() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(bundle(&lab).sh("sleep 4242 & exec sleep 4243"));
+    let script = "\"$1\" create --bundle \"$2\" \"$3\" </dev/null >/dev/null && \"$1\" start \"$3\" && \
+                  for i in $(seq 500); do \"$1\" ps \"$3\" | grep -q 4242 && break; sleep 0.02; done; \
+                  \"$1\" ps \"$3\" -o pid,args | sed 's/^ *[0-9]* //' | sort; \
+                  \"$1\" pause \"$3\"; \"$1\" delete --force \"$3\"";
+    let said = as_root_inside(&lab, "-Urm", binaries::runtime(), &c, script).go().ok();
+    assert_eq!(said.stdout(), "PID COMMAND\nsleep 4242\nsleep 4243\n", "{}", said.stderr());
+    said.says("has no cgroup");
+    lab.assert_clean();
+}
+
 /// What is asked of a cgroup is not left out in silence where there can be none.
 #[test]
 fn a_limit_that_cannot_be_set_is_an_error() {
