@@ -14,7 +14,7 @@ pub(super) const DEMANDS: &[Demand] = &[
     demand("config-linux.md, Devices", "listed devices are there, wherever", &["filesystem::listed_devices_are_made", "mounts::a_device_is_in_the_mount_that_its_path_leads_into"]),
     demand("config-linux.md, Devices", "another file at path is an error", &["specification::another_file_where_a_device_is_to_be_is_an_error"]),
     demand("config-linux.md, Devices", "a device is listed once (SHOULD)", &["filesystem::listed_devices_are_made"]).but("asked of authors: brig makes each, as it is harmless"),
-    demand("config-linux.md, Default Devices", "null, zero, full, random, urandom, tty, ptmx are there, with a terminal console", &["filesystem::dev_has_the_standard_nodes_and_links", "filesystem::standard_devices_work", "console::the_console_is_at_dev_console"]),
+    demand("config-linux.md, Default Devices", "null, zero, full, random, urandom, tty, ptmx are there, with a terminal console", &["filesystem::dev_has_the_standard_nodes_and_links", "filesystem::a_listed_terminal_multiplexer_is_that_of_the_container", "filesystem::standard_devices_work", "console::the_console_is_at_dev_console"]),
     demand("config-linux.md, Network Devices", "listed ones are moved, keep their addresses, and are up", &["specification::an_interface_moves_under_its_name_another_or_a_pattern"]),
     demand("config-linux.md, Network Devices", "a name that is taken is an error, but for one with %d, for which the kernel chooses", &["specification::an_interface_moves_under_its_name_another_or_a_pattern"]),
     demand("config-linux.md, Network Devices", "the runtime does not manage them later", &["hostile_images::interfaces_move_to_the_namespace_that_is_joined"]),
