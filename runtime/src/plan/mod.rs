@@ -41,6 +41,7 @@ use crate::spec::ContainerId;
 
 pub use build::SlotUse;
 pub use cgroup::{Join, Systemd, plan_cgroup};
+pub(crate) use cgroup::{delegates_later, owner_by};
 pub(crate) use descriptors::needs_many as needs_many_descriptors;
 pub(crate) use environment::has_home;
 pub use error::Refusal;
