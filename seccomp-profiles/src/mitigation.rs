@@ -5,12 +5,10 @@
 //! kernel that has it. Must never be read as a list of all holes, or of all ways into one.
 
 mod known;
-mod switch;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator as Op};
 
 pub use known::MITIGATIONS;
-pub use switch::{find, refusing, without};
 
 use crate::arch::Arch;
 use crate::compare::{Freedom, outcomes};
@@ -181,7 +179,10 @@ mod tests {
                 "io-uring",
                 "x32-recvmmsg",
             ] {
-                assert_eq!(state(&profile, closed), State::Closed, "{name}: {closed}");
+                // Who may make namespaces has packet filters in them.
+                let is_open = name == "nested" && closed == "nf-tables";
+                let expected = if is_open { State::Open } else { State::Closed };
+                assert_eq!(state(&profile, closed), expected, "{name}: {closed}");
             }
             assert_eq!(state(&profile, "dirty-pipe"), State::Open, "{name}");
         }

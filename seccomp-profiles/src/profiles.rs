@@ -8,15 +8,16 @@ use oci_spec::runtime::LinuxSeccomp;
 
 /// The names that [`builtin`] knows, from the loosest to the strictest.
 ///
-/// All refuse 32-bit calls, new namespaces, `AF_ALG`, `AF_VSOCK` and other uncommon sockets, and
-/// typing into a terminal by ioctl; `clone3` fails with ENOSYS, so that libraries fall back to
-/// `clone`, whose flags a filter can see.
+/// All refuse 32-bit calls, `AF_ALG`, `AF_VSOCK` and other uncommon sockets, and typing into a terminal by
+/// ioctl, and all but `nested` new namespaces and mounts: there `clone3` fails with ENOSYS, so that libraries
+/// fall back to `clone`, whose flags a filter can see.
 ///
+/// - `nested`: for containers in a container that has a user namespace, where it makes its own.
 /// - `default`: for ordinary containers; otherwise Docker's.
 /// - `restricted`: in addition no ptrace, no chroot, no raw packets and few kinds of netlink.
 /// - `sandbox`: what network services and interpreters call, and nothing else.
 /// - `compute`: that without any network.
-pub const BUILTIN: [&str; 4] = ["default", "restricted", "sandbox", "compute"];
+pub const BUILTIN: [&str; 5] = ["nested", "default", "restricted", "sandbox", "compute"];
 
 /// The names of the profiles that come with brig.
 #[must_use]
@@ -28,6 +29,7 @@ pub fn builtin_names() -> Vec<&'static str> {
 #[must_use]
 pub fn builtin_text(name: &str) -> Option<&'static str> {
     Some(match name {
+        "nested" => include_str!("../profiles/nested.json"),
         "default" => include_str!("../profiles/default.json"),
         "restricted" => include_str!("../profiles/restricted.json"),
         "sandbox" => include_str!("../profiles/sandbox.json"),

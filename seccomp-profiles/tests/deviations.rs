@@ -121,12 +121,12 @@ const OPENING: &str = "\
 Made from `seccomp-profiles/profiles` by its tests; after a change there:
 `BRIG_BLESS=1 cargo nextest run -p brig-seccomp --test deviations`.
 
-Four profiles come with brig, as data: `seccomp-profiles/profiles/NAME.json` is what goes into
+Five profiles come with brig, as data: `seccomp-profiles/profiles/NAME.json` is what goes into
 `linux.seccomp` of config.json, and any runtime takes it (the tests load each into runc and crun too); for
 `podman run` and `docker run` it is `--security-opt seccomp=NAME.json`. They are lists of what is allowed:
 other calls fail with EPERM, and calls newer than the profile (under brig and runc) with ENOSYS, so that
 programs fall back.
-`clone3`, whose flags no filter can see, fails with ENOSYS too, and libraries call `clone`.
+`clone3`, whose flags no filter can see, fails with ENOSYS too but under `nested`, and libraries call `clone`.
 
 Under brig a profile of your own has to allow what the program calls, and `execve`, with which it is started: brig makes no
 other call under the filter, with or without `noNewPrivileges`. One that notifies (`SCMP_ACT_NOTIFY`) has to allow
@@ -138,7 +138,11 @@ record` adds what runc and crun do.
 |---|---|---|---|
 ";
 
-const FOR: [(&str, &str); 4] = [
+const FOR: [(&str, &str); 5] = [
+    (
+        "nested",
+        "systemd, or containers, in a container that has a user namespace: `default` with mounts and namespaces, of which root there makes its own",
+    ),
     (
         "default",
         "ordinary containers: Docker's default profile, but safer on socket families and without 32-bit calls",

@@ -16,8 +16,13 @@ macro_rules! level {
 }
 
 /// Each level with what it says, in JSON, the newest version of a name last.
-pub const LEVELS: &[(&str, &str)] =
-    &[level!("oci-1"), level!("baseline-1"), level!("restricted-1"), level!("sandbox-1")];
+pub const LEVELS: &[(&str, &str)] = &[
+    level!("oci-1"),
+    level!("baseline-1"),
+    level!("nested-1"),
+    level!("restricted-1"),
+    level!("sandbox-1"),
+];
 
 /// The full name of a level, and what it says.
 pub(crate) fn find(name: &str) -> Option<(&'static str, &'static str)> {
@@ -26,7 +31,8 @@ pub(crate) fn find(name: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// What levels extend; a test compares it with their files.
-const EXTENDED: &[(&str, &str)] = &[("restricted-1", "baseline-1"), ("sandbox-1", "restricted-1")];
+const EXTENDED: &[(&str, &str)] =
+    &[("nested-1", "baseline-1"), ("restricted-1", "baseline-1"), ("sandbox-1", "restricted-1")];
 
 /// Those that a level extends, by their full names. What they say is in its own text.
 pub(crate) fn extended(full: &str) -> impl Iterator<Item = &'static str> {

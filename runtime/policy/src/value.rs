@@ -96,6 +96,8 @@ impl Serialize for Megabits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FilterName {
+    /// For containers in containers.
+    Nested,
     /// For ordinary containers.
     Default,
     /// For programs that are not trusted much.
@@ -108,13 +110,14 @@ pub enum FilterName {
 
 impl FilterName {
     /// Each of them, the stricter ones last.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Default, Self::Restricted, Self::Sandbox, Self::Compute];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Nested, Self::Default, Self::Restricted, Self::Sandbox, Self::Compute];
 
     /// As a policy file and `brig seccomp` spell it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Nested => "nested",
             Self::Default => "default",
             Self::Restricted => "restricted",
             Self::Sandbox => "sandbox",
@@ -381,31 +384,6 @@ pub enum Scope {
     AbstractSockets,
     /// Signals (signal(7)).
     Signals,
-}
-
-/// A mitigation that brig's filters know (`brig seccomp mitigations`), by its name or by a CVE of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Mitigation(pub &'static str);
-
-impl<'de> Deserialize<'de> for Mitigation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let found = brig_seccomp::mitigation::find(&text).map(|one| Self(one.name));
-        found.ok_or_else(|| {
-            let hint = "`brig seccomp mitigations` lists them";
-            D::Error::custom(format_args!("no mitigation has the name or CVE {text:?}\0{hint}"))
-        })
-    }
-}
-
-/// A mitigation that the node does without.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SwitchedOff {
-    /// Which.
-    pub name: Mitigation,
-    /// Why, for whoever reads the policy, or what came of it, later.
-    pub reason: String,
 }
 
 /// A program of the host, by what it is.

@@ -26,7 +26,7 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig seccomp VERB [OPTION...] [ARGUMENT...]
 
-PROFILE is a built-in profile (default, restricted, sandbox or compute), or a JSON file: a
+PROFILE is a built-in profile (nested, default, restricted, sandbox or compute), or a JSON file: a
 linux.seccomp object of the OCI runtime specification, or a config.json that has one; - is standard
 input. A file with the name of a built-in profile is ./NAME. `brig seccomp VERB --help` says more.
 
