@@ -1,9 +1,10 @@
 //! A node without a policy file, as it is after brig was installed: `restricted` holds, and what users and engines usually
 //! do works.
 
-use brig_integration::engine::{Containerd, Docker, IMAGE, Podman, docker};
+use brig_integration::engine::{Buildah, Containerd, Docker, IMAGE, Podman, docker};
 use brig_integration::{Lab, binaries, json, need};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// The ordinary user that the tests' /etc has.
@@ -156,5 +157,28 @@ fn docker_runs_containers_in_its_networks() {
     let address = "ip -4 -o address show dev eth0";
     docker.sh("--network bridge", address).ok().says("inet 172.17.");
     drop(docker);
+    lab.assert_clean();
+}
+
+/// Each `RUN` of a build writes to its root, which is what `baseline` lets it; the README has a link whose name selects that.
+#[test]
+fn images_are_built_by_a_link_that_selects_baseline() {
+    need!(EnginesOfToday);
+    need!(Brig);
+    let lab = lab();
+    let buildah = Buildah::start(&lab);
+    let (context, link) = (lab.path("context"), lab.dir().join("brig-baseline"));
+    fs::create_dir(&context).expect("make a directory");
+    let recipe = "FROM localhost/box:1\nRUN echo made >/made && cat /made && grep -c Seccomp:.2 /proc/self/status\n";
+    fs::write(context.join("Dockerfile"), recipe).expect("write a recipe");
+    symlink(binaries::runtime(), &link).expect("link");
+    let build = |runtime: &Path| {
+        let call =
+            buildah.call(&["build", "--no-cache", "--network", "none", "--isolation", "oci"]);
+        call.arg("--runtime").arg(runtime).arg(&context).go()
+    };
+    build(&link).ok().says("made\n1\n");
+    build(binaries::runtime()).failed().says("the node's profile \"restricted-1\" denies");
+    drop(buildah);
     lab.assert_clean();
 }
