@@ -483,6 +483,31 @@ fn later_mounts_undo_nothing() {
 }
 
 /// What a mount shows is masked and read-only by its path.
+/// Podman binds files into /run, and Kubernetes a token into /var/run, which is a link to /run in most images.
+#[test]
+fn places_to_write_in_hide_nothing_that_is_asked_for() {
+    need!(Brig);
+    let lab = Lab::new();
+    rules(
+        "read_only_root = { mode = \"enforce\", tmpfs = [\"/run\", \"/tmp\", \"/data/in\"], size = \"1MiB\" }",
+    );
+    let (secrets, data) = (lab.path("secrets"), lab.path("data"));
+    for dir in [&secrets, &data] {
+        fs::create_dir(dir).expect("make a directory");
+        fs::write(dir.join("token"), "it is here").expect("write");
+    }
+    let bundle = lab.bundle();
+    symlink("../run", bundle.rootfs.join("var/run")).expect("link");
+    let bundle = bundle
+        .bind(&secrets, "/var/run/secrets", &["ro"])
+        .bind(&secrets.join("token"), "/run/.containerenv", &["ro"])
+        .bind(&data, "/data", &["rw"])
+        .sh("cat /run/.containerenv /run/secrets/token; touch /run/x /tmp/x /data/in 2>&1; ls /run/x /tmp/x /data; touch /x 2>/dev/null || echo read-only");
+    let output = lab.container(bundle).run().ok();
+    output.prints("it is hereit is here/run/x\n/tmp/x\n\n/data:\nin\ntoken\nread-only");
+    lab.assert_clean();
+}
+
 #[test]
 fn no_mount_shows_again_what_an_earlier_one_does() {
     need!(Brig);

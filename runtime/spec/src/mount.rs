@@ -160,6 +160,17 @@ pub enum CopyUp {
     Yes,
 }
 
+/// When a mount is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// In its turn: after those before it in the list.
+    #[default]
+    Listed,
+    /// Before all those that are asked for, so that it covers none of them. Its place in the list is the last, as each mount
+    /// is known by its index in what was asked for.
+    First,
+}
+
 /// One of `mounts`, as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -207,6 +218,16 @@ pub struct MountRequest {
     pub superblock: Vec<Parameter>,
     /// What the file system itself understands: `size=64k`, `newinstance`.
     pub data: Vec<Parameter>,
+    /// When it is attached.
+    pub turn: Turn,
+}
+
+/// Mounts with their indices, in the order in which they are attached.
+pub fn in_turn<T>(mounts: &[T], turn: fn(&T) -> Turn) -> impl Iterator<Item = (usize, &T)> {
+    let of = move |wanted: Turn| {
+        mounts.iter().enumerate().filter(move |(_, mount)| turn(mount) == wanted)
+    };
+    of(Turn::First).chain(of(Turn::Listed))
 }
 
 /// What an option does.
@@ -325,6 +346,7 @@ impl MountRequest {
             copy_up: CopyUp::No,
             superblock: Vec::new(),
             data: Vec::new(),
+            turn: Turn::Listed,
         };
         request.kind = kind(index, typ.as_deref(), &options)?;
         if request.kind != Kind::Remount && request.destination == Path::new("/") {

@@ -1,6 +1,6 @@
 //! Attaching below the root what was opened for it, and what is made in the container's namespaces.
 //!
-//! Promises: in the specification's order; each target is a descriptor that was found below the root.
+//! Promises: in the specification's order, after what the policy puts below; each target is a descriptor that was found below the root.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use super::rootfs::{Terminal, target};
 use super::{Refusal, Request};
 use super::{devices, labels};
 use crate::spec::Config;
-use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest};
+use crate::spec::mount::{Attributes, CopyUp, Kind, MountRequest, in_turn};
 use crate::spec::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::spec::mount::{MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME};
 
@@ -57,7 +57,7 @@ pub(super) fn below_root<'s>(
         attached.terminal.console =
             devices::populate(builder, request, root, dev, &sources.devices)?;
     }
-    for (index, source) in sources.mounts.iter().enumerate() {
+    for (index, source) in in_turn(&sources.mounts, |source| source.request.turn) {
         let field = format!("mounts[{index}]");
         builder.concerning(&field, |builder| {
             attached.add(builder, request, sources, source, &field)

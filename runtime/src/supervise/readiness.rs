@@ -17,7 +17,7 @@ use crate::foreign;
 use crate::policy::Hardened;
 use crate::spec::mount::{
     Attributes, CopyUp, Kind, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_RDONLY, MountRequest, Scope,
+    MOUNT_ATTR_RDONLY, MountRequest, Scope, Turn,
 };
 
 /// Where the directory is inside, and what the program is told.
@@ -80,5 +80,6 @@ fn seen_inside(source: PathBuf) -> MountRequest {
         copy_up: CopyUp::No,
         superblock: Vec::new(),
         data: Vec::new(),
+        turn: Turn::Listed,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use brig_spec::Config;
 use brig_spec::mount::{
     Attributes, CopyUp, Kind, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MountRequest,
-    Parameter, Propagation, Scope,
+    Parameter, Propagation, Scope, Turn,
 };
 
 use super::{is_on, rule};
@@ -120,10 +120,8 @@ fn read_only(config: &mut Config, profile: &Profile, verdicts: &mut Verdicts) {
     config.root.readonly = true;
     let size = profile.read_only_root.size.unwrap_or_default().0;
     for place in places.iter().map(Path::new) {
-        let covers = |mount: &MountRequest| {
-            place.starts_with(&mount.destination) || mount.destination.starts_with(place)
-        };
-        if !config.mounts.iter().any(covers) {
+        // Mounts below it are attached on it: engines put files into /run.
+        if !config.mounts.iter().any(|mount| place.starts_with(&mount.destination)) {
             config.mounts.push(tmpfs(place, size));
         }
     }
@@ -146,5 +144,6 @@ fn tmpfs(place: &Path, size: i64) -> MountRequest {
         copy_up: CopyUp::No,
         superblock: Vec::new(),
         data: vec![parameter("mode", "1777".to_owned()), parameter("size", size.to_string())],
+        turn: Turn::First,
     }
 }

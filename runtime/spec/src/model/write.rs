@@ -1,13 +1,13 @@
 //! A configuration as text again: what holds for a container, as later commands read it.
 //!
-//! Promises: what is written is read as the same configuration. Must never write what was left out when it was read.
+//! Promises: what is written is read as the same configuration, with mounts in the order in which they are attached. Must never write what was left out when it was read.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Config, Hooks, Linux, Process, Root, unset};
 use crate::error::{Error, FieldProblem};
-use crate::mount::MountRequest;
+use crate::mount::{MountRequest, in_turn};
 
 /// [`Config`], as it is written. `linux` is the last, and there whatever it holds.
 #[derive(serde::Serialize)]
@@ -20,7 +20,7 @@ struct Text<'c> {
     hostname: Option<&'c str>,
     #[serde(skip_serializing_if = "unset")]
     domainname: Option<&'c str>,
-    mounts: &'c [MountRequest],
+    mounts: Vec<&'c MountRequest>,
     hooks: &'c Hooks,
     annotations: &'c BTreeMap<String, String>,
     linux: &'c Linux,
@@ -39,7 +39,7 @@ impl Config {
             process,
             hostname: hostname.as_deref(),
             domainname: domainname.as_deref(),
-            mounts,
+            mounts: in_turn(mounts, |mount| mount.turn).map(|(_, mount)| mount).collect(),
             hooks,
             annotations: &self.annotations,
             linux: &self.linux,
