@@ -1,9 +1,11 @@
 //! Container engines which call the runtime under test: a containerd, a Podman and a Docker of the
 //! test's own, with all of their state in the test's directory.
 
+pub mod archive;
 pub mod buildah;
 pub mod docker;
 
+pub use archive::{Size, archive};
 pub use buildah::Buildah;
 pub use docker::Docker;
 

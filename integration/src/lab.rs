@@ -118,6 +118,11 @@ impl Lab {
         self.overlay_bundle("programs").set("/process/env/-", "HOME=/root")
     }
 
+    /// A bundle over a fresh copy-on-write root file system of this name, which integration/setup makes.
+    pub fn tree(&self, name: &str) -> Bundle {
+        self.overlay_bundle(name)
+    }
+
     /// A bundle over a plain directory, with the files of busybox and the probe.
     pub fn plain_bundle(&self) -> Bundle {
         let (dir, cgroup) = self.bundle_dir();

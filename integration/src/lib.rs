@@ -34,6 +34,7 @@ pub mod need;
 pub mod programs;
 pub mod requirements;
 pub mod tidy;
+pub mod workloads;
 
 pub use bundle::Bundle;
 pub use command::Output;

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A Docker daemon with one image, `localhost/box:1`: busybox. Its runtime is the one under test,
-/// and `--runtime runc` names the other to compare with.
+/// and `--runtime runc` names the other to compare with; with `--runtime hardened` it is called with the policy's
+/// profile of that name.
 pub struct Docker<'l> {
     lab: &'l Lab,
     dir: PathBuf,
@@ -58,7 +59,10 @@ impl<'l> Docker<'l> {
         let dir = lab.path("docker");
         fs::create_dir(&dir).expect("make a directory");
         let configuration = json!({
-            "runtimes": {"tested": {"path": binaries::runtime()}},
+            "runtimes": {
+                "tested": {"path": binaries::runtime()},
+                "hardened": {"path": binaries::runtime(), "runtimeArgs": ["--profile", "hardened"]},
+            },
             "default-runtime": "tested",
             "live-restore": true,
         });
