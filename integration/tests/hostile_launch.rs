@@ -149,7 +149,13 @@ fn stop_first_child(brig: i32) -> Option<i32> {
     kill(Pid::from_raw(child), Signal::SIGSTOP).ok()?;
     let stopped = || machine::process(child).is_none_or(|process| process.state != 'R');
     wait_until(PATIENCE, stopped);
-    machine::process(child).filter(|process| process.state == 'T').map(|_| child)
+    let found = machine::process(child)?;
+    // Its program by then: brig passes signals on to that, and waits for it.
+    if !found.name.starts_with("brig") {
+        let _ = kill(Pid::from_raw(child), Signal::SIGCONT);
+        return None;
+    }
+    (found.state == 'T').then_some(child)
 }
 
 #[test]
