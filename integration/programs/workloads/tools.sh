@@ -15,8 +15,8 @@ make -s -C ../copy
 tar -C .. -cJf /tmp/copy.tar.xz copy
 tar -tf /tmp/copy.tar.xz | grep -q copy/main.c
 openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout /tmp/key -out /tmp/certificate 2>/tmp/log
-openssl s_server -accept 4433 -key /tmp/key -cert /tmp/certificate -www >/tmp/server 2>&1 &
-curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 --cacert /tmp/certificate --output /tmp/page https://localhost:4433/
+openssl s_server -4 -accept 4433 -key /tmp/key -cert /tmp/certificate -www >/tmp/server 2>&1 &
+curl --ipv4 --silent --show-error --fail --retry 20 --retry-connrefused --retry-delay 1 --cacert /tmp/certificate --output /tmp/page https://localhost:4433/ || { cat /tmp/server; exit 1; }
 kill $!
 grep -q TLS /tmp/page
 perl -e 'exit(("a" x 3) eq "aaa" ? 0 : 1)'
