@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod buildah;
 pub mod docker;
+mod user;
 
 pub use archive::{Size, archive};
 pub use buildah::Buildah;
@@ -23,6 +24,9 @@ use std::time::Duration;
 pub struct Containerd<'l> {
     lab: &'l Lab,
     socket: PathBuf,
+    /// The command that becomes an ordinary user; empty for root.
+    user: Vec<String>,
+    runtime: PathBuf,
     daemon: Option<Running>,
 }
 
@@ -53,16 +57,38 @@ impl<'l> Containerd<'l> {
     /// # Panics
     /// When it does not come up.
     pub fn start(lab: &'l Lab) -> Containerd<'l> {
-        let containerd = Containerd::empty(lab);
+        Containerd::empty(lab).with_image()
+    }
+
+    /// That of an ordinary user, with id 64322 and subordinate ids from 3000000: under rootlesskit, with a network by
+    /// pasta, so that the test needs one of its own and /dev/net/tun.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn of_user(lab: &'l Lab) -> Containerd<'l> {
+        let dir = lab.path("containerd");
+        let runtime = user::moves_into(&dir);
+        let user = user::command(&dir);
+        Containerd::in_dir(lab, &dir, user, runtime).with_image()
+    }
+
+    fn with_image(self) -> Containerd<'l> {
         let archive = binaries::rootfs("image").join("box.tar");
-        containerd.ctr(&["image", "import", "--index-name", IMAGE]).arg(archive).go().ok();
-        containerd
+        // By standard input, as an ordinary user may not open it.
+        let archive = fs::File::open(archive).expect("open the image");
+        let import = self.ctr(&["image", "import", "--index-name", IMAGE, "-"]);
+        import.stdin_from(archive.into()).go().ok();
+        self
     }
 
     /// Starts it without an image, as Docker needs it.
     fn empty(lab: &'l Lab) -> Containerd<'l> {
         let dir = lab.path("containerd");
         fs::create_dir(&dir).expect("make a directory");
+        Containerd::in_dir(lab, &dir, Vec::new(), binaries::runtime().to_owned())
+    }
+
+    fn in_dir(lab: &'l Lab, dir: &Path, user: Vec<String>, runtime: PathBuf) -> Containerd<'l> {
         // An overlay's upper layer: on a guest, /tmp is a tmpfs, and so are these.
         let socket = dir.join("sock");
         let config = format!(
@@ -71,7 +97,7 @@ impl<'l> Containerd<'l> {
             dir.display()
         );
         fs::write(dir.join("config.toml"), config).expect("write the configuration");
-        let mut containerd = Containerd { lab, socket, daemon: None };
+        let mut containerd = Containerd { lab, socket, user, runtime, daemon: None };
         containerd.daemon = Some(containerd.launch());
         containerd
     }
@@ -79,7 +105,18 @@ impl<'l> Containerd<'l> {
     fn launch(&self) -> Running {
         let config = self.socket.with_file_name("config.toml");
         let limit = Duration::from_secs(600);
-        let daemon = self.lab.call("containerd").arg("--config").arg(config).limit(limit).spawn();
+        let mut daemon = self.lab.call("containerd").arg("--config").arg(config).limit(limit);
+        if !self.user.is_empty() {
+            let rootlesskit = ["rootlesskit", "--net=pasta", "--disable-host-loopback"];
+            let of_the_host = ["--copy-up=/etc", "--copy-up=/run", "--copy-up=/var/lib"];
+            let more = ["--port-driver=implicit", "--propagation=rslave"].into_iter();
+            let more = more
+                .map(str::to_owned)
+                .chain([format!("--state-dir={}", self.of_rootlesskit().display())]);
+            let words = rootlesskit.iter().chain(&of_the_host).map(|word| (*word).to_owned());
+            daemon = daemon.under(words.chain(more)).under(&self.user);
+        }
+        let daemon = daemon.spawn();
         let up = crate::wait_until(crate::PATIENCE * 2, || self.ctr(&["version"]).go().succeeded());
         assert!(up, "containerd does not come up: {}", daemon.stderr());
         daemon
@@ -98,15 +135,32 @@ impl<'l> Containerd<'l> {
         }
     }
 
+    /// The runtime under test, where the daemon reaches it.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
     /// `ctr` with these arguments.
     pub fn ctr(&self, args: &[&str]) -> Call {
-        self.lab.call("ctr").arg("--address").arg(&self.socket).args(args)
+        let call = self.lab.call("ctr").arg("--address").arg(&self.socket).args(args);
+        if self.user.is_empty() {
+            return call;
+        }
+        // What it mounts and makes is where the daemon is.
+        let pid = fs::read_to_string(self.of_rootlesskit().join("child_pid")).unwrap_or_default();
+        let enter = ["nsenter", "--preserve-credentials", "--user", "--mount", "--net", "--target"];
+        call.under(enter.iter().map(|word| (*word).to_owned()).chain([pid])).under(&self.user)
+    }
+
+    /// The directory of rootlesskit's state.
+    fn of_rootlesskit(&self) -> PathBuf {
+        self.socket.with_file_name("rootlesskit")
     }
 
     /// `ctr run` of the image under the runtime under test, as container `id`.
     pub fn run(&self, id: &str, options: &[&str], args: &[&str]) -> Call {
         let cgroup = format!("/{id}");
-        self.run_under(binaries::runtime(), &["--cgroup", &cgroup])
+        self.run_under(&self.runtime, &["--cgroup", &cgroup])
             .args(options)
             .arg(IMAGE)
             .arg(id)
@@ -141,9 +195,6 @@ pub struct Podman<'l> {
     runtime: PathBuf,
 }
 
-/// Of the ordinary user, whom [`Lab`] gives subordinate ids.
-const BOXER: u32 = 64322;
-
 impl<'l> Podman<'l> {
     /// Makes its storage and loads the image.
     ///
@@ -161,17 +212,9 @@ impl<'l> Podman<'l> {
     /// When that fails.
     pub fn of_user(lab: &'l Lab) -> Podman<'l> {
         let dir = lab.path("podman");
-        fs::create_dir(&dir).expect("make a directory");
-        let runtime = dir.join("runtime");
-        fs::copy(binaries::runtime(), &runtime)
-            .expect("copy the runtime to where the user reaches it");
-        std::os::unix::fs::chown(&dir, Some(BOXER), Some(BOXER)).expect("give it to the user");
-        let become_user = format!(
-            "setpriv --reuid {BOXER} --regid {BOXER} --clear-groups env -u DBUS_SESSION_BUS_ADDRESS USER=boxer HOME={0} \
-             XDG_RUNTIME_DIR={0}",
-            dir.display()
-        );
-        Podman::load(lab, dir, words(&become_user), runtime)
+        let runtime = user::moves_into(&dir);
+        let user = user::command(&dir);
+        Podman::load(lab, dir, user, runtime)
     }
 
     fn load(lab: &'l Lab, dir: PathBuf, user: Vec<String>, runtime: PathBuf) -> Podman<'l> {

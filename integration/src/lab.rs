@@ -207,6 +207,17 @@ impl Lab {
         self.call("sh").args(["-c", script]).go().ok();
     }
 
+    /// Opens /dev/net/tun to all users, in this test only: some machines keep it for root.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn open_tun(&self) {
+        let (tun, at) = (self.path("tun"), Path::new("/dev/net/tun"));
+        self.call("mknod").args(["-m", "666"]).arg(&tun).args(["c", "10", "200"]).go().ok();
+        mount(Some(&tun), at, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind it");
+        self.mounted.borrow_mut().push(at.to_owned());
+    }
+
     /// A container of `bundle`, with a fresh id; nothing is done yet.
     pub fn container(&self, bundle: Bundle) -> Container<'_> {
         self.container_named(&self.id(), bundle)

@@ -85,7 +85,7 @@ impl Need {
             Need::Resctrl => lane != "resctrl",
             Need::CgroupV2 if matches!(lane.as_str(), "v1" | "hybrid") => true,
             Need::CgroupV2 | Need::Systemd | Need::AppArmor | Need::CapSysResource => {
-                let plain_guest = matches!(lane.as_str(), "v2" | "arm64");
+                let plain_guest = matches!(lane.as_str(), "v2" | "arm64" | "sid-v2");
                 is_here(&lane) || (plain_guest && self != Need::CgroupV2)
             }
             Need::SeLinux => lane != "selinux",

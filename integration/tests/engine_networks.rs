@@ -5,7 +5,7 @@
 
 use brig_integration::engine::{Docker, IMAGE, Podman};
 use brig_integration::{Lab, PATIENCE, need, wait_until};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, umount2};
 
 /// A server of a page, of 4 letters, on port 80.
 const SERVER: &str = "echo page >/tmp/page; exec httpd -f -p 80 -h /tmp";
@@ -98,10 +98,7 @@ fn an_ordinary_users_podman_has_a_network_by_pasta() {
     need!(EnginesOfToday);
     let lab = Lab::new();
     lab.own_network();
-    // Some machines keep it for root.
-    let (tun, at) = (lab.path("tun"), "/dev/net/tun");
-    lab.call("mknod").args(["-m", "666"]).arg(&tun).args(["c", "10", "200"]).go().ok();
-    mount(Some(&tun), at, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind it");
+    lab.open_tun();
     let podman = Podman::of_user(&lab);
     let options =
         ["run", "--detach", "--name", "web", "--network", "pasta", "--publish", "8084:80"];
@@ -110,6 +107,5 @@ fn an_ordinary_users_podman_has_a_network_by_pasta() {
     podman.says("exec web ip -4 -o address show dev out").ok().says("inet 192.0.2.2/24");
     podman.says("rm --force --time 0 web").ok();
     drop(podman);
-    umount2(at, MntFlags::MNT_DETACH).expect("unmount");
     lab.assert_clean();
 }

@@ -97,6 +97,19 @@ fn listed_devices_are_made() {
     assert_eq!(dev["/dev/fuse-like"], "c 10:229 640 3:4");
 }
 
+/// As the lists of devices for privileged containers have it.
+#[test]
+fn a_listed_terminal_multiplexer_is_that_of_the_container() {
+    let lab = Lab::new();
+    let devices = json!([{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]);
+    for bundle in [lab.bundle(), lab.bundle().user_namespace(200_000)] {
+        let script = "readlink /dev/ptmx; exec 3<>/dev/ptmx && ls /dev/pts";
+        let c = lab.container(bundle.set("/linux/devices", devices.clone()).sh(script));
+        c.run().ok().prints("pts/ptmx\n0\nptmx");
+    }
+    lab.assert_clean();
+}
+
 #[test]
 fn devices_can_be_used_as_allowed_only() {
     let lab = Lab::new();

@@ -16,7 +16,7 @@ fn pods_of_containerd_2() {
     // The daemon has a copy of the mounts that are here when it starts.
     let volume = lab.path("volume");
     lab.tmpfs(&volume.join("below"));
-    let cri = Cri::start(&lab);
+    let cri = Cri::on_a_bridge(&lab);
     // containerd asks `features`, and offers to the kubelet what that says.
     let status = cri.ask("Status", &json!({}));
     let handlers = status["runtime_handlers"].as_array().expect("handlers");
@@ -148,6 +148,16 @@ fn a_user_namespace(lab: &Lab, cri: &Cri<'_>) {
         "0 0\n0\n"
     );
     assert_eq!(pod.exec(&server, "id -u"), "1000\n");
+
+    // And over the bridge, from a pod without one.
+    let other = cri.pod(json!({}));
+    let client = other.run("client", "exec idle", json!({}));
+    let fetch = format!("wget -q -O - http://{}/page", pod.address());
+    assert_eq!(other.exec(&client, &fetch), "page\n");
+    let own = other.exec(&client, "ip -4 -o address show dev eth0");
+    assert!(own.contains(&format!("inet {}/24", other.address())), "{own}");
+    assert_ne!(other.address(), pod.address());
+    other.remove();
 
     // Root there is nobody here, but for what is mapped: the volume is the host's root's on the host.
     pod.exec(&first, "touch /volume/file");

@@ -179,6 +179,10 @@ fn a_second_create_with_the_same_id_fails_and_harms_nothing() {
     second.run().code(1).says("exist");
     assert_eq!(first.status(), "running");
     first.delete_force().ok();
+    second.create().ok();
+    second.start().ok();
+    assert_eq!(second.status(), "running");
+    second.delete_force().ok();
     lab.assert_clean();
 }
 

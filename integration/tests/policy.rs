@@ -334,6 +334,18 @@ const CASES: &[Case] = &[
         ),
     ),
     case(
+        "mitigations",
+        "on = [\"CVE-2023-0386\"], off = []",
+        |bundle| bundle.caps(&["CAP_SYS_ADMIN"]).unset("/linux/seccomp"),
+        Inside("mount -t tmpfs x /tmp 2>/dev/null && echo mounted || echo refused", "refused"),
+    ),
+    case(
+        "nested_user_namespaces",
+        "",
+        |bundle| bundle.user_namespace(500_000).unset("/linux/seccomp"),
+        Inside("unshare -U true 2>/dev/null && echo made || echo refused", "refused"),
+    ),
+    case(
         "seccomp_listener",
         "allow = [\"/dev/zero\"]",
         |bundle| {
@@ -687,6 +699,39 @@ fn the_nodes_filter_is_loaded_beside_the_containers_own() {
         {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
     let c = lab.container(lab.bundle().set("/linux/seccomp", notifying).sh("true"));
     c.run().failed().says("linux.seccomp.listenerPath");
+    lab.assert_clean();
+}
+
+#[test]
+fn ways_into_the_kernel_are_closed_and_opened_one_by_one() {
+    need!(Brig);
+    let lab = Lab::new();
+    let script = "unshare -U true 2>/dev/null && echo made; unshare -r -m mount -t tmpfs x /tmp 2>/dev/null && \
+                  echo mounted; true";
+    let default = "seccomp = { mode = \"enforce\", profile = \"default\" }\n";
+    let off = "mitigations = { mode = \"enforce\", on = [], off = [{ name = \"user-namespaces\", reason = \"x\" }] }\n";
+    let on =
+        "mitigations = { mode = \"enforce\", on = [\"mounts-in-user-namespaces\"], off = [] }\n";
+    let nested = "nested_user_namespaces = { mode = \"enforce\" }\n";
+    for (text, said) in [
+        (String::new(), "made\nmounted\n"),
+        (default.to_owned(), ""),
+        (format!("{default}{off}"), "made\n"),
+        (on.to_owned(), "made\n"),
+        (nested.to_owned(), ""),
+        (format!("{default}{off}{nested}"), ""),
+    ] {
+        rules(&text);
+        // Root would need CAP_SETFCAP to be root there too.
+        let user = json!({"uid": 1000, "gid": 1000});
+        let bundle = lab.bundle().unset("/linux/seccomp").set("/process/user", user);
+        assert_eq!(lab.container(bundle.clone().sh(script)).run().ok().stdout(), said, "{text}");
+        let c = lab.container(bundle.idle());
+        c.run_detached().ok();
+        fs::remove_file(FILE).expect("remove the policy");
+        assert_eq!(c.exec_sh(script).ok().stdout(), said, "exec: {text}");
+        c.delete_force().ok();
+    }
     lab.assert_clean();
 }
 

@@ -128,6 +128,48 @@ fn a_container_lives_and_ends() {
     lab.assert_clean();
 }
 
+/// One in the pid namespace of its caller, which a procfs of its own cannot be mounted for, with a network and a parameter
+/// of it.
+fn of_the_callers_pids(bundle: Bundle) -> Bundle {
+    let bundle = bundle.without_namespace("pid").namespace("network", None);
+    bundle.set("/linux/sysctl", json!({"net.ipv4.ip_default_ttl": "33"})).edit(|spec| {
+        for mount in spec["mounts"].as_array_mut().expect("mounts") {
+            if mount["destination"] == "/proc" {
+                *mount = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+            }
+        }
+    })
+}
+
+#[test]
+fn kernel_parameters_are_set_without_a_pid_namespace() {
+    let lab = Lab::new();
+    let script = "cat /proc/sys/net/ipv4/ip_default_ttl; test $$ != 1 && echo shared";
+    let c = lab.container(of_the_callers_pids(bundle(&lab)).sh(script));
+    assert_eq!(alike(&lab, "-Urm", &c, RUN), "33\nshared\n");
+    // What is mounted there is not taken for the kernel's.
+    let covered = format!("mount -t tmpfs x /proc/sys/net && mkdir -p /proc/sys/net/ipv4 && {RUN}");
+    let call = as_root_inside(&lab, "-Urm", binaries::runtime(), &c, &covered);
+    call.go().failed();
+    lab.assert_clean();
+}
+
+/// Without a cgroup, where the processes share the mounts that were made for the container.
+#[test]
+fn processes_are_listed_without_a_cgroup() {
+    need!(Brig);
+    let lab = Lab::new();
+    let c = lab.container(bundle(&lab).sh("sleep 4242 & exec sleep 4243"));
+    let script = "\"$1\" create --bundle \"$2\" \"$3\" </dev/null >/dev/null && \"$1\" start \"$3\" && \
+                  for i in $(seq 500); do \"$1\" ps \"$3\" | grep -q 4242 && break; sleep 0.02; done; \
+                  \"$1\" ps \"$3\" -o pid,args | sed 's/^ *[0-9]* //' | sort; \
+                  \"$1\" pause \"$3\"; \"$1\" delete --force \"$3\"";
+    let said = as_root_inside(&lab, "-Urm", binaries::runtime(), &c, script).go().ok();
+    assert_eq!(said.stdout(), "PID COMMAND\nsleep 4242\nsleep 4243\n", "{}", said.stderr());
+    said.says("has no cgroup");
+    lab.assert_clean();
+}
+
 /// What is asked of a cgroup is not left out in silence where there can be none.
 #[test]
 fn a_limit_that_cannot_be_set_is_an_error() {

@@ -396,4 +396,8 @@ fn mitigations_says_which_holes_a_profile_closes() {
     let file = lab.path("all.json");
     std::fs::write(&file, r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).expect("write");
     assert_eq!(state(&file.to_string_lossy(), "ghostlock"), "open");
+    let all = lab.runtime().args(["seccomp", "mitigations"]).go().ok().stdout();
+    let lines = "copy-fail                  CVE-2026-31431 CVE-2025-39964 CVE-2019-8912 CVE-2017-17806\n\
+                 \x20                          socket AF_ALG\n";
+    assert!(all.contains(lines), "{all}");
 }

@@ -67,6 +67,24 @@ fn dev_and_its_nodes_in_a_user_namespace() {
     c.run().ok().prints("3\nfine");
 }
 
+/// No procfs can be mounted for it.
+#[test]
+fn kernel_parameters_are_set_in_the_hosts_pid_namespace() {
+    let lab = Lab::new();
+    let b = lab.bundle().user_namespace(200_000).without_namespace("pid").edit(|spec| {
+        for mount in spec["mounts"].as_array_mut().expect("mounts") {
+            if mount["destination"] == "/proc" {
+                *mount = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+            }
+        }
+    });
+    let b =
+        b.set("/linux/sysctl", json!({"net.ipv4.ip_default_ttl": "33", "kernel.msgmax": "4321"}));
+    let script = "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/kernel/msgmax; test $$ != 1 && echo shared";
+    lab.container(b.sh(script)).run().ok().prints("33\n4321\nshared");
+    lab.assert_clean();
+}
+
 #[test]
 fn message_queues_belong_to_its_root() {
     let lab = Lab::new();

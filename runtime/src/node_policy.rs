@@ -11,13 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use brig_cgroup::{CgroupFacts, Driver};
-use brig_policy::value::FilterName;
 use brig_policy::{
-    Applied, CallerFacts, ChosenProfile, Condition, Date, Facts, IdPool, Mode, Modules, NodePolicy,
-    Policy, Profile, Remap, Unlimitable,
+    Applied, CallerFacts, ChosenProfile, Condition, Date, Facts, IdPool, Mode, Modules, NodeFilter,
+    NodePolicy, Policy, Profile, Remap, Unlimitable,
 };
 use brig_pseudofs::small_file;
-use brig_seccomp::{Arch, BpfProgram};
+use brig_seccomp::{Arch, BpfProgram, mitigation};
+use brig_spec::Config;
 use rustix::fs::{
     Access, AtFlags, CWD, Dir, Mode as RawMode, OFlags, accessat, fstat, openat, statat,
 };
@@ -264,15 +264,31 @@ pub fn explain(path: &Path, error: &brig_policy::Error) -> Failure {
 ///
 /// # Errors
 /// This machine's processor has none of that name.
-pub fn filters(applied: &Applied) -> Result<Vec<BpfProgram>, Failure> {
-    let compiled = |name: FilterName| {
-        brig_seccomp::compiled(name.name(), Arch::native()).ok_or_else(|| {
-            let what = format!("there is no filter {} for this processor", name.name());
-            Failure::plain(format!("the node's rule seccomp: {what}"))
-                .with_hint("set the rule's mode to \"off\" in the policy file")
-        })
+pub fn filters(applied: &Applied, spec: &Config) -> Result<Vec<BpfProgram>, Failure> {
+    applied.profile.filters(spec).iter().map(program).collect()
+}
+
+fn program(filter: &NodeFilter) -> Result<BpfProgram, Failure> {
+    let mitigations = |names: &[&str]| -> Vec<_> {
+        names.iter().filter_map(|name| mitigation::find(name)).collect()
     };
-    applied.profile.filters().into_iter().map(compiled).collect()
+    let failed = |what: String| {
+        Failure::plain(format!("the node's rule seccomp: {what}"))
+            .with_hint("set the rule's mode to \"off\" in the policy file")
+    };
+    let profile = match filter {
+        NodeFilter::Builtin { name, without } if without.is_empty() => {
+            return brig_seccomp::compiled(name.name(), Arch::native()).ok_or_else(|| {
+                failed(format!("there is no filter {} for this processor", name.name()))
+            });
+        }
+        NodeFilter::Builtin { name, without } => {
+            mitigation::without(name.name(), &mitigations(without))
+        }
+        NodeFilter::Refusing(names) => mitigation::refusing(&mitigations(names)),
+    };
+    let profile = profile.map_err(|error| failed(error.to_string()))?;
+    brig_seccomp::compile(&profile, Arch::native()).map_err(|error| failed(error.to_string()))
 }
 
 /// The limits that are out of the caller's reach; the machine's root can set all.

@@ -2,7 +2,7 @@
 //! the runtime under test as the handler that a `RuntimeClass` named `brig` selects.
 //!
 //! `integration/programs/cri.py` speaks the interface. The daemon has mount and network namespaces of its
-//! own, in which pods get addresses from the ptp plugin of CNI.
+//! own, in which pods get addresses from plugins of CNI.
 
 use crate::binaries;
 use crate::command::{Call, Running};
@@ -52,17 +52,29 @@ impl Client {
 }
 
 impl<'l> Cri<'l> {
-    /// Starts it and imports the image.
+    /// Starts it and imports the image; pods get addresses from CNI's plugin ptp.
     ///
     /// # Panics
     /// When it does not come up.
     pub fn start(lab: &'l Lab) -> Cri<'l> {
+        Cri::with_network(lab, json!({"type": "ptp"}))
+    }
+
+    /// The same with pods on a bridge.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn on_a_bridge(lab: &'l Lab) -> Cri<'l> {
+        Cri::with_network(lab, json!({"type": "bridge", "bridge": "pods0", "isGateway": true}))
+    }
+
+    fn with_network(lab: &'l Lab, mut plugin: Value) -> Cri<'l> {
         let dir = lab.path("cri");
         fs::create_dir_all(dir.join("cni")).expect("make a directory");
         fs::write(dir.join("config.toml"), configuration(&dir)).expect("write the configuration");
-        let network = json!({"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {
-            "type": "host-local", "dataDir": dir.join("addresses"), "ranges": [[{"subnet": "10.77.0.0/24"}]],
-        }}]});
+        plugin["ipam"] = json!({"type": "host-local", "dataDir": dir.join("addresses"),
+            "ranges": [[{"subnet": "10.77.0.0/24"}]]});
+        let network = json!({"cniVersion": "0.4.0", "name": "pods", "plugins": [plugin]});
         fs::write(dir.join("cni/pods.conflist"), network.to_string()).expect("write the network");
         let client = RefCell::new(Some(Client::start(lab, &dir.join("sock"))));
         let mut cri = Cri { lab, dir, daemon: None, client };

@@ -1,6 +1,6 @@
 //! Docker: a daemon over a containerd of its own, and the client that talks to it.
 
-use super::{Containerd, IMAGE, words};
+use super::{Containerd, IMAGE, user, words};
 use crate::binaries;
 use crate::command::{Call, Output, Running};
 use crate::lab::Lab;
@@ -22,10 +22,12 @@ use std::time::Duration;
 pub struct Docker<'l> {
     lab: &'l Lab,
     dir: PathBuf,
+    /// The command that becomes an ordinary user; empty for root.
+    user: Vec<String>,
     options: Vec<String>,
     daemon: Option<Running>,
-    // Dropped last: the daemon needs it to the end.
-    containerd: Containerd<'l>,
+    // Dropped last: the daemon needs it to the end. An ordinary user's has its own.
+    containerd: Option<Containerd<'l>>,
 }
 
 impl<'l> Docker<'l> {
@@ -55,13 +57,35 @@ impl<'l> Docker<'l> {
         Docker::with_options(lab, &["--cgroup-parent", &format!("/{}", lab.token())])
     }
 
+    /// That of an ordinary user, with id 64322 and subordinate ids from 3000000: under rootlesskit, with a network by
+    /// pasta, so that the test needs one of its own and /dev/net/tun.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn of_user(lab: &'l Lab) -> Docker<'l> {
+        let dir = lab.path("docker");
+        let runtime = user::moves_into(&dir);
+        let user = user::command(&dir);
+        Docker::load(lab, dir, user, &runtime, &[])
+    }
+
     fn with_options(lab: &'l Lab, options: &[&str]) -> Docker<'l> {
         let dir = lab.path("docker");
         fs::create_dir(&dir).expect("make a directory");
+        Docker::load(lab, dir, Vec::new(), binaries::runtime(), options)
+    }
+
+    fn load(
+        lab: &'l Lab,
+        dir: PathBuf,
+        user: Vec<String>,
+        runtime: &Path,
+        options: &[&str],
+    ) -> Docker<'l> {
         let configuration = json!({
             "runtimes": {
-                "tested": {"path": binaries::runtime()},
-                "hardened": {"path": binaries::runtime(), "runtimeArgs": ["--profile", "hardened"]},
+                "tested": {"path": runtime},
+                "hardened": {"path": runtime, "runtimeArgs": ["--profile", "hardened"]},
             },
             "default-runtime": "tested",
             "live-restore": true,
@@ -72,14 +96,14 @@ impl<'l> Docker<'l> {
         let script = format!(
             "#!/bin/sh\necho \"$*\" >>{}.log\nexec {} \"$@\"\n",
             builder.display(),
-            binaries::runtime().display()
+            runtime.display()
         );
         fs::write(&builder, script).expect("write a script");
         fs::set_permissions(&builder, fs::Permissions::from_mode(0o755))
             .expect("make it a program");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let containerd = Containerd::empty(lab);
-        let mut docker = Docker { lab, dir, options, daemon: None, containerd };
+        let containerd = user.is_empty().then(|| Containerd::empty(lab));
+        let mut docker = Docker { lab, dir, user, options, daemon: None, containerd };
         docker.daemon = Some(docker.launch());
         let archive = binaries::rootfs("docker").join("box.tar");
         docker
@@ -93,9 +117,17 @@ impl<'l> Docker<'l> {
 
     fn launch(&self) -> Running {
         let path = |name: &str| self.dir.join(name);
-        let daemon = self
-            .lab
-            .call(program("sbin/dockerd"))
+        let daemon = match &self.containerd {
+            Some(containerd) => {
+                let call = self.lab.call(program("sbin/dockerd"));
+                call.arg("--containerd").arg(&containerd.socket)
+            }
+            None => {
+                let call = self.lab.call("/usr/share/docker.io/contrib/dockerd-rootless.sh");
+                call.env("DOCKERD_ROOTLESS_ROOTLESSKIT_NET", "pasta")
+            }
+        };
+        let daemon = daemon
             .env("DOCKER_BUILDKIT_RUNC_COMMAND", path("builder"))
             .arg("--config-file")
             .arg(path("daemon.json"))
@@ -107,14 +139,12 @@ impl<'l> Docker<'l> {
             .arg(path("exec"))
             .arg("--pidfile")
             .arg(path("pid"))
-            .arg("--containerd")
-            .arg(&self.containerd.socket)
             .arg("--init-path")
             .arg(program("bin/tini-static"))
             .args(["--storage-driver", "overlay2"])
             .args(&self.options)
-            .limit(Duration::from_secs(600))
-            .spawn();
+            .limit(Duration::from_secs(600));
+        let daemon = if self.user.is_empty() { daemon } else { daemon.under(&self.user) }.spawn();
         let up = crate::wait_until(crate::PATIENCE * 3, || self.answers());
         assert!(up, "Docker does not come up: {}", daemon.stderr());
         daemon

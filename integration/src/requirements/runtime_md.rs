@@ -7,6 +7,7 @@ pub(super) const DEMANDS: &[Demand] = &[
     demand("runtime.md, Scope", "who creates a container can use the operations on it", &["lifecycle::create_runs_nothing_before_start", "lifecycle::kill_takes_names_and_numbers", "lifecycle::delete_takes_a_created_container"]),
     demand("runtime.md, State", "it has ociVersion, id, status, pid, bundle and annotations, in JSON", &["lifecycle::state_has_what_the_specification_asks_for"]),
     demand("runtime.md, State", "id is unique on the host", &["lifecycle::a_second_create_with_the_same_id_fails_and_harms_nothing"]).but("unique in a state directory (`--root`), as under runc: each engine has its own"),
+    demand("runtime.md, State", "status is creating, created, running or stopped, as the lifecycle has it", &["hooks::hooks_read_the_state_on_standard_input", "lifecycle::create_runs_nothing_before_start", "lifecycle::state_of_a_stopped_container_has_no_live_pid"]),
     demand("runtime.md, State", "a further status stands for a new state", &["lifecycle::pause_stops_and_resume_goes_on"]),
     demand("runtime.md, State", "pid is there when created or running; of hooks inside it is that which the container sees", &["lifecycle::state_has_what_the_specification_asks_for", "hooks::hooks_inside_get_the_pid_that_the_container_sees"]),
     demand("runtime.md, Lifecycle", "the environment is made as config.json says, or it is an error", &["process::a_limit_that_cannot_be_raised_is_an_error", "bad_input::mount_type_unknown"]),
@@ -19,6 +20,7 @@ pub(super) const DEMANDS: &[Demand] = &[
     demand("runtime.md, Lifecycle", "delete undoes what create did", &["lifecycle::delete_takes_a_created_container", "crash::killed_in_create"]),
     demand("runtime.md, Lifecycle", "poststop hooks run; one that fails is logged as a warning, and the others run", &["hooks::a_failing_poststop_hook_does_not_keep_the_container"]),
     demand("runtime.md, Errors", "an error leaves everything as it was", &["bad_input::root_path_is_a_file", "hooks::a_failing_hook_fails_the_verb_and_cleans_up"]),
+    demand("runtime.md, Warnings", "what is a warning changes nothing else: the operation goes on", &["hooks::a_failing_poststop_hook_does_not_keep_the_container", "process::capabilities_that_cannot_be_granted_are_left_out_and_logged"]),
     demand("runtime.md, Operations", "state, create, start, kill and delete are there", &["lifecycle::verbs_on_an_unknown_container_fail"]),
     demand("runtime.md, Query State", "without an id, and of a container that does not exist, it is an error", &["lifecycle::usage_errors_have_a_code_of_their_own", "lifecycle::verbs_on_an_unknown_container_fail"]),
     demand("runtime.md, Query State", "it is the state above", &["lifecycle::state_has_what_the_specification_asks_for"]),
@@ -36,4 +38,5 @@ pub(super) const DEMANDS: &[Demand] = &[
     demand("runtime.md, Delete", "of a container that is not stopped it is an error without effect", &["lifecycle::delete_refuses_a_running_container", "lifecycle::delete_takes_a_created_container"]).but("one that waits to be started is deleted, as under runc: engines give up containers so"),
     demand("runtime.md, Delete", "what create made is removed", &["lifecycle::delete_takes_a_created_container"]),
     demand("runtime.md, Delete", "what the container did not make stays", &["lifecycle::delete_names_what_is_not_its_own_and_leaves_it", "namespaces::deleting_a_member_of_a_pid_namespace_spares_the_owner"]),
+    demand("runtime.md, Delete", "afterwards another container may have the id", &["lifecycle::a_second_create_with_the_same_id_fails_and_harms_nothing"]),
 ];

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::node::{CgroupNode, ancestors};
 use super::plan::{CgroupPlan, Directory, Driver, Scope, Step, properties};
 use super::systemd::Unit;
-use super::writer::Writer;
+use super::writer::{Writer, change_owner};
 use super::{Error, Leftover, Occupant, systemd, tree};
 
 /// How often parents are made again when somebody removes them meanwhile.
@@ -121,6 +121,16 @@ impl PlannedScope {
 }
 
 impl Cgroup {
+    /// Delegates it on cgroup v2 to this user and group of the host: processes and cgroups below are theirs to arrange, limits
+    /// are not.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], or the file whose owner could not be changed.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<(), Error> {
+        let unified = self.nodes.iter().filter(|node| node.directory.unified);
+        unified.into_iter().try_for_each(|node| change_owner(node, uid, gid))
+    }
+
     fn all_left(&self, error: &Error) -> Vec<Leftover> {
         let left = |node: &CgroupNode| Leftover {
             path: node.path.clone(),

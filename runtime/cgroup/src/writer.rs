@@ -223,10 +223,16 @@ fn attach_devices(node: &CgroupNode, program: &[u64]) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is delegated where the kernel does not say (config-linux.md, "Cgroup ownership").
+const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
 /// Delegates as cgroup-v2.rst "Model of Delegation" says: the directory and the files
 /// in `/sys/kernel/cgroup/delegate` (Linux 4.15). Limits stay with the host.
-fn change_owner(node: &CgroupNode, uid: u32, gid: u32) -> Result<(), Error> {
-    let delegate = file::read("/sys/kernel/cgroup/delegate")?;
+pub(crate) fn change_owner(node: &CgroupNode, uid: u32, gid: u32) -> Result<(), Error> {
+    let delegate = match file::read("/sys/kernel/cgroup/delegate") {
+        Err(error) if error.errno() == Some(libc::ENOENT) => DELEGATED.to_owned(),
+        answer => answer?,
+    };
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     let directory = node.descriptor()?;
     for file in std::iter::once(".").chain(delegate.lines()) {

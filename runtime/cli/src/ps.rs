@@ -15,8 +15,9 @@ pub(super) const VERB: Verb = Verb {
     help: "\
 usage: brig ps [OPTION...] CONTAINER-ID [PS-OPTION...]
 
-Lists the processes of a container's cgroup, with the pids that the host sees. The table is what the
-host's ps(1) prints (with PS-OPTIONs, default -ef), only the rows of the container.
+Lists the processes of a container's cgroup, or where it has none those that share the first one's
+mounts, with the pids that the host sees. The table is what the host's ps(1) prints (with PS-OPTIONs,
+default -ef), only the rows of the container.
 ",
     flags: &FLAGS,
     does: Does::Run(run),

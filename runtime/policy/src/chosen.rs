@@ -1,10 +1,11 @@
 //! What holds for a container by a policy: a profile, and rules besides it that only take away.
 
+use brig_spec::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::exception::Exempted;
+use crate::harden::seccomp::{self, NodeFilter};
 use crate::profile::{Mode, Profile};
-use crate::value::FilterName;
 
 /// The profile that is chosen for a container, with all that holds besides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,16 +80,16 @@ impl ChosenProfile {
         self.sets().any(|set| mode(set.rules).unwrap_or_default() != Mode::Off)
     }
 
-    /// The filters that its rules put beside a container's own, each once.
+    /// The filters that its rules put beside the own one of a container, each once.
     #[must_use]
-    pub fn filters(&self) -> Vec<FilterName> {
-        let mut names = Vec::new();
-        for set in self.sets() {
-            let rule = &set.rules.seccomp;
-            let is_loaded = rule.mode.unwrap_or_default() >= Mode::Enforce;
-            names.extend(rule.profile.filter(|name| is_loaded && !names.contains(name)));
+    pub fn filters(&self, spec: &Config) -> Vec<NodeFilter> {
+        let mut filters = Vec::new();
+        for filter in self.sets().flat_map(|set| seccomp::of_set(set.rules, spec)).flatten() {
+            if !filters.contains(&filter) {
+                filters.push(filter);
+            }
         }
-        names
+        filters
     }
 
     /// Leaves out the rule about sources of bind mounts, for who has no bundle of somebody else's.

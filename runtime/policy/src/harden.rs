@@ -15,6 +15,7 @@ mod process;
 mod remapping;
 mod resources;
 mod root;
+pub(crate) mod seccomp;
 mod securebits;
 mod sources;
 
@@ -44,6 +45,7 @@ pub use bandwidth::{Bandwidth, bandwidth};
 pub use label::Modules;
 pub use memory::write_xor_execute;
 pub use remapping::{Remap, wants_range};
+pub use seccomp::NodeFilter;
 pub use securebits::securebits;
 
 /// What a node grants a container: the profile chosen for it, and what of the machine decides what a rule comes to.
@@ -184,6 +186,7 @@ fn decide(asked: Asked, node: &NodePolicy, sources: &Sources) -> (Box<Config>, V
     // Last, as nobody asked for what these put in: no set judges that, whichever put it in.
     verdicts.add_by(&node.profile, |_, rules, verdicts| {
         landlock::judge(&mut config, rules, &node.facts, verdicts);
+        seccomp::nested(&mut config, rules, verdicts);
     });
     remapping::keep_ports(&mut config, &node.profile, &verdicts);
     verdicts.tell(&node.profile.exceptions);
@@ -219,7 +222,7 @@ fn decide_by(
     if config.linux.resources.as_ref().is_some_and(|all| *all == Resources::default()) {
         config.linux.resources = None;
     }
-    filter(config, rules, verdicts);
+    seccomp::judge(config, rules, verdicts);
     memory::judge(rules, facts, verdicts);
     hooks::judge(config, rules, &sources.0.programs, verdicts);
     forbid(config, rules, verdicts);
@@ -333,13 +336,6 @@ pub fn judge_hooks(
         hooks::refuse(hooks, rules, programs, verdicts);
     });
     Denial::or(&profile.name, verdicts).map(drop)
-}
-
-/// The node's filter is loaded beside the container's own, so what is written here is only said where there is none.
-fn filter(config: &Config, profile: &Profile, verdicts: &mut Verdicts) {
-    let Some(name) = profile.seccomp.profile.filter(|_| config.seccomp.is_none()) else { return };
-    let allowed = format!("the filter {}", name.name());
-    verdicts.limit(rule!(profile, seccomp), "linux.seccomp", "no filter", allowed);
 }
 
 /// Judges the maps of a user namespace that is joined by path, of users and of groups, once a process is in it.

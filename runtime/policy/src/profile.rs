@@ -9,7 +9,7 @@ use crate::conditions::Annotation;
 use crate::schema::Form;
 use crate::value::{
     Bytes, Capabilities, Device, DiskRates, EngineProgram, FilterName, HookProgram, MappedRoot,
-    Megabits, Only, Processors, Scope, Unmappable,
+    Megabits, Mitigation, Only, Processors, Scope, SwitchedOff, Unmappable,
 };
 
 /// How a rule is applied.
@@ -354,6 +354,17 @@ rules! {
     }
         "a filter of system calls beside the container's own: a call has to pass both",
         "PSS restricted: seccompProfile; CIS 5.22; SP 800-190 4.4.3; CVE-2026-43499, CVE-2026-43284";
+    mitigations: Mitigations {
+        /// Further ones, closed by a filter beside the others: by name, or by CVE.
+        on: Vec<Mitigation>,
+        /// Those that the node's filter is to do without.
+        off: Vec<SwitchedOff>,
+    }
+        "which ways into known holes of the kernel are closed, one by one (`brig seccomp mitigations`)",
+        "SP 800-190 4.4.3; CVE-2026-31431, CVE-2026-43284, CVE-2026-43499";
+    nested_user_namespaces: NestedUserNamespaces {}
+        "nobody in the container makes a user namespace, in which he would be root to the kernel",
+        "SP 800-190 4.4.3; CVE-2022-0185, CVE-2024-1086, CVE-2026-43284";
     seccomp_listener: SeccompListener {
         /// Sockets, by path.
         allow: Vec<String>,

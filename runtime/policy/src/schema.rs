@@ -12,7 +12,7 @@ use crate::ids::RANGE_IDS;
 use crate::profile::{Mode, Profile};
 use crate::value::{
     Bytes, Capabilities, Device, DiskRates, EngineProgram, FilterName, HookProgram, MappedRoot,
-    Megabits, Only, Processors, Scope, Unmappable,
+    Megabits, Mitigation, Only, Processors, Scope, SwitchedOff, Unmappable,
 };
 
 /// How a value is written in a policy file.
@@ -157,6 +157,20 @@ impl Form for HookProgram {
 impl Form for EngineProgram {
     fn form() -> String {
         table(&[("path", String::form()), ("args", Vec::<String>::form())], &["path", "args"])
+    }
+}
+
+impl Form for Mitigation {
+    fn form() -> String {
+        let all = brig_seccomp::mitigation::MITIGATIONS.iter();
+        one_of(all.flat_map(|one| one.cves.iter().chain([&one.name]).copied()))
+    }
+}
+
+impl Form for SwitchedOff {
+    fn form() -> String {
+        let keys = [("name", Mitigation::form()), ("reason", String::form())];
+        table(&keys, &["name", "reason"])
     }
 }
 

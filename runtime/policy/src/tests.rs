@@ -254,6 +254,56 @@ fn memory_and_swap_are_limited_together_wherever_they_are_named() {
     }
 }
 
+#[test]
+fn mitigations_are_switched_one_by_one() {
+    let filters = |rules: &str, user: Value| {
+        let map = |user: &Value| if user[1].is_null() { Value::Null } else { map(5) };
+        let edits = [
+            ("/hostname", Value::Null),
+            ("/linux/uidMappings", map(&user)),
+            ("/linux/gidMappings", map(&user)),
+            ("/linux/namespaces", user),
+        ];
+        let (holds, said) = hardened(&profile(rules), &edits);
+        (profile(rules).filters(&holds), holds.linux.sysctl.clone(), said)
+    };
+    let none = || json!([{"type": "mount"}]);
+    let builtin = |without: &[&'static str]| NodeFilter::Builtin {
+        name: crate::value::FilterName::Default,
+        without: without.to_vec(),
+    };
+    let seccomp = "seccomp = { mode = \"enforce\", profile = \"default\" }\n";
+    let switches = "mitigations = { mode = \"enforce\", on = [\"CVE-2022-0847\", \"packet\"], \
+                    off = [{ name = \"CVE-2014-3153\", reason = \"old audio\" }] }\n";
+    let refusing = NodeFilter::Refusing(vec!["dirty-pipe", "packet"]);
+    let (found, _, said) = filters(&format!("{seccomp}{switches}"), none());
+    assert_eq!(found, [builtin(&["ghostlock"]), refusing.clone()]);
+    let told =
+        "linux.seccomp: ghostlock, switched off (old audio), is audited by the rule mitigations";
+    assert!(said.contains(&told.to_owned()), "{said:?}");
+    // There is nothing to switch off where the node has no filter, nor where the rule is not enforced.
+    assert_eq!(filters(switches, none()).0, [refusing]);
+    let audited = switches.replace("enforce", "audit");
+    assert_eq!(filters(&format!("{seccomp}{audited}"), none()).0, [builtin(&[])]);
+    let nested = "nested_user_namespaces = { mode = \"enforce\" }\n";
+    let closed = NodeFilter::Refusing(vec!["user-namespaces"]);
+    assert_eq!(filters(nested, none()).0, std::slice::from_ref(&closed));
+    for user in [none(), json!([{"type": "mount"}, {"type": "user"}])] {
+        let (found, parameters, _) = filters(&format!("{seccomp}{nested}"), user);
+        assert_eq!((found, parameters.len()), (vec![builtin(&[])], 0));
+    }
+    let off = "mitigations = { mode = \"enforce\", on = [], off = [{ name = \"user-namespaces\", reason = \"x\" }] }\n";
+    let found = filters(&format!("{seccomp}{nested}{off}"), none()).0;
+    assert_eq!(found, [builtin(&["user-namespaces"]), closed.clone()]);
+    // In a namespace of its own that is a parameter; in one of others' it would be theirs too.
+    let own = json!([{"type": "mount"}, {"type": "user"}]);
+    let (found, parameters, _) = filters(nested, own);
+    assert_eq!((found, &*parameters["user.max_user_namespaces"]), (vec![], "0"));
+    let joined = json!([{"type": "mount"}, {"type": "user", "path": "/proc/1/ns/user"}]);
+    let (found, parameters, _) = filters(nested, joined);
+    assert_eq!((found, parameters.len()), (vec![closed], 0));
+}
+
 /// Rules about controls of the cgroup, all in one mode.
 fn controls(mode: &str) -> ChosenProfile {
     profile(&format!(
@@ -747,6 +797,11 @@ fn errors_of_a_profile_have_a_place_and_a_hint() {
             "docs/policy.md has the form of the file",
         ),
         (
+            "mitigations = { on = [\"CVE-2022-0848\"] }",
+            "line 4 column 23: no mitigation has the name or CVE \"CVE-2022-0848\"",
+            "`brig seccomp mitigations` lists them",
+        ),
+        (
             "pids = { max = 1 }\npids = { max = 2 }",
             "line 5 column 1: duplicate key",
             "docs/policy.md has the form of the file",
@@ -907,8 +962,10 @@ proptest! {
             let (text, _) = once.text(None).expect("it can be written");
             let again = Asked::read(&text).expect("what holds is acceptable");
             let (twice, verdicts) = harden(again, &node, &sources()).expect("nothing is refused that holds");
-            // The node's filter and securebits are no part of the configuration.
-            let is_said_again = |verdict: &Verdict| verdict.outcome == Outcome::Audited || ["seccomp", "securebits", "write_xor_execute"].contains(&&*verdict.rule);
+            // The node's filters and securebits are no part of the configuration.
+            let is_said_again = |verdict: &Verdict| {
+                verdict.outcome == Outcome::Audited || verdict.field == "linux.seccomp" || ["securebits", "write_xor_execute"].contains(&&*verdict.rule)
+            };
             prop_assert!(verdicts.iter().all(is_said_again), "{verdicts:?}");
             // As text, in which mounts stand in their turn.
             let (said_again, _) = twice.text(None).expect("it can be written");
@@ -928,7 +985,9 @@ proptest! {
             let (without, fewer) = without.expect("what the profile refuses, it refuses with a drop-in too");
             no_more(&with, &without)?;
             // Of a user namespace the kernel takes other parameters; see `landlock`.
-            let is_parameter = |one: &&Verdict| one.rule == "landlock" && one.field == "linux.sysctl";
+            let is_parameter = |one: &&Verdict| {
+                one.rule == "landlock" && one.field == "linux.sysctl" || one.rule == "nested_user_namespaces"
+            };
             let stays = |one: &Verdict| verdicts.contains(one) || is_parameter(&one);
             prop_assert!(fewer.iter().all(stays), "{verdicts:?}\n{fewer:?}");
         }

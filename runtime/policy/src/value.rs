@@ -386,6 +386,31 @@ pub enum Scope {
     Signals,
 }
 
+/// A mitigation that brig's filters know (`brig seccomp mitigations`), by its name or by a CVE of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Mitigation(pub &'static str);
+
+impl<'de> Deserialize<'de> for Mitigation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let found = brig_seccomp::mitigation::find(&text).map(|one| Self(one.name));
+        found.ok_or_else(|| {
+            let hint = "`brig seccomp mitigations` lists them";
+            D::Error::custom(format_args!("no mitigation has the name or CVE {text:?}\0{hint}"))
+        })
+    }
+}
+
+/// A mitigation that the node does without.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchedOff {
+    /// Which.
+    pub name: Mitigation,
+    /// Why, for whoever reads the policy, or what came of it, later.
+    pub reason: String,
+}
+
 /// A program of the host, by what it is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -199,6 +199,11 @@ impl Verdicts {
         self.add(rule, outcome, field.into(), asked.into(), None);
     }
 
+    /// A rule does less than it could, as the node wants it.
+    pub(crate) fn tell_of(&mut self, rule: Rule, field: &str, what: String) {
+        self.add(rule, Outcome::Audited, field.to_owned(), what, None);
+    }
+
     /// A rule gives what this machine, or this container, cannot have: recorded, and refused only where it must be.
     pub(crate) fn miss(
         &mut self,

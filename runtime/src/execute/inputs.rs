@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::AT_FDCWD;
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs};
 
 use super::{Error, IdMaps, namespace};
 use crate::plan::{Join, Plan, SlotUse};
@@ -136,9 +137,33 @@ impl Inputs {
                         }
                     }
                 }
+                SlotUse::CallersProc => {
+                    let held = callers_proc()?;
+                    let fd = held.as_raw_fd();
+                    opened.push(held);
+                    fd
+                }
                 SlotUse::Target(_) | SlotUse::Made(_) => -1,
             });
         }
         Ok((table, opened))
     }
+}
+
+/// The inode of a procfs's root (linux/proc_ns.h `PROC_ROOT_INO`).
+const PROC_ROOT: u64 = 1;
+
+/// A place in the procfs at /proc, from which its files are found.
+fn callers_proc() -> Result<OwnedFd, Error> {
+    let failed = |errno| Error::system("opening /proc", errno);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty()).map_err(failed)?;
+    let file_system = fstatfs(&proc).map_err(failed)?.f_type;
+    let inode = fstat(&proc).map_err(failed)?.st_ino;
+    if file_system != PROC_SUPER_MAGIC || inode != PROC_ROOT {
+        return Err(Error::plain("what is mounted at /proc is not a procfs").with_hint(
+            "mount one there: by it a process without a pid namespace gets what config.json says",
+        ));
+    }
+    Ok(proc)
 }

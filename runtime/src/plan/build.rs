@@ -38,6 +38,8 @@ pub enum SlotUse<'a> {
     CgroupDirectory,
     /// The kept mount namespace with nothing in it.
     EmptyNamespace,
+    /// The procfs that the caller sees.
+    CallersProc,
     /// A namespace by path.
     Namespace {
         /// Where it is.

@@ -3,13 +3,14 @@
 //! Promises: `create`, `brig plan`, `delete` of what is damaged, tests and benches plan the same one from the same
 //! specification.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use brig_cgroup::{CgroupFacts, CgroupPlan, CgroupRequest, Driver, Error, Step, devices};
+use brig_cgroup::{CgroupFacts, CgroupPlan, CgroupRequest, Driver, Error, Layout, Step, devices};
 
 use crate::caller::Caller;
 use crate::policy::Hardened;
-use crate::spec::ContainerId;
+use crate::spec::mount::{Kind, MOUNT_ATTR_RDONLY, MountRequest};
+use crate::spec::{Config, ContainerId, IdMapping, NamespaceType};
 
 /// The systemd that makes cgroups: the machine's for root of it, else the caller's own.
 #[derive(Clone, Debug, Default)]
@@ -38,9 +39,67 @@ pub fn plan_cgroup(
         annotations: Some(&spec.annotations),
         devices: &devices::default_rules(),
         rootless: caller != Caller::Root,
-        owner: None,
+        owner: owner(spec, facts, caller),
     };
     CgroupPlan::new(facts, &request)
+}
+
+/// Whose the cgroup is to be: root's where this is none (config-linux.md, "Cgroup ownership").
+fn owner(spec: &Config, facts: &CgroupFacts, caller: Caller) -> Option<(u32, u32)> {
+    if caller != Caller::Root || !matches!(facts.layout, Layout::Unified(_)) || !delegates(spec) {
+        return None;
+    }
+    let user = &spec.process.user;
+    match spec.linux.namespace(NamespaceType::User) {
+        None => not_roots((user.uid, user.gid)),
+        Some(namespace) if namespace.path.is_none() => {
+            owner_by(spec, &spec.linux.uid_mappings, &spec.linux.gid_mappings)
+        }
+        // What its ids are shows when a process is in it: `delegates_later`.
+        Some(_) => None,
+    }
+}
+
+/// Whether the container's user is to arrange the cgroup: who has a cgroup namespace, in which it is the root, and may
+/// write to it there.
+fn delegates(spec: &Config) -> bool {
+    let is_writable = |mount: &MountRequest| {
+        let attributes = mount.attributes.set | mount.recursive.set;
+        matches!(&mount.kind, Kind::Filesystem(kind) if kind == "cgroup" || kind == "cgroup2")
+            && mount.source.as_deref() == Some(Path::new("cgroup"))
+            && mount.destination == Path::new("/sys/fs/cgroup")
+            && attributes & MOUNT_ATTR_RDONLY == 0
+    };
+    let namespace = spec.linux.namespace(NamespaceType::Cgroup);
+    namespace.is_some_and(|namespace| namespace.path.is_none())
+        && spec.mounts.iter().any(is_writable)
+}
+
+/// Whether the owner of this cgroup is the container's user in a user namespace that is joined.
+#[must_use]
+pub(crate) fn delegates_later(spec: &Config, cgroup: &CgroupPlan, caller: Caller) -> bool {
+    let user = spec.linux.namespace(NamespaceType::User);
+    caller == Caller::Root
+        && user.is_some_and(|namespace| namespace.path.is_some())
+        && cgroup.directories.iter().all(|directory| directory.unified)
+        && delegates(spec)
+}
+
+/// The container's user and group, as the host has them by these maps of its user namespace.
+#[must_use]
+pub(crate) fn owner_by(
+    spec: &Config,
+    users: &[IdMapping],
+    groups: &[IdMapping],
+) -> Option<(u32, u32)> {
+    let user = &spec.process.user;
+    let outside = IdMapping::outside_of;
+    not_roots((outside(users, user.uid)?, outside(groups, user.gid)?))
+}
+
+/// Nothing changes hands where the host's root is the owner.
+fn not_roots(owner: (u32, u32)) -> Option<(u32, u32)> {
+    Some(owner).filter(|(uid, _)| *uid != 0)
 }
 
 /// How the container's process gets into its cgroup.

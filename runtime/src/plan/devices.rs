@@ -98,12 +98,19 @@ fn is_in_mount(path: &str, mounts: &[MountRequest]) -> bool {
     mounts.iter().any(is_above)
 }
 
+/// The multiplexer of terminals: path, major, minor. Every container has a link to that of its own terminals
+/// (config-linux.md, "Default Devices"); a node in its place would be of the host's wherever it is bound.
+const PTMX: (&str, u32, u32) = ("/dev/ptmx", 5, 2);
+
 /// The devices that are listed: the same one twice is one, two at one path are refused.
-fn listed(request: &Request<'_>) -> Result<Vec<Device>, Refusal> {
+fn listed(request: &Request<'_>, bound_dev: bool) -> Result<Vec<Device>, Refusal> {
     let mut devices: Vec<Device> = Vec::new();
     for (index, device) in request.spec.linux.devices.iter().enumerate() {
         let mut device = requested(device, index)?;
         device.in_mount = is_in_mount(&device.path, &request.spec.mounts);
+        if !bound_dev && device.is_at(PTMX) {
+            continue;
+        }
         match devices.iter().find(|known| known.path == device.path) {
             None => devices.push(device),
             Some(known) if known.is(&device) => {}
@@ -126,7 +133,7 @@ pub(super) fn open(
     all: &Namespaces,
     bound_dev: bool,
 ) -> Result<Vec<Device>, Refusal> {
-    let mut devices = listed(request)?;
+    let mut devices = listed(request, bound_dev)?;
     for (path, major, minor) in DEFAULT {
         if !bound_dev && !devices.iter().any(|device| device.path == path) {
             let mode = file::CHARACTER | 0o666;
@@ -183,6 +190,12 @@ impl Device {
     fn is(&self, other: &Self) -> bool {
         let all = |device: &Self| (device.mode, device.number, device.uid, device.gid);
         self.path == other.path && all(self) == all(other)
+    }
+
+    /// Whether it is this character device, at this path.
+    fn is_at(&self, (path, major, minor): (&str, u32, u32)) -> bool {
+        let is_character = self.mode & file::FORMAT == file::CHARACTER;
+        is_character && self.path == path && self.number == device::encode(major, minor)
     }
 
     /// Whether it is in /dev itself, and no mount in there.

@@ -76,7 +76,11 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
     host_side_limits(&mut builder, request.process, enters_user)?;
     let init = builder.input(SlotUse::Init);
     let cgroup = request.join.into.then(|| builder.input(SlotUse::CgroupDirectory));
-    hide_alone(&mut builder, request, [Some(init), cgroup]);
+    let mut proc = PrivateProc::of(&all, request.host);
+    let labelled =
+        request.process.apparmor_profile.is_some() || request.process.selinux_label.is_some();
+    let kept = if labelled { proc.kept(&mut builder) } else { None };
+    hide_alone(&mut builder, request, [Some(init), cgroup, kept]);
     // With the host's privileges the others first: once in the container's user namespace,
     // namespaces that the host owns (a pod's network) can no longer be joined.
     let user = flags & namespace::USER;
@@ -111,7 +115,7 @@ pub fn plan_exec<'a>(arena: &'a Bump, request: &ExecRequest<'_>) -> Result<Plan<
         become_root(&mut builder);
         make_undumpable(&mut builder);
     }
-    let mute = process(&mut builder, request)?;
+    let mute = process(&mut builder, request, &mut proc)?;
     let ending = Ending { after_gate: builder.position(), mute };
     let stages = Stages {
         first: 0,
@@ -131,10 +135,10 @@ fn given(list: Option<&str>) -> Option<&str> {
 
 /// Before the first namespace with others in it: no process of theirs can trace this one, and there is
 /// little of the host's in it to take.
-fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Option<Slot>; 2]) {
+fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, kept: [Option<Slot>; 3]) {
     make_undumpable(builder);
     let mut keep = vec![Slot::SUPERVISOR];
-    keep.extend(joined.into_iter().flatten());
+    keep.extend(kept.into_iter().flatten());
     keep.extend((0..request.join.tasks).map(|index| builder.input(SlotUse::CgroupTasks(index))));
     if request.process.terminal {
         keep.push(builder.input(SlotUse::ConsoleSocket));
@@ -149,12 +153,15 @@ fn hide_alone(builder: &mut Builder<'_>, request: &ExecRequest<'_>, joined: [Opt
 }
 
 /// The process itself, to its program; whether a failure of execve may go unheard.
-fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool, Refusal> {
-    let mut proc = PrivateProc::default();
+fn process(
+    builder: &mut Builder<'_>,
+    request: &ExecRequest<'_>,
+    proc: &mut PrivateProc,
+) -> Result<bool, Refusal> {
     builder.push(ProcessOp::Setsid);
     if request.new_keyring {
         let name = format!("_ses.{}", request.id.as_str());
-        labels::session_keyring(builder, name, request.process, request.host, &mut proc)?;
+        labels::session_keyring(builder, name, request.process, request.host, proc)?;
     }
     memory_policy(builder, request.spec)?;
     let mut terminal = Terminal::default();
@@ -188,7 +195,7 @@ fn process(builder: &mut Builder<'_>, request: &ExecRequest<'_>) -> Result<bool,
         // For the state that goes with the listener.
         builder.ask(ReportKind::WantsHooks);
     }
-    tail.before_gate(builder, terminal, &mut proc)?;
+    tail.before_gate(builder, terminal, proc)?;
     builder.push(ProcessOp::DieWithParent { enabled: false });
     tail.landlock(builder);
     builder.tell(ReportKind::Ready);

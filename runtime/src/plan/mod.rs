@@ -41,6 +41,7 @@ use crate::spec::ContainerId;
 
 pub use build::SlotUse;
 pub use cgroup::{Join, Systemd, plan_cgroup};
+pub(crate) use cgroup::{delegates_later, owner_by};
 pub(crate) use descriptors::needs_many as needs_many_descriptors;
 pub(crate) use environment::has_home;
 pub use error::Refusal;
@@ -261,7 +262,7 @@ pub fn plan<'a>(arena: &'a Bump, request: &Request<'_>) -> Result<Plan<'a>, Refu
         builder.be_frugal();
     }
     let sources = namespaces::enter(&mut builder, request, &namespaces, &stages)?;
-    let mut proc = PrivateProc::default();
+    let mut proc = PrivateProc::of(&namespaces, request.host);
     process::surroundings(&mut builder, request, &namespaces, &mut proc)?;
     let terminal = rootfs::assemble(&mut builder, request, &stages, &sources)?;
     let ending = process::finish(&mut builder, request, &namespaces, terminal, &mut proc)?;

@@ -81,7 +81,7 @@ fn process(snapshot: &Snapshot<'_>, spec: &Hardened, profile: &ChosenProfile, li
             asked.no_new_privileges && !member.process.rights.no_new_privs
         })),
     );
-    let of_policy = u32::try_from(profile.filters().len()).unwrap_or(u32::MAX);
+    let of_policy = u32::try_from(profile.filters(spec).len()).unwrap_or(u32::MAX);
     let filters = u32::from(spec.seccomp.is_some()).saturating_add(of_policy);
     must(
         "seccomp",

@@ -12,7 +12,7 @@ impl Blueprint {
     /// Looks at what its plan depends on; it loses the capabilities that brig lacks.
     pub(super) fn circumstances(&mut self) -> Result<Circumstances, Error> {
         let filter = self.filter()?;
-        let node_filters = node_policy::filters(&self.config.applied)?;
+        let node_filters = node_policy::filters(&self.config.applied, &self.config.spec)?;
         let lacking = self.leave_out_lacking();
         let mut host = Host::read(&self.config.spec.process);
         if self.wants_label() {

@@ -31,9 +31,21 @@ impl Known {
         let lock = self.directory.lock(Deadline::after(OF_OTHERS))?;
         self.reload(&lock)?;
         match self.status_under(&lock)? {
-            Status::Created | Status::Running => Ok(self.cgroup()?.freeze()?),
+            Status::Created | Status::Running => {
+                let cgroup = self.cgroup()?;
+                match cgroup.paths().is_empty() {
+                    true => Err(self.cannot_pause()),
+                    false => Ok(cgroup.freeze()?),
+                }
+            }
             status => Err(self.not("running", status)),
         }
+    }
+
+    fn cannot_pause(&self) -> Error {
+        let id = self.id.as_str();
+        Error::plain(format!("container {id:?} has no cgroup: its processes cannot be frozen"))
+            .with_hint("give it one: an ordinary user needs a delegated cgroup, v2")
     }
 
     /// Lets its frozen processes run again.
@@ -49,7 +61,11 @@ impl Known {
     /// The pids of its processes as brig's pid namespace sees them, sorted; none when it has stopped.
     pub(super) fn pids(&self) -> Result<Vec<i32>, Error> {
         self.must_be_visible()?;
-        Ok(self.made_cgroup()?.map_or_else(|| Ok(Vec::new()), |cgroup| cgroup.pids())?)
+        let Some(cgroup) = self.made_cgroup()? else { return Ok(Vec::new()) };
+        match cgroup.paths().is_empty() {
+            true => self.pids_without_cgroup(),
+            false => Ok(cgroup.pids()?),
+        }
     }
 
     /// What it uses.

@@ -4,7 +4,7 @@ use std::mem::take;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use brig_cgroup::{CgroupFacts, CgroupPlan, PlannedScope};
+use brig_cgroup::{CgroupFacts, CgroupPlan, Driver, PlannedScope};
 use bumpalo::Bump;
 use nix::unistd::geteuid;
 
@@ -26,6 +26,7 @@ use crate::caller::Caller;
 use crate::execute::{
     Inputs, Launch, LaunchedProcess, Milestone, Wait, limit_bandwidth, network_namespace_of,
 };
+use crate::node_policy;
 use crate::plan::{self, Join, Plan, Start, plan_cgroup};
 use crate::spec::ContainerId;
 
@@ -219,10 +220,15 @@ impl Making<'_> {
                         .map_err(|error| Error::system("recording the process", error))?;
                     made.born(process)?;
                     joined::judge_maps(self.node, self.id, self.blueprint, pid)?;
+                    // That of systemd is not made yet.
+                    self.delegate(made, pid)?;
                     self.node.observer().observe(self.id, &observer::Event::Born { pid });
                 }
                 Milestone::Setup { pid } => {
                     outside.set_up(self.id, self.blueprint, pid, made, wait.stop())?;
+                    if self.cgroup.driver == Driver::Systemd {
+                        self.delegate(made, pid)?;
+                    }
                 }
                 Milestone::Hooks { pid } => {
                     if let Some(agent) = agent {
@@ -246,6 +252,25 @@ impl Making<'_> {
                 }
                 Milestone::Ready(process) => return Ok(process),
             }
+        }
+    }
+}
+
+impl Making<'_> {
+    /// Gives the cgroup to the container's user, if it is to be that of one in a user namespace that is joined: process
+    /// `pid` is in it.
+    fn delegate(&self, made: &Transaction, pid: i32) -> Result<(), Error> {
+        let spec = &self.blueprint.config.spec;
+        let Some(cgroup) = made.cgroup() else { return Ok(()) };
+        if !plan::delegates_later(spec, &self.cgroup, Caller::get()) {
+            return Ok(());
+        }
+        let process = pid.to_string();
+        let map = |file| node_policy::id_map(&process, file);
+        let (users, groups) = (map("uid_map")?, map("gid_map")?);
+        match plan::owner_by(spec, &users, &groups) {
+            Some((uid, gid)) => Ok(cgroup.delegate(uid, gid)?),
+            None => Ok(()),
         }
     }
 }

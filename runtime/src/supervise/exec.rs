@@ -62,7 +62,7 @@ pub(super) fn exec(
     let spec = &config.spec;
     let filter = Filter::of(config, container.directory.path())?;
     let filter = filter.as_ref();
-    let node_filters = node_policy::filters(&config.applied)?;
+    let node_filters = node_policy::filters(&config.applied, spec)?;
     let profile = &config.applied.profile;
     let caller = node_policy::caller(profile)?;
     let hardened = policy::harden_process(options.process.clone(), spec, profile, &caller);

@@ -327,6 +327,17 @@ impl Known {
         Ok(true)
     }
 
+    /// The pids of the processes that share the first one's mount namespace, sorted; none when that one has ended.
+    pub(super) fn pids_without_cgroup(&self) -> Result<Vec<i32>, Error> {
+        let process = self.record.as_ref().and_then(|record| record.process.as_ref());
+        let Some((process, init)) = process.zip(self.init()?) else { return Ok(Vec::new()) };
+        members::pids(process.pid, &init).map_err(|error| {
+            let id = self.id.as_str();
+            Error::system(format!("looking for the processes of container {id:?}"), error)
+                .with_hint("it has no cgroup, so they are searched for in /proc; try again")
+        })
+    }
+
     pub(super) fn kill_sharing_mounts(&self, pid: i32, process: &OwnedFd) -> Result<(), Error> {
         members::kill(pid, process).map_err(|error| {
             let id = self.id.as_str();

@@ -35,7 +35,7 @@ pub(super) fn kill(pid: i32, init: &OwnedFd) -> io::Result<()> {
         if found.is_empty() {
             return reaches(init, libc::SIGKILL).map(drop);
         }
-        for process in found {
+        for (_, process) in found {
             // It may end by itself.
             let _ = send_signal(&process, libc::SIGKILL);
         }
@@ -55,8 +55,20 @@ fn reaches(process: &OwnedFd, signal: i32) -> io::Result<bool> {
     }
 }
 
-/// Those that share its mount namespace; `None` where it does not run any more.
-fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
+/// The pids of `init`, the process `pid`, and of those that share its mount namespace, sorted; none where it does not run
+/// any more.
+///
+/// # Errors
+/// /proc cannot be read.
+pub(super) fn pids(pid: i32, init: &OwnedFd) -> io::Result<Vec<i32>> {
+    let Some(found) = sharing_mounts(pid, init)? else { return Ok(Vec::new()) };
+    let mut pids: Vec<i32> = found.into_iter().map(|(pid, _)| pid).chain([pid]).collect();
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// Those that share its mount namespace, with their pids; `None` where it does not run any more.
+fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Option<Vec<(i32, OwnedFd)>>> {
     let mounts = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt"));
     let own = match mounts(init_pid) {
         Err(_) if !runs(init)? => return Ok(None),
@@ -66,14 +78,14 @@ fn sharing_mounts(init_pid: i32, init: &OwnedFd) -> io::Result<Option<Vec<OwnedF
     if own == fs::read_link("/proc/self/ns/mnt")? {
         return Ok(Some(found));
     }
-    for pid in pids()?.filter(|pid| *pid != init_pid) {
+    for pid in all_pids()?.filter(|pid| *pid != init_pid) {
         let Some(Ok(process)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()))
         else {
             continue;
         };
         // Looked at after opening, and it runs still: the link is this process's.
         if mounts(pid).is_ok_and(|theirs| theirs == own) && runs(&process)? {
-            found.push(process);
+            found.push((pid, process));
         }
     }
     // What its pid said was said of it.
@@ -90,10 +102,10 @@ pub(super) fn rooted_at(rootfs: &Path) -> io::Result<Vec<i32>> {
         stat(format!("/proc/{pid}/root"))
             .is_ok_and(|theirs| (theirs.st_dev, theirs.st_ino) == (root.st_dev, root.st_ino))
     };
-    Ok(pids()?.filter(is_there).collect())
+    Ok(all_pids()?.filter(is_there).collect())
 }
 
-fn pids() -> io::Result<impl Iterator<Item = i32>> {
+fn all_pids() -> io::Result<impl Iterator<Item = i32>> {
     let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }

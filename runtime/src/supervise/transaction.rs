@@ -96,6 +96,14 @@ impl Transaction {
         recorded
     }
 
+    /// The cgroup, once it is made.
+    pub(super) fn cgroup(&self) -> Option<&Cgroup> {
+        self.made.iter().find_map(|made| match made {
+            Made::Cgroup(cgroup) => Some(cgroup),
+            _ => None,
+        })
+    }
+
     /// Writes the record.
     pub(super) fn save(&self) -> Result<(), Error> {
         self.directory.save(&self.record)

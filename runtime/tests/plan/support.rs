@@ -123,7 +123,7 @@ impl Machine {
         machine
     }
 
-    fn cgroup(&self, spec: &Hardened) -> CgroupPlan {
+    pub(crate) fn cgroup(&self, spec: &Hardened) -> CgroupPlan {
         let id = ContainerId::parse("web").expect("an id");
         let systemd = (self.driver == Driver::Systemd).then(Systemd::default);
         plan_cgroup(&id, spec, &self.cgroups, systemd.as_ref(), self.host.caller)

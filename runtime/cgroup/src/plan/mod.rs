@@ -71,7 +71,7 @@ pub struct CgroupRequest<'a> {
     /// user can make no device nodes), and where neither a path nor a limit is asked
     /// for, a directory that may not be made is left out.
     pub rootless: bool,
-    /// Owner of the cgroup when it is delegated to a user namespace with a
+    /// Owner of the cgroup when it is delegated to the container's user, who has a
     /// read-write cgroup mount: host uid and gid. v2 only.
     pub owner: Option<(u32, u32)>,
 }
@@ -179,10 +179,7 @@ fn owner_step(
     };
     match directories {
         [only] if only.unified => Ok(Some(Step::ChangeOwner { directory: 0, uid, gid })),
-        _ => Err(Error::field(
-            "linux.namespaces (user) with a read-write cgroup mount",
-            "cgroup v1 cannot be delegated safely",
-        )),
+        _ => Err(Error::field("a read-write cgroup mount", "cgroup v1 cannot be delegated safely")),
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use brig::caller::Caller;
 use brig::printable;
-use brig::spec::{Config, NamespaceType};
+use brig::spec::{Config, IdMapping, NamespaceType};
 use brig::supervise::{Error, Io, NULL, character_device};
 use nix::unistd::fchown;
 use rustix::fs::{OFlags, fcntl_setfl, fstat};
@@ -161,10 +161,7 @@ fn on_host(spec: &Config, uid: u32) -> Option<u32> {
         // Its map is its maker's.
         return None;
     }
-    spec.linux.uid_mappings.iter().find_map(|map| {
-        let offset = uid.checked_sub(map.inside).filter(|offset| *offset < map.count)?;
-        map.outside.checked_add(offset)
-    })
+    IdMapping::outside_of(&spec.linux.uid_mappings, uid)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use brig_spec::{Device, DeviceRule, DeviceType, Linux, Namespace, NamespaceType, sysctl};
 
 use super::landlock::NO_PROGRAMS_IN_MEMORY;
+use super::seccomp::NO_USER_NAMESPACES;
 use super::{Facts, is_on, rule};
 use crate::profile::Profile;
 use crate::value;
@@ -130,8 +131,9 @@ fn sysctls(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
     let allowed: Vec<String> =
         profile.sysctls.allow.iter().flatten().filter_map(|name| path(name)).collect();
     linux.sysctl.retain(|name, value| {
-        let (strict, most) = NO_PROGRAMS_IN_MEMORY;
-        let is_strict = path(name) == path(strict) && value == most;
+        let strict = [NO_PROGRAMS_IN_MEMORY, NO_USER_NAMESPACES];
+        let is_strict =
+            strict.iter().any(|(strict, most)| path(name) == path(strict) && value == most);
         if is_strict || path(name).is_some_and(|path| allowed.contains(&path)) {
             return true;
         }

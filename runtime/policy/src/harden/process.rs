@@ -106,7 +106,7 @@ fn users(process: &Process, maps: Option<&Maps>, profile: &Profile, verdicts: &m
     let user = &process.user;
     let (users, groups) = (maps.map(|[users, _]| users), maps.map(|[_, groups]| groups));
     let mut judge = |field: String, kind: &str, id, map: Option<&Vec<_>>, least: Option<u32>| {
-        let outside = map.map_or(Some(id), |map| outside(map, id));
+        let outside = map.map_or(Some(id), |map| IdMapping::outside_of(map, id));
         match outside {
             Some(outside) if outside >= least.unwrap_or_default() => {}
             Some(outside) => verdicts.refuse(rule, field, format!("{kind} {outside} of the host")),
@@ -156,14 +156,6 @@ fn go_on(map: &[IdMapping], further: &[IdMapping]) -> Vec<IdMapping> {
     lines
 }
 
-/// What an id of a user namespace is outside.
-fn outside(map: &[IdMapping], id: u32) -> Option<u32> {
-    map.iter().find_map(|line| {
-        let offset = id.checked_sub(line.inside).filter(|offset| *offset < line.count)?;
-        line.outside.checked_add(offset)
-    })
-}
-
 /// The maps that a user namespace has which is joined: users were judged by those of the configuration.
 pub(super) fn joined_maps(
     linux: &Linux,
@@ -180,8 +172,8 @@ pub(super) fn joined_maps(
         for (index, line) in asked.iter().enumerate() {
             let last = line.inside.saturating_add(line.count - 1);
             let has = |one: &IdMapping| {
-                outside(&[*one], line.inside) == Some(line.outside)
-                    && outside(&[*one], last).is_some()
+                IdMapping::outside_of(&[*one], line.inside) == Some(line.outside)
+                    && IdMapping::outside_of(&[*one], last).is_some()
             };
             if !found.iter().any(has) {
                 let asked = "a map that the user namespace does not have";

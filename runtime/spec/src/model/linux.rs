@@ -83,6 +83,17 @@ pub struct IdMapping {
     pub count: u32,
 }
 
+impl IdMapping {
+    /// What an id of a user namespace with this map is outside.
+    #[must_use]
+    pub fn outside_of(map: &[Self], id: u32) -> Option<u32> {
+        map.iter().find_map(|line| {
+            let offset = id.checked_sub(line.inside).filter(|offset| *offset < line.count)?;
+            line.outside.checked_add(offset)
+        })
+    }
+}
+
 /// One of `linux.namespaces`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Namespace {

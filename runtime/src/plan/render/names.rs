@@ -51,6 +51,7 @@ pub(super) fn slot(slot: &SlotUse<'_>) -> String {
         SlotUse::CgroupTasks(index) => format!("cgroup tasks {index}"),
         SlotUse::CgroupDirectory => "cgroup".to_owned(),
         SlotUse::EmptyNamespace => "empty mount namespace".to_owned(),
+        SlotUse::CallersProc => "caller's proc".to_owned(),
         SlotUse::Namespace { path, .. } => quoted(path.to_bytes()).into_owned(),
         SlotUse::IdMap { uids, gids } => {
             format!("user namespace of uids {} gids {}", id_map(uids), id_map(gids))
