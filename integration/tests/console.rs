@@ -137,6 +137,16 @@ fn run_with_a_terminal_uses_the_callers() {
     output.says("21 43");
 }
 
+/// It ends with its program, and nothing but what that has written is shown.
+#[test]
+fn a_terminal_in_the_foreground_needs_no_input() {
+    let lab = Lab::new();
+    let c = lab.container(lab.bundle().set("/process/terminal", true).sh("test -t 0 && echo hi"));
+    let output = c.run_call(&[]).go().ok();
+    assert_eq!(output.stdout(), "hi\r\n");
+    lab.assert_clean();
+}
+
 /// A container that idles, to execute programs in.
 fn idle(lab: &Lab) -> Container<'_> {
     let c = lab.container(lab.bundle().idle());

@@ -1,7 +1,7 @@
 //! Podman, which calls the runtime under test through conmon.
 
 use brig_integration::engine::{IMAGE, Podman};
-use brig_integration::{Lab, PATIENCE, json, need, wait_until};
+use brig_integration::{Lab, Need, PATIENCE, json, need, wait_until};
 use std::fs;
 
 #[test]
@@ -227,6 +227,10 @@ fn ordinary_work(podman: &Podman<'_>, parent: &str) {
     };
     run(&[], &["localhost/made:1"]).go().ok().prints("made by 0");
 
+    if Need::EnginesOfToday.check().is_ok() {
+        let first = "cat /proc/1/comm; exit 3";
+        run(&["--init"], &[IMAGE, "/bin/sh", "-c", first]).go().code(3).prints("podman-init");
+    }
     let script = "exec 3</etc/hostname; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
     let inside = "echo $LISTEN_FDS $LISTEN_PID; cat <&3";
     let hostname = fs::read_to_string("/etc/hostname").expect("the host's name");
