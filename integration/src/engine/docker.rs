@@ -145,7 +145,7 @@ impl<'l> Docker<'l> {
             .args(&self.options)
             .limit(Duration::from_secs(600));
         let daemon = if self.user.is_empty() { daemon } else { daemon.under(&self.user) }.spawn();
-        let up = crate::wait_until(crate::PATIENCE * 3, || self.answers());
+        let up = crate::wait_until(crate::PATIENCE * 6, || self.answers());
         assert!(up, "Docker does not come up: {}", daemon.stderr());
         daemon
     }
