@@ -9,6 +9,7 @@ use brig_integration::{Lab, PATIENCE, binaries, json, need, wait_until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// The other runtime.
 const RUNC: &str = "/usr/sbin/runc";
@@ -163,7 +164,9 @@ fn every_option_is_seen() {
     assert_eq!(known, offered, "what is tested, and what `ctr run --help` lists");
 
     let other = lab.call("unshare").args(["--uts", "--ipc", "sh", "-c"]);
-    let mut other = other.arg("hostname joined; echo up; exec sleep 1000").spawn();
+    let other = other.arg("hostname joined; echo up; exec sleep 1000");
+    // It is there for all of them, in a guest for minutes.
+    let mut other = other.limit(Duration::from_secs(1000)).spawn();
     assert!(wait_until(PATIENCE, || other.stdout() == "up\n"));
     let words = words(&lab, other.pid());
     for rows in CONTAINERS {
