@@ -905,6 +905,34 @@ fn who_asks_for_no_score_has_not_the_callers() {
 }
 
 #[test]
+fn who_asks_for_no_limit_nor_priority_has_not_the_callers() {
+    need!(Brig);
+    let lab = Lab::new();
+    let script = "ulimit -n; awk '{ print $19, $41 }' /proc/self/stat; ionice";
+    // More than the usual, as a service of the host's may have it.
+    let usual = "rlimits = { mode = \"enforce\", max = { RLIMIT_NOFILE = 1000 } }\nscheduling = { mode = \"enforce\" }";
+    let favoured: &[&str] =
+        &["nice", "-n", "-5", "prlimit", "--nofile=5000:6000", "ionice", "-c1", "-n0"];
+    // Less is meant for the program.
+    let modest: &[&str] = &["nice", "-n", "5", "prlimit", "--nofile=500:600"];
+    for (text, caller, said) in [
+        ("", favoured, "5000\n-5 0\nrealtime: prio 0"),
+        (usual, favoured, "1000\n0 0\nbest-effort: prio 4"),
+        ("", modest, "500\n5 0\nnone: prio 0"),
+        (usual, modest, "500\n5 0\nnone: prio 0"),
+    ] {
+        rules(text);
+        let c = lab.container(lab.bundle().set("/process/rlimits", json!([])).sh(script));
+        c.run_call(&[]).under(caller).go().ok().prints(said);
+        let c = lab.container(lab.bundle().set("/process/rlimits", json!([])).idle());
+        c.run_call(&["--detach"]).under(caller).go().ok();
+        c.exec_call(&[], &["sh", "-c", script]).under(caller).go().ok().prints(said);
+        c.delete_force().ok();
+    }
+    lab.assert_clean();
+}
+
+#[test]
 fn nobody_becomes_a_user_that_is_refused() {
     need!(Brig);
     let lab = Lab::new();

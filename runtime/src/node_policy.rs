@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use brig_cgroup::{CgroupFacts, Driver};
 use brig_policy::{
     Applied, CallerFacts, ChosenProfile, Condition, Date, Facts, IdPool, Mode, Modules, NodeFilter,
-    NodePolicy, Policy, Profile, Remap, Unlimitable,
+    NodePolicy, Policy, Profile, Remap, RuleSet, Unlimitable,
 };
 use brig_pseudofs::small_file;
 use brig_seccomp::{Arch, BpfProgram, mitigation};
@@ -25,7 +25,7 @@ use rustix::io::Errno;
 
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
-use crate::spec::IdMapping;
+use crate::spec::{IdMapping, RlimitType};
 use crate::trusted::{self, Whose};
 
 /// Where the policy is.
@@ -315,7 +315,36 @@ pub(crate) fn caller(profile: &ChosenProfile) -> Result<CallerFacts, Failure> {
         }
         _ => None,
     };
-    Ok(CallerFacts { oom_score: oom_score(profile)?, maps })
+    let looks = |set: RuleSet<'_>| {
+        let rule = &set.rules.rlimits;
+        // Of 0 nothing has to be known: it is less in any case.
+        let is_limit = rule.max.iter().flatten().any(|(_, max)| *max != 0);
+        is_limit && rule.mode.unwrap_or_default() != Mode::Off
+    };
+    let rlimits = if profile.sets().any(looks) { own_rlimits()? } else { Vec::new() };
+    let mut facts =
+        CallerFacts { oom_score: oom_score(profile)?, maps, rlimits, ..CallerFacts::default() };
+    if profile.has(|rules| rules.scheduling.mode) {
+        let own = brig_sys::process::priority();
+        let own = own.map_err(|error| Failure::system("asking for brig's own priority", error))?;
+        facts.nice = own.nice;
+        facts.is_real_time = REAL_TIME.contains(&own.policy);
+        facts.has_real_time_io = own.io_class == IOPRIO_CLASS_RT;
+    }
+    Ok(facts)
+}
+
+/// `SCHED_FIFO`, `SCHED_RR`, `SCHED_DEADLINE` of linux/sched.h.
+const REAL_TIME: [u32; 3] = [1, 2, 6];
+/// linux/ioprio.h.
+const IOPRIO_CLASS_RT: u32 = 1;
+
+fn own_rlimits() -> Result<Vec<(RlimitType, u64, u64)>, Failure> {
+    const PATH: &str = "/proc/self/limits";
+    let text = small_file::read_text(PATH)
+        .map_err(|error| Failure::system(format!("reading {PATH}"), error))?;
+    crate::report::rlimits(&text)
+        .map_err(|_| Failure::plain(format!("{PATH} is not as the kernel writes it: {text:?}")))
 }
 
 /// The map of the machine's own user namespace.

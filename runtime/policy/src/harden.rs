@@ -21,6 +21,7 @@ mod sources;
 
 use brig_spec::{
     Asked, Config, IdMapping, Linux, NamespaceType, PersonalityDomain, Process, Resources,
+    RlimitType,
 };
 
 use crate::chosen::ChosenProfile;
@@ -124,6 +125,14 @@ impl Unlimitable {
 pub struct CallerFacts {
     /// Its oom_score_adj, which a process has that asks for none; where it was not looked at, none.
     pub oom_score: Option<i32>,
+    /// Its limits, soft and hard, which a process has that asks for none; none where they were not looked at.
+    pub rlimits: Vec<(RlimitType, u64, u64)>,
+    /// Its nice value, which the program has as well.
+    pub nice: i32,
+    /// It is scheduled before all usual processes.
+    pub is_real_time: bool,
+    /// What it reads and writes comes before that of all others.
+    pub has_real_time_io: bool,
     /// The maps of users and of groups of its user namespace, where that is not the machine's own.
     pub maps: Option<[Vec<IdMapping>; 2]>,
 }

@@ -325,7 +325,7 @@ rules! {
         "which files of the cgroup may be written by name (`linux.resources.unified`)",
         "SP 800-190 4.4.3";
     rlimits: Rlimits {
-        /// The most of each that may be asked for; 0 holds also where nothing is asked for.
+        /// The most of each that may be asked for, or that a process has from brig's caller.
         max: BTreeMap<RlimitType, u64>,
     }
         "resource limits of the process",

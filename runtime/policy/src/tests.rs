@@ -559,7 +559,10 @@ fn the_score_of_the_caller_counts_where_none_is_asked_for() {
     for (own, asked, holds) in
         [(-6, Value::Null, Some(-5)), (-5, Value::Null, None), (-6, json!(0), Some(0))]
     {
-        let facts = Facts { caller: CallerFacts { oom_score: Some(own), maps: None }, ..facts() };
+        let facts = Facts {
+            caller: CallerFacts { oom_score: Some(own), ..CallerFacts::default() },
+            ..facts()
+        };
         let node = NodePolicy { facts, ..node(&profile) };
         let asked = self::asked(&config(&[("/process/oomScoreAdj", asked)]));
         let (holding, _) = harden(asked, &node, &sources()).expect("it is limited");
@@ -603,7 +606,7 @@ fn users_are_judged_by_what_they_are_outside_of_the_callers_namespace() {
     let users = vec![line(0, 1000, 1), line(1, 100_000, 65_536)];
     let sets = json!({"bounding": ["CAP_SETUID"], "permitted": ["CAP_SETUID"], "effective": ["CAP_SETUID"]});
     let judged = |maps: [Vec<IdMapping>; 2], edits: &[(&str, Value)]| {
-        let caller = CallerFacts { maps: Some(maps), oom_score: None };
+        let caller = CallerFacts { maps: Some(maps), ..CallerFacts::default() };
         let facts = Facts { caller, ..facts() };
         let edits = [edits, &[("/process/capabilities", sets.clone())]].concat();
         let policy = profile(
@@ -642,6 +645,45 @@ fn users_are_judged_by_what_they_are_outside_of_the_callers_namespace() {
 }
 
 /// Whoever has CAP_SETUID is any user that there is.
+#[test]
+fn what_of_the_caller_counts_where_nothing_is_asked_for() {
+    let text = "rlimits = { mode = \"enforce\", max = { RLIMIT_NOFILE = 9, RLIMIT_CORE = 0 } }\nscheduling = { mode = \"enforce\" }";
+    let profile = profile(text);
+    let held = |caller: CallerFacts, asked_for: (&str, Value)| {
+        let node = NodePolicy { facts: Facts { caller, ..facts() }, ..node(&profile) };
+        let edits = [("/process/rlimits", json!([])), asked_for];
+        let (holds, _) = harden(asked(&config(&edits)), &node, &sources()).expect("limited");
+        let limits = holds.process.rlimits.iter().map(|one| (one.kind.name(), one.soft, one.hard));
+        let scheduler = holds.process.scheduler.as_ref().map(|one| (one.policy.name(), one.nice));
+        (limits.collect::<Vec<_>>(), scheduler, holds.process.io_priority.map(|one| one.priority))
+    };
+    let core = ("RLIMIT_CORE", 0, 0);
+    let nothing = || ("/hostname", Value::Null);
+    let nofile = |soft, hard| vec![(brig_spec::RlimitType::Nofile, soft, hard)];
+    let usual = Some(("SCHED_OTHER", 0));
+    assert_eq!(held(CallerFacts::default(), nothing()), (vec![core], None, None));
+    for (soft, hard, holds) in
+        [(8, 9, None), (8, 10, Some((8, 9))), (u64::MAX, u64::MAX, Some((9, 9)))]
+    {
+        let caller = CallerFacts { rlimits: nofile(soft, hard), nice: 3, ..CallerFacts::default() };
+        let limits = holds.map(|(soft, hard)| ("RLIMIT_NOFILE", soft, hard));
+        let (found, scheduler, io) = held(caller, nothing());
+        assert!(
+            found.iter().eq([core].iter().chain(&limits))
+                || found.iter().eq(limits.iter().chain(&[core])),
+            "{found:?}"
+        );
+        assert_eq!((scheduler, io), (None, None));
+    }
+    let real_time =
+        || CallerFacts { is_real_time: true, has_real_time_io: true, ..CallerFacts::default() };
+    assert_eq!(held(real_time(), nothing()), (vec![core], usual, Some(4)));
+    let asked = ("/process/scheduler", json!({"policy": "SCHED_IDLE"}));
+    assert_eq!(held(real_time(), asked).1, Some(("SCHED_IDLE", 0)));
+    let asked = ("/process/scheduler", json!({"policy": "SCHED_FIFO", "priority": 1}));
+    assert_eq!(held(CallerFacts { nice: -1, ..CallerFacts::default() }, asked).1, usual);
+}
+
 #[test]
 fn nobody_becomes_a_user_that_is_refused() {
     let sets = json!({"bounding": ["CAP_SETUID", "CAP_KILL"], "permitted": ["CAP_SETUID"],

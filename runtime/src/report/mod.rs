@@ -30,5 +30,6 @@ pub use lines::{Check, Item, Verdict};
 pub use machine::{Group, Machine, Whose};
 pub use mounts::{Mount, Table};
 pub use nodes::Node;
+pub(crate) use process::rlimits;
 pub use process::{Details, NAMESPACES, Namespaces, ObservedProcess, Rights};
 pub use snapshot::{Host, Member, Snapshot};

@@ -292,7 +292,8 @@ const RLIMITS: [(&str, RlimitType); 16] = [
     ("Max realtime timeout", RlimitType::Rttime),
 ];
 
-fn rlimits(text: &str) -> Seen<Vec<(RlimitType, u64, u64)>> {
+/// What proc_pid_limits(5) says: soft and hard limits.
+pub(crate) fn rlimits(text: &str) -> Seen<Vec<(RlimitType, u64, u64)>> {
     let mut found = Vec::with_capacity(RLIMITS.len());
     for line in text.lines().skip(1) {
         let known = RLIMITS.iter().find_map(|(name, kind)| Some((kind, line.strip_prefix(name)?)));

@@ -35,6 +35,45 @@ pub fn refuses_exec_gain() -> Option<bool> {
     (flags >= 0).then_some(flags & libc::PR_MDWE_REFUSE_EXEC_GAIN.cast_signed() != 0)
 }
 
+/// What this thread hands down to its children of the processor and of disks.
+#[derive(Clone, Copy, Debug)]
+pub struct Priority {
+    /// `SCHED_*` of linux/sched.h.
+    pub policy: u32,
+    /// -20 to 19.
+    pub nice: i32,
+    /// `IOPRIO_CLASS_*` of linux/ioprio.h.
+    pub io_class: u32,
+}
+
+/// The priority of this thread (sched_getattr(2), ioprio_get(2)).
+///
+/// # Errors
+/// What the calls say: `ENOSYS` where a filter hides them.
+pub fn priority() -> io::Result<Priority> {
+    // struct sched_attr of its first version, 48 bytes: size, policy, flags, nice.
+    let mut attributes = [0_u32; 12];
+    // SAFETY: the kernel writes to no more than the 48 bytes that it is told of.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_sched_getattr,
+            0,
+            attributes.as_mut_ptr(),
+            size_of_val(&attributes),
+            0,
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    // SAFETY: integers only.
+    let io = unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) };
+    let io = u32::try_from(io).map_err(|_| io::Error::last_os_error())?;
+    let [_, policy, _, _, nice, ..] = attributes;
+    Ok(Priority { policy, nice: nice.cast_signed(), io_class: io >> 13 })
+}
+
 /// Forbids other processes to trace this one or to read its memory and descriptors through /proc.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 
 use brig_spec::capability::{self, Sets};
 use brig_spec::{
-    Config, IdMapping, IoPriorityClass, Linux, NamespaceType, Process, Rlimit, SchedulerPolicy,
+    Config, IdMapping, IoPriority, IoPriorityClass, Linux, NamespaceType, Process, Rlimit,
+    Scheduler, SchedulerPolicy,
 };
 
 use super::{CallerFacts, bandwidth, is_on, rule, securebits};
@@ -29,7 +30,7 @@ pub(super) fn judge(
     securebits::judge(process, profile, verdicts);
     bandwidth::judge(process, linux, profile, verdicts);
     users(process, maps.as_ref(), profile, verdicts);
-    rlimits(&mut process.rlimits, profile, verdicts);
+    rlimits(&mut process.rlimits, profile, caller, verdicts);
     let rule = rule!(profile, oom_score);
     let score = process.oom_score_adj.or(caller.oom_score);
     if let (Some(score), Some(min)) = (score, profile.oom_score.min)
@@ -38,7 +39,7 @@ pub(super) fn judge(
     {
         process.oom_score_adj = Some(min);
     }
-    scheduling(process, profile, verdicts);
+    scheduling(process, profile, caller, verdicts);
 }
 
 /// CAP_SETGID and CAP_SETUID (linux/capability.h).
@@ -204,7 +205,12 @@ pub(super) fn mapped_mounts(config: &Config, profile: &Profile, verdicts: &mut V
     }
 }
 
-fn rlimits(rlimits: &mut Vec<Rlimit>, profile: &Profile, verdicts: &mut Verdicts) {
+fn rlimits(
+    rlimits: &mut Vec<Rlimit>,
+    profile: &Profile,
+    caller: &CallerFacts,
+    verdicts: &mut Verdicts,
+) {
     let rule = rule!(profile, rlimits);
     for (&kind, &max) in profile.rlimits.max.iter().flatten() {
         match rlimits.iter_mut().enumerate().find(|(_, limit)| limit.kind == kind) {
@@ -216,19 +222,27 @@ fn rlimits(rlimits: &mut Vec<Rlimit>, profile: &Profile, verdicts: &mut Verdicts
                     limit.hard = limit.hard.min(max);
                 }
             }
-            // Where nothing is asked for, the caller's holds, which is not known here: only 0 is less in any case.
-            None if max == 0 => {
+            // Where nothing is asked for, the caller's holds: 0 is less in any case.
+            None => {
+                let own = caller.rlimits.iter().find(|(own, ..)| *own == kind);
+                let (soft, hard) = own.map_or((max, max), |(_, soft, hard)| (*soft, *hard));
+                let is_more = max == 0 || soft > max || hard > max;
                 let asked = format!("no {}", kind.name());
-                if verdicts.limit(rule, "process.rlimits", asked, "0") {
-                    rlimits.push(Rlimit { kind, soft: 0, hard: 0 });
+                if is_more && verdicts.limit(rule, "process.rlimits", asked, max.to_string()) {
+                    rlimits.push(Rlimit { kind, soft: soft.min(max), hard: hard.min(max) });
                 }
             }
-            Some(_) | None => {}
+            Some(_) => {}
         }
     }
 }
 
-fn scheduling(process: &mut Process, profile: &Profile, verdicts: &mut Verdicts) {
+fn scheduling(
+    process: &mut Process,
+    profile: &Profile,
+    caller: &CallerFacts,
+    verdicts: &mut Verdicts,
+) {
     let rule = rule!(profile, scheduling);
     if let Some(scheduler) = &process.scheduler {
         let is_usual = matches!(
@@ -251,4 +265,35 @@ fn scheduling(process: &mut Process, profile: &Profile, verdicts: &mut Verdicts)
     {
         process.io_priority = None;
     }
+    // What nobody asks for is the caller's.
+    if process.scheduler.is_none() && (caller.is_real_time || caller.nice < 0) {
+        let asked = match caller.is_real_time {
+            true => "the caller's real-time scheduling".to_owned(),
+            false => format!("the caller's nice {}", caller.nice),
+        };
+        if verdicts.limit(rule, "process.scheduler", asked, "the usual priority") {
+            process.scheduler = Some(usual_scheduler());
+        }
+    }
+    if process.io_priority.is_none()
+        && caller.has_real_time_io
+        && verdicts.limit(
+            rule,
+            "process.ioPriority",
+            "the caller's IOPRIO_CLASS_RT",
+            "the usual priority",
+        )
+    {
+        let (class, priority) = (IoPriorityClass::BestEffort, USUAL_IO_PRIORITY);
+        process.io_priority = Some(IoPriority { class, priority });
+    }
 }
+
+fn usual_scheduler() -> Scheduler {
+    let policy = SchedulerPolicy::Other;
+    let (nice, priority, flags) = (0, 0, Vec::new());
+    Scheduler { policy, nice, priority, flags, runtime: 0, deadline: 0, period: 0 }
+}
+
+/// That of a process with nice 0 (ioprio_set(2)).
+const USUAL_IO_PRIORITY: i64 = 4;
