@@ -75,3 +75,18 @@ fn root_of_the_host_makes_no_containers_in_a_container() {
     lab.call("umount").arg(&there).go().ok();
     lab.assert_clean();
 }
+
+/// On cgroup v2 the container's own is given to its root, who may divide it, and not lift its limits.
+#[test]
+fn cgroups_are_made_in_a_container() {
+    need!(Brig);
+    need!(CgroupV2);
+    let lab = Lab::new();
+    level("nested");
+    let script = "cd /sys/fs/cgroup && mkdir -p own/deeper && echo $$ >own/deeper/cgroup.procs && cat /proc/self/cgroup
+        echo +pids >cgroup.subtree_control && [ -e own/pids.max ] && echo divided
+        { echo max >pids.max; } 2>/dev/null || echo limited";
+    let c = lab.container(outer(&lab).sh(script));
+    c.run().ok().prints("0::/own/deeper\ndivided\nlimited");
+    lab.assert_clean();
+}

@@ -50,7 +50,7 @@ fn only_a_file_grants_what_is_asked_for() {
     need!(Brig);
     let lab = lab();
     let run = |options: &[&str]| {
-        let c = lab.container(lab.bundle().sh("id -u"));
+        let c = lab.container(lab.plain_bundle().sh("id -u"));
         let bundle = c.bundle.dir.to_string_lossy().into_owned();
         lab.runtime().args(options).args(["run", "--bundle", &bundle, c.id()]).go()
     };
