@@ -118,7 +118,7 @@ fn a_hook_is_an_engines_program_at_its_place() {
     let tell = format!("{{ echo \"$0 $*\"; echo \"$PATH [$LD_PRELOAD]\"; }} >{}", out.display());
     write(&program, &tell);
     rule(&format!(
-        "hooks = {{ mode = \"refuse\", seconds = 9, allow = [], engines = [{{ path = {program:?}, args = [\"*\", \"connect\", \"*\"] }}] }}"
+        "hooks = {{ mode = \"refuse\", seconds = 9, allow = [], engines = [{{ path = {program:?}, args = [\"engine\", \"connect\", \"*\"] }}] }}"
     ));
     let hooked = |path: &Path, args: &[&str]| {
         let env = ["PATH=/tmp", "LD_PRELOAD=/x"];
@@ -142,11 +142,21 @@ fn a_hook_is_an_engines_program_at_its_place() {
         hooked(path, args).failed().says("is refused by the rule hooks");
         assert_eq!(told(), "", "{path:?} {args:?}");
     };
-    let good = ["engine", "connect"];
+    let good = ["engine", "connect", "c0ffee_1"];
     hooked(&program, &good).ok();
     assert_ne!(told(), "");
     refused(&program, &["engine", "other"]);
     refused(&program, &[]);
+    for more in [
+        &["engine", "connect"][..],
+        &["engine", "run", "connect", "it"],
+        &["engine", "connect", "it", "it"],
+    ] {
+        refused(&program, more);
+    }
+    for word in ["", "--data-root=/tmp/x", "../it", "-x", "/it", "it it"] {
+        refused(&program, &["engine", "connect", word]);
+    }
     // The same elsewhere; and what another mount namespace has at that place, which the kernel calls by the same path.
     let copy = script(&lab, "engine", &tell);
     refused(&copy, &good);

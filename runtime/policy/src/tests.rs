@@ -1680,7 +1680,7 @@ fn a_pods_container_is_refused_in_the_words_of_a_pod() {
     assert!(!lines(&edits[1..]).iter().any(|line| line.contains("in the pod")));
 }
 
-/// Docker's and nerdctl's hooks, as they write them (moby daemon/oci_linux.go, nerdctl pkg/cmd/container/create.go).
+/// Docker's hook, as it writes it (moby daemon/oci_linux.go).
 #[test]
 fn engines_connect_networks_by_programs_of_their_own_and_nothing_else() {
     let judged = |path: &str, args: &[&str], is_others: bool| {
@@ -1702,16 +1702,18 @@ fn engines_connect_networks_by_programs_of_their_own_and_nothing_else() {
     };
     let env = vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
     let docker = ["libnetwork-setkey", "-exec-root=/run/docker", "c0ffee", "c0"];
-    let nerdctl = ["/usr/bin/nerdctl", "--namespace=x", "internal", "oci-hook", "createRuntime"];
-    assert_eq!(judged("/usr/bin/dockerd", &docker, false), Some(env.clone()));
-    assert_eq!(judged("/usr/bin/nerdctl", &nerdctl, false), Some(env));
+    assert_eq!(judged("/usr/bin/dockerd", &docker, false), Some(env));
     for (path, args, is_others) in [
         ("/usr/bin/dockerd", &docker[1..], false),
         ("/usr/bin/dockerd", &["dockerd", "libnetwork-setkey"][..], false),
         ("/usr/bin/dockerd", &docker, true),
-        ("/usr/bin/nerdctl", &docker, false),
-        ("/usr/bin/nerdctl", &nerdctl[..4], false),
-        ("/usr/bin/nerdctl", &["nerdctl", "internal", "oci-hook", "createRuntime", "x"], false),
+        ("/usr/bin/dockerd", &["libnetwork-setkey", "-exec-root=/tmp", "c0ffee", "c0"], false),
+        (
+            "/usr/bin/dockerd",
+            &["libnetwork-setkey", "-exec-root=/run/docker", "c0ffee", "../c0"],
+            false,
+        ),
+        ("/usr/bin/dockerd", &["libnetwork-setkey", "-exec-root=/run/docker", "--x", "c0"], false),
         ("/tmp/dockerd", &docker, false),
     ] {
         assert_eq!(judged(path, args, is_others), None, "{path} {args:?}");

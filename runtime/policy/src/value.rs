@@ -431,7 +431,8 @@ pub struct HookProgram {
 pub struct EngineProgram {
     /// Its path. Only root may have put it there.
     pub path: String,
-    /// With which arguments, the first of which is its name, it may be a hook; `*` stands for any number of them.
+    /// With which arguments, the first of which is its name, it may be a hook; `*` stands for one that is an id: letters,
+    /// digits and `_` alone.
     pub args: Vec<String>,
 }
 
@@ -439,17 +440,14 @@ impl EngineProgram {
     /// Whether a hook has such arguments.
     #[must_use]
     pub fn fits(&self, args: &[String]) -> bool {
-        fits(&self.args, args)
-    }
-}
-
-fn fits(pattern: &[String], args: &[String]) -> bool {
-    match pattern {
-        [] => args.is_empty(),
-        [any, rest @ ..] if any == "*" => (0..=args.len()).any(|from| fits(rest, &args[from..])),
-        [word, rest @ ..] => {
-            args.split_first().is_some_and(|(first, args)| first == word && fits(rest, args))
-        }
+        // Any words at all would let whoever writes a configuration choose what the engine does.
+        let is_id = |word: &str| {
+            !word.is_empty()
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        let mut pairs = self.args.iter().zip(args);
+        self.args.len() == args.len()
+            && pairs.all(|(known, word)| known == word || known == "*" && is_id(word))
     }
 }
 
