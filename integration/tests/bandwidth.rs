@@ -136,11 +136,11 @@ fn what_cannot_be_limited_is_refused() {
         .run()
         .failed()
         .says("linux.namespaces: the host's network, which cannot be limited");
-    let powerful = lab.bundle().namespace("network", None).caps(&["CAP_NET_ADMIN"]).sh("true");
-    lab.container(powerful)
-        .run()
-        .failed()
-        .says("CAP_NET_ADMIN, which lifts the limit on what is sent, is refused");
+    for name in ["CAP_NET_ADMIN", "CAP_NET_RAW"] {
+        let powerful = lab.bundle().namespace("network", None).caps(&[name]).sh("true");
+        let says = format!("{name}, which gets round the limit on what is sent, is refused");
+        lab.container(powerful).run().failed().says(&says);
+    }
     let c = lab.container(lab.bundle().namespace("network", None).idle());
     c.run_detached();
     c.exec_call(&["--cap", "CAP_NET_ADMIN"], &["true"]).go().failed().says("CAP_NET_ADMIN");

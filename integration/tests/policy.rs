@@ -1,7 +1,7 @@
 //! The node's policy: /etc/brig/policy.toml, what it makes of what is asked for at each verb, and what it is told by.
 
 use brig_integration::machine::{self, Layout};
-use brig_integration::{Bundle, Container, Lab, PATIENCE, POLICY, json, need, wait_until};
+use brig_integration::{Bundle, Console, Container, Lab, PATIENCE, POLICY, json, need, wait_until};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -955,6 +955,68 @@ fn nobody_becomes_a_user_that_is_refused() {
     c.run().ok().prints("CapAmb:\t00000000000000a0");
     policy("version = 1\ndefault = \"restricted\"\n");
     c.run().ok().prints("CapAmb:\t0000000000000000");
+}
+
+#[test]
+fn proc_is_as_the_rule_says_however_often_an_option_is_named() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bundle =
+        lab.bundle().set("/process/user", json!({"uid": 1000, "gid": 1000})).edit(|spec| {
+            let proc = json!({"destination": "/proc", "type": "proc", "source": "proc",
+            "options": ["hidepid=invisible", "hidepid=0", "subset=pid"]});
+            let mounts = spec["mounts"].as_array_mut().expect("mounts");
+            mounts.retain(|mount| mount["destination"] != "/proc");
+            mounts.insert(0, proc);
+        });
+    let rule = |mode| {
+        rules(&format!(
+            "proc_view = {{ mode = \"{mode}\", own_processes = true, processes_only = false }}"
+        ));
+    };
+    rule("enforce");
+    let c = lab.container(bundle.sh("grep -o hidepid=invisible /proc/self/mounts"));
+    c.run().ok().prints("hidepid=invisible");
+    rule("refuse");
+    c.run().failed().says("rule proc_view");
+}
+
+/// A terminal of the host that anybody may write to is none of the container's, whoever it maps.
+#[test]
+fn terminals_and_the_console_of_the_host_are_no_devices() {
+    need!(Brig);
+    let lab = Lab::new();
+    let (_master, terminal) = Console::open();
+    let path = rustix::termios::ttyname(&terminal, Vec::new()).expect("a terminal");
+    let path = path.to_str().expect("a name").to_owned();
+    let number: u32 = path.trim_start_matches("/dev/pts/").parse().expect("a number");
+    let listed = json!([{"path": path.as_str(), "type": "c", "major": 136, "minor": number, "fileMode": 0o666},
+        {"path": "/dev/hc", "type": "c", "major": 5, "minor": 1, "fileMode": 0o666}]);
+    let bundle = lab.bundle().set("/linux/devices", listed).edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["destination"] != "/dev/pts");
+    });
+    let script = format!("ls {path} /dev/hc 2>/dev/null; echo none");
+    rules("extends = \"baseline\"");
+    for bundle in [bundle.clone(), bundle.user_namespace(500_000)] {
+        lab.container(bundle.sh(&script)).run().ok().prints("none");
+    }
+}
+
+/// What an image brings: a device that every container may open, and a set-user-id program.
+#[test]
+fn the_root_has_no_devices_and_no_set_user_id_programs() {
+    need!(Brig);
+    let lab = Lab::new();
+    let bundle = lab.bundle();
+    let node = bundle.rootfs.join("null");
+    lab.call("mknod").arg("-m").arg("666").arg(&node).args(["c", "1", "3"]).go().ok();
+    let script =
+        "(: </null) 2>/dev/null && echo opens; grep ' / ' /proc/self/mounts | grep -c nosuid,nodev";
+    rules("mount_flags = { mode = \"enforce\", except = [] }");
+    lab.container(bundle.clone().sh(script)).run().prints("1");
+    rules("mount_flags = { mode = \"enforce\", except = [\"/\"] }");
+    lab.container(bundle.sh(script)).run().prints("opens\n0");
 }
 
 #[test]

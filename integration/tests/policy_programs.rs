@@ -107,6 +107,16 @@ fn a_hook_is_a_program_that_the_node_lists() {
     lab.assert_clean();
 }
 
+/// What is not what the engine calls its program with: an argument less, or more, or one that is no id.
+fn other_words() -> Vec<Vec<&'static str>> {
+    let words = ["", "--data-root=/tmp/x", "../it", "-x", "/it", "it it"];
+    let mut all = Vec::from(words.map(|word| vec!["engine", "connect", word]));
+    all.push(vec!["engine", "connect"]);
+    all.push(vec!["engine", "run", "connect", "it"]);
+    all.push(vec!["engine", "connect", "it", "it"]);
+    all
+}
+
 /// An engine's program is known by its place, which only root can have put it to, and by what it is called with.
 #[test]
 fn a_hook_is_an_engines_program_at_its_place() {
@@ -147,15 +157,8 @@ fn a_hook_is_an_engines_program_at_its_place() {
     assert_ne!(told(), "");
     refused(&program, &["engine", "other"]);
     refused(&program, &[]);
-    for more in [
-        &["engine", "connect"][..],
-        &["engine", "run", "connect", "it"],
-        &["engine", "connect", "it", "it"],
-    ] {
-        refused(&program, more);
-    }
-    for word in ["", "--data-root=/tmp/x", "../it", "-x", "/it", "it it"] {
-        refused(&program, &["engine", "connect", word]);
+    for args in other_words() {
+        refused(&program, &args);
     }
     // The same elsewhere; and what another mount namespace has at that place, which the kernel calls by the same path.
     let copy = script(&lab, "engine", &tell);

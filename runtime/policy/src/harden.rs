@@ -46,6 +46,7 @@ pub use bandwidth::{Bandwidth, bandwidth};
 pub use label::Modules;
 pub use memory::write_xor_execute;
 pub use remapping::{Remap, wants_range};
+pub use root::root_attributes;
 pub use seccomp::NodeFilter;
 pub use securebits::securebits;
 

@@ -37,7 +37,7 @@ pub use file::{Error, Policy};
 pub use harden::{
     Bandwidth, CallerFacts, Facts, Modules, NodeFilter, NodePolicy, Present, Remap, Unlimitable,
     bandwidth, harden, harden_process, harden_resources, judge, judge_hooks, judge_joined,
-    judge_joined_maps, judge_listener, securebits, wants_range, write_xor_execute,
+    judge_joined_maps, judge_listener, root_attributes, securebits, wants_range, write_xor_execute,
 };
 pub use hardened::{Hardened, kept};
 pub use ids::{IdPool, RANGE_IDS};

@@ -161,6 +161,8 @@ pub struct Request<'s> {
     pub node_filters: &'s [brig_seccomp::BpfProgram],
     /// Securebits that the process has locked from before its program on (capabilities(7)); 0 for none.
     pub securebits: u64,
+    /// Attributes that the root has besides (mount_setattr(2)), whatever is read-only.
+    pub root_attributes: u64,
     /// Memory of the process is never written and executed (prctl(2) `PR_SET_MDWE`, Linux 6.3), nor that of its children.
     pub write_xor_execute: bool,
     /// The supervisor limits what the interfaces send and receive, once the hooks have made them and before the program.
@@ -203,6 +205,7 @@ impl<'s> Request<'s> {
             seccomp: None,
             node_filters: &[],
             securebits: 0,
+            root_attributes: 0,
             write_xor_execute: false,
             limits_bandwidth: false,
             landlock: &[],

@@ -316,8 +316,10 @@ fn hooks_before_entering(builder: &mut Builder<'_>, request: &Request<'_>) -> Re
 
 fn finish_root(builder: &mut Builder<'_>, request: &Request<'_>, root: Slot) {
     let spec = request.spec;
-    if spec.root.readonly || request.root.is_sealed() {
-        let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    let is_read_only = spec.root.readonly || request.root.is_sealed();
+    let set = request.root_attributes | if is_read_only { MOUNT_ATTR_RDONLY } else { 0 };
+    if set != 0 {
+        let attr = MountAttr { set, ..MountAttr::default() };
         builder.push(MountOp::MountSetattr { fd: root, recursive: false, attr });
     }
     if let Some((propagation, scope)) = wanted_propagation(spec)

@@ -161,6 +161,7 @@ impl Blueprint {
             seccomp: circumstances.filter.as_ref().map(|filter| &filter.program),
             node_filters: &circumstances.node_filters,
             securebits: policy::securebits(&spec.process, &self.config.applied.profile),
+            root_attributes: policy::root_attributes(&self.config.applied.profile),
             write_xor_execute: policy::write_xor_execute(&self.config.applied.profile),
             limits_bandwidth: manner.start == Start::AtOnce && self.bandwidth().is_some(),
             landlock: &circumstances.landlock,

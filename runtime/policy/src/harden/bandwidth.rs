@@ -8,8 +8,9 @@ use crate::profile::{Mode, Profile};
 use crate::value::Megabits;
 use crate::verdict::Verdicts;
 
-/// CAP_NET_ADMIN (linux/capability.h).
-const NET_ADMIN: u64 = 1 << 12;
+/// CAP_NET_ADMIN and CAP_NET_RAW (linux/capability.h): the latter for sockets of packet(7), which may go round the queue
+/// (`PACKET_QDISC_BYPASS`).
+const BEYOND: [(u64, &str); 2] = [(1 << 12, "CAP_NET_ADMIN"), (1 << 13, "CAP_NET_RAW")];
 
 /// How much a container may send and receive, in bytes a second; `None` is without a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +46,10 @@ pub(super) fn judge(process: &Process, linux: &Linux, profile: &Profile, verdict
     if linux.namespace(NamespaceType::Network).is_none() {
         verdicts.refuse(rule, "linux.namespaces", "the host's network, which cannot be limited,");
     }
-    if egress && process.capabilities.sets.bounding & NET_ADMIN != 0 {
-        let asked = "CAP_NET_ADMIN, which lifts the limit on what is sent,";
-        verdicts.refuse(rule, "process.capabilities.bounding", asked);
+    for (bit, name) in BEYOND {
+        if egress && process.capabilities.sets.bounding & bit != 0 {
+            let asked = format!("{name}, which gets round the limit on what is sent,");
+            verdicts.refuse(rule, "process.capabilities.bounding", asked);
+        }
     }
 }

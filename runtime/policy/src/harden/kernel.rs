@@ -59,11 +59,13 @@ pub(super) fn judge_view(mounts: &mut [MountRequest], profile: &Profile, verdict
             continue;
         }
         for (key, value, _) in wanted.iter().filter(|(.., wanted)| wanted.unwrap_or_default()) {
-            let asked = mount.data.iter().find(|option| option.key == *key);
-            let asked = asked.and_then(|option| option.value.clone());
-            if asked.as_deref() == Some(value) {
+            // Of several the kernel has the last.
+            let named = || mount.data.iter().filter(|option| option.key == *key);
+            let other = |option: &&Parameter| option.value.as_deref() != Some(value);
+            if named().next().is_some() && !named().any(|option| other(&option)) {
                 continue;
             }
+            let asked = named().find(other).and_then(|option| option.value.as_deref());
             let asked = asked.map_or_else(|| format!("no {key}"), |asked| format!("{key}={asked}"));
             let allowed = format!("{key}={value}");
             if verdicts.limit(rule, format!("mounts[{index}].options"), asked, allowed) {

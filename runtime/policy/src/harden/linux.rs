@@ -49,17 +49,19 @@ fn namespaces(linux: &mut Linux, profile: &Profile, verdicts: &mut Verdicts) {
 
 /// Those that every container has (config-linux.md "Default Devices", terminals), which no rule takes away. A minor
 /// number of none is any.
-const USUAL: [(i64, Option<i64>); 9] = [
+const USUAL: [(i64, Option<i64>); 8] = [
     (1, Some(3)),
     (1, Some(5)),
     (1, Some(7)),
     (1, Some(8)),
     (1, Some(9)),
     (5, Some(0)),
-    (5, Some(1)),
     (5, Some(2)),
-    (136, None),
+    (TERMINALS, None),
 ];
+
+/// The major number of terminals of devpts (Documentation/admin-guide/devices.txt).
+const TERMINALS: i64 = 136;
 
 fn is_usual(kind: DeviceType, major: i64, minor: Option<i64>) -> bool {
     kind.file_type() == DeviceType::Char.file_type()
@@ -83,7 +85,10 @@ fn devices(devices: &mut Vec<Device>, profile: &Profile, verdicts: &mut Verdicts
         index += 1;
         let Device { path, kind, major, minor, .. } = device;
         let is_node = matches!(kind, DeviceType::Fifo);
-        if is_node || is_allowed(allowed, *kind, *major, Some(*minor)) {
+        // Terminals are those of the container's own devpts. A node is looked for on the host, where it is another's.
+        let is_terminal =
+            *major == TERMINALS && !allowed.iter().any(|one| one.is(*kind, *major, *minor));
+        if is_node || !is_terminal && is_allowed(allowed, *kind, *major, Some(*minor)) {
             return true;
         }
         let asked = format!("{path} ({major}:{minor})");

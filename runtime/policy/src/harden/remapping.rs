@@ -68,6 +68,9 @@ fn maps(linux: &Linux) -> [(&'static str, &'static str, &[IdMapping]); 2] {
     ]
 }
 
+/// Ids below are the host's own: users, services, those of systemd (systemd's UIDS-GIDS.md).
+const HOSTS: u32 = 65_536;
+
 /// A user namespace that is asked for: nobody in it may be root of the host, or who a container of the pool is.
 fn own(linux: &Linux, rule: Rule, facts: &Facts, verdicts: &mut Verdicts) {
     if facts.remap == Remap::Unprivileged {
@@ -87,6 +90,9 @@ fn own(linux: &Linux, rule: Rule, facts: &Facts, verdicts: &mut Verdicts) {
                 0 => format!("a map to {kind} 0 of the host"),
                 first if facts.pool.overlaps(first, line.count) => {
                     format!("a map to {kind} {first} of the host, which is of the node's pool")
+                }
+                first @ ..HOSTS => {
+                    format!("a map to {kind} {first} of the host, which is one of its own")
                 }
                 _ => continue,
             };

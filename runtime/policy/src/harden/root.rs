@@ -9,7 +9,8 @@ use brig_spec::mount::{
 };
 
 use super::{is_on, rule};
-use crate::profile::Profile;
+use crate::chosen::ChosenProfile;
+use crate::profile::{Mode, MountFlags, Profile};
 use crate::verdict::Verdicts;
 
 pub(super) fn judge(config: &mut Config, profile: &Profile, verdicts: &mut Verdicts) {
@@ -53,6 +54,17 @@ fn mount_types(mounts: &[MountRequest], profile: &Profile, verdicts: &mut Verdic
             verdicts.refuse(rule, format!("mounts[{index}].type"), format!("{name:?}"));
         }
     }
+}
+
+/// The attributes of the root itself: images have set-user-id programs, and some have devices.
+#[must_use]
+pub fn root_attributes(profile: &ChosenProfile) -> u64 {
+    let is_held = |rule: &MountFlags| {
+        let except = rule.except.as_deref().unwrap_or_default();
+        rule.mode.unwrap_or_default() >= Mode::Enforce && !except.iter().any(|path| path == "/")
+    };
+    let is_held = profile.sets().any(|set| is_held(&set.rules.mount_flags));
+    if is_held { MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV } else { 0 }
 }
 
 fn mount_flags(mounts: &mut [MountRequest], profile: &Profile, verdicts: &mut Verdicts) {

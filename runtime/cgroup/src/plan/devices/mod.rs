@@ -62,7 +62,6 @@ pub fn default_rules() -> Vec<DeviceRule> {
         character(Some(1), Some(8), "rwm"), // /dev/random
         character(Some(1), Some(9), "rwm"), // /dev/urandom
         character(Some(5), Some(0), "rwm"), // /dev/tty
-        character(Some(5), Some(1), "rwm"), // /dev/console
         character(Some(5), Some(2), "rwm"), // /dev/ptmx
         character(Some(136), None, "rwm"),  // /dev/pts/*
     ]
