@@ -380,12 +380,37 @@ fn controls_are_no_more_than_the_rules_allow_in_fields_and_in_files() {
         "unified": {"memory.high": "0", "memory.oom.group": "1", "cgroup.max.descendants": "0",
             "cgroup.max.depth": "2", "io.max": "8:16 rbps=9", "hugetlb.2MB.max": "3", "io.weight": "default 100"}});
     assert_eq!(controlled(&less), [asked_resources(&less), asked_resources(&less)]);
+    // The same disk in a spelling of the kernel's own, what may be one, and a weight with more after it.
+    for (file, value) in [
+        ("io.max", "08:0 rbps=max"),
+        ("io.max", "x rbps=max"),
+        ("io.max", "9:0 rbps=1\n+8:00 rbps=max"),
+        ("io.weight", "10000x"),
+        ("io.weight", "8:0 101"),
+    ] {
+        let [made, _] = controlled(&json!({"unified": {file: value}}));
+        assert!(!made.unified.contains_key(file), "{file} {value}");
+    }
     // What is no number may be less.
     let edits = [("/linux/resources", json!({"unified": {"memory.high": "1K"}}))];
     let said = denied(&controls("enforce"), &edits);
     assert!(said[0].contains("\"1K\", which is no number, is refused"), "{said:?}");
     let change = asked_resources(&json!({"memory": {"swap": 5}}));
     assert!(harden_resources(change, &Present::default(), &controls("enforce")).is_err());
+}
+
+#[test]
+fn no_process_may_choose_a_real_time_priority_by_its_limits() {
+    let limit = |kind: &str, most: u32| json!([{"type": kind, "soft": most, "hard": most}]);
+    let of = |kind: &str, most: u32| {
+        let rules = profile("scheduling = { mode = \"enforce\" }");
+        let config = config(&[("/process/rlimits", limit(kind, most))]);
+        let (held, _) = harden(asked(&config), &node(&rules), &sources()).expect("it is granted");
+        held.process.rlimits[0].hard
+    };
+    assert_eq!((of("RLIMIT_RTPRIO", 99), of("RLIMIT_RTPRIO", 0)), (0, 0));
+    assert_eq!((of("RLIMIT_NICE", 40), of("RLIMIT_NICE", 20), of("RLIMIT_NICE", 5)), (20, 20, 5));
+    assert_eq!(of("RLIMIT_NOFILE", 99), 99);
 }
 
 /// Recorded, and refused where cgroups can be made and nothing counts them.

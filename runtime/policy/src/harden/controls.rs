@@ -237,6 +237,13 @@ fn huge_pages(
     }
 }
 
+/// `MAJOR:MINOR` in the one spelling.
+fn device(word: &str) -> Option<String> {
+    let (major, minor) = word.split_once(':')?;
+    let number = |digits: &str| digits.parse::<u32>().ok();
+    Some(format!("{}:{}", number(major)?, number(minor)?))
+}
+
 /// Files by name that stand against what has fields of its own: written last, they would hold.
 fn by_name(unified: &mut BTreeMap<String, String>, profile: &Profile, verdicts: &mut Verdicts) {
     let (rule_io, rule_pages) = (rule!(profile, io), rule!(profile, hugetlb));
@@ -246,15 +253,19 @@ fn by_name(unified: &mut BTreeMap<String, String>, profile: &Profile, verdicts: 
         let (rule, fits) = match file.as_str() {
             // Of both the usual is 100, which every rule allows; more is not, whatever it comes to in the field.
             "io.weight" | "io.bfq.weight" => {
-                let numbers = value.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
-                (rule_io, numbers.max().is_none_or(|most| most <= 100))
+                let is_known = |word: &str| {
+                    let is_weight = word.parse().is_ok_and(|weight: u32| weight <= 100);
+                    is_weight || word == "default" || device(word).is_some()
+                };
+                (rule_io, value.split_whitespace().all(is_known))
             }
             "io.max" => {
+                // The kernel takes numbers that are spelled in other ways; what is no number to us may be one to it.
                 let is_listed = |line: &str| {
-                    let device = line.split_whitespace().next().unwrap_or_default();
-                    disks.iter().any(|disk| disk.numbers() == device)
+                    let found = line.split_whitespace().next().and_then(device);
+                    found.is_none_or(|found| disks.iter().any(|disk| disk.numbers() == found))
                 };
-                (rule_io, !value.lines().any(is_listed))
+                (rule_io, disks.is_empty() || !value.lines().any(is_listed))
             }
             file if file.starts_with("hugetlb.") => {
                 let bytes = value.trim().parse::<i64>();

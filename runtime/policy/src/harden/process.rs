@@ -3,7 +3,7 @@
 use brig_spec::capability::{self, Sets};
 use brig_spec::{
     Config, IdMapping, IoPriority, IoPriorityClass, Linux, NamespaceType, Process, Rlimit,
-    Scheduler, SchedulerPolicy,
+    RlimitType, Scheduler, SchedulerPolicy,
 };
 
 use super::{CallerFacts, bandwidth, is_on, rule, securebits};
@@ -264,6 +264,20 @@ fn scheduling(
         && verdicts.limit(rule, "process.ioPriority", "IOPRIO_CLASS_RT", "the usual priority")
     {
         process.io_priority = None;
+    }
+    // With them the process could choose by itself (getrlimit(2); 20 is nice 0).
+    for (index, limit) in process.rlimits.iter_mut().enumerate() {
+        let most = match limit.kind {
+            RlimitType::Rtprio => 0,
+            RlimitType::Nice => 20,
+            _ => continue,
+        };
+        let asked = format!("{} of {}", limit.kind.name(), limit.hard);
+        if limit.hard > most
+            && verdicts.limit(rule, format!("process.rlimits[{index}]"), asked, most.to_string())
+        {
+            (limit.soft, limit.hard) = (limit.soft.min(most), most);
+        }
     }
     // What nobody asks for is the caller's.
     if process.scheduler.is_none() && (caller.is_real_time || caller.nice < 0) {
