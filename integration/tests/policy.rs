@@ -595,6 +595,72 @@ fn a_source_is_judged_by_what_it_is_not_by_its_path() {
     lab.assert_clean();
 }
 
+/// Engines have their sockets, and everybody's containers, in the directories that roots are in.
+#[test]
+fn a_root_is_that_of_one_container_and_no_engines_directory() {
+    need!(Brig);
+    let lab = Lab::new();
+    let image = lab.bundle().rootfs;
+    for place in ["/run", "/var/lib", "/home", "/srv"] {
+        lab.tmpfs(Path::new(place));
+    }
+    policy("version = 1\ndefault = \"restricted\"\n");
+    for directory in ["/run/containerd", "/run/user/1000/podman"] {
+        fs::create_dir_all(directory).expect("make directories");
+    }
+    let sockets = ["/run/containerd/containerd.sock", "/run/user/1000/podman/podman.sock"];
+    let _sockets = sockets.map(|path| std::os::unix::net::UnixListener::bind(path).expect("bind"));
+    let is_in =
+        |directory: &str| format!(", which is in {directory}, is refused by the rule bind_");
+    let is_elsewhere = ", which is neither in the bundle nor in anything".to_owned();
+    for (path, why) in [
+        ("/run/containerd", is_in("/run")),
+        ("/run/containerd/io.containerd.runtime.v2.task", is_in("/run")),
+        ("/run/containerd/io.containerd.runtime.v2.task/k8s.io", is_in("/run")),
+        ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/one", is_in("/run")),
+        ("/run/user", is_in("/run")),
+        ("/run/user/1000", is_in("/run")),
+        ("/var/lib/containers", "/var/lib/containers is refused by the rule bind_".to_owned()),
+        ("/var/lib/docker", "/var/lib/docker is refused by the rule bind_".to_owned()),
+        ("/var/lib", ", which has /var/lib/".to_owned()),
+        ("/var/lib/docker/overlay2", is_in("/var/lib/docker")),
+        ("/var/lib/docker/overlay2/one", is_in("/var/lib/docker")),
+        ("/home", is_elsewhere.clone()),
+        ("/home/me", is_elsewhere.clone()),
+        ("/tmp", is_elsewhere.clone()),
+        ("/var/backups", is_elsewhere),
+    ] {
+        fs::create_dir_all(path).expect("make a directory");
+        let bundle = lab.bundle().set("/root/path", path).sh("true");
+        lab.container(bundle).run().failed().says(&format!("root.path: {path}")).says(&why);
+    }
+    let root = |path: &str| {
+        lab.show_at(Path::new(path), &image);
+        lab.container(lab.bundle().set("/root/path", path).sh("echo runs")).run()
+    };
+    // Docker and Podman mount them outside of the bundle; what may be bound may be one too.
+    for path in [
+        "/run/containerd/io.containerd.runtime.v2.task/k8s.io/one/rootfs",
+        "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/one/rootfs",
+        "/var/lib/buildkit/runc-overlayfs/executor/one/rootfs",
+        "/var/lib/docker/overlay2/one/merged",
+        "/var/lib/docker/rootfs/overlayfs/one",
+        "/var/lib/containers/storage/overlay/one/merged",
+        "/home/me/.local/share/containers/storage/overlay/one/merged",
+        "/srv/image",
+    ] {
+        root(path).ok().prints("runs");
+    }
+    let bundle = lab.bundle();
+    let itself = bundle.dir.to_string_lossy().into_owned();
+    let why = ", which is neither in the bundle nor";
+    lab.container(bundle.set("/root/path", itself).sh("true")).run().failed().says(why);
+    lab.container(lab.bundle().set("/root/path", "rootfs").sh("echo runs"))
+        .run()
+        .ok()
+        .prints("runs");
+}
+
 #[test]
 fn what_is_denied_is_not_bound_with_what_it_is_really_in() {
     need!(Brig);

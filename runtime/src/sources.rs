@@ -70,9 +70,10 @@ impl HeldSources {
         };
         ROOT.clone_into(&mut of_root.field);
         found.judged.found.push(of_root);
-        let sources = &found.judged.found;
-        found.judged.places =
-            profile.sets().map(|set| places::of_rule(&set.rules.bind_sources, sources)).collect();
+        found.judged.bundle = stat(bundle).map(|stat| object(&stat)).ok();
+        let (sources, bundle) = (&found.judged.found, found.judged.bundle);
+        let places = |rule| places::of_rule(rule, sources, bundle);
+        found.judged.places = profile.sets().map(|set| places(&set.rules.bind_sources)).collect();
         found
     }
 

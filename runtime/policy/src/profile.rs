@@ -220,13 +220,14 @@ rules! {
         "what may be mounted",
         "PSS restricted: volume types; SP 800-190 4.4.3";
     bind_sources: BindSources {
-        /// Directories and files that may be bound, with what is in them.
+        /// Directories and files that may be bound, with what is in them; in each list `*` at the end of a name stands for
+        /// anything.
         allow: Vec<String>,
         /// What may not; of two that a source is in the nearer decides.
         deny: Vec<String>,
         /// What engines bind into their containers by themselves; as if it were in `allow`.
         engines: Vec<String>,
-        /// Where engines keep the roots of containers.
+        /// What engines keep for the root of a container: each by itself, not what they are together in.
         images: Vec<String>,
     }
         "which files of the host may be bound into the container, or be its root: by what they are, not by their paths",

@@ -39,6 +39,14 @@ pub struct Source {
     pub within: Vec<Object>,
 }
 
+impl Source {
+    /// Whether it is in a directory, and not the directory itself.
+    #[must_use]
+    pub fn is_in(&self, directory: Option<Object>) -> bool {
+        directory.is_some_and(|directory| self.within.iter().skip(1).any(|one| *one == directory))
+    }
+}
+
 /// The program of a hook on the host, as it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -86,6 +94,8 @@ pub struct Sources {
     pub places: Vec<Places>,
     /// The programs of hooks.
     pub programs: Vec<Program>,
+    /// The bundle's directory.
+    pub bundle: Option<Object>,
 }
 
 /// What a set of rules lists.
@@ -97,7 +107,7 @@ pub struct Places {
     pub denied: Vec<Listed>,
     /// The directories in which something denied is.
     pub above_denied: Vec<Listed>,
-    /// Where engines keep the roots of containers.
+    /// The roots of engines' containers.
     pub images: Vec<Listed>,
 }
 
@@ -137,9 +147,22 @@ impl Places {
         Some(format!("{path}, {what},"))
     }
 
-    /// Why a directory may not be the root.
-    pub(crate) fn against_root(&self, source: &Source) -> Option<String> {
-        self.against_any(source)
+    /// Why a directory may not be the root: it is in neither its bundle, nor what engines keep for a root, nor what may be
+    /// bound.
+    pub(crate) fn against_root(&self, source: &Source, bundle: Option<Object>) -> Option<String> {
+        if let Some(why) = self.against_any(source) {
+            return Some(why);
+        }
+        let is_listed = |object: &Object| {
+            path_of(*object, &self.images).or_else(|| path_of(*object, &self.allowed)).is_some()
+        };
+        match source.is_in(bundle) || source.within.iter().any(is_listed) {
+            true => None,
+            false => Some(format!(
+                "{}, which is neither in the bundle nor in anything that may be bound or is for roots,",
+                source.path
+            )),
+        }
     }
 
     /// What is said of both: the nearest directory that is listed decides.
@@ -153,7 +176,7 @@ impl Places {
         }
         let is_root = source.field == "root.path";
         for object in within {
-            // What engines have beside the roots is denied, by the very directory that they are in.
+            // What engines have beside the roots is in what is denied, as the roots are.
             if is_root && path_of(*object, &self.images).is_some() {
                 return None;
             }

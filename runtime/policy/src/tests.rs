@@ -41,7 +41,7 @@ fn sources() -> Sources {
     let found = fields.chain(["root.path".to_owned()]).map(source).collect();
     let allowed = vec![source::Listed { path: "/srv".to_owned(), object }];
     let places = vec![Places { allowed, ..Places::default() }; 4];
-    Sources { found, places, programs: Vec::new() }
+    Sources { found, places, ..Sources::default() }
 }
 
 fn node(profile: &ChosenProfile) -> NodePolicy {
@@ -1137,15 +1137,16 @@ fn against(kind: source::Kind, within: &[u64], allow: &[u64], deny: &[u64]) -> O
         field: "root.path".to_owned(),
         path: "/r".to_owned(),
         kind: source::Kind::Plain,
-        within: vec![object(77)],
+        within: vec![object(77), object(78)],
     };
+    let bundle = Some(object(78));
     let field = "mounts[0].source".to_owned();
     let within = within.iter().map(|inode| object(*inode)).collect();
     let bound = source::Source { field: field.clone(), path: "/s".to_owned(), kind, within };
     let above_denied = vec![source::Listed { path: "/9".to_owned(), object: object(1) }];
     let (allowed, denied) = (list(allow), list(deny));
     let places = vec![Places { allowed, denied, above_denied, images: Vec::new() }];
-    let sources = Sources { found: vec![bound, root], places, programs: Vec::new() };
+    let sources = Sources { found: vec![bound, root], places, bundle, ..Sources::default() };
     let mount = json!({"destination": "/x", "type": "bind", "source": "/s", "options": ["bind"]});
     let asked = asked(&config(&[("/mounts", json!([mount]))]));
     let rule =
@@ -1153,6 +1154,49 @@ fn against(kind: source::Kind, within: &[u64], allow: &[u64], deny: &[u64]) -> O
     let verdicts = judge(asked, &node(&profile(&format!("{rule}\n"))), &sources);
     assert!(verdicts.iter().all(|verdict| verdict.field == field), "{verdicts:?}");
     verdicts.first().map(|verdict| verdict.asked.clone())
+}
+
+/// What the rule says of a root, of which `within` are the inodes from it to the root of the host; its bundle is 8.
+fn against_root(within: &[u64], [images, allow, deny]: [&[u64]; 3]) -> Option<String> {
+    let object = |inode: u64| source::Object { device: 1, inode };
+    let [images, allowed, denied] = [images, allow, deny].map(|inodes| {
+        let listed =
+            |inode: &u64| source::Listed { path: format!("/{inode}"), object: object(*inode) };
+        inodes.iter().map(listed).collect::<Vec<_>>()
+    });
+    let root = source::Source {
+        field: "root.path".to_owned(),
+        path: "/r".to_owned(),
+        kind: source::Kind::Plain,
+        within: within.iter().map(|inode| object(*inode)).collect(),
+    };
+    let places = vec![Places { allowed, denied, images, above_denied: Vec::new() }];
+    let found = vec![root];
+    let sources = Sources { found, places, bundle: Some(object(8)), ..Sources::default() };
+    let rule =
+        "bind_sources = { mode = \"refuse\", allow = [], deny = [], engines = [], images = [] }";
+    let verdicts = judge(asked(&config(&[])), &node(&profile(&format!("{rule}\n"))), &sources);
+    verdicts.into_iter().find(|verdict| verdict.field == "root.path").map(|verdict| verdict.asked)
+}
+
+#[test]
+fn a_root_is_in_its_bundle_or_for_roots_or_could_be_bound() {
+    let said = |words: &str| Some(words.to_owned());
+    let nowhere =
+        "/r, which is neither in the bundle nor in anything that may be bound or is for roots,";
+    let none: [&[u64]; 3] = [&[], &[], &[]];
+    assert_eq!(against_root(&[9, 8, 2], none), None);
+    assert_eq!(against_root(&[10, 9, 8, 2], none), None);
+    assert_eq!(against_root(&[8, 2], none), said(nowhere), "the bundle itself");
+    assert_eq!(against_root(&[9, 7, 2], none), said(nowhere), "elsewhere");
+    assert_eq!(against_root(&[9, 7, 2], [&[9], &[], &[7]]), None, "for roots");
+    assert_eq!(against_root(&[9, 7, 2], [&[], &[7], &[2]]), None, "in what may be bound");
+    assert_eq!(against_root(&[9, 7, 2], [&[2], &[], &[7]]), said("/r, which is in /7,"));
+    assert_eq!(
+        against_root(&[9, 8, 2], [&[], &[], &[2]]),
+        said("/r, which is in /2,"),
+        "a denied bundle"
+    );
 }
 
 #[test]

@@ -6,11 +6,13 @@
 //! path: it only says where to look first.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, lstat, openat, stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, lstat, openat, openat2, stat};
 
 use super::object;
 use crate::foreign;
@@ -79,7 +81,7 @@ impl Names {
 }
 
 /// What a rule lists, as far as it bears on these sources.
-pub(super) fn of_rule(rule: &BindSources, sources: &[Source]) -> Places {
+pub(super) fn of_rule(rule: &BindSources, sources: &[Source], bundle: Option<Object>) -> Places {
     let mut places = Places::default();
     if rule.mode.unwrap_or_default() == RuleMode::Off {
         return places;
@@ -87,7 +89,8 @@ pub(super) fn of_rule(rule: &BindSources, sources: &[Source]) -> Places {
     let deny = rule.deny.as_deref().unwrap_or_default();
     (places.denied, places.above_denied) = denied(deny);
     let allow: Vec<&String> = rule.allow.iter().chain(&rule.engines).flatten().collect();
-    that_allow(&allow, rule.images.as_deref().unwrap_or_default(), sources, &mut places);
+    let images = rule.images.as_deref().unwrap_or_default();
+    that_allow(&allow, images, (sources, bundle), &mut places);
     places
 }
 
@@ -97,7 +100,9 @@ fn denied(list: &[String]) -> (Vec<Listed>, Vec<Listed>) {
     let mut names = Names::default();
     let (mut denied, mut above_denied) = (Vec::new(), Vec::new());
     let mut seen: Vec<PathBuf> = Vec::new();
-    for (path, place) in list.iter().flat_map(|path| places(path).map(move |place| (path, place))) {
+    for (path, place) in
+        list.iter().flat_map(|path| places(path).into_iter().map(move |place| (path, place)))
+    {
         let Some((object, above)) = names.find(&place) else { continue };
         denied.push(Listed { path: path.clone(), object });
         for above in above {
@@ -113,14 +118,19 @@ fn denied(list: &[String]) -> (Vec<Listed>, Vec<Listed>) {
 }
 
 /// Of what may be bound, and of where roots are, that in which the sources are which need it.
-fn that_allow(allow: &[&String], images: &[String], sources: &[Source], places: &mut Places) {
+fn that_allow(
+    allow: &[&String],
+    images: &[String],
+    (sources, bundle): (&[Source], Option<Object>),
+    places: &mut Places,
+) {
     for source in sources {
         let is_root = source.field == super::ROOT;
         let needed = needed(source, &places.denied);
         let is_it = |listed: &Listed| needed.contains(&listed.object);
-        // A root needs to be in nothing, unless it is in what is denied.
-        let is_free =
-            is_root && !needed.last().is_some_and(|last| is_one_of(*last, &places.denied));
+        // A root that is in its bundle needs to be in nothing else, unless it is in what is denied.
+        let is_denied = needed.last().is_some_and(|last| is_one_of(*last, &places.denied));
+        let is_free = is_root && !is_denied && source.is_in(bundle);
         let is_known =
             places.allowed.iter().any(is_it) || is_root && places.images.iter().any(is_it);
         if needed.is_empty() || is_free || is_known {
@@ -131,7 +141,7 @@ fn that_allow(allow: &[&String], images: &[String], sources: &[Source], places: 
         let (near, far): (Vec<(&String, bool)>, Vec<_>) =
             own.chain(of_roots).partition(|(path, _)| is_below(&source.path, path));
         for (path, is_of_images) in near.into_iter().chain(far) {
-            let found: Vec<Listed> = listed(path).collect();
+            let found = listed(path, source);
             let is_found = found.iter().any(is_it);
             let list = if is_of_images { &mut places.images } else { &mut places.allowed };
             list.extend(found);
@@ -165,28 +175,116 @@ fn is_below(path: &str, listed: &str) -> bool {
     let mut parts = Path::new(path).components();
     Path::new(listed)
         .components()
-        .all(|listed| parts.next().is_some_and(|part| is_any(&listed) || part == listed))
+        .all(|listed| parts.next().is_some_and(|part| fits(listed.as_os_str(), part.as_os_str())))
 }
 
 fn is_any(part: &Component<'_>) -> bool {
-    part.as_os_str() == "*"
+    part.as_os_str().as_bytes().ends_with(b"*")
 }
 
-/// What is at a path that a policy lists.
-fn listed(path: &str) -> impl Iterator<Item = Listed> {
-    let found = places(path).filter_map(|place| stat(&place).ok());
-    found.map(|stat| Listed { path: path.to_owned(), object: object(&stat) })
+/// Whether a name is that of a policy; `*` at its end stands for anything.
+fn fits(listed: &OsStr, name: &OsStr) -> bool {
+    let (listed, name) = (listed.as_bytes(), name.as_bytes());
+    listed.strip_suffix(b"*").map_or(listed == name, |begin| name.starts_with(begin))
 }
 
-/// The paths that a path of a policy stands for; a component `*` stands for any name.
-fn places(path: &str) -> Box<dyn Iterator<Item = PathBuf>> {
-    let parts: Vec<_> = Path::new(path).components().collect();
-    let Some(any) = parts.iter().position(is_any) else {
-        return Box::new(std::iter::once(PathBuf::from(path)));
+/// What is at a path that a policy lists; of the many that one with `*` stands for, that which the source is, or is in.
+fn listed(path: &str, source: &Source) -> Option<Listed> {
+    let parts: Vec<Component<'_>> = Path::new(path).components().collect();
+    let object = match parts.iter().position(is_any) {
+        None => stat(path).ok().map(|stat| object(&stat)),
+        Some(any) => Way::of(source)?.find(&parts, any),
     };
-    let below: PathBuf = parts[any + 1..].iter().collect();
-    let names = fs::read_dir(parts[..any].iter().collect::<PathBuf>());
-    Box::new(names.into_iter().flatten().flatten().map(move |name| name.path().join(&below)))
+    object.map(|object| Listed { path: path.to_owned(), object })
+}
+
+/// The directories from the root to a source, and itself: what each is, and its name there.
+struct Way<'s> {
+    objects: Vec<Object>,
+    names: Vec<&'s OsStr>,
+}
+
+impl<'s> Way<'s> {
+    /// None where the path does not tell the names.
+    fn of(source: &'s Source) -> Option<Self> {
+        let names: Vec<_> =
+            Path::new(&source.path).components().map(Component::as_os_str).collect();
+        let objects: Vec<_> = source.within.iter().rev().copied().collect();
+        (names.len() == objects.len()).then_some(Self { objects, names })
+    }
+
+    /// The object on the way that a path with a first `*` at `any` stands for. Only what the path begins with may be links.
+    fn find(&self, parts: &[Component<'_>], any: usize) -> Option<Object> {
+        if let Some(found) = self.fitting(0, parts, 0) {
+            return Some(found);
+        }
+        let base: PathBuf = parts[..any].iter().collect();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat(CWD, &base, flags, Mode::empty()).ok()?;
+        let above = object(&fstat(&opened).ok()?);
+        if let Some(at) = self.objects.iter().position(|object| *object == above) {
+            return self.fitting(at + 1, parts, any);
+        }
+        // What is below may be mounted elsewhere too, and the source be opened there.
+        let rest = &parts[any + 1..];
+        let next = rest.iter().position(is_any).unwrap_or(rest.len());
+        let below: PathBuf = rest[..next].iter().collect();
+        for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if !fits(parts[any].as_os_str(), &name) {
+                continue;
+            }
+            // Whose it is may have put links there.
+            let links = ResolveFlags::NO_SYMLINKS;
+            let place = Path::new(&name).join(&below);
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let Ok(there) = openat2(&opened, place, flags, Mode::empty(), links) else { continue };
+            let there = object(&fstat(&there).ok()?);
+            let Some(at) = self.objects.iter().position(|object| *object == there) else {
+                continue;
+            };
+            if next == rest.len() {
+                return Some(there);
+            }
+            return self.fitting(at + 1, parts, any + 1 + next);
+        }
+        None
+    }
+
+    /// What on the way the parts from `from` on stand for, if the names from `at` on fit.
+    fn fitting(&self, at: usize, parts: &[Component<'_>], from: usize) -> Option<Object> {
+        let end = at + parts.len() - from;
+        let names = self.names.get(at..end)?;
+        let mut both = parts[from..].iter().zip(names);
+        if !both.all(|(part, name)| fits(part.as_os_str(), name)) {
+            return None;
+        }
+        // The names only say where to look: what is there decides.
+        let place: PathBuf = self.names[..end].iter().collect();
+        let there = object(&lstat(&place).ok()?);
+        (there == self.objects[end - 1]).then_some(there)
+    }
+}
+
+/// The paths that a path of a policy stands for; a component that ends with `*` stands for any name that begins so.
+fn places(path: &str) -> Vec<PathBuf> {
+    let parts: Vec<_> = Path::new(path).components().collect();
+    let mut found = vec![PathBuf::new()];
+    let mut is_listing = false;
+    for part in parts {
+        if !is_any(&part) {
+            found.iter_mut().for_each(|place| place.push(part));
+            continue;
+        }
+        is_listing = true;
+        let entries = found.iter().flat_map(fs::read_dir).flatten().flatten();
+        let named = entries.filter(|entry| fits(part.as_os_str(), &entry.file_name()));
+        found = named.map(|entry| entry.path()).collect();
+    }
+    if !is_listing {
+        return vec![PathBuf::from(path)];
+    }
+    found
 }
 
 #[cfg(test)]
@@ -258,9 +356,9 @@ mod tests {
         let (_directory, [real, inner, link, other]) = tree();
         let allow = [&other, &link, &real];
         let looked_up = |source, denied: &[&String]| {
-            let denied = denied.iter().flat_map(|path| listed(path)).collect();
+            let denied = denied.iter().flat_map(|path| listed(path, &source)).collect();
             let mut places = Places { denied, ..Places::default() };
-            that_allow(&allow, &[], &[source], &mut places);
+            that_allow(&allow, &[], (&[source], Some(at(&real))), &mut places);
             let paths = places.allowed.into_iter().map(|listed| listed.path);
             paths.collect::<Vec<_>>()
         };
@@ -279,6 +377,61 @@ mod tests {
         let socket = source(&inner, Kind::Socket, &[&inner, &real, "/"]);
         assert_eq!(looked_up(socket, &[]), all, "a socket has to be listed itself");
         let root = Source { field: super::super::ROOT.to_owned(), ..plain(&inner) };
-        assert_eq!(looked_up(root, &[]), Vec::<String>::new(), "a root needs no list");
+        assert_eq!(
+            looked_up(root, &[]),
+            Vec::<String>::new(),
+            "a root in its bundle needs no list"
+        );
+    }
+
+    /// A source at a path below `top`, which is made.
+    fn made(top: &Path, path: &str) -> Source {
+        let path = top.join(path);
+        fs::create_dir_all(&path).expect("make directories");
+        let ancestors: Vec<_> = path.ancestors().map(|path| path.to_string_lossy()).collect();
+        let within: Vec<&str> = ancestors.iter().map(|path| &**path).collect();
+        source(within[0], Kind::Plain, &within)
+    }
+
+    #[test]
+    fn a_pattern_stands_for_what_a_source_is_in_and_no_less_of_the_way() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let top = directory.path().canonicalize().expect("its path");
+        let mount = made(&top, "pods/one/volumes/kind/name/in");
+        let found = |pattern: &str, source: &Source| {
+            listed(&format!("{}/{pattern}", top.display()), source).map(|listed| listed.object)
+        };
+        let name = Some(mount.within[1]);
+        assert_eq!(found("pods/*/volumes/*/*", &mount), name);
+        assert_eq!(found("pods/o*/volumes/*/na*", &mount), name);
+        for other in
+            ["pods/*/volumes/*/*/*/*", "pods/*/mounts/*/*", "pods/t*/volumes/*/*", "*/volumes/*"]
+        {
+            assert_eq!(found(other, &mount), None, "{other}");
+        }
+        for above in ["pods", "pods/one", "pods/one/volumes", "pods/one/volumes/kind"] {
+            assert_eq!(found("pods/*/volumes/*/*", &made(&top, above)), None, "{above}");
+        }
+        // What another has put at the path since is not what was opened.
+        let mut exchanged = mount.clone();
+        exchanged.within[1] = exchanged.within[0];
+        assert_eq!(found("pods/*/volumes/*/*", &exchanged), None);
+    }
+
+    #[test]
+    fn links_lead_to_what_a_pattern_begins_with_and_not_further() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let top = directory.path().canonicalize().expect("its path");
+        let data = made(&top, "disk/volumes/name/data");
+        let found = |pattern: &str| {
+            listed(&format!("{}/{pattern}", top.display()), &data).map(|listed| listed.object)
+        };
+        fs::create_dir_all(top.join("homes/me")).expect("make a directory");
+        symlink(top.join("disk"), top.join("engine")).expect("link");
+        symlink(top.join("disk"), top.join("homes/me/own")).expect("link");
+        assert_eq!(found("engine/volumes/*/data"), Some(data.within[0]));
+        assert_eq!(found("engine/*/name/data"), Some(data.within[0]));
+        assert_eq!(found("homes/*/own/volumes/*/data"), None, "a link of a user");
+        assert_eq!(found("homes/*/own/volumes"), None, "a link of a user");
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn judge(
         }
     }
     let against = match sources.of(ROOT) {
-        Some(source) => places.against_root(source),
+        Some(source) => places.against_root(source, sources.bundle),
         None => Some(format!("{} (not examined)", config.root.path)),
     };
     if let Some(asked) = against {
