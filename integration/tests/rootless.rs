@@ -161,7 +161,7 @@ fn processes_are_listed_without_a_cgroup() {
     let lab = Lab::new();
     let c = lab.container(bundle(&lab).sh("sleep 4242 & exec sleep 4243"));
     let script = "\"$1\" create --bundle \"$2\" \"$3\" </dev/null >/dev/null && \"$1\" start \"$3\" && \
-                  for i in $(seq 500); do \"$1\" ps \"$3\" | grep -q 4242 && break; sleep 0.02; done; \
+                  for i in $(seq 500); do test $(\"$1\" ps \"$3\" -o pid,args | grep -c '[0-9] sleep') = 2 && break; sleep 0.02; done; \
                   \"$1\" ps \"$3\" -o pid,args | sed 's/^ *[0-9]* //' | sort; \
                   \"$1\" pause \"$3\"; \"$1\" delete --force \"$3\"";
     let said = as_root_inside(&lab, "-Urm", binaries::runtime(), &c, script).go().ok();

@@ -149,7 +149,7 @@ fn docker_runs_containers_in_its_networks() {
         lab.tmpfs(place);
         lab.show_at(&place.join("dockerd"), &program);
     }
-    let docker = Docker::with_networks(&lab);
+    let docker = Docker::installed(&lab);
     let data = docker.says("info --format {{.DockerRootDir}}").ok().stdout();
     lab.tmpfs(Path::new("/var/lib"));
     lab.show_at(Path::new("/var/lib/docker"), Path::new(data.trim()));

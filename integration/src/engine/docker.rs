@@ -57,6 +57,17 @@ impl<'l> Docker<'l> {
         Docker::with_options(lab, &["--cgroup-parent", &format!("/{}", lab.token())])
     }
 
+    /// The same with its run-time files where an installed one has them, in a /run of the test's own. The hook that connects
+    /// networks names the place.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn installed(lab: &'l Lab) -> Docker<'l> {
+        lab.tmpfs(Path::new("/run"));
+        let parent = format!("/{}", lab.token());
+        Docker::with_options(lab, &["--exec-root", "/var/run/docker", "--cgroup-parent", &parent])
+    }
+
     /// That of an ordinary user, with id 64322 and subordinate ids from 3000000: under rootlesskit, with a network by
     /// pasta, so that the test needs one of its own and /dev/net/tun.
     ///
