@@ -1357,6 +1357,15 @@ fn a_user_namespace_that_is_asked_for_is_judged_by_what_its_ids_are_on_the_host(
         judge(none.clone(), zero, own.clone(), unmapped.clone()),
         ["linux.uidMappings[1]: a map to user 0 of the host is refused by the rule remapping"]
     );
+    // A user of the host's, or its terminals' group: such a map reaches what is theirs.
+    assert_eq!(
+        judge(none.clone(), map(1000), own.clone(), unmapped.clone()),
+        [
+            "linux.uidMappings[0]: a map to user 1000 of the host, which is one of its own is refused by the rule remapping"
+        ]
+    );
+    assert_eq!(judge(none.clone(), own.clone(), map(5), unmapped.clone()).len(), 1);
+    assert!(judge(none.clone(), map(65_536), own.clone(), unmapped.clone()).is_empty());
     // That of a container of the pool, given or not, but to this one.
     let of_pool = [
         "linux.gidMappings[0]: a map to group 6684672 of the host, which is of the node's pool is refused by the rule \

@@ -6,6 +6,7 @@ use brig::policy::{About, Applied, Mode, Outcome as Decided, RULES, Verdict};
 use brig::printable;
 use brig::spec::ContainerId;
 
+use super::values;
 use crate::arguments::{Arguments, Format, Usage};
 use crate::flags::{Flag, Flags, format, json, path, text};
 use crate::global::Global;
@@ -76,6 +77,11 @@ fn table(applied: &Applied) -> String {
             match (mode, verdicts.is_empty()) {
                 (Mode::Off, _) if set.by.is_some() => {}
                 (Mode::Off, _) => text.push_str(&format!("{name:18} off\n")),
+                (Mode::Enforce | Mode::Refuse, true) if ADDS.contains(&name) => {
+                    let values = values(set.rules, rule).unwrap_or_default();
+                    let values = if values.is_empty() { values } else { format!(": {values}") };
+                    text.push_str(&format!("{name:18} in force{values}\n"));
+                }
                 (_, true) => text.push_str(&format!("{name:18} as asked\n")),
                 (_, false) => text.push_str(&decided(rule, &verdicts)),
             }
@@ -83,6 +89,10 @@ fn table(applied: &Applied) -> String {
     }
     text
 }
+
+/// Rules that hold beside what is asked for, and take nothing of it.
+const ADDS: [&str; 5] =
+    ["landlock", "bandwidth", "mitigations", "nested_user_namespaces", "seccomp_listener"];
 
 /// Exceptions are told of at the top.
 fn is_of_a_rule(verdict: &Verdict) -> bool {
