@@ -661,6 +661,88 @@ fn a_root_is_that_of_one_container_and_no_engines_directory() {
         .prints("runs");
 }
 
+/// Beside what engines bind into a container is what is theirs, and other containers'.
+#[test]
+fn what_engines_bind_may_be_bound_and_nothing_beside_it() {
+    need!(Brig);
+    let lab = Lab::new();
+    for place in ["/run", "/var/lib", "/home"] {
+        lab.tmpfs(Path::new(place));
+    }
+    policy("version = 1\ndefault = \"restricted\"\n");
+    let run = |paths: &[String]| {
+        let bundle = paths.iter().enumerate().fold(lab.bundle(), |bundle, (index, path)| {
+            bundle.bind(Path::new(path), &format!("/tmp/{index}"), &["rbind", "rw"])
+        });
+        lab.container(bundle.sh("cat /tmp/*/told")).run()
+    };
+    let cri = "io.containerd.grpc.v1.cri";
+    let bound = [
+        "/var/lib/kubelet/pods/one/volumes/kubernetes.io~projected/token".to_owned(),
+        "/var/lib/kubelet/pods/one/volumes/kubernetes.io~empty-dir/data/in".to_owned(),
+        "/var/lib/kubelet/pods/one/volume-subpaths/data/it/0".to_owned(),
+        "/var/lib/kubelet/pods/one/containers/it/0123abcd".to_owned(),
+        format!("/run/containerd/{cri}/sandboxes/one/shm"),
+        format!("/var/lib/containerd/{cri}/containers/one/volumes/0123"),
+        "/var/lib/docker/volumes/one/_data".to_owned(),
+        "/var/lib/docker/containers/one/mounts/shm".to_owned(),
+        "/var/lib/containers/storage/volumes/one/_data".to_owned(),
+        "/var/lib/containers/storage/overlay-containers/one/userdata/shm".to_owned(),
+        "/run/containers/storage/overlay-containers/one/userdata/run".to_owned(),
+        "/run/user/1000/containers/overlay-containers/one/userdata/run".to_owned(),
+        "/home/me/.local/share/containers/storage/volumes/one/_data".to_owned(),
+        "/var/lib/nerdctl/1935db59/volumes/default/one/_data".to_owned(),
+    ];
+    for path in &bound {
+        fs::create_dir_all(path).expect("make directories");
+        fs::write(Path::new(path).join("told"), "told\n").expect("write");
+    }
+    run(&bound).ok().prints(&["told"; 14].join("\n"));
+    let files =
+        ["/var/lib/docker/containers/one/config.v2.json", "/run/user/1000/containers/auth.json"];
+    files.iter().for_each(|file| fs::write(file, "secret").expect("write"));
+    for path in [
+        "/var/lib/kubelet/pods",
+        "/var/lib/kubelet/pods/one",
+        "/var/lib/kubelet/pods/one/volumes",
+        "/var/lib/kubelet/pods/one/volumes/kubernetes.io~projected",
+        &format!("/run/containerd/{cri}/sandboxes"),
+        &format!("/run/containerd/{cri}/sandboxes/one"),
+        &format!("/var/lib/containerd/{cri}/containers/one/volumes"),
+        "/var/lib/docker/volumes",
+        "/var/lib/docker/containers",
+        "/var/lib/docker/containers/one/config.v2.json",
+        "/var/lib/containers/storage/volumes/one",
+        "/var/lib/containers/storage/overlay-containers/one/userdata",
+        "/run/containers/storage",
+        "/run/user/1000/containers",
+        "/run/user/1000/containers/auth.json",
+        "/home/me/.local/share/containers/storage/volumes",
+        "/var/lib/nerdctl/1935db59/volumes/default",
+    ] {
+        run(&[path.to_owned()]).failed().says(&format!("source: {path}, which is in "));
+    }
+}
+
+/// Who may write to a home has no say in which other directories are Podman's.
+#[test]
+fn a_link_in_a_home_lets_nothing_be_bound() {
+    need!(Brig);
+    let lab = Lab::new();
+    for place in ["/run", "/home"] {
+        lab.tmpfs(Path::new(place));
+    }
+    policy("version = 1\ndefault = \"restricted\"\n");
+    for directory in ["/home/other/.local/share/containers", "/run/secret/volumes/x/_data"] {
+        fs::create_dir_all(directory).expect("make directories");
+    }
+    symlink("/run/secret", "/home/other/.local/share/containers/storage").expect("link");
+    let linked = Path::new("/home/other/.local/share/containers/storage/volumes/x/_data");
+    let bundle = lab.bundle().bind(linked, "/tmp", &["rbind"]).sh("true");
+    let said = "source: /run/secret/volumes/x/_data, which is in /run";
+    lab.container(bundle).run().failed().says(said);
+}
+
 #[test]
 fn what_is_denied_is_not_bound_with_what_it_is_really_in() {
     need!(Brig);
