@@ -99,6 +99,25 @@ fn podman_runs_containers() {
     lab.show_at(Path::new("/var/lib/containers/storage"), &podman.dir().join("root"));
     lab.show_at(Path::new("/run/containers/storage"), &podman.dir().join("run"));
     podman.run("a", &["--rm"], &["/bin/sh", "-c", SEES]).go().ok().prints(RESTRICTED);
+    // What Podman binds for options, each file and directory by itself.
+    podman.says("volume create data").ok();
+    let secret = podman.dir().join("secret");
+    fs::write(&secret, "a secret").expect("write");
+    podman.call(&["secret", "create", "told"]).arg(&secret).go().ok();
+    let options = [
+        "--rm",
+        "--volume",
+        "data:/data",
+        "--secret",
+        "told",
+        "--tz",
+        "Asia/Tokyo",
+        "--user",
+        "7:7",
+    ];
+    let script = "cat /run/secrets/told; echo; date +%z; ls -d /data; ls -A /data";
+    let inside = podman.run("c", &options, &["/bin/sh", "-c", script]).go().ok();
+    inside.prints("a secret\n+0900\n/data");
     podman.run("b", &["--detach"], &["/bin/idle"]).go().ok();
     podman.says("exec b sh -c grep\t-c\tNoNewPrivs:.1\t/proc/self/status").ok().prints("1");
     podman.says("rm --force --time 0 b").ok();
