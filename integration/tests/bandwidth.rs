@@ -32,7 +32,9 @@ fn hook(script: &str) -> serde_json::Value {
 }
 
 /// Connects a container to the network of the test, as an engine does: 198.51.100.2 inside, 198.51.100.1 outside.
-const CONNECT: &str = "ip link add host0 type veth peer name eth0 netns $pid
+/// What is left of a container before is taken away, as the kernel does some time after it has ended.
+const CONNECT: &str = "ip link delete host0 2>/dev/null || :
+ip link add host0 type veth peer name eth0 netns $pid
 ip address add 198.51.100.1/24 dev host0; ip link set host0 up
 nsenter -t $pid -n sh -c 'ip address add 198.51.100.2/24 dev eth0; ip link set eth0 up'";
 

@@ -482,7 +482,7 @@ fn a_scope_that_exists_is_left_alone() {
         .args(["--scope", "--slice=system.slice", &unit, "/bin/sleep", "1000"])
         .spawn();
     assert!(wait_until(PATIENCE, || alive_unit(&lab, &scope)), "{}", foreign.stderr());
-    let path = format!("system.slice::{}-foreign", lab.token());
+    let path = format!("system.slice:{}:foreign", lab.token());
     run("four", &lab.bundle().set("/linux/cgroupsPath", path).idle()).code(1);
     assert!(alive_unit(&lab, &scope) && !foreign.has_ended(), "a foreign scope was killed");
     systemd(&lab, "four", &["delete", "--force", &name]).ok();

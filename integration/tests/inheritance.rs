@@ -68,6 +68,25 @@ fn read(dir: &Path, name: &str) -> String {
     fs::read_to_string(&file).expect("read what was said")
 }
 
+/// `O_NONBLOCK` of open(2).
+const NONBLOCK: u32 = 0o4000;
+
+/// The open file is the caller's too: brig neither sets its flags nor takes them off.
+#[test]
+fn flags_of_standard_output_are_the_callers() {
+    let lab = Lab::new();
+    let show = "sed -n 's/^flags:[^0-9]*//p' /proc/self/fdinfo/1";
+    let flags = |perl: &str| {
+        let under = ["perl", "-MFcntl", "-e", perl];
+        let said =
+            lab.container(lab.bundle().sh(show)).run_call(&[]).under(under).go().ok().stdout();
+        u32::from_str_radix(said.trim(), 8).expect("flags in octal")
+    };
+    let set = "fcntl(STDOUT, F_SETFL, fcntl(STDOUT, F_GETFL, 0) | O_NONBLOCK); exec @ARGV";
+    assert_eq!(flags(set) & NONBLOCK, NONBLOCK);
+    assert_eq!(flags("exec @ARGV") & NONBLOCK, 0);
+}
+
 #[test]
 fn what_a_caller_hands_down() {
     need!(Brig); // runc 1.1 hands down most of it.

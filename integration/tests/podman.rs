@@ -248,11 +248,52 @@ fn ordinary_work(podman: &Podman<'_>, parent: &str) {
     .prints("podman\nx");
 }
 
+fn plays_kubernetes(podman: &Podman<'_>) {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube"}, "spec": {
+        "hostNetwork": true,
+        "containers": [{
+            "name": "box", "image": IMAGE, "imagePullPolicy": "Never",
+            "command": ["/bin/sh", "-c", "id -u; touch /x 2>&1; exec idle"],
+            "securityContext": {"readOnlyRootFilesystem": true, "runAsUser": 1000},
+        }],
+    }});
+    let file = podman.dir().join("pod.yaml");
+    fs::write(&file, pod.to_string()).expect("write the pod");
+    podman.call(&["kube", "play"]).arg(&file).go().ok();
+    let said = || podman.says("logs kube-box").stdout();
+    assert!(
+        wait_until(PATIENCE, || said().contains("1000") && said().contains("Read-only")),
+        "{}",
+        said()
+    );
+    podman.call(&["kube", "down"]).arg(&file).go().ok();
+}
+
+/// An image that starts an init gets what systemd wants: /run and /tmp to write to, its cgroups, and a signal of its own.
+#[test]
+fn an_image_may_start_an_init() {
+    let lab = Lab::new();
+    let podman = Podman::start(&lab);
+    let options = ["--detach", "--systemd", "always"];
+    podman.run("init", &options, &["/bin/idle"]).go().ok();
+    let seen = "grep -cE ' (/run|/tmp) tmpfs rw' /proc/mounts; grep -c ' /sys/fs/cgroup' /proc/mounts; cat /proc/1/cmdline | tr '\\0' ' '";
+    let said = podman.call(&["exec", "init", "/bin/sh", "-c", seen]).go().ok().stdout();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "2", "{said}");
+    assert_ne!(lines[1], "0", "{said}");
+    let signal = podman.says("inspect --format {{.Config.StopSignal}} init").ok().stdout();
+    assert!(["37", "SIGRTMIN+3"].contains(&signal.trim()), "{signal}");
+    podman.says("rm --force --time 0 init").ok();
+    drop(podman);
+    lab.assert_clean();
+}
+
 #[test]
 fn pods_builds_and_sockets() {
     let lab = Lab::new();
     let podman = Podman::start(&lab);
     ordinary_work(&podman, &format!("--cgroup-parent /{}", lab.token()));
+    plays_kubernetes(&podman);
     drop(podman);
     lab.assert_clean();
 }
@@ -275,24 +316,7 @@ fn an_ordinary_user_does_the_same() {
         let args = ["run", "--rm", "--network", "none", "--userns", userns, IMAGE, "id", "-u"];
         podman.call(&args).go().ok().prints(id);
     }
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube"}, "spec": {
-        "hostNetwork": true,
-        "containers": [{
-            "name": "box", "image": IMAGE, "imagePullPolicy": "Never",
-            "command": ["/bin/sh", "-c", "id -u; touch /x 2>&1; exec idle"],
-            "securityContext": {"readOnlyRootFilesystem": true, "runAsUser": 1000},
-        }],
-    }});
-    let file = podman.dir().join("pod.yaml");
-    fs::write(&file, pod.to_string()).expect("write the pod");
-    podman.call(&["kube", "play"]).arg(&file).go().ok();
-    let said = || podman.says("logs kube-box").stdout();
-    assert!(
-        wait_until(PATIENCE, || said().contains("1000") && said().contains("Read-only")),
-        "{}",
-        said()
-    );
-    podman.call(&["kube", "down"]).arg(&file).go().ok();
+    plays_kubernetes(&podman);
     drop(podman);
     lab.assert_clean();
 }

@@ -94,6 +94,8 @@ fn containerd_of_an_ordinary_user() {
     let lab = Lab::new();
     lab.own_network();
     lab.open_tun();
+    // ctr makes its pipes below /run/containerd, which is root's where root has run it.
+    lab.tmpfs(Path::new("/run"));
     let containerd = Containerd::of_user(&lab);
     // On v1 there is no cgroup that an ordinary user could have; and ctr has a limit by default.
     let run = |runtime: &Path, options: &[&str], script: &str| {
